@@ -1,0 +1,332 @@
+"""The first program of a notebook job: it asks the hub what to run, runs it, and says how it went.
+
+Its text is copied into the job script (job/script.py), so it needs Python >= 3.6 on the node and nothing else:
+no package, no file of ours. It runs as the user, outside the container, in three exchanges with the hub:
+
+boot   {job_id, code, key} -> {environment, prefix, tls}; the code works once. `key` is a secret made here,
+       with which this starter proves itself afterwards. Repeating boot with the same key is the same use of the
+       code, so an answer lost on the way does no harm.
+ready  {port}, once the server that we started listens there;
+end    {exit_code, signal, message, log}, when it ended. `log` holds the last lines of its output.
+
+All of them are repeated while the hub can't be reached (it may be restarting); a refusal (4xx) is final.
+"""
+
+import ipaddress
+import json
+import os
+import pwd
+import secrets
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+PORT_ATTEMPTS = 10
+LOG_LINES = 40
+LOG_FILES_KEPT = 20
+NO_PROXY = urllib.request.ProxyHandler({})
+
+
+class Refused(Exception):
+    """The hub said no: this job is not, or no longer, wanted."""
+
+
+class CannotRun(Exception):
+    """The server can't be started here, for the reason in the text."""
+
+
+class Hub:
+    """The three calls to the hub; `deadline` is in seconds for one call, repeats included."""
+
+    def __init__(self, url, key):
+        self.url = url.rstrip("/")
+        self.key = key
+        self.opener = urllib.request.build_opener(NO_PROXY)
+
+    def post(self, name, body, deadline):
+        """The hub's answer to POST flatirons/NAME; raises Refused, or OSError when the deadline passed."""
+        request = urllib.request.Request(
+            "{}/flatirons/{}".format(self.url, name),
+            data=json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", "Authorization": "Bearer " + self.key},
+        )
+        last = time.monotonic() + deadline
+        pause = 0.1
+        while True:
+            try:
+                with self.opener.open(request, timeout=30) as answer:
+                    return json.loads(answer.read().decode() or "null")
+            except urllib.error.HTTPError as error:
+                if error.code < 500 and error.code != 429:
+                    raise Refused("the hub refused {}: {}".format(name, error))
+                problem = error
+            except (OSError, ssl.SSLError) as error:
+                problem = error
+            if time.monotonic() + pause > last:
+                raise OSError("the hub at {} can't be reached: {}".format(self.url, problem))
+            time.sleep(pause)  # between attempts at a hub that is away; there is nothing to wait on
+            pause = min(pause * 2, 5)
+
+
+def open_log(job_id):
+    """Sends our output, and so the server's, to a private file; gives its path, which ends in the job's id."""
+    account = pwd.getpwuid(os.getuid())
+    folder = os.path.join(os.environ.get("HOME") or account.pw_dir, ".local", "state", "flatirons")
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        forget_old_logs(folder)
+        path = os.path.join(folder, "server-{}.log".format(job_id))
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+    except OSError as error:  # home full, read-only or missing: the job's node still has a place
+        descriptor, path = tempfile.mkstemp(prefix="flatirons-{}-".format(job_id), suffix=".log")
+        os.write(descriptor, "The log is here because of: {}\n".format(error).encode())
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    return path
+
+
+def forget_old_logs(folder):
+    """Keeps the newest logs only."""
+    logs = [os.path.join(folder, name) for name in os.listdir(folder) if name.startswith("server-")]
+    for path in sorted(logs, key=os.path.getmtime)[: -LOG_FILES_KEPT + 1]:
+        os.unlink(path)
+
+
+def last_lines(path):
+    """The end of a log, at most LOG_LINES lines of 500 characters."""
+    try:
+        with open(path, "rb") as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - 32768))
+            text = log.read().decode("utf-8", "replace")
+    except OSError as error:
+        return ["(the log can't be read: {})".format(error)]
+    return [line[:500] for line in text.splitlines()[-LOG_LINES:]]
+
+
+def own_address():
+    """The address under which the hub finds this node, or 0.0.0.0 where the node's name doesn't tell."""
+    name = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+    try:
+        address = socket.gethostbyname(name)
+        with socket.socket() as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return "0.0.0.0"
+    return "0.0.0.0" if ipaddress.ip_address(address).is_loopback else address
+
+
+def free_port(address, ports, taken):
+    """A port that nobody listens on right now; `ports` is [first, last] or None for any."""
+    if not ports:
+        with socket.socket() as probe:
+            probe.bind((address, 0))
+            return probe.getsockname()[1]
+    candidates = [port for port in range(ports[0], ports[1] + 1) if port not in taken]
+    secrets.SystemRandom().shuffle(candidates)
+    for port in candidates:
+        if is_free(address, port):
+            return port
+    raise CannotRun("No port between {} and {} is free on this node.".format(*ports))
+
+
+def is_free(address, port):
+    """Whether the port can be bound at this moment."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return False
+    return True
+
+
+def listeners(port):
+    """{inode: uid} of the sockets that listen on this TCP port (proc_net(5))."""
+    found = {}
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            with open(table) as lines:
+                rows = [line.split() for line in list(lines)[1:]]
+        except OSError:
+            continue
+        for row in rows:
+            if row[3] == "0A" and int(row[1].rsplit(":", 1)[1], 16) == port:
+                found["socket:[{}]".format(row[9])] = int(row[7])
+    return found
+
+
+def descendants(root):
+    """The process ids of `root` and all that came from it."""
+    parents = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open("/proc/{}/stat".format(name)) as stat:
+                    parents[int(name)] = int(stat.read().rsplit(")", 1)[1].split()[1])
+            except (OSError, IndexError):
+                continue  # it ended while we looked
+    family = {root}
+    while True:
+        more = {pid for pid, parent in parents.items() if parent in family} - family
+        if not more:
+            return family
+        family |= more
+
+
+def listens(child, port):
+    """Whether it is the child, or a process of its, that listens on the port, and not a stranger."""
+    sockets = listeners(port)
+    if not sockets:
+        return False
+    hidden = False
+    for pid in descendants(child.pid):
+        folder = "/proc/{}/fd".format(pid)
+        try:
+            for name in os.listdir(folder):
+                try:
+                    if os.readlink(os.path.join(folder, name)) in sockets:
+                        return True
+                except FileNotFoundError:
+                    continue
+        except FileNotFoundError:
+            continue
+        except PermissionError:
+            hidden = True
+    return hidden and os.getuid() in sockets.values()
+
+
+class Server:
+    """The notebook server, as a child in a process group of its own."""
+
+    def __init__(self, config, answer):
+        self.config = config
+        self.answer = answer
+        self.child = None
+        self.stopping = False
+
+    def on_signal(self, number, _frame):
+        """Hands a signal on to the server; from then on its end is what was asked for."""
+        self.stopping = True
+        if self.child is not None and self.child.poll() is None:
+            os.killpg(self.child.pid, number)
+
+    def environment(self, address, port):
+        """The server's environment: the job's own, what the hub sent, and where to listen."""
+        account = pwd.getpwuid(os.getuid())
+        env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": account.pw_dir, "SHELL": account.pw_shell}
+        env.update({"USER": account.pw_name, "LOGNAME": account.pw_name, "LANG": "C.UTF-8"})
+        env.update(os.environ)
+        # set by sbatch --export=NONE; kept, it would make every later srun lose its environment
+        for name in ("SLURM_EXPORT_ENV", "SBATCH_EXPORT", "SLURM_GET_USER_ENV"):
+            env.pop(name, None)
+        env.update(self.config["environment"])
+        env.update(self.answer["environment"])
+        scheme = "https" if self.answer.get("tls") else "http"
+        env["JUPYTERHUB_SERVICE_URL"] = "{}://{}:{}{}".format(scheme, address, port, self.answer["prefix"])
+        env.update(self.certificates())
+        return env
+
+    def certificates(self):
+        """Puts the certificate where only the user reads it; gives the variables that name it."""
+        files = self.answer.get("tls")
+        if not files:
+            return {}
+        folder = tempfile.mkdtemp(prefix="flatirons-tls-")
+        env = {}
+        for variable, text in files.items():
+            path = os.path.join(folder, variable.lower() + ".pem")
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w") as file:
+                file.write(text)
+            env[variable] = path
+        return env
+
+    def start(self, address, port):
+        """Starts the child; the prologue runs first, in the shell that then becomes the server."""
+        argv = self.config["command"]
+        if self.config["prologue"]:
+            argv = ["bash", "-c", self.config["prologue"] + '\nexec "$@"', "flatirons"] + argv
+        try:
+            self.child = subprocess.Popen(
+                argv,
+                env=self.environment(address, port),
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise CannotRun("{} can't be run on this node: {}".format(argv[0], error.strerror))
+
+    def listen(self):
+        """The port that the server listens on, or None when it ended before it did."""
+        address = own_address()
+        taken = set()
+        for _ in range(PORT_ATTEMPTS):
+            port = free_port(address, self.config["ports"], taken)
+            taken.add(port)
+            self.start(address, port)
+            while self.child.poll() is None:
+                if listens(self.child, port):
+                    return port
+                time.sleep(0.05)  # the kernel offers nothing to wait on for "a process listens"
+            if self.stopping or is_free(address, port):
+                return None
+            print("Port {} was taken meanwhile; trying another.".format(port), flush=True)
+        raise CannotRun("{} ports in a row were taken by others.".format(PORT_ATTEMPTS))
+
+
+def check_image(config):
+    """Raises CannotRun, naming the image, when it isn't there: Apptainer's own words are for experts."""
+    image = config["image"]
+    node = os.environ.get("SLURMD_NODENAME", "this node")
+    if image and not os.path.exists(image):
+        raise CannotRun("The image {} doesn't exist on {}.".format(image, node))
+    if image and not os.access(image, os.R_OK):
+        raise CannotRun("The image {} can't be read by you on {}.".format(image, node))
+
+
+def run(config, hub, job_id):
+    """Boots, runs the server to its end; gives (exit code or None, signal or None, sentence)."""
+    body = {"job_id": job_id, "code": config["code"], "key": hub.key}
+    server = Server(config, hub.post("boot", body, config["hub_deadline"]))
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, server.on_signal)
+    check_image(config)
+    port = server.listen()
+    if port is not None:
+        try:
+            hub.post("ready", {"port": port}, config["hub_deadline"])
+        except Refused as error:
+            server.on_signal(signal.SIGTERM, None)
+            print(error, flush=True)
+    status = server.child.wait()
+    return (status, None, "") if status >= 0 else (None, -status, "")
+
+
+def main(config):
+    """The job, from its first moment to its last; gives the exit code of the job."""
+    job_id = int(os.environ["SLURM_JOB_ID"])
+    log = open_log(job_id)
+    hub = Hub(config["hub"], secrets.token_urlsafe(32))
+    try:
+        status, number, message = run(config, hub, job_id)
+    except (Refused, OSError) as error:
+        print(error, flush=True)
+        return 1
+    except CannotRun as error:
+        print(error, flush=True)
+        status, number, message = 1, None, str(error)
+    body = {"exit_code": status, "signal": number, "message": message, "log": last_lines(log)}
+    try:
+        hub.post("end", body, 5)
+    except (Refused, OSError) as error:
+        print(error, flush=True)
+    return 128 + number if status is None else status
+
+
+if __name__ == "__main__":
+    sys.exit(main(CONFIG))  # noqa: F821  CONFIG is put above by job/script.py
