@@ -1,0 +1,122 @@
+"""What images.py promises: the argv of a container, and clear words for what can't be run."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flatirons.errors import ImageError
+from flatirons.images import (
+    Bind,
+    Catalogue,
+    Environment,
+    Image,
+    container_argv,
+    container_prefix,
+    prefix_json,
+)
+
+BASE = "/srv/images/base.sif"
+
+
+def test_a_command_runs_inside_the_image_with_binds_and_options_before_the_path():
+    image = Image(BASE, binds=(Bind("/scratch"), Bind("/etc/slurm", mode="ro")), options=("--no-mount=tmp",))
+    assert container_argv(image, ["python3", "-m", "x"]) == [
+        "apptainer", "exec", "--bind", "/scratch", "--bind", "/etc/slurm:/etc/slurm:ro",
+        "--no-mount=tmp", BASE, "python3", "-m", "x",
+    ]  # fmt: skip
+
+
+def test_nvidia_libraries_are_asked_for_when_the_site_says_so():
+    assert "--nv" in container_prefix(Image(BASE, nv=True))
+
+
+def test_another_apptainer_is_used_when_given():
+    assert container_prefix(Image(BASE, apptainer="/opt/bin/apptainer"))[0] == "/opt/bin/apptainer"
+
+
+def test_without_a_container_the_command_is_unchanged():
+    assert container_argv(Image(kind="none"), ["jupyterhub-singleuser"]) == ["jupyterhub-singleuser"]
+    assert prefix_json(Image(kind="none")) == "[]"
+
+
+def test_engines_find_the_prefix_as_json():
+    image = Image(BASE, binds=(Bind("/a b", "/c"),))
+    assert json.loads(prefix_json(image)) == ["apptainer", "exec", "--bind", "/a b:/c", BASE]
+
+
+@pytest.mark.parametrize("text", ["/a", "/a:/b", "/a:/b:ro", "/a:/a:rw"])
+def test_a_bind_is_written_as_it_was_read(text):
+    assert str(Bind.parse(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "a", "/a:b", "/a:/b:rx", "/a:/b:ro:x", "/a,/b", "/a\n/b", ":/b"])
+def test_a_bind_that_apptainer_would_misread_is_refused(text):
+    with pytest.raises(ImageError):
+        Bind.parse(text)
+
+
+@given(st.text())
+def test_any_text_is_a_bind_or_an_image_error(text):
+    try:
+        assert Bind.parse(str(Bind.parse(text))) is not None
+    except ImageError as error:
+        assert error.user
+
+
+@pytest.mark.parametrize(
+    "path", ["", "base.sif", "~/base.sif", "--fakeroot", "/a\x00", "http://example.org/a"]
+)
+def test_an_image_that_is_no_absolute_path_or_uri_is_refused(path):
+    with pytest.raises(ImageError):
+        Image(path)
+
+
+def test_an_image_may_be_a_uri():
+    assert container_prefix(Image("docker://python:3.13"))[-1] == "docker://python:3.13"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kind": "docker"},
+        {"cmd": ()},
+        {"cmd": ("",)},
+        {"kind": "none", "path": BASE},
+        {"kind": "none", "path": "", "nv": True},
+    ],
+)  # fmt: skip
+def test_settings_that_contradict_each_other_are_refused(settings):
+    with pytest.raises(ImageError):
+        Image(**{"path": BASE, **settings})
+
+
+def test_an_environment_is_made_from_plain_data():
+    made = Environment.from_mapping("python", {"title": "Python", "image": BASE, "binds": ["/scratch"]})
+    assert made.title == "Python"
+    assert made.image == Image(BASE, binds=(Bind("/scratch"),))
+
+
+def test_an_environment_without_an_image_runs_without_a_container():
+    assert Environment.from_mapping("modules", {"cmd": ["/opt/jupyterhub-singleuser"]}).image.kind == "none"
+
+
+@pytest.mark.parametrize("settings", [{"imgae": BASE}, {"image": "base.sif"}, {"image": BASE, "binds": "/a"}])
+def test_a_mistake_names_the_environment(settings):
+    with pytest.raises(ImageError, match="'python'"):
+        Environment.from_mapping("python", settings)
+
+
+def test_the_first_environment_is_the_default_and_an_unknown_name_lists_the_known():
+    catalogue = Catalogue.from_mapping({"python": {"image": BASE}, "r": {"image": BASE}})
+    assert catalogue.get("").name == "python"
+    assert catalogue.get("r").name == "r"
+    assert len(catalogue) == len(list(catalogue)) == 2
+    with pytest.raises(ImageError, match="Known: python, r"):
+        catalogue.get("julia")
+
+
+def test_an_empty_catalogue_says_so():
+    with pytest.raises(ImageError, match="none is set up"):
+        Catalogue().get("")
