@@ -6,7 +6,6 @@ container (`kind="none"`) commands run in the job itself, for sites that keep Py
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,6 @@ from flatirons.errors import ImageError
 
 KINDS = ("apptainer", "none")
 MODES = ("ro", "rw")
-DEFAULT_CMD = ("jupyterhub-singleuser",)
 SETTINGS = ["title", "description", "image", "kind", "binds", "options", "cmd", "nv", "apptainer", "prologue"]
 URI_SCHEMES = ("docker://", "oras://", "library://", "shub://")
 
@@ -58,13 +56,14 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A container file (or none) and how a command is run in it; `cmd` starts a notebook server."""
+    """A container file (or none) and how a command is run in it; `cmd` starts a notebook server, () is the
+    spawner's own."""
 
     path: str = ""
     kind: str = "apptainer"
     binds: tuple[Bind, ...] = ()
     options: tuple[str, ...] = ()
-    cmd: tuple[str, ...] = DEFAULT_CMD
+    cmd: tuple[str, ...] = ()
     nv: bool = False
     apptainer: str = "apptainer"
 
@@ -73,8 +72,8 @@ class Image:
             raise ImageError(f"An image's kind is one of {', '.join(KINDS)}; got {self.kind!r}.")
         for text in (self.path, self.apptainer, *self.options, *self.cmd):
             _refuse_odd_text("An image's settings", text)
-        if not self.cmd or not all(self.cmd):
-            raise ImageError("An image's cmd is the command that starts a notebook server; it is empty.")
+        if not all(self.cmd):
+            raise ImageError("An image's cmd is the command that starts a notebook server; a word is empty.")
         if self.kind == "none":
             self._refuse_container_settings()
         elif not self.path.startswith(("/", *URI_SCHEMES)):
@@ -100,8 +99,17 @@ class Environment:
     description: str = ""
     prologue: str = ""
 
+    @property
+    def cmd(self) -> tuple[str, ...]:
+        """The command that starts a notebook server here; () is the spawner's own."""
+        return self.image.cmd
+
+    def argv(self, command: Sequence[str]) -> list[str]:
+        """`command` as it is run in this environment; for () the words that go before any command."""
+        return container_argv(self.image, command)
+
     @classmethod
-    def from_mapping(cls, name: str, given: Mapping[str, Any]) -> Environment:
+    def from_dict(cls, name: str, given: Mapping[str, Any]) -> Environment:
         """The environment that plain data describes, as in a site file or a jupyterhub_config.py.
 
         Keys: title, description, prologue, image (path or URI; none: kind "none"), kind, binds (texts),
@@ -124,9 +132,9 @@ class Catalogue:
     environments: tuple[Environment, ...] = ()
 
     @classmethod
-    def from_mapping(cls, given: Mapping[str, Mapping[str, Any]]) -> Catalogue:
-        """The catalogue that `{name: settings}` describes; see `Environment.from_mapping`."""
-        return cls(tuple(Environment.from_mapping(name, settings) for name, settings in given.items()))
+    def from_dict(cls, given: Mapping[str, Mapping[str, Any]]) -> Catalogue:
+        """The catalogue that `{name: settings}` describes; see `Environment.from_dict`."""
+        return cls(tuple(Environment.from_dict(name, settings) for name, settings in given.items()))
 
     def __iter__(self) -> Iterator[Environment]:
         return iter(self.environments)
@@ -151,7 +159,7 @@ class Catalogue:
 def container_prefix(image: Image) -> list[str]:
     """The words that go before any command so that it runs inside `image`; [] without a container.
 
-    The home directory, the working directory, /tmp and /dev (with /dev/shm) are mounted by Apptainer's own
+    As JSON they are in $FLATIRONS_CONTAINER, so that engines run in just the same container. The home directory, the working directory, /tmp and /dev (with /dev/shm) are mounted by Apptainer's own
     defaults. The environment passes through, for the server needs what the starter was given.
     """
     if image.kind == "none":
@@ -167,11 +175,6 @@ def container_prefix(image: Image) -> list[str]:
 def container_argv(image: Image, command: Sequence[str]) -> list[str]:
     """`command` as it is run inside `image`."""
     return [*container_prefix(image), *command]
-
-
-def prefix_json(image: Image) -> str:
-    """`container_prefix` as JSON: what `$FLATIRONS_CONTAINER` holds, for engines in the same image."""
-    return json.dumps(container_prefix(image))
 
 
 def _image(given: Mapping[str, Any]) -> Image:

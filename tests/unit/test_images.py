@@ -1,7 +1,5 @@
 """What images.py promises: the argv of a container, and clear words for what can't be run."""
 
-import json
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +12,6 @@ from flatirons.images import (
     Image,
     container_argv,
     container_prefix,
-    prefix_json,
 )
 
 BASE = "/srv/images/base.sif"
@@ -38,12 +35,12 @@ def test_another_apptainer_is_used_when_given():
 
 def test_without_a_container_the_command_is_unchanged():
     assert container_argv(Image(kind="none"), ["jupyterhub-singleuser"]) == ["jupyterhub-singleuser"]
-    assert prefix_json(Image(kind="none")) == "[]"
 
 
-def test_engines_find_the_prefix_as_json():
-    image = Image(BASE, binds=(Bind("/a b", "/c"),))
-    assert json.loads(prefix_json(image)) == ["apptainer", "exec", "--bind", "/a b:/c", BASE]
+def test_an_environment_gives_the_words_before_any_command():
+    made = Environment("python", Image(BASE, binds=(Bind("/a b", "/c"),)))
+    assert made.argv([]) == ["apptainer", "exec", "--bind", "/a b:/c", BASE]
+    assert Environment("modules", Image(kind="none")).argv([]) == []
 
 
 @pytest.mark.parametrize("text", ["/a", "/a:/b", "/a:/b:ro", "/a:/a:rw"])
@@ -81,7 +78,6 @@ def test_an_image_may_be_a_uri():
     "settings",
     [
         {"kind": "docker"},
-        {"cmd": ()},
         {"cmd": ("",)},
         {"kind": "none", "path": BASE},
         {"kind": "none", "path": "", "nv": True},
@@ -93,23 +89,23 @@ def test_settings_that_contradict_each_other_are_refused(settings):
 
 
 def test_an_environment_is_made_from_plain_data():
-    made = Environment.from_mapping("python", {"title": "Python", "image": BASE, "binds": ["/scratch"]})
+    made = Environment.from_dict("python", {"title": "Python", "image": BASE, "binds": ["/scratch"]})
     assert made.title == "Python"
     assert made.image == Image(BASE, binds=(Bind("/scratch"),))
 
 
 def test_an_environment_without_an_image_runs_without_a_container():
-    assert Environment.from_mapping("modules", {"cmd": ["/opt/jupyterhub-singleuser"]}).image.kind == "none"
+    assert Environment.from_dict("modules", {"cmd": ["/opt/jupyterhub-singleuser"]}).image.kind == "none"
 
 
 @pytest.mark.parametrize("settings", [{"imgae": BASE}, {"image": "base.sif"}, {"image": BASE, "binds": "/a"}])
 def test_a_mistake_names_the_environment(settings):
     with pytest.raises(ImageError, match="'python'"):
-        Environment.from_mapping("python", settings)
+        Environment.from_dict("python", settings)
 
 
 def test_the_first_environment_is_the_default_and_an_unknown_name_lists_the_known():
-    catalogue = Catalogue.from_mapping({"python": {"image": BASE}, "r": {"image": BASE}})
+    catalogue = Catalogue.from_dict({"python": {"image": BASE}, "r": {"image": BASE}})
     assert catalogue.get("").name == "python"
     assert catalogue.get("r").name == "r"
     assert len(catalogue) == len(list(catalogue)) == 2
