@@ -1,0 +1,1 @@
+"""The hub: its site file, its configuration, its own pages and REST calls."""

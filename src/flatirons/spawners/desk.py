@@ -1,0 +1,148 @@
+"""The desk: what all servers of a hub process share.
+
+It holds a client and a watcher for each cluster, knows which spawner a boot code or a starter's key belongs to,
+and looks after jobs that no server knows of. There is one desk in a hub process; it lives in the hub's settings,
+not in a module, so that two hubs in one process (tests) don't meet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from logging import Logger
+from typing import TYPE_CHECKING, Any
+
+from flatirons.errors import FlatironsError, SlurmError
+from flatirons.runner import AsRoot, AsSelf, AsSudo, OverSsh, Runner
+from flatirons.slurm.client import SlurmClient
+from flatirons.slurm.model import Cluster, Job
+from flatirons.slurm.watcher import Watcher
+from flatirons.spawners.attempt import digest
+
+if TYPE_CHECKING:
+    from flatirons.spawners.run import ServerRun
+    from flatirons.spawners.slurm import SlurmSpawner
+
+SETTINGS_KEY = "flatirons_desk"
+RECONCILE_SECONDS = 600.0
+
+
+def runner_for(run_as: str, ssh_host: str = "") -> Runner:
+    """The runner that `run_as` names: root, sudo, ssh or self."""
+    if run_as == "ssh":
+        return OverSsh(ssh_host)
+    ways: dict[str, type[Runner]] = {"root": AsRoot, "sudo": AsSudo, "self": AsSelf}
+    return ways[run_as]()
+
+
+def hub_id(cookie_secret: bytes) -> str:
+    """A name for this hub that no other hub on the cluster has, and that survives its restarts."""
+    return hashlib.sha256(b"flatirons hub id" + cookie_secret).hexdigest()[:12]
+
+
+@dataclass
+class Desk:
+    """Clients, watchers and the index of servers on their way."""
+
+    hub_id: str
+    clients: Mapping[str, SlurmClient]
+    log: Logger
+    watchers: dict[str, Watcher] = field(default_factory=dict)
+    _by_code: dict[str, ServerRun] = field(default_factory=dict)
+    _by_key: dict[str, ServerRun] = field(default_factory=dict)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, spawner: SlurmSpawner) -> Desk:
+        """The desk of the spawner's hub, set up when the first spawner asks for it."""
+        settings: dict[str, Any] = spawner.user.settings
+        if SETTINGS_KEY not in settings:
+            runner = runner_for(spawner.run_as, spawner.ssh_host)
+            clients = {
+                name: SlurmClient(Cluster(name=name, **facts), runner)
+                for name, facts in spawner.clusters.items()
+            }
+            settings[SETTINGS_KEY] = cls(hub_id(settings["cookie_secret"]), clients, spawner.log)
+        desk: Desk = settings[SETTINGS_KEY]
+        return desk
+
+    def comment(self, spawn_id: str, server: str) -> str:
+        """The job comment by which a spawn's job is found again; `server` is for human readers."""
+        return f"flatirons:{self.hub_id}:{spawn_id}:{server}"
+
+    def spawn_id(self, job: Job) -> str | None:
+        """The spawn that a job belongs to, None for a job that isn't of this hub."""
+        parts = job.comment.split(":", 3)
+        return parts[2] if parts[:2] == ["flatirons", self.hub_id] and len(parts) == 4 else None
+
+    def watcher(self, cluster: str) -> Watcher:
+        """The cluster's watcher, running."""
+        if cluster not in self.watchers:
+            self.watchers[cluster] = Watcher(self.clients[cluster])
+            self.watchers[cluster].start()
+        return self.watchers[cluster]
+
+    async def find(self, cluster: str, spawn_id: str, user: str) -> Job | None:
+        """The live job of a spawn, None when Slurm has none; raises SlurmError when Slurm doesn't answer."""
+        snapshot = await self.watcher(cluster).refresh()
+        for job in snapshot.jobs.values():
+            if self.spawn_id(job) == spawn_id and job.user == user:
+                return job
+        return None
+
+    def expect(self, run: ServerRun) -> None:
+        """From now on the run's starter may report."""
+        self._by_code[run.attempt.code_digest] = run
+        if run.attempt.key_digest:
+            self._by_key[run.attempt.key_digest] = run
+
+    def forget(self, run: ServerRun) -> None:
+        """The run is over; nobody reports for it any more."""
+        self._by_code.pop(run.attempt.code_digest, None)
+        self._by_key.pop(run.attempt.key_digest, None)
+
+    def by_code(self, code: str) -> ServerRun | None:
+        """The run that this boot code was made for."""
+        return self._by_code.get(digest(code))
+
+    def by_key(self, key: str) -> ServerRun | None:
+        """The run whose starter made this key."""
+        return self._by_key.get(digest(key))
+
+    def start_reconciling(self, known_spawn_ids: Callable[[], set[str]]) -> None:
+        """Looks for orphans now and every ten minutes; `known_spawn_ids()` says what isn't one. Once a process."""
+        if not self._tasks:
+            self._tasks.add(asyncio.ensure_future(self._reconcile_forever(known_spawn_ids)))
+
+    async def _reconcile_forever(self, known_spawn_ids: Callable[[], set[str]]) -> None:
+        while True:
+            for cluster in self.clients:
+                try:
+                    await self.reconcile(cluster, known_spawn_ids)
+                except SlurmError as error:
+                    self.log.warning("Can't look for orphans on %s: %s", cluster, error.detail or error)
+            await asyncio.sleep(RECONCILE_SECONDS)
+
+    async def reconcile(self, cluster: str, known_spawn_ids: Callable[[], set[str]]) -> list[int]:
+        """Cancels jobs of this hub that no server knows; gives their ids. Raises SlurmError for no answer.
+
+        A spawn is stored before its job is submitted, so a job that isn't known now never will be.
+        """
+        snapshot = await self.watcher(cluster).refresh()
+        orphans = list(self._orphans(snapshot.jobs.values(), known_spawn_ids()))
+        for job in orphans:
+            self.log.warning("Cancelling job %s of %s on %s: no server knows it", job.id, job.user, cluster)
+            try:
+                await self.clients[cluster].cancel(job.id, user=job.user)
+            except FlatironsError as error:
+                self.log.error("Can't cancel orphan %s: %s", job.id, error.detail or error)
+        return [job.id for job in orphans]
+
+    def _orphans(self, jobs: Iterable[Job], known: set[str]) -> Iterable[Job]:
+        for job in jobs:
+            spawn_id = self.spawn_id(job)
+            alive = not (job.state.is_over or job.state.is_ending)
+            if alive and spawn_id is not None and spawn_id not in known:
+                yield job

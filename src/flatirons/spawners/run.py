@@ -1,0 +1,284 @@
+"""One run of a server: its job followed from submission to end.
+
+Two sources tell what happens: the watcher (what Slurm says of the job) and the starter (boot, ready, end, pushed
+from the node). A run puts both together into a story for the user, an address for the hub, or an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from flatirons.errors import FlatironsError, ServerEnded, SlurmError
+from flatirons.slurm import explain
+from flatirons.slurm.model import Job, JobSpec, JobState
+from flatirons.spawners.attempt import Attempt, digest
+from flatirons.spawners.desk import Desk
+from flatirons.spawners.story import Story
+
+if TYPE_CHECKING:
+    from flatirons.spawners.slurm import SlurmSpawner
+
+SECONDS_FOR_SLURMS_WORD = 3.0  # how long a server's end waits to learn what Slurm says of it
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds: in the queue, from the job's start until the server listens, and for a stop."""
+
+    queue: float
+    node: float
+    stop: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What the starter said at its end; `log` holds the last lines of the server's output."""
+
+    exit_code: int | None
+    signal: int | None
+    message: str = ""
+    log: tuple[str, ...] = ()
+
+
+class NotExpected(Exception):
+    """A starter's call that doesn't fit what we know: wrong job, used code, server already up."""
+
+
+class ServerRun:
+    """Follows one attempt of a spawner, whose state it stores whenever something becomes known."""
+
+    def __init__(self, attempt: Attempt, spawner: SlurmSpawner, desk: Desk, limits: Limits) -> None:
+        self.attempt = attempt
+        self.spawner = spawner
+        self.user: str = spawner.user.name
+        self.log = spawner.log
+        self.desk = desk
+        self.client = desk.clients[attempt.cluster]
+        self.watcher = desk.watcher(attempt.cluster)
+        self.limits = limits
+        self.story = Story()
+        self.job: Job | None = None
+        self.ending: Ending | None = None
+        self.error: FlatironsError | None = None
+        self._submission: asyncio.Task[None] | None = None
+        self._attendant: asyncio.Task[None] | None = None
+        desk.expect(self)
+        self._since = time.monotonic()  # when the present phase, queue or node, began
+
+    # -- towards the spawner
+
+    async def submit(self, spec: JobSpec, script: str) -> None:
+        """Submits the job; raises SubmitRefused or SlurmUnreachable.
+
+        A caller that is cancelled meanwhile doesn't end the submission: `stop` must learn the job's id.
+        """
+        self.spawner.save()  # Slurm never knows a spawn that we don't
+        self._submission = asyncio.ensure_future(self._submit(spec, script))
+        await asyncio.shield(self._submission)
+
+    async def _submit(self, spec: JobSpec, script: str) -> None:
+        job_id = await self.client.submit(spec, script, user=self.user)
+        self._change(job_id=job_id)
+        self.log.info("Job %s on %s belongs to spawn %s", job_id, self.attempt.cluster, self.attempt.spawn_id)
+        self.story.tell(10, f"Submitted as job {job_id} on {self.attempt.cluster}.")
+
+    async def arrive(self) -> None:
+        """Returns when the server listens; raises ServerEnded when it won't."""
+        self.attend()
+        while not self.attempt.port:
+            if self.error:
+                raise self.error
+            try:
+                await asyncio.wait_for(self.story.changed(), self._seconds_left())
+            except TimeoutError:
+                if self._seconds_left() <= 0:
+                    raise self._too_late() from None
+
+    def attend(self) -> None:
+        """Follows the job from now until it is over."""
+        if self._attendant is None:
+            self._attendant = asyncio.ensure_future(self._attend())
+
+    def exit_status(self) -> int | None:
+        """None while the job lives; then its exit code, 1 where only a failure is known."""
+        if self.ending:
+            code = self.ending.exit_code
+            return 1 if code is None else code
+        if self.job and self.job.state.is_over:
+            succeeded = self.job.state is JobState.COMPLETED
+            return self.job.exit_code or (0 if succeeded else 1)
+        return 1 if self.error and not self.attempt.job_id else None
+
+    async def find(self) -> None:
+        """After a restart: learns the job's id where the hub ended before it could store it."""
+        if self.attempt.job_id or self._submission:
+            return
+        try:
+            job = await self.desk.find(self.attempt.cluster, self.attempt.spawn_id, self.user)
+        except SlurmError as error:
+            self.log.warning("Can't look for the job of spawn %s yet: %s", self.attempt.spawn_id, error)
+            return
+        if job is None:
+            self._fail(ServerEnded("The hub was restarted before the job was submitted. Please start again."))
+        else:
+            self._change(job_id=job.id)
+
+    async def stop(self) -> None:
+        """Cancels the job and returns when Slurm says that it is gone; raises SlurmError when it isn't."""
+        if self._submission:
+            await asyncio.wait([self._submission])
+        if not self.attempt.job_id:
+            return
+        last = time.monotonic() + self.limits.stop
+        await self.client.cancel(self.attempt.job_id, user=self.user)
+        self.attend()
+        while not (self.job and self.job.state.is_over):
+            left = last - time.monotonic()
+            if left <= 0:
+                raise SlurmError(
+                    "Slurm has not ended the job yet. Please try again in a minute.",
+                    f"job {self.attempt.job_id} still there {self.limits.stop} s after scancel: {self.job}",
+                )
+            self.watcher.kick()
+            try:
+                await asyncio.wait_for(self.story.changed(), left)
+            except TimeoutError:
+                continue
+
+    def close(self) -> None:
+        """Stops following the job."""
+        self.desk.forget(self)
+        if self._attendant:
+            self._attendant.cancel()
+
+    # -- what Slurm says
+
+    async def _attend(self) -> None:
+        while not self.attempt.job_id and not self.error:
+            await self.find()
+            if not self.attempt.job_id:
+                await asyncio.sleep(1)  # between attempts to ask a Slurm that doesn't answer
+        async with self.watcher.watch(self.attempt.job_id) as changes:
+            async for job in changes:
+                self._see(job)
+                if job.state.is_over:
+                    await self._explain(job)
+                    return
+
+    def _see(self, job: Job) -> None:
+        before, self.job = self.job, job
+        if job.state.is_running and not (before and before.state.is_running):
+            self._since = time.monotonic()
+        if job.state.is_waiting:
+            self.story.tell(20, _waiting(job))
+        elif job.state.is_starting:
+            self.story.tell(40, f"Node {job.nodes or 'of the job'} is booting.")
+        elif job.state.is_running and not self.attempt.port:
+            self.story.tell(50, f"Running on {job.batch_host or job.nodes}.")
+        self.story.ring()
+
+    async def _explain(self, job: Job) -> None:
+        """The job is over: says why, with what accounting and the starter know."""
+        if self.error:
+            return
+        try:
+            ends = await self.client.ends([job.id])
+        except SlurmError as error:
+            self.log.warning("No accounting of job %s: %s", job.id, error.detail or error)
+            ends = {}
+        explanation = explain.end(job, ends.get(job.id))
+        ending = self.ending or Ending(None, None)
+        # Slurm's word for a starter that told us more is just "FAILED"
+        told = ending.message if job.state in (JobState.FAILED, JobState.COMPLETED) else ""
+        self._fail(_ended(told or f"{explanation.sentence} {explanation.advice}".strip(), ending.log))
+
+    # -- what the starter says
+
+    async def boot(self, job_id: int, key: str) -> None:
+        """A starter came with the boot code; raises NotExpected for the wrong job and for a used code."""
+        if self._submission:
+            await asyncio.wait([self._submission])  # a job may run before sbatch told us its id
+        if not self.attempt.job_id:
+            await self.find()
+        used = self.attempt.key_digest and self.attempt.key_digest != digest(key)
+        if job_id != self.attempt.job_id or used or self.attempt.port or self.error:
+            raise NotExpected(f"boot of job {job_id} for {self.attempt}")
+        self._change(key_digest=digest(key))
+        self.desk.expect(self)
+        self.watcher.kick()
+        self.story.tell(70, "The container is starting.")
+
+    async def host(self) -> str:
+        """The node that runs the job's script, as Slurm says; asks again until Slurm knows."""
+        while True:
+            job = self.job or self.watcher.job(self.attempt.job_id)
+            if job and job.batch_host:
+                return job.batch_host
+            snapshot = await self.watcher.refresh()
+            self.job = snapshot.jobs.get(self.attempt.job_id, self.job)
+
+    async def ready(self, port: int) -> None:
+        """The server listens on `port` of the job's node."""
+        if self.attempt.port or self.error:
+            raise NotExpected(f"ready on port {port} for {self.attempt}")
+        host = await self.host()
+        self._change(host=host, port=port)
+        self.story.tell(90, f"The server is up on {host}.")
+
+    async def end(self, ending: Ending) -> None:
+        """The server ended. Slurm is given a moment to say why (it may have run out of memory)."""
+        self.ending = ending
+        self.watcher.kick()
+        self.attend()
+        assert self._attendant
+        await asyncio.wait([self._attendant], timeout=SECONDS_FOR_SLURMS_WORD)
+        if not self.error:
+            self._fail(_ended(ending.message or _exit_sentence(ending), ending.log))
+
+    # -- parts
+
+    def _change(self, **known: str | int) -> None:
+        self.attempt = replace(self.attempt, **known)  # type: ignore[arg-type]  # names and types are Attempt's
+        self.spawner.save()
+        self.story.ring()
+
+    def _fail(self, error: FlatironsError) -> None:
+        self.error = error
+        self.story.ring()
+
+    def _seconds_left(self) -> float:
+        running = self.job is not None and self.job.state.is_running
+        limit = self.limits.node if running else self.limits.queue
+        return self._since + limit - time.monotonic()
+
+    def _too_late(self) -> ServerEnded:
+        if self.job and self.job.state.is_running:
+            return ServerEnded(
+                f"The job started on {self.job.batch_host}, but no server answered within "
+                f"{self.limits.node:.0f} seconds, so it was cancelled. Please try again."
+            )
+        return ServerEnded(
+            f"The job waited longer than {self.limits.queue / 60:.0f} minutes in the queue, so it was cancelled. "
+            "A shorter time or fewer resources may start sooner."
+        )
+
+
+def _waiting(job: Job) -> str:
+    explanation = explain.reason(job.reason)
+    estimate = f" Slurm estimates a start at {job.start:%H:%M on %d %b}." if job.start else ""
+    return f"Waiting in the queue of {job.partition}: {explanation.sentence}{estimate}"
+
+
+def _ended(sentence: str, log: Sequence[str]) -> ServerEnded:
+    """The first line is the sentence, what follows is the log."""
+    return ServerEnded("\n".join([sentence.replace("\n", " "), *log]))
+
+
+def _exit_sentence(ending: Ending) -> str:
+    if ending.signal:
+        return f"The notebook server was ended by signal {ending.signal} before it listened."
+    return f"The notebook server ended with exit code {ending.exit_code} before it listened."

@@ -1,0 +1,285 @@
+"""SlurmSpawner: a notebook server is a Slurm job.
+
+In a plain jupyterhub_config.py::
+
+    c.JupyterHub.spawner_class = "flatirons-slurm"
+    c.JupyterHub.extra_handlers = flatirons.hub.handlers.handlers
+    c.SlurmSpawner.clusters = {"summit": {"slurm_conf": "/etc/slurm/slurm.conf"}}
+    c.SlurmSpawner.environments = {"python": {"image": {"path": "/srv/images/python.sif"}}}
+
+The traits named like options (partition, account, ...) are what the form, a link or a REST body may set.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from jupyterhub.orm import Spawner as OrmSpawner
+from jupyterhub.spawner import Spawner
+from jupyterhub.utils import url_path_join
+from traitlets import Dict, Enum, Float, Integer, List, Unicode, default
+
+from flatirons.errors import FlatironsError
+from flatirons.images import Catalogue, Environment
+from flatirons.job.script import StarterConfig, notebook
+from flatirons.slurm.client import SlurmClient
+from flatirons.slurm.model import JobSpec
+from flatirons.spawners.attempt import Attempt
+from flatirons.spawners.desk import Desk
+from flatirons.spawners.run import Limits, ServerRun
+from flatirons.spawners.story import Event, spawn_exception
+
+
+class SlurmSpawner(Spawner):
+    """Runs each server as a Slurm job of its user, in the container of the chosen environment."""
+
+    # -- what the site sets
+    clusters = Dict(
+        help="Slurm clusters by name, each {'slurm_conf': path, 'bin_dir': path}; both may be left out."
+    ).tag(config=True)
+    environments = Dict(
+        help="What users can choose to work in, by name; see flatirons.images.Environment for the keys."
+    ).tag(config=True)
+    run_as = Enum(
+        ["root", "sudo", "ssh", "self"],
+        default_value="sudo",
+        help="How Slurm's commands are run as the user: see flatirons.runner.",
+    ).tag(config=True)
+    ssh_host = Unicode(help="The log-in node for run_as = 'ssh'.").tag(config=True)
+    queue_timeout = Float(
+        86400.0, min=1, help="Seconds that a job may wait in the queue before it is cancelled."
+    ).tag(config=True)
+    node_timeout = Float(
+        300.0, min=1, help="Seconds from the start of the job until its server listens."
+    ).tag(config=True)
+    stop_timeout = Float(60.0, min=1, help="Seconds within which a cancelled job must be gone.").tag(config=True)
+    port_range = List(
+        Integer(), help="First and last port that servers may listen on; empty: any free one."
+    ).tag(config=True)
+    prologue = Unicode(help="Shell lines that run on the node before every server.").tag(config=True)
+    python = Unicode("python3", help="The node's Python (3.6 or newer) that runs the starter.").tag(config=True)
+    starter_url = Unicode(
+        help="URL of the hub's API for starters; default: the one that servers use. With internal TLS it must "
+        "be the public one, since a starter has no certificate yet."
+    ).tag(config=True)
+    parallel = Dict(help="Defaults for engines started from a notebook; see flatirons.parallel.").tag(config=True)
+
+    # -- what the user chooses
+    cluster = Unicode(help="Name of the cluster; default: the first.").tag(config=True)
+    partition = Unicode(help="Slurm partition.").tag(config=True)
+    account = Unicode(help="Slurm account.").tag(config=True)
+    qos = Unicode(help="Slurm QOS.").tag(config=True)
+    reservation = Unicode(help="Slurm reservation.").tag(config=True)
+    environment_name = Unicode(help="Name of the environment; default: the first.").tag(config=True)
+    nodes = Integer(0, min=0, help="Nodes of the job; 0 leaves it to Slurm, as for all numbers below.").tag(config=True)
+    ntasks = Integer(0, min=0, help="Tasks of the job.").tag(config=True)
+    cpus = Integer(0, min=0, help="CPUs per task.").tag(config=True)
+    memory = Integer(0, min=0, help="Memory per node, MiB.").tag(config=True)
+    gpus = Unicode("", help="GPUs per node: '2' or 'v100:2'.").tag(config=True)
+    runtime = Integer(0, min=0, help="Time limit, minutes.").tag(config=True)
+
+    env_keep = List(Unicode(), help="Names of the hub's environment variables that servers get: none.").tag(config=True)
+
+    @default("start_timeout")
+    def _default_start_timeout(self) -> int:
+        """JupyterHub's own limit covers waiting and starting; ours tell the two apart and come first."""
+        return int(self.queue_timeout + self.node_timeout + self.stop_timeout)
+
+    @default("cluster")
+    def _default_cluster(self) -> str:
+        return next(iter(self.clusters), "")
+
+    @default("environment_name")
+    def _default_environment_name(self) -> str:
+        return next(iter(self.environments), "")
+
+    def __init__(self, **kwargs: Any) -> None:
+        self.run: ServerRun | None = None
+        super().__init__(**kwargs)
+
+    @property
+    def desk(self) -> Desk:
+        """What all servers of this hub share."""
+        return Desk.of(self)
+
+    # -- what a restart of the hub needs
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything needed to find the server again; no secret is in it."""
+        state: dict[str, Any] = super().get_state()
+        return {**state, **(self.run.attempt.as_state() if self.run else {})}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Takes up the attempt of an earlier hub process."""
+        super().load_state(state)
+        attempt = Attempt.from_state(state)
+        if attempt:
+            self._take_up(attempt)
+            self.desk.start_reconciling(self._known_spawn_ids)
+
+    def clear_state(self) -> None:
+        """Forgets the run: its server is gone, or a new one is about to be made."""
+        super().clear_state()
+        if self.run:
+            self.run.close()
+        self.run = None
+
+    def _take_up(self, attempt: Attempt) -> ServerRun:
+        limits = Limits(queue=self.queue_timeout, node=self.node_timeout, stop=self.stop_timeout)
+        self.run = ServerRun(attempt, self, self.desk, limits)
+        return self.run
+
+    def save(self) -> None:
+        """Stores the state now, without waiting for anything."""
+        self.orm_spawner.state = self.get_state()
+        self.user.db.commit()
+
+    def _known_spawn_ids(self) -> set[str]:
+        rows = self.user.db.query(OrmSpawner).filter(OrmSpawner.server != None)  # noqa: E711  SQLAlchemy's way
+        return {(row.state or {}).get("spawn_id", "") for row in rows}
+
+    # -- the life of a server
+
+    async def start(self) -> str:
+        """Submits the job and gives the server's URL once its starter says that it listens."""
+        code = secrets.token_urlsafe(32)
+        run = self._take_up(Attempt.new(self.cluster, code))
+        self.desk.start_reconciling(self._known_spawn_ids)
+        try:
+            await run.submit(self.job_spec(run.attempt), self.job_script(code))
+            await run.arrive()
+        except FlatironsError as error:
+            raise spawn_exception(error) from error
+        return self.url
+
+    async def poll(self) -> int | None:
+        """None while the job lives, or nothing better is known; starts no process."""
+        if self.run is None:
+            return 0
+        self.run.attend()
+        return self.run.exit_status()
+
+    async def stop(self, now: bool = False) -> None:
+        """Cancels the job and returns when it is gone; Slurm itself decides between TERM and KILL."""
+        if self.run:
+            try:
+                await self.run.stop()
+            except FlatironsError as error:
+                raise spawn_exception(error) from error
+
+    async def get_url(self) -> str:
+        """After a restart: the server's URL, once it is up where the hub ended before it was."""
+        assert self.run
+        try:
+            await self.run.arrive()
+        except FlatironsError as error:
+            self.log.error("%s didn't survive the restart: %s", self._log_name, error.detail or error)
+            self.http_timeout = 1  # nothing answers at the old URL; the hub needn't wait to find that out
+            return str(self.server.url)
+        return self.url
+
+    async def progress(self) -> AsyncIterator[Event]:
+        """What happens, on every change, never twice."""
+        if self.run:
+            async for event in self.run.story.follow():
+                yield event
+
+    @property
+    def url(self) -> str:
+        """Where the server listens."""
+        assert self.run
+        scheme = "https" if self.internal_ssl else "http"
+        return f"{scheme}://{self.run.attempt.host}:{self.run.attempt.port}"
+
+    # -- what is sent to Slurm
+
+    def job_spec(self, attempt: Attempt) -> JobSpec:
+        """What is asked of Slurm."""
+        gpu_type, _, gpus = self.gpus.rpartition(":")
+        return JobSpec(
+            name=f"jupyter-{self.name}" if self.name else "jupyter",
+            comment=self.desk.comment(attempt.spawn_id, f"{self.user.name}/{self.name}"),
+            partition=self.partition,
+            account=self.account,
+            qos=self.qos,
+            reservation=self.reservation,
+            nodes=self.nodes,
+            ntasks=self.ntasks,
+            cpus=self.cpus,
+            memory_mib=self.memory,
+            gpus=int(gpus or 0),
+            gpu_type=gpu_type,
+            runtime_minutes=self.runtime,
+            output="/dev/null",  # the starter keeps the log, in a place that only the user reads
+        )
+
+    def job_script(self, code: str) -> str:
+        """The starter with its configuration; the only secret in it is the boot code."""
+        chosen = self._chosen_environment()
+        config = StarterConfig(
+            hub=self.starter_url or self._hub_api_url(),
+            code=code,
+            command=chosen.argv([*(chosen.cmd or self.cmd), *self.get_args()]),
+            image="" if "://" in chosen.image.path else chosen.image.path,
+            prologue="\n".join(text for text in (self.prologue, chosen.prologue) if text),
+            ports=(self.port_range[0], self.port_range[1]) if self.port_range else None,
+            environment=self._job_environment(chosen),
+        )
+        return notebook(config, self.python)
+
+    def _job_environment(self, chosen: Environment) -> dict[str, str]:
+        """What programs inside the job may ask: see DESIGN.md, Contracts."""
+        cluster = self.desk.clients[self.cluster].cluster
+        return {
+            **cluster.environment(),
+            "FLATIRONS_CLUSTER": cluster.name,
+            "FLATIRONS_ENVIRONMENT": chosen.name,
+            "FLATIRONS_IMAGE": chosen.image.path,
+            "FLATIRONS_CONTAINER": json.dumps(chosen.argv([])),
+            "FLATIRONS_PARALLEL": json.dumps(dict(self.parallel)),
+        }
+
+    def _chosen_environment(self) -> Environment:
+        return Catalogue.from_dict(self.environments).get(self.environment_name)
+
+    def _hub_api_url(self) -> str:
+        if self.hub_connect_url is None:
+            return str(self.hub.api_url)
+        return str(url_path_join(self.hub_connect_url, urlsplit(self.hub.api_url).path))
+
+    # -- what the starter is given
+
+    async def boot(self) -> dict[str, Any]:
+        """The answer to a starter that showed its code: the server's environment, with its token."""
+        assert self.run
+        if not self.api_token:
+            self._renew_token()
+        tls = await self._certificate(await self.run.host()) if self.internal_ssl else None
+        return {"environment": self.get_env(), "prefix": self.server.base_url, "tls": tls}
+
+    def _renew_token(self) -> None:
+        """After a restart the hub has only the old token's hash: the server gets a new one."""
+        self.api_token = self.user.new_api_token(note=f"Server at {self.server.base_url}", roles=["server"])
+        self.user.settings["oauth_provider"].add_client(
+            self.oauth_client_id, self.api_token, url_path_join(self.server.base_url, "oauth_callback")
+        )
+
+    async def create_certs(self) -> dict[str, str]:
+        """None yet: the certificate names the node, which is known when the job runs."""
+        return {}
+
+    async def move_certs(self, paths: dict[str, str]) -> dict[str, str]:
+        """Nothing to move: the starter is sent the certificate's text."""
+        return paths
+
+    async def _certificate(self, host: str) -> dict[str, str]:
+        """A certificate for that very node, as texts by the variable that will name the file."""
+        self.ssl_alt_names = [f"DNS:{host}"]
+        paths = await super().create_certs()
+        names = {"keyfile": "KEYFILE", "certfile": "CERTFILE", "cafile": "CLIENT_CA"}
+        return {f"JUPYTERHUB_SSL_{names[kind]}": Path(path).read_text() for kind, path in paths.items()}
