@@ -1,0 +1,1 @@
+"""The virtual cluster: real Slurm on virtual nodes of one machine."""

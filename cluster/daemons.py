@@ -1,0 +1,78 @@
+"""Which daemons run on which node, in which order; as plans for the node's init. Pure."""
+
+from typing import Any
+
+from .layout import ASSOCIATIONS, Cluster, Node, Site
+from .slurmconf import ACCOUNTING_PORT, CONFIGURATION
+
+MUNGE = "path:/run/munge/munge.socket.2"
+SHARED = "/run/flatirons"
+# path -> owner
+DIRECTORIES = {
+    "/run/munge": "munge",
+    "/run/mysqld": "mysql",
+    "/run/slurm": "slurm",
+    "/run/sshd": "root",
+    "/var/spool/slurmd": "root",
+    "/var/lib/slurm/summit": "slurm",
+    "/var/lib/slurm/blanca": "slurm",
+}
+
+
+def _plan(
+    name: str, argv: list[str], needs: list[str], env: dict[str, str] | None = None, user: str = "", once: bool = False
+) -> dict[str, Any]:
+    """A daemon for inside/init.py; as another user if one is named."""
+    become = ["setpriv", "--reuid", user, "--regid", user, "--init-groups"] if user else []
+    return {"name": name, "argv": [*become, *argv], "needs": needs, "env": env or {}, "once": once}
+
+
+def _controller(cluster: Cluster) -> dict[str, Any]:
+    conf = f"{CONFIGURATION}/{cluster.name}/slurm.conf"
+    # Nothing that it saves must outlive the machine, so it need not wait for the disk.
+    env = {"SLURM_CONF": conf, "LD_PRELOAD": "libeatmydata.so"}
+    name = f"slurmctld@{cluster.name}"
+    return _plan(name, ["slurmctld", "-D", "-f", conf], [MUNGE, "once:accounts"], env, "slurm")
+
+
+def _controller_node(site: Site) -> list[dict[str, Any]]:
+    fast = {"LD_PRELOAD": "libeatmydata.so"}
+    # sacctmgr's exit code says "nothing new" and "failed" alike; what counts is what is there afterwards.
+    listed = "sacctmgr --noheader --parsable2 list association format=user"
+    accounts = f"sacctmgr -i < {SHARED}/sacctmgr; test $({listed} | grep -c -v -e root -e '^$') -eq {len(ASSOCIATIONS)}"
+    return [
+        _plan("mariadbd", ["mariadbd", "--user=mysql"], [], fast),
+        _plan("slurmdbd", ["slurmdbd", "-D"], [MUNGE, "path:/run/mysqld/mysqld.sock"], user="slurm"),
+        _plan("accounts", ["sh", "-c", accounts], [f"port:{ACCOUNTING_PORT}"], once=True),
+        *map(_controller, site.clusters),
+    ]
+
+
+def _hub_node() -> list[dict[str, Any]]:
+    key = "/etc/ssh/ssh_host_ed25519_key"
+    keygen = f"test -f {key} || ssh-keygen -q -t ed25519 -N '' -f {key}"
+    return [
+        _plan("passwords", ["sh", "-c", f"exec chpasswd < {SHARED}/passwords"], [], once=True),
+        _plan("hostkey", ["sh", "-c", keygen], [], once=True),
+        _plan("sshd", ["/usr/sbin/sshd", "-D", "-e"], ["once:hostkey"]),
+    ]
+
+
+def _compute_node(site: Site, node: Node) -> list[dict[str, Any]]:
+    cluster = site.cluster(node.cluster)
+    conf = f"{CONFIGURATION}/{cluster.name}/slurm.conf"
+    needs = [MUNGE, f"host:{site.controller.name}:{cluster.controller_port}"]
+    return [_plan("slurmd", ["slurmd", "-D", "-f", conf], needs, {"SLURM_CONF": conf})]
+
+
+def daemon_plans(site: Site, node: Node) -> list[dict[str, Any]]:
+    """The daemons of a node, for inside/init.py."""
+    munged = _plan("munged", ["munged", "--foreground", "--force"], [], user="munge")
+    if node == site.controller:
+        return [munged, *_controller_node(site)]
+    return [munged, *(_hub_node() if node == site.hub else _compute_node(site, node))]
+
+
+def once_names(site: Site, node: Node) -> list[str]:
+    """The commands of a node that run once and must have succeeded before it is up."""
+    return [plan["name"] for plan in daemon_plans(site, node) if plan["once"]]

@@ -1,0 +1,100 @@
+"""Turns a fresh set of namespaces into a node's file system, then becomes the node's init.
+
+Run by the host's Python as process 1 of new mount, pid, uts, ipc and network namespaces, with the path of
+a JSON file: tree, upper, work, root (an empty directory), binds [[source, target, writable]], shared
+(the node's own directory on the host, seen inside as /run/flatirons), devices [[name, major, minor]].
+Every mount made here is private to the node and goes away with its last process. Standard library only.
+"""
+
+import ctypes
+import json
+import os
+import stat
+import sys
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32, 4096
+MNT_DETACH = 2
+DEVICES = [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0),
+           ("fuse", 10, 229)]  # fmt: skip
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def check(result: int, what: str) -> None:
+    """Ends the node with one sentence if a system call failed."""
+    if result:
+        sys.exit(f"{what}: {os.strerror(ctypes.get_errno())}")
+
+
+def mount(source: str, target: str, kind: str, flags: int = 0, options: str = "") -> None:
+    """mount(2); the node ends if it fails."""
+    done = libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode())
+    check(done, f"mounting {source} on {target}")
+
+
+def bind(source: str, target: str, writable: bool) -> None:
+    """Shows a file or directory of the host in the node, making the place for it."""
+    if os.path.isdir(source):
+        os.makedirs(target, exist_ok=True)
+    elif not os.path.exists(target):
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        open(target, "w").close()
+    mount(source, target, "", MS_BIND)
+    if not writable:
+        mount("", target, "", MS_BIND | MS_REMOUNT | MS_RDONLY)
+
+
+def make_devices(dev: str, extra: list[list]) -> None:
+    """A small /dev of the node's own; /dev/fuse is open to everybody, as rootless containers need it."""
+    mount("tmpfs", dev, "tmpfs", MS_NOSUID, "mode=755")
+    for name, major, minor in [*DEVICES, *extra]:
+        os.mknod(f"{dev}/{name}", stat.S_IFCHR | 0o666, os.makedev(major, minor))
+        os.chmod(f"{dev}/{name}", 0o666)
+    for directory in ("pts", "shm", "mqueue"):
+        os.mkdir(f"{dev}/{directory}")
+    mount("devpts", f"{dev}/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=666,mode=620,gid=5")
+    mount("tmpfs", f"{dev}/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
+    mount("mqueue", f"{dev}/mqueue", "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    for name, target in (("ptmx", "pts/ptmx"), ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"),
+                         ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2")):  # fmt: skip
+        os.symlink(target, f"{dev}/{name}")
+
+
+def make_root(plan: dict) -> None:
+    """The tree below, the node's own changes above, and what every Linux expects around it."""
+    root = plan["root"]
+    layers = f"lowerdir={plan['tree']},upperdir={plan['upper']},workdir={plan['work']}"
+    mount("overlay", root, "overlay", 0, layers)
+    mount("proc", f"{root}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    mount("sysfs", f"{root}/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY)
+    make_devices(f"{root}/dev", plan["devices"])
+    mount("tmpfs", f"{root}/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
+    os.mkdir(f"{root}/run/lock", 0o1777)
+    bind(plan["shared"], f"{root}/run/flatirons", writable=True)
+    for source, target, writable in plan["binds"]:
+        bind(source, root + target, writable)
+
+
+def enter_root(root: str) -> None:
+    """Makes `root` the whole world: the host's files can no longer be reached."""
+    os.chdir(root)
+    check(libc.pivot_root(b".", b"."), "pivot_root")
+    check(libc.umount2(b".", MNT_DETACH), "leaving the host's file system")
+    os.chroot(".")
+    os.chdir("/")
+
+
+def main() -> None:
+    """See the module."""
+    with open(sys.argv[1]) as file:
+        plan = json.load(file)
+    os.umask(0o022)
+    make_root(plan)
+    enter_root(plan["root"])
+    environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+    argv = ["/usr/bin/python3", "-I", "-S", "/run/flatirons/init.py", "/run/flatirons/init.json"]
+    os.execve(argv[0], argv, environment)
+
+
+if __name__ == "__main__":
+    main()

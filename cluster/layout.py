@@ -1,0 +1,160 @@
+"""What the virtual site consists of: clusters, nodes, partitions, people. Pure; the one truth of the room."""
+
+from dataclasses import dataclass, field
+
+CONTROLLER = "ctl"
+HUB = "hub"
+GATEWAY = "10.89.0.1"
+PREFIX = 16
+
+
+@dataclass(frozen=True)
+class Node:
+    """A virtual machine; `cluster` is empty for the hub and the controller, which serve both clusters."""
+
+    name: str
+    address: str
+    cluster: str = ""
+    cpus: int = 1
+    memory_mb: int = 1
+    gpus: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def gpu_count(self) -> int:
+        """How many pretend GPUs, of whatever type."""
+        return sum(count for _, count in self.gpus)
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A partition; without accounts it is open to all, without QOS every QOS may run there."""
+
+    name: str
+    nodes: tuple[str, ...]
+    accounts: tuple[str, ...] = ()
+    qos: tuple[str, ...] = ()
+    max_time: str = "1-00:00:00"
+    is_default: bool = False
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A Slurm cluster: its own slurm.conf, ports, controller daemon; accounting is shared."""
+
+    name: str
+    controller_port: int
+    node_port: int
+    nodes: tuple[Node, ...]
+    partitions: tuple[Partition, ...]
+
+
+@dataclass(frozen=True)
+class Association:
+    """Who may charge what, where, with which QOS; the first of a user in a cluster is the default account."""
+
+    cluster: str
+    account: str
+    user: str
+    qos: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Qos:
+    """A quality of service, limits in sacctmgr's own words."""
+
+    name: str
+    limits: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with a password (their own name) and the same uid on every node."""
+
+    name: str
+    uid: int
+
+
+PEOPLE = (Person("alice", 10001), Person("bob", 10002), Person("carol", 10003), Person("dave", 10004))
+HUB_ACCOUNT = Person("jupyterhub", 990)
+
+QOS = (
+    Qos("normal", ("Priority=10", "MaxWall=1-00:00:00")),
+    Qos("long", ("Priority=5", "MaxWall=7-00:00:00", "MaxJobsPerUser=2")),
+    Qos("debug", ("Priority=100", "MaxWall=01:00:00", "MaxTRESPerUser=cpu=8")),
+)
+
+# dave has none, on purpose: Slurm must refuse him.
+ASSOCIATIONS = (
+    Association("summit", "ucb-general", "alice", ("normal", "long", "debug")),
+    Association("summit", "ucb-knl", "alice", ("normal", "debug")),
+    Association("summit", "ucb-general", "bob", ("normal", "debug")),
+    Association("summit", "csdms", "carol", ("normal",)),
+    Association("blanca", "csdms", "alice", ("normal", "long")),
+    Association("blanca", "sol", "bob", ("normal",)),
+    Association("blanca", "csdms", "carol", ("normal", "long")),
+    Association("blanca", "sol", "carol", ("normal",)),
+)
+
+RESERVATION = "workshop"
+RESERVATION_USERS = ("alice", "carol")
+
+
+@dataclass(frozen=True)
+class Site:
+    """Everything that one `up` makes."""
+
+    hub: Node
+    controller: Node
+    clusters: tuple[Cluster, ...]
+    people: tuple[Person, ...] = field(default=PEOPLE)
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Every node, controller first."""
+        return (self.controller, self.hub, *(node for cluster in self.clusters for node in cluster.nodes))
+
+    def node(self, name: str) -> Node | None:
+        """The node of that name, if there is one."""
+        return next((node for node in self.nodes if node.name == name), None)
+
+    def cluster(self, name: str) -> Cluster:
+        """The cluster of that name; KeyError for none."""
+        return {cluster.name: cluster for cluster in self.clusters}[name]
+
+
+def _summit(count: int, cpus: int) -> Cluster:
+    """`count` nodes; from three on, one in four (at least one) is in sknl alone."""
+    knl = max(1, count // 4) if count >= 3 else 0
+    names = [f"shas{100 + i + 1:04d}" for i in range(count - knl)]
+    names += [f"sknl{700 + i + 1:04d}" for i in range(knl)]
+    shas, sknl = names[: count - knl], names[count - knl :] or names
+    gpus: dict[str, tuple[tuple[str, int], ...]] = {shas[-1]: (("v100", 2),)}
+    gpus[sknl[0]] = (*gpus.get(sknl[0], ()), ("a100", 2))
+    nodes = tuple(
+        Node(name, f"10.89.{1 + i // 250}.{1 + i % 250}", "summit", cpus, cpus * 2000, gpus.get(name, ()))
+        for i, name in enumerate(names)
+    )
+    partitions = (
+        Partition("shas", tuple(shas), max_time="7-00:00:00", is_default=True),
+        Partition("sknl", tuple(sknl), accounts=("ucb-knl",), qos=("normal", "debug")),
+    )
+    return Cluster("summit", 6817, 6818, nodes, partitions)
+
+
+def _blanca(cpus: int) -> Cluster:
+    """One node, shared by the partitions of two groups that each admit only their own account."""
+    node = Node("bnode0101", "10.89.100.1", "blanca", cpus, cpus * 2000, (("a100", 2),))
+    partitions = (
+        Partition("blanca-csdms", (node.name,), accounts=("csdms",), max_time="7-00:00:00", is_default=True),
+        Partition("blanca-sol", (node.name,), accounts=("sol",), max_time="7-00:00:00"),
+    )
+    return Cluster("blanca", 7817, 7818, (node,), partitions)
+
+
+def make_site(summit_nodes: int = 3, cpus: int = 8) -> Site:
+    """The site with that many nodes in summit, each claiming that many cores and 2000 MB for each."""
+    return Site(
+        hub=Node(HUB, "10.89.0.3"),
+        controller=Node(CONTROLLER, "10.89.0.2"),
+        clusters=(_summit(summit_nodes, cpus), _blanca(cpus)),
+    )

@@ -1,0 +1,24 @@
+"""Prints what the daemons of the nodes wrote."""
+
+from pathlib import Path
+
+from .errors import ClusterError
+from .state import Instance
+
+
+def _print(title: str, file: Path) -> None:
+    text = file.read_text(errors="replace").rstrip()
+    if text:
+        print(f"==> {title} <==\n{text}\n")
+
+
+def show(instance: Instance, only: str | None) -> None:
+    """Every log of every node, or of one, each under its own title."""
+    nodes = [node.name for node in instance.settings().site.nodes]
+    if only and only not in nodes:
+        raise ClusterError(f"there is no node {only}; there are {', '.join(nodes)}")
+    for name in [only] if only else nodes:
+        own = instance.node(name)
+        for file in [own / "console", *sorted((own / "shared" / "log").glob("*"))]:
+            if file.exists():
+                _print(f"{name}: {file.name}", file)

@@ -1,0 +1,101 @@
+"""What a tree is made of: the packages, how they are fetched, the accounts. Its text is part of the tree's key."""
+
+from collections.abc import Sequence
+
+from .accounts import subordinate_ids
+from .layout import HUB_ACCOUNT, PEOPLE
+
+SUITES = ("trixie", "bookworm", "unstable")
+DEFAULT_SUITE = "trixie"
+
+PACKAGES = (
+    "slurmctld", "slurmd", "slurmdbd", "slurm-client", "munge", "mariadb-server", "eatmydata",
+    "python3", "python3-venv", "nginx-light", "nodejs", "sudo", "openssh-server", "openssh-client",
+    "libpam-modules", "adduser", "passwd", "squashfuse", "squashfs-tools", "fuse-overlayfs", "fuse3", "uidmap",
+    "iproute2", "iputils-ping", "procps", "mount", "util-linux", "ca-certificates", "curl", "less",
+)  # fmt: skip
+
+# Debian 12's C library is too old for the Apptainer in unstable, and it has none itself.
+APPTAINER_SUITES = ("trixie", "unstable")
+
+PIN = """\
+Package: *
+Pin: release a=unstable
+Pin-Priority: -1
+
+Package: apptainer
+Pin: release a=unstable
+Pin-Priority: 990
+"""
+
+# Small files and no waiting for the disk: this database lives as long as its cluster.
+MARIADB = """\
+[mariadbd]
+skip-networking
+skip-name-resolve
+socket = /run/mysqld/mysqld.sock
+innodb_log_file_size = 4M
+innodb_buffer_pool_size = 64M
+innodb_flush_log_at_trx_commit = 0
+innodb_doublewrite = 0
+innodb_lock_wait_timeout = 900
+performance_schema = OFF
+aria_log_file_size = 8M
+init_file = /etc/mysql/flatirons.sql
+"""
+
+DATABASE = """\
+CREATE DATABASE IF NOT EXISTS slurm_acct_db;
+CREATE USER IF NOT EXISTS slurm@localhost IDENTIFIED VIA unix_socket;
+GRANT ALL ON slurm_acct_db.* TO slurm@localhost;
+"""
+
+DPKG_OPTIONS = (
+    "force-unsafe-io",
+    "path-exclude=/usr/share/doc/*",
+    "path-exclude=/usr/share/man/*",
+    "path-exclude=/usr/share/info/*",
+    "path-exclude=/usr/share/locale/*",
+)
+
+# Run one after the other inside the new tree.
+ACCOUNT_COMMANDS: tuple[tuple[str, ...], ...] = (
+    *(("useradd", "--uid", str(p.uid), "--user-group", "--no-create-home", "--shell", "/bin/bash", p.name) for p in PEOPLE),
+    ("useradd", "--system", "--uid", str(HUB_ACCOUNT.uid), "--user-group", "--groups", "shadow", "--create-home",
+     "--home-dir", "/var/lib/jupyterhub", "--shell", "/usr/sbin/nologin", HUB_ACCOUNT.name),
+)  # fmt: skip
+
+SUBORDINATE_IDS = subordinate_ids(["root", *(person.name for person in PEOPLE), HUB_ACCOUNT.name])
+
+
+def packages(suite: str) -> tuple[str, ...]:
+    """The packages of a suite's tree."""
+    return (*PACKAGES, "apptainer") if suite in APPTAINER_SUITES else PACKAGES
+
+
+def source_lines(suite: str, mirror: str | None) -> list[str]:
+    """apt's sources for mmdebstrap; empty if it should use the mirror that it knows itself."""
+    if mirror is None:
+        return []
+    # A mirror may lag: on this one source a signature's age is not checked, the signature is.
+    unstable = f"deb [check-valid-until=no] {mirror} unstable main"
+    if suite == "unstable":
+        return [unstable]
+    own = f"deb {mirror} {suite} main"
+    return [own, unstable] if suite in APPTAINER_SUITES else [own]
+
+
+def mmdebstrap_argv(suite: str, target: str, mirror: str | None, apt_options: Sequence[str]) -> list[str]:
+    """The command that makes a plain tree of packages in `target`."""
+    argv = ["mmdebstrap", "--variant=apt", "--mode=root", "--format=directory"]
+    argv.append(f"--include={','.join(packages(suite))}")
+    for option in (*apt_options, 'APT::Install-Recommends "false"', 'Acquire::Languages "none"'):
+        argv.append(f"--aptopt={option}")
+    argv += [f"--dpkgopt={option}" for option in DPKG_OPTIONS]
+    if suite in APPTAINER_SUITES and suite != "unstable":
+        argv.append(f"--setup-hook=mkdir -p \"$1/etc/apt/preferences.d\"; printf '%s' '{PIN}' > \"$1/etc/apt/preferences.d/apptainer\"")
+    argv.append(
+        "--setup-hook=mkdir -p \"$1/etc/mysql/mariadb.conf.d\"; "
+        f"printf '%s' '{MARIADB}' | grep -v init_file > \"$1/etc/mysql/mariadb.conf.d/99-flatirons.cnf\""
+    )
+    return [*argv, suite, target, *source_lines(suite, mirror)]

@@ -1,0 +1,127 @@
+"""slurm.conf, gres.conf, cgroup.conf and slurmdbd.conf of a site, as text. Pure; holds from Slurm 22.05 to 26.05."""
+
+from collections.abc import Sequence
+
+from .layout import Cluster, Node, Partition, Site
+
+CONFIGURATION = "/etc/slurm"
+ACCOUNTING_PORT = 6819
+
+# No cgroups are needed, so that any machine will do; the rest makes Slurm react at once, as tests and a
+# demo want it: no delay before scheduling or launching, backfill every two seconds, short goodbyes.
+_COMMON = """\
+SlurmctldHost={controller}
+SlurmUser=slurm
+AuthType=auth/munge
+CredType=cred/munge
+StateSaveLocation=/var/lib/slurm/{cluster}
+SlurmdSpoolDir=/var/spool/slurmd
+SlurmctldPidFile=/run/slurm/slurmctld-{cluster}.pid
+SlurmdPidFile=/run/slurm/slurmd.pid
+SlurmctldPort={controller_port}
+SlurmdPort={node_port}
+ProctrackType=proctrack/linuxproc
+PropagateResourceLimits=NONE
+SlurmdParameters=config_overrides
+MpiDefault=none
+MailProg=/bin/true
+ReturnToService=2
+SlurmctldTimeout=30
+SlurmdTimeout=30
+MessageTimeout=10
+InactiveLimit=0
+KillWait=5
+MinJobAge=300
+MaxJobCount=20000
+MaxArraySize=1001
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+SchedulerType=sched/backfill
+SchedulerParameters=batch_sched_delay=0,bf_interval=2,bf_continue,default_queue_depth=1000
+PriorityType=priority/multifactor
+PriorityWeightAge=1000
+PriorityWeightQOS=10000
+DefMemPerCPU=1000
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=2
+JobAcctGatherParams=OverMemoryKill
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost={controller}
+AccountingStoragePort={accounting_port}
+AccountingStorageEnforce=associations,limits,qos
+AccountingStorageTRES=gres/gpu{gpu_tres}
+GresTypes=gpu
+SlurmctldDebug=info
+SlurmdDebug=info
+"""
+
+
+def _gpu_types(cluster: Cluster) -> list[str]:
+    """The types of GPUs in a cluster, sorted, each once."""
+    return sorted({kind for node in cluster.nodes for kind, _ in node.gpus})
+
+
+def _node_line(node: Node) -> str:
+    gres = ",".join(f"gpu:{kind}:{count}" for kind, count in node.gpus)
+    words = [f"NodeName={node.name} NodeAddr={node.address} Sockets=1 CoresPerSocket={node.cpus} ThreadsPerCore=1"]
+    words.append(f"RealMemory={node.memory_mb} State=UNKNOWN")
+    return " ".join(words + [f"Gres={gres}"] * bool(gres))
+
+
+def _partition_line(partition: Partition) -> str:
+    words = [f"PartitionName={partition.name} Nodes={','.join(partition.nodes)}"]
+    words.append(f"Default={'YES' if partition.is_default else 'NO'} State=UP")
+    words.append(f"DefaultTime=01:00:00 MaxTime={partition.max_time}")
+    if partition.accounts:
+        words.append(f"AllowAccounts={','.join(partition.accounts)}")
+    if partition.qos:
+        words.append(f"AllowQos={','.join(partition.qos)}")
+    return " ".join(words)
+
+
+def slurm_conf(site: Site, cluster: Cluster) -> str:
+    """The slurm.conf of one cluster, the same on every node that speaks to it."""
+    head = _COMMON.format(
+        controller=site.controller.name,
+        cluster=cluster.name,
+        controller_port=cluster.controller_port,
+        node_port=cluster.node_port,
+        accounting_port=ACCOUNTING_PORT,
+        gpu_tres="".join(f",gres/gpu:{kind}" for kind in _gpu_types(cluster)),
+    )
+    lines = [f"ClusterName={cluster.name}", head.rstrip(), *map(_node_line, cluster.nodes)]
+    return "\n".join([*lines, *map(_partition_line, cluster.partitions)]) + "\n"
+
+
+def gpu_devices(count: int, first: int = 0) -> str:
+    """The device files of pretend GPUs as Slurm writes them: /dev/gpu0 or /dev/gpu[0-3]."""
+    last = first + count - 1
+    return f"/dev/gpu{first}" if count == 1 else f"/dev/gpu[{first}-{last}]"
+
+
+def gres_conf(cluster: Cluster) -> str:
+    """Which device files are which pretend GPU; the node's init makes them."""
+    lines = ["AutoDetect=off"]
+    for node in cluster.nodes:
+        first = 0
+        for kind, count in node.gpus:
+            lines.append(f"NodeName={node.name} Name=gpu Type={kind} File={gpu_devices(count, first)}")
+            first += count
+    return "\n".join(lines) + "\n"
+
+
+def slurmdbd_conf(site: Site) -> str:
+    """One accounting daemon for all clusters; it knows itself to MariaDB by its uid, so there is no password."""
+    return (
+        f"AuthType=auth/munge\nDbdHost={site.controller.name}\nDbdPort={ACCOUNTING_PORT}\nSlurmUser=slurm\n"
+        "StorageType=accounting_storage/mysql\nStorageHost=localhost\nStorageUser=slurm\n"
+        "StorageLoc=slurm_acct_db\nPidFile=/run/slurm/slurmdbd.pid\nDebugLevel=info\nCommitDelay=1\n"
+    )
+
+
+def configuration_files(site: Site, cluster: Cluster, release: Sequence[int]) -> dict[str, str]:
+    """File name -> text of a cluster's configuration directory, for that release of Slurm, such as (24, 11)."""
+    files = {"slurm.conf": slurm_conf(site, cluster), "gres.conf": gres_conf(cluster)}
+    if tuple(release) >= (23, 11):
+        files["cgroup.conf"] = "CgroupPlugin=disabled\n"
+    return files

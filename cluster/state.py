@@ -1,0 +1,105 @@
+"""Where an instance keeps its state, how it is recognised as ours, and who may change it at a time."""
+
+import fcntl
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from .errors import ClusterError
+from .layout import Site, make_site
+from .processes import Process
+from .tree import cache
+
+RUN = Path("/run/flatirons")
+MARKER = "instance.json"
+DEFAULT_NAME = "flatirons"
+
+
+@dataclass(frozen=True)
+class Bind:
+    """A file or directory of the host that every node shows at `target`."""
+
+    source: str
+    target: str
+    writable: bool = True
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `up` was asked for; kept in the instance's marker."""
+
+    suite: str
+    tree: str
+    store: str
+    summit_nodes: int = 3
+    cpus: int = 8
+    homes: str = ""
+    binds: list[Bind] = field(default_factory=list)
+    publish: list[str] = field(default_factory=list)
+
+    @property
+    def site(self) -> Site:
+        """The nodes, clusters and people of this instance."""
+        return make_site(self.summit_nodes, self.cpus)
+
+
+class Instance:
+    """The paths of one virtual cluster, by name; making one touches nothing."""
+
+    def __init__(self, name: str = DEFAULT_NAME) -> None:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", name):
+            raise ClusterError(f"{name!r} can't be an instance's name: 1 to 32 of a-z, 0-9 and -")
+        self.name = name
+        self.run = RUN / name
+        self.marker = self.run / MARKER
+        self.network = self.run / "net"
+        self.forwarders = self.run / "forwarders"
+
+    def node(self, name: str) -> Path:
+        """The state directory of a node."""
+        return self.run / "nodes" / name
+
+    def settings(self) -> Settings:
+        """What it was made with; ClusterError if it isn't up or isn't ours."""
+        try:
+            stored = json.loads(self.marker.read_text())
+        except FileNotFoundError as error:
+            self.require_ours()
+            raise ClusterError(f"the virtual cluster {self.name} is not up") from error
+        binds = [Bind(**bind) for bind in stored.pop("binds")]
+        return Settings(**stored, binds=binds)
+
+    def write_settings(self, settings: Settings) -> None:
+        """Marks the state directory as ours."""
+        RUN.mkdir(mode=0o700, exist_ok=True)
+        self.run.mkdir(mode=0o700)
+        self.marker.write_text(json.dumps(asdict(settings), indent=1))
+
+    def require_ours(self) -> None:
+        """ClusterError if something that isn't ours has the place of our state."""
+        if self.run.exists() and not self.marker.exists():
+            raise ClusterError(f"{self.run} was not made by this driver, so it is left alone")
+
+    def recorded_processes(self) -> dict[str, Process]:
+        """File name relative to the state -> process, for every process that we started on the host."""
+        found = [*self.run.glob("nodes/*/outer"), *self.run.glob("nodes/*/inner"), *self.forwarders.glob("*")]
+        return {str(file.relative_to(self.run)): Process.parse(file.read_text()) for file in found}
+
+    def is_running(self) -> bool:
+        """Whether any of its processes is alive."""
+        return any(process.is_alive() for process in self.recorded_processes().values())
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Holds the instance for a change; ClusterError if somebody else does."""
+        place = cache() / "locks"
+        place.mkdir(exist_ok=True)
+        with (place / self.name).open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ClusterError(f"another command is changing the virtual cluster {self.name}") from error
+            yield

@@ -1,0 +1,155 @@
+"""The shared file tree of all nodes: built once for each suite and recipe, read by everybody, written by nobody."""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from . import recipe
+from .errors import ClusterError
+from .prerequisites import ensure_build_commands, require_disk, say
+from .processes import run
+from .sources import debian_mirror, read_os_release, read_sources
+
+CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+LOCAL_CAS = Path("/usr/local/share/ca-certificates")
+# Where pip looks, site first, then root's own.
+PIP_PLACES = (Path("/etc/pip.conf"), Path("/etc/xdg/pip"), Path("/root/.config/pip"), Path("/root/.pip"))
+
+
+def cache() -> Path:
+    """The directory of everything that outlives an instance; made if it isn't there."""
+    place = Path(os.environ.get("FLATIRONS_CACHE") or "/var/cache/flatirons").absolute()
+    place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def _host_mirror() -> str | None:
+    release = Path("/etc/os-release")
+    return debian_mirror(read_sources(), read_os_release(release.read_text() if release.exists() else ""))
+
+
+def _apt_options() -> list[str]:
+    """How this host fetches packages (proxies, checks), as options of apt."""
+    lines = run(["apt-config", "dump"], "reading apt's configuration").splitlines()
+    kept = [line.rstrip(";") for line in lines if re.match(r"Acquire::(?!IndexTargets|Languages|Changelogs)", line)]
+    return [line for line in kept if not line.endswith('""')]
+
+
+def _host_files() -> Iterator[tuple[Path, Path]]:
+    """(file on the host, its place in the tree): the CA bundle, local CAs and pip's configuration."""
+    for place in (CA_BUNDLE, LOCAL_CAS, *PIP_PLACES):
+        files = [place] if place.is_file() else sorted(place.rglob("*")) if place.is_dir() else []
+        for file in files:
+            if file.is_file():
+                yield file, file.relative_to("/")
+
+
+def tree_key(suite: str, mirror: str | None, apt_options: list[str]) -> str:
+    """A short hash of all that a tree is made of, the host's copied files included."""
+    digest = hashlib.sha256(repr((suite, mirror, apt_options)).encode())
+    for source in (Path(recipe.__file__), Path(__file__), Path(__file__).with_name("accounts.py")):
+        digest.update(source.read_bytes())
+    for file, place in _host_files():
+        digest.update(str(place).encode() + file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@contextmanager
+def _lock(place: Path) -> Iterator[int]:
+    """Holds the lock file; gives its descriptor, so that a child can go on holding it should we be killed."""
+    with place.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another build of this tree")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield file.fileno()
+
+
+def remove(place: Path) -> None:
+    """Removes a directory with all that is in it; ClusterError if something is mounted there."""
+    mounts = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    if any(mount == str(place) or mount.startswith(f"{place}/") for mount in mounts):
+        raise ClusterError(f"something is mounted under {place}, so it was not removed")
+    run(["rm", "-rf", "--one-file-system", str(place)], f"removing {place}", deadline_s=300)
+
+
+def ensure_tree(suite: str = recipe.DEFAULT_SUITE) -> Path:
+    """The path of a whole tree of that suite, built if this recipe hasn't been yet."""
+    if suite not in recipe.SUITES:
+        raise ClusterError(f"unknown suite {suite}; there are {', '.join(recipe.SUITES)}")
+    mirror, options = _host_mirror(), _apt_options()
+    tree = cache() / f"tree-{suite}-{tree_key(suite, mirror, options)}"
+    if tree.is_dir():
+        return tree
+    with _lock(cache() / f"tree-{suite}.lock") as lock:
+        if not tree.is_dir():
+            for stale in cache().glob(f".building-{suite}-*"):
+                remove(stale)
+            ensure_build_commands()
+            require_disk(cache())
+            _build(suite, tree, mirror, options, lock)
+    return tree
+
+
+def _build(suite: str, tree: Path, mirror: str | None, options: list[str], lock: int) -> None:
+    """Makes the tree under a temporary name; only a whole one gets its own."""
+    say(f"building the {suite} tree (about half a minute)")
+    temporary = Path(tempfile.mkdtemp(prefix=f".building-{suite}-", dir=cache()))
+    temporary.chmod(0o755)
+    # Its own mount and pid namespace: whatever happens to the build, no mount or process of it stays behind.
+    isolated = ["unshare", "--mount", "--propagation", "private", "--pid", "--mount-proc", "--fork", "--kill-child"]
+    argv = isolated + recipe.mmdebstrap_argv(suite, str(temporary), mirror, options)
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(argv, env=environment, stdin=subprocess.DEVNULL, stdout=2, pass_fds=[lock])
+    if done.returncode:
+        remove(temporary)
+        raise ClusterError(f"mmdebstrap could not build the {suite} tree; its own messages are above")
+    _finish(temporary, options)
+    temporary.rename(tree)
+    say(f"built {tree.name}")
+
+
+def _finish(tree: Path, apt_options: list[str]) -> None:
+    """Adds accounts, the host's certificates and pip configuration; takes away what each instance makes itself."""
+    for command in recipe.ACCOUNT_COMMANDS:
+        run(["chroot", str(tree), *command], "adding the accounts")
+    for name in ("subuid", "subgid"):
+        (tree / "etc" / name).write_text(recipe.SUBORDINATE_IDS)
+    for file, place in _host_files():
+        (tree / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, tree / place)
+    (tree / "etc/apt/apt.conf.d/90host").write_text("".join(f"{option};\n" for option in apt_options))
+    (tree / "etc/mysql/mariadb.conf.d/99-flatirons.cnf").write_text(recipe.MARIADB)
+    (tree / "etc/mysql/flatirons.sql").write_text(recipe.DATABASE)
+    for secret in (tree / "etc/munge/munge.key", *tree.glob("etc/ssh/ssh_host_*")):
+        secret.unlink(missing_ok=True)
+    (tree / "etc/slurm").mkdir(exist_ok=True)
+    (tree / "etc/machine-id").write_text("")
+    (tree / "etc/resolv.conf").unlink(missing_ok=True)
+    (tree / "etc/resolv.conf").write_text("# no name server: /etc/hosts has every node\n")
+
+
+def slurm_release(tree: Path) -> tuple[int, int]:
+    """The release of Slurm in a tree, such as (24, 11), from dpkg's own record."""
+    status = (tree / "var/lib/dpkg/status").read_text()
+    match = re.search(r"^Package: slurmctld\n(?:.+\n)*?Version: (?:\d+:)?(\d+)\.(\d+)", status, re.MULTILINE)
+    if match is None:
+        raise ClusterError(f"there is no slurmctld in {tree}")
+    return int(match[1]), int(match[2])
+
+
+def account_ids(tree: Path, name: str) -> tuple[int, int]:
+    """uid and gid of an account in a tree."""
+    for line in (tree / "etc/passwd").read_text().splitlines():
+        fields = line.split(":")
+        if fields[0] == name:
+            return int(fields[2]), int(fields[3])
+    raise ClusterError(f"there is no account {name} in {tree}")
