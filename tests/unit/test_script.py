@@ -1,0 +1,62 @@
+"""Job scripts: whatever an option holds, a shell never reads it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flatirons.job.script import StarterConfig, compose, notebook, quote
+
+HOSTILE = ["$(touch pwned)", "`touch pwned`", "'; touch pwned #", '"\n touch pwned\n', "\\", "é∑🙂", "%s", "-x", ""]
+words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
+
+
+def config_of(script: str) -> dict[str, object]:
+    """What the starter would read, found by running the script's head in Python as bash hands it over."""
+    shown = script.replace("import json", "import json, sys", 1).splitlines()
+    body = shown[2:4] + ["print(json.dumps(CONFIG))"]
+    output = subprocess.run([sys.executable, "-"], input="\n".join(body), capture_output=True, text=True, check=True)
+    result: dict[str, object] = json.loads(output.stdout)
+    return result
+
+
+@pytest.mark.parametrize("word", HOSTILE)
+def test_a_hostile_option_arrives_as_it_is(word: str) -> None:
+    script = notebook(StarterConfig(hub=word, code=word, command=[word], prologue=word, environment={"A": word}))
+    config = config_of(script)
+    assert (config["hub"], config["command"], config["environment"]) == (word, [word], {"A": word})
+
+
+@given(words, st.lists(words))
+def test_no_option_adds_a_line_to_the_script(code: str, command: list[str]) -> None:
+    plain = notebook(StarterConfig(hub="h", code="c", command=[]))
+    script = notebook(StarterConfig(hub="h", code=code, command=command))
+    assert len(script.split("\n")) == len(plain.split("\n"))
+    assert script.isascii() == plain.isascii()
+
+
+def test_the_end_mark_of_the_starter_cannot_be_smuggled_in() -> None:
+    with pytest.raises(ValueError, match="can't be part"):
+        notebook(StarterConfig(hub="h", code="FLATIRONS_END_OF_STARTER", command=[]))
+
+
+@given(st.lists(words.filter(lambda word: "\r" not in word), min_size=1, max_size=5))
+@settings(max_examples=50, deadline=None)
+def test_quoted_words_come_back_from_bash(argv: list[str]) -> None:
+    script = quote(["printf", "%s\\0", *argv])
+    output = subprocess.run(["bash", "-c", script], capture_output=True, check=True).stdout
+    assert output.decode().split("\0")[:-1] == argv
+
+
+def test_a_script_ends_with_the_first_command_that_fails() -> None:
+    script = compose("echo prologue", [["echo", "one"], ["false"], ["echo", "two"]])
+    done = subprocess.run(["bash"], input=script, capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("prologue\none\n", 1)
+
+
+def test_a_nul_character_is_refused() -> None:
+    with pytest.raises(ValueError, match="NUL"):
+        quote(["a\0b"])

@@ -1,0 +1,268 @@
+"""The starter as it is sent: the whole job script, run by bash, against a hub that we play here."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flatirons.job.script import StarterConfig, notebook
+
+SERVER = """
+import os, sys, socket, time, urllib.parse
+url = urllib.parse.urlsplit(os.environ["JUPYTERHUB_SERVICE_URL"])
+listener = socket.socket()
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+{before}
+try:
+    listener.bind((url.hostname, url.port))
+except OSError as error:
+    sys.exit(f"port in use: {{error}}")
+listener.listen()
+{after}
+"""
+# a stranger (no descendant: its parent ended) takes the port just before the server binds it, once
+STRANGER = """
+if not os.path.exists("stranger.pid"):
+    if os.fork() == 0:
+        if os.fork() == 0:
+            os.setsid()
+            listener.bind((url.hostname, url.port))
+            listener.listen()
+            open("stranger.new", "w").write(f"{os.getpid()} {url.port}")
+            os.rename("stranger.new", "stranger.pid")
+            time.sleep(60)
+        os._exit(0)
+    while not os.path.exists("stranger.pid"):
+        time.sleep(0.01)
+"""
+
+
+class PlayedHub(ThreadingHTTPServer):
+    """Answers a starter; `calls` holds what came, `refuse` the status by call name, `away` how often to say 503."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.calls: list[tuple[str, dict[str, Any], str]] = []
+        self.refuse: dict[str, int] = {}
+        self.away = 0
+        self.came = threading.Condition()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/hub/api"
+
+    def names(self) -> list[str]:
+        return [name for name, _, _ in self.calls]
+
+    def body(self, name: str) -> dict[str, Any]:
+        return next(body for called, body, _ in self.calls if called == name)
+
+    def wait_for(self, name: str) -> dict[str, Any]:
+        with self.came:
+            assert self.came.wait_for(lambda: name in self.names(), 20), self.calls
+        return self.body(name)
+
+
+class Answer(BaseHTTPRequestHandler):
+    server: PlayedHub
+
+    def do_POST(self) -> None:
+        name = self.path.rsplit("/", 1)[1]
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        status = self.server.refuse.get(name, 200)
+        if self.server.away:
+            self.server.away -= 1
+            status = 503
+        answer = {"environment": {"JUPYTERHUB_API_TOKEN": "t0ken"}, "prefix": "/user/alice/", "tls": None}
+        if name == "boot" and "tls" in os.environ.get("PLAYED_HUB", ""):
+            answer["tls"] = {"JUPYTERHUB_SSL_KEYFILE": "secret"}
+        payload = json.dumps(answer if name == "boot" else {}).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(payload)))
+        self.end_headers()
+        self.wfile.write(payload)
+        if status == 200:
+            with self.server.came:
+                self.server.calls.append((name, body, self.headers["Authorization"]))
+                self.server.came.notify_all()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hub() -> Iterator[PlayedHub]:
+    with PlayedHub() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+class Job:
+    """The script as Slurm would run it, in a home of its own."""
+
+    def __init__(self, home: Path, hub: PlayedHub, **config: Any) -> None:
+        text = notebook(StarterConfig(hub=hub.url, code="c" * 30, hub_deadline=10, **config), sys.executable)
+        env = {"HOME": str(home), "SLURM_JOB_ID": "17", "PATH": os.environ["PATH"], "SLURM_EXPORT_ENV": "NONE"}
+        self.log = home / ".local/state/flatirons/server-17.log"
+        self.process = subprocess.Popen(["bash"], stdin=subprocess.PIPE, env=env, cwd=home)
+        assert self.process.stdin
+        self.process.stdin.write(text.encode())
+        self.process.stdin.close()
+
+    def wait(self) -> int:
+        return self.process.wait(30)
+
+
+def server(before: str = "", after: str = "") -> list[str]:
+    return [sys.executable, "-c", SERVER.format(before=before, after=after)]
+
+
+def test_a_server_boots_is_ready_and_its_end_is_told(hub: PlayedHub, tmp_path: Path) -> None:
+    job = Job(tmp_path, hub, command=server(after="listener.accept(); print('bye'); sys.exit(7)"))
+    port = hub.wait_for("ready")["port"]
+    socket.create_connection((socket.gethostbyname(url_host()), port), 5).close()
+    assert job.wait() == 7
+    assert hub.names() == ["boot", "ready", "end"]
+    end = hub.body("end")
+    assert (end["exit_code"], end["signal"], end["log"]) == (7, None, ["bye"])
+    boot = hub.body("boot")
+    assert boot == {"job_id": 17, "code": "c" * 30, "key": boot["key"]}
+    assert all(key == "Bearer " + boot["key"] for _, _, key in hub.calls)
+
+
+def url_host() -> str:
+    """Where the starter listens on this machine: its name's address, or everywhere."""
+    try:
+        address = socket.gethostbyname(socket.gethostname())
+    except OSError:
+        return "127.0.0.1"
+    return "127.0.0.1" if address.startswith("127.") else address
+
+
+def test_a_port_taken_by_a_stranger_is_never_reported_and_another_is_taken(
+    hub: PlayedHub, tmp_path: Path
+) -> None:
+    job = Job(tmp_path, hub, command=server(before=STRANGER, after="time.sleep(60)"))
+    port = hub.wait_for("ready")["port"]
+    pid, stolen = (int(word) for word in (tmp_path / "stranger.pid").read_text().split())
+    try:
+        assert port != stolen
+        assert f"Port {stolen} was taken meanwhile" in job.log.read_text()
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        job.process.terminate()
+    assert job.wait() == 128 + signal.SIGTERM
+
+
+def test_only_ports_of_the_range_are_used(hub: PlayedHub, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        first = taken.getsockname()[1]
+        job = Job(tmp_path, hub, command=server(after="time.sleep(60)"), ports=(first, first + 1))
+        assert hub.wait_for("ready")["port"] == first + 1
+    job.process.terminate()
+    job.wait()
+
+
+def test_a_full_range_is_told_in_words(hub: PlayedHub, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        port = taken.getsockname()[1]
+        job = Job(tmp_path, hub, command=server(), ports=(port, port))
+        assert job.wait() == 1
+    assert hub.body("end")["message"] == f"No port between {port} and {port} is free on this node."
+
+
+def test_a_server_that_dies_at_once_is_told_with_its_log(hub: PlayedHub, tmp_path: Path) -> None:
+    job = Job(tmp_path, hub, command=server(before="sys.exit('no module named jupyterlab')"))
+    assert job.wait() == 1
+    assert hub.names() == ["boot", "end"]
+    assert hub.body("end")["log"] == ["no module named jupyterlab"]
+
+
+def test_a_missing_image_is_named(hub: PlayedHub, tmp_path: Path) -> None:
+    job = Job(tmp_path, hub, command=server(), image="/srv/images/gone.sif")
+    assert job.wait() == 1
+    assert "The image /srv/images/gone.sif doesn't exist on" in hub.body("end")["message"]
+
+
+def test_a_missing_command_is_named(hub: PlayedHub, tmp_path: Path) -> None:
+    job = Job(tmp_path, hub, command=["/no/such/apptainer"])
+    assert job.wait() == 1
+    assert hub.body("end")["message"].startswith("/no/such/apptainer can't be run")
+
+
+def test_the_starter_waits_for_a_hub_that_is_away(hub: PlayedHub, tmp_path: Path) -> None:
+    hub.away = 3
+    job = Job(tmp_path, hub, command=server(before="sys.exit(0)"))
+    assert job.wait() == 0
+    assert hub.names() == ["boot", "end"]
+
+
+def test_a_refused_boot_starts_nothing(hub: PlayedHub, tmp_path: Path) -> None:
+    hub.refuse["boot"] = 403
+    job = Job(tmp_path, hub, command=["touch", str(tmp_path / "started")])
+    assert job.wait() == 1
+    assert not (tmp_path / "started").exists()
+
+
+def test_a_server_that_the_hub_no_longer_wants_is_ended(hub: PlayedHub, tmp_path: Path) -> None:
+    hub.refuse["ready"] = 409
+    job = Job(tmp_path, hub, command=server(after="time.sleep(60)"))
+    assert job.wait() == 128 + signal.SIGTERM
+
+
+def test_a_signal_reaches_the_server(hub: PlayedHub, tmp_path: Path) -> None:
+    job = Job(tmp_path, hub, command=server(after="time.sleep(60)"))
+    hub.wait_for("ready")
+    job.process.terminate()
+    assert job.wait() == 128 + signal.SIGTERM
+    assert hub.body("end")["signal"] == signal.SIGTERM
+
+
+def test_the_prologue_runs_in_the_shell_that_becomes_the_server(hub: PlayedHub, tmp_path: Path) -> None:
+    show = "print(os.environ['MODULE'], os.environ.get('SLURM_EXPORT_ENV')); sys.exit(0)"
+    job = Job(tmp_path, hub, command=server(before=show), prologue="export MODULE='loaded it'")
+    assert job.wait() == 0
+    assert hub.body("end")["log"] == ["loaded it None"]
+
+
+def test_a_certificate_is_put_where_only_the_user_reads_it(
+    hub: PlayedHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLAYED_HUB", "tls")
+    show = "path = os.environ['JUPYTERHUB_SSL_KEYFILE']; print(oct(os.stat(path).st_mode), url.scheme); sys.exit(0)"
+    job = Job(tmp_path, hub, command=server(before=show))
+    assert job.wait() == 0
+    assert hub.body("end")["log"] == ["0o100400 https"]
+
+
+def test_the_log_is_private_and_old_ones_are_forgotten(hub: PlayedHub, tmp_path: Path) -> None:
+    folder = tmp_path / ".local/state/flatirons"
+    folder.mkdir(parents=True)
+    for number in range(100, 130):
+        (folder / f"server-{number}.log").write_text("old")
+    job = Job(tmp_path, hub, command=server(before="sys.exit(0)"))
+    assert job.wait() == 0
+    assert job.log.stat().st_mode & 0o777 == 0o600
+    assert len(list(folder.iterdir())) == 20
+
+
+def test_the_starter_is_written_for_old_pythons() -> None:
+    """3.6 is the oldest that it promises; vermin-like checks are cheap here: it must parse as 3.6."""
+    import ast
+    from importlib.resources import files
+
+    ast.parse((files("flatirons.job") / "starter.py").read_text(), feature_version=(3, 6))
