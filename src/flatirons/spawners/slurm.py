@@ -12,6 +12,7 @@ The traits named like options (partition, account, ...) are what the form, a lin
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator
@@ -175,13 +176,33 @@ class SlurmSpawner(Spawner):
     async def get_url(self) -> str:
         """After a restart: the server's URL, once it is up where the hub ended before it was."""
         assert self.run
+        if not self.run.attempt.port:
+            # as in an ordinary start, so that the page shows progress and the user can cancel
+            self._spawn_pending = True
+            self._spawn_future = asyncio.ensure_future(self._come_back())
+            await asyncio.wait([self._spawn_future])
+            self._spawn_pending = False
+            self._rejoining = asyncio.ensure_future(self._rejoin_proxy())
+        if self.run and self.run.attempt.port:
+            return self.url
+        self.http_timeout = 1  # nothing answers at the old URL; the hub needn't wait to find that out
+        return str(self.server.url)
+
+    async def _come_back(self) -> None:
+        """A start that another hub process began, to its end."""
+        assert self.run
         try:
             await self.run.arrive()
         except FlatironsError as error:
-            self.log.error("%s didn't survive the restart: %s", self._log_name, error.detail or error)
-            self.http_timeout = 1  # nothing answers at the old URL; the hub needn't wait to find that out
-            return str(self.server.url)
-        return self.url
+            self.log.error("%s ended while starting: %s", self._log_name, error.detail or error)
+            raise spawn_exception(error) from error
+
+    async def _rejoin_proxy(self) -> None:
+        """Adds the route: JupyterHub does so once all servers were checked, and another may queue for days."""
+        while self._check_pending:
+            await asyncio.sleep(0.2)  # JupyterHub clears the flag without telling anyone
+        if self.ready:
+            await self.user.settings["proxy"].add_user(self.user, self.name)
 
     async def progress(self) -> AsyncIterator[Event]:
         """What happens, on every change, never twice."""
