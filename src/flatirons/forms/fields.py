@@ -1,0 +1,334 @@
+"""The kinds of fields: how what was given becomes a typed value, and how a value is written back.
+
+Every setting in `Field` that is typed `Setting` is a value or a function of the `Context`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import ClassVar, TypeAlias
+
+from flatirons.forms import units
+from flatirons.forms.values import (
+    LONGEST_TEXT,
+    Choice,
+    Context,
+    Refusal,
+    Rules,
+    Setting,
+    Value,
+    printable,
+    quoted,
+    resolved,
+)
+
+Choices: TypeAlias = Sequence[object]
+"""What `Choice.of` takes."""
+
+RESERVED = {"options", "user_options", "display_name", "next"}
+"""Names that mean something else: the form as a whole, and JupyterHub's own."""
+
+SLURM_NAME = r"[A-Za-z0-9_.,:+@=-]*"
+LARGEST = 2**31 - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """One option. `trait` is the spawner's trait that its value lands on (the option's name, if empty).
+
+    `flag` is shown small beside the label; `nothing` says what an empty input means; `group` is the part of
+    the form it stands in; `attrs` are HTML attributes of the input; `must` is a last rule: it gives a
+    sentence when the value can't be taken.
+    """
+
+    name: str
+    label: str = ""
+    _: KW_ONLY
+    help: Setting[str] = ""
+    default: Setting[Value | None] = None
+    choices: Setting[Choices] = ()
+    minimum: Setting[Value | None] = None
+    maximum: Setting[Value | None] = None
+    visible: Setting[bool] = True
+    required: Setting[bool] = False
+    locked: Setting[bool] = False
+    must: Callable[[Value, Context], str | None] | None = None
+    trait: str = ""
+    flag: str = ""
+    nothing: str = ""
+    group: str = ""
+    attrs: Mapping[str, str] = field(default_factory=dict)
+
+    widget: ClassVar[str] = "text"
+    input_type: ClassVar[str] = "text"
+    short: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not (self.name.isascii() and self.name.isidentifier()) or self.name.startswith("_"):
+            raise ValueError(f"an option's name is an identifier without a leading underscore: {self.name!r}")
+        if self.name in RESERVED:
+            raise ValueError(f"{self.name!r} can't be an option's name: it is JupyterHub's or the form's own")
+        if forbidden := {"id", "name"} & {key.lower() for key in self.attrs}:
+            raise ValueError(f"{self.name}: the form itself sets {', '.join(sorted(forbidden))}")
+
+    def read(self, given: object) -> Value:
+        """The typed value of a text or of a value from JSON; raises Refusal."""
+        raise NotImplementedError
+
+    def write(self, value: Value) -> str:
+        """The text that `read` takes back to this value."""
+        return str(value)
+
+    def measure(self, value: Value) -> Value:
+        """What minimum and maximum are compared with."""
+        return value
+
+    def unposted(self, default: Value | None) -> Value | None:
+        """The value when a page that showed this field posts nothing for it."""
+        return default
+
+    async def rules(self, context: Context) -> Rules:
+        """This field's settings in this context."""
+        return Rules(
+            choices=tuple(map(Choice.of, await resolved(self.choices, context))),
+            minimum=self._typed(await resolved(self.minimum, context)),
+            maximum=self._typed(await resolved(self.maximum, context)),
+            default=self._typed(await resolved(self.default, context)),
+            visible=await resolved(self.visible, context),
+            required=await resolved(self.required, context),
+            locked=await resolved(self.locked, context),
+            help=await resolved(self.help, context),
+        )
+
+    def accept(self, given: object, rules: Rules, context: Context) -> Value | None:
+        """The typed value, None when nothing was given; raises Refusal when the rules don't allow it."""
+        value = None if is_empty(given) else self._read_choice(given, rules)
+        if rules.is_fixed:
+            return self._fixed(value, rules)
+        if value is None:
+            if rules.required:
+                raise Refusal("Choose one." if rules.choices else "This is needed.")
+            return None
+        self._hold(value, rules)
+        if self.must is not None and (sentence := self.must(value, context)):
+            raise Refusal(sentence)
+        return value
+
+    def _read_choice(self, given: object, rules: Rules) -> Value:
+        try:
+            return self.read(given)
+        except Refusal:
+            if rules.choices and isinstance(given, str):
+                raise self._not_offered(given, rules) from None
+            raise
+
+    def _typed(self, setting: Value | None) -> Value | None:
+        return None if is_empty(setting) else self.read(setting)
+
+    def _fixed(self, value: Value | None, rules: Rules) -> Value | None:
+        if value is None or value == rules.default:
+            return rules.default
+        if rules.visible and rules.default is not None:
+            raise Refusal(f"This is fixed to {quoted(self.write(rules.default))} here.")
+        raise Refusal("This can't be chosen here.")
+
+    def _hold(self, value: Value, rules: Rules) -> None:
+        if rules.choices and value not in (self.read(choice.value) for choice in rules.choices):
+            raise self._not_offered(self.write(value), rules)
+        low, high = rules.minimum, rules.maximum
+        too_low = low is not None and less(self.measure(value), self.measure(low))
+        too_high = high is not None and less(self.measure(high), self.measure(value))
+        if too_low or too_high:
+            raise Refusal(f"Must be {self._bounds(low, high)}.")
+
+    def _not_offered(self, text: str, rules: Rules) -> Refusal:
+        offered = ", ".join(printable(choice.value, 40) for choice in rules.choices[:8])
+        others = "" if len(rules.choices) <= 8 else f" and {len(rules.choices) - 8} more"
+        return Refusal(f"{quoted(text)} isn't offered here. Choose from {offered}{others}.")
+
+    def _bounds(self, low: Value | None, high: Value | None) -> str:
+        if low is not None and high is not None:
+            return f"between {self.write(low)} and {self.write(high)}"
+        return f"at least {self.write(low)}" if low is not None else f"at most {self.write(high or 0)}"
+
+
+@dataclass(frozen=True, eq=False)
+class Text(Field):
+    """A line of text of at most `longest` characters that matches `pattern` as a whole (by default: the
+    characters of Slurm's names); `says` is the message when it doesn't. `pattern=""` takes any that print."""
+
+    _: KW_ONLY
+    pattern: str = SLURM_NAME
+    says: str = "Use only letters, digits and _ . , : + @ = -"
+    longest: int = 256
+
+    def read(self, given: object) -> Value:
+        text = as_text(given, self.longest)
+        if self.pattern and re.fullmatch(self.pattern, text) is None:
+            raise Refusal(self.says)
+        return text
+
+
+@dataclass(frozen=True, eq=False)
+class Select(Text):
+    """One of the choices; nothing else is ever taken."""
+
+    _: KW_ONLY
+    pattern: str = ""
+    widget: ClassVar[str] = "select"
+
+    def _hold(self, value: Value, rules: Rules) -> None:
+        if not rules.choices:
+            raise Refusal("There is nothing to choose from.")
+        super()._hold(value, rules)
+
+
+@dataclass(frozen=True, eq=False)
+class Radio(Select):
+    """One of a few choices, each shown as a card with its description."""
+
+    widget: ClassVar[str] = "radio"
+
+
+@dataclass(frozen=True, eq=False)
+class Hidden(Text):
+    """A value that the page carries but doesn't show."""
+
+    widget: ClassVar[str] = "hidden"
+    input_type: ClassVar[str] = "hidden"
+
+
+@dataclass(frozen=True, eq=False)
+class Integer(Field):
+    """A whole number; `unit` stands behind the input."""
+
+    _: KW_ONLY
+    unit: str = ""
+    input_type: ClassVar[str] = "number"
+    short: ClassVar[bool] = True
+
+    def read(self, given: object) -> Value:
+        if isinstance(given, int) and not isinstance(given, bool):
+            return in_range(given)
+        text = as_text(given, LONGEST_TEXT)
+        if re.fullmatch(r"[+-]?[0-9]{1,20}", text) is None:
+            raise Refusal(f"{quoted(text)} isn't a whole number.")
+        return in_range(int(text))
+
+
+@dataclass(frozen=True, eq=False)
+class Number(Field):
+    """A number, whole or with a decimal point."""
+
+    _: KW_ONLY
+    unit: str = ""
+    input_type: ClassVar[str] = "number"
+    short: ClassVar[bool] = True
+
+    def read(self, given: object) -> Value:
+        if isinstance(given, int | float) and not isinstance(given, bool):
+            if isinstance(given, float) and not math.isfinite(given):
+                raise Refusal("This isn't a number.")
+            return float(in_range(given))
+        text = as_text(given, LONGEST_TEXT)
+        if re.fullmatch(r"[+-]?([0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20})", text) is None:
+            raise Refusal(f"{quoted(text)} isn't a number.")
+        return float(in_range(float(text)))
+
+    def write(self, value: Value) -> str:
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+
+
+@dataclass(frozen=True, eq=False)
+class Duration(Field):
+    """A time, in whole minutes; written as `2:00:00`, `90m`, `1-12:00:00`."""
+
+    short: ClassVar[bool] = True
+
+    def read(self, given: object) -> Value:
+        if isinstance(given, int) and not isinstance(given, bool):
+            return not_negative(given)
+        return not_negative(units.minutes(as_text(given, 40)))
+
+    def write(self, value: Value) -> str:
+        return units.clock(int(value))
+
+
+@dataclass(frozen=True, eq=False)
+class Memory(Field):
+    """An amount of memory, in MiB; written as `4G`, `500M`."""
+
+    short: ClassVar[bool] = True
+
+    def read(self, given: object) -> Value:
+        if isinstance(given, int) and not isinstance(given, bool):
+            return not_negative(given)
+        return not_negative(units.mebibytes(as_text(given, 40)))
+
+    def write(self, value: Value) -> str:
+        return units.memory(int(value))
+
+
+@dataclass(frozen=True, eq=False)
+class Checkbox(Field):
+    """Yes or no. A browser posts nothing for an empty box, so that is a no."""
+
+    widget: ClassVar[str] = "checkbox"
+    words: ClassVar[Mapping[str, bool]] = {
+        **dict.fromkeys(("on", "true", "yes", "1"), True),
+        **dict.fromkeys(("off", "false", "no", "0"), False),
+    }
+
+    def read(self, given: object) -> Value:
+        if isinstance(given, bool):
+            return given
+        word = as_text(given, LONGEST_TEXT).lower()
+        if word not in self.words:
+            raise Refusal(f"{quoted(word)} is neither yes nor no.")
+        return self.words[word]
+
+    def write(self, value: Value) -> str:
+        return "on" if value else "off"
+
+    def unposted(self, default: Value | None) -> Value | None:
+        return False
+
+
+def is_empty(given: object) -> bool:
+    """Whether nothing was given: None or an empty line."""
+    return given is None or (isinstance(given, str) and len(given) <= LONGEST_TEXT and not given.strip(" "))
+
+
+def as_text(given: object, longest: int) -> str:
+    """The given text without spaces around it; raises Refusal for anything but one printable line."""
+    if not isinstance(given, str):
+        raise Refusal("One line of text is expected here.")
+    if len(given) > longest:
+        raise Refusal(f"Too long: at most {longest} characters, not {len(given):,}.")
+    if not given.isprintable():
+        raise Refusal("It holds characters that can't be seen, such as a line break. Please type it anew.")
+    return given.strip(" ")
+
+
+def in_range(number: int | float) -> int | float:
+    """The number; raises Refusal when it is too large for Slurm and for our database."""
+    if not -LARGEST <= number <= LARGEST:
+        raise Refusal("This number is too large." if number > 0 else "This number is too small.")
+    return number
+
+
+def not_negative(number: int) -> int:
+    """The number; raises Refusal when it is negative or too large."""
+    if number < 0:
+        raise Refusal("This can't be negative.")
+    return int(in_range(number))
+
+
+def less(one: Value, other: Value) -> bool:
+    """Whether one number is less than the other; texts aren't ordered."""
+    if isinstance(one, str) or isinstance(other, str):
+        return False
+    return one < other

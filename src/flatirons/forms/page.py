@@ -1,0 +1,145 @@
+"""From fields, rules and messages to HTML. Everything is escaped by the template engine."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from flatirons.forms.fields import Field, Integer, Number, is_empty
+from flatirons.forms.values import Choice, Refusal, Rules, printable
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One field as the page shows it."""
+
+    field: Field
+    rules: Rules
+    text: str
+    message: str
+    is_linked: bool
+
+    @classmethod
+    def of(cls, field: Field, rules: Rules, given: object, message: str, is_linked: bool) -> Shown:
+        """The field with the text of what was given, readable or not."""
+        return cls(field, rules, text_of(field, given), message, is_linked)
+
+    @property
+    def label(self) -> str:
+        return self.field.label or self.field.name
+
+    @property
+    def widget(self) -> str:
+        return "select" if self.rules.choices and self.field.widget == "text" else self.field.widget
+
+    @property
+    def unit(self) -> str:
+        return self.field.unit if isinstance(self.field, Integer | Number) else ""
+
+    @property
+    def is_whole(self) -> bool:
+        return isinstance(self.field, Integer)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether a third of the width is enough."""
+        return self.field.short and not self.field.choices
+
+    @property
+    def is_checked(self) -> bool:
+        return self._read(self.text) is True
+
+    @property
+    def minimum(self) -> str:
+        return "" if self.rules.minimum is None else self.field.write(self.rules.minimum)
+
+    @property
+    def maximum(self) -> str:
+        return "" if self.rules.maximum is None else self.field.write(self.rules.maximum)
+
+    @property
+    def described_by(self) -> str:
+        """The ids of the elements that say more about this input."""
+        said = [("help", self.rules.help), ("error", self.message)]
+        return " ".join(f"{kind}-{self.field.name}" for kind, text in said if text)
+
+    @property
+    def chosen(self) -> str:
+        """The value of the choice that is selected, empty when it is none of them."""
+        given = self._read(self.text)
+        return next((choice.value for choice in self.rules.choices if self._read(choice.value) == given), "")
+
+    @property
+    def headings(self) -> list[tuple[str, list[Choice]]]:
+        """The choices under their headings."""
+        return [
+            (name, list(group)) for name, group in groupby(self.rules.choices, lambda choice: choice.group)
+        ]
+
+    def _read(self, text: str) -> object:
+        try:
+            return None if is_empty(text) else self.field.read(text)
+        except Refusal:
+            return text
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A group of fields as the page shows it."""
+
+    name: str
+    title: str
+    folded: bool
+    fields: list[Shown]
+
+    @property
+    def visible(self) -> list[Shown]:
+        return [shown for shown in self.fields if shown.rules.visible]
+
+    @property
+    def is_open(self) -> bool:
+        return not self.folded or any(shown.message or shown.is_linked for shown in self.fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A line of the summary; `name` is the field that it links to, if there is one."""
+
+    name: str
+    label: str
+    message: str
+
+
+def text_of(field: Field, given: object) -> str:
+    """The text that an input shows for a text or a typed value; never raises, never unprintable."""
+    if given is None:
+        return ""
+    if isinstance(given, str):
+        return printable(given)
+    try:
+        return field.write(field.read(given))
+    except Refusal:
+        return printable(str(given), 40)
+
+
+def render(parts: Sequence[Part], problems: Sequence[Problem], notice: str) -> Markup:
+    """The HTML inside JupyterHub's <form>."""
+    return Markup(_template().render(parts=parts, problems=problems, notice=notice))
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("form.html")
