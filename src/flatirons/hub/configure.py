@@ -1,0 +1,138 @@
+"""From a site to JupyterHub's configuration: small functions, each for one concern.
+
+A plain jupyterhub_config.py may use them too::
+
+    from flatirons.hub.configure import configure
+    from flatirons.hub.site import load
+
+    configure(c, load("/etc/flatirons/site.toml"))
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from flatirons.errors import SiteError
+from flatirons.hub import state
+from flatirons.hub.site import Site
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+# A start that takes longer than this shows the page with its progress; one that fails sooner, the form.
+SECONDS_BEFORE_PROGRESS_PAGE = 2.0
+# How often JupyterHub asks a running server's spawner whether it lives: that costs no command.
+SECONDS_BETWEEN_POLLS = 10
+
+
+def configure(c: Any, site: Site) -> None:
+    """Sets everything that the site says in the configuration `c`, then what its extra_config says."""
+    folder = state.prepare(site.hub.state_dir)
+    update_hub(c, site, folder)
+    update_proxy(c, site, folder)
+    update_login(c, site)
+    update_pages(c)
+    update_spawner(c, site)
+    update_form(c, site)
+    run_extra_config(c, site)
+
+
+def update_hub(c: Any, site: Site, folder: Path) -> None:
+    """Addresses, files, and that servers outlive the hub."""
+    hub = c.JupyterHub
+    hub.base_url = site.hub.base_url
+    hub.hub_bind_url = site.hub.listen or site.hub.address
+    hub.hub_connect_url = site.hub.address
+    hub.cookie_secret_file = str(folder / "cookie_secret")
+    hub.db_url = site.hub.database or f"sqlite:///{folder / 'jupyterhub.sqlite'}"
+    hub.upgrade_db = not site.hub.database  # a SQLite file is copied before it is upgraded
+    hub.internal_certs_location = str(folder / "internal-ssl")
+    hub.log_level = site.hub.log_level.upper()
+    hub.cleanup_servers = False
+    hub.init_spawners_timeout = 1
+    hub.concurrent_spawn_limit = (
+        0  # a server that waits in the queue counts as starting; Slurm holds the limits
+    )
+    hub.tornado_settings = {"slow_spawn_timeout": SECONDS_BEFORE_PROGRESS_PAGE}
+    limit = site.hub.named_servers
+    hub.allow_named_servers = limit is True or limit > 0
+    hub.named_server_limit_per_user = 0 if isinstance(limit, bool) else limit
+
+
+def update_proxy(c: Any, site: Site, folder: Path) -> None:
+    """A proxy that runs apart and keeps its routes when the hub is away, unless the site wants it
+    otherwise."""
+    apart = site.proxy.run == "apart"
+    c.JupyterHub.bind_url = site.proxy.public + site.hub.base_url
+    if site.proxy.public_url:
+        c.JupyterHub.public_url = site.proxy.public_url + site.hub.base_url
+    c.JupyterHub.cleanup_proxy = not apart
+    c.JupyterHub.proxy_class = "configurable-http-proxy"
+    c.ConfigurableHTTPProxy.should_start = not apart
+    c.ConfigurableHTTPProxy.api_url = site.proxy.api
+    c.ConfigurableHTTPProxy.auth_token = state.secret(folder / "proxy_token")
+    c.ConfigurableHTTPProxy.command = list(site.proxy.command)
+    c.ConfigurableHTTPProxy.pid_file = str(folder / "proxy.pid")
+
+
+def update_login(c: Any, site: Site) -> None:
+    """Who may come in, and how."""
+    login = site.login
+    c.JupyterHub.authenticator_class = login.authenticator
+    c.Authenticator.allow_all = login.everybody
+    c.Authenticator.allowed_users = set(login.allowed_users)
+    c.Authenticator.blocked_users = set(login.blocked_users)
+    c.Authenticator.admin_users = set(login.admin_users)
+    if login.authenticator == "pam":
+        c.PAMAuthenticator.service = login.pam_service
+        c.PAMAuthenticator.admin_groups = set(login.admin_groups)
+        c.LocalAuthenticator.allowed_groups = set(login.allowed_groups)
+
+
+def update_pages(c: Any) -> None:
+    """Our pages before JupyterHub's, and the starter's calls."""
+    from flatirons.hub.handlers import handlers
+
+    c.JupyterHub.template_paths = [str(TEMPLATES)]
+    c.JupyterHub.extra_handlers = list(handlers)
+
+
+def update_spawner(c: Any, site: Site) -> None:
+    """Servers are Slurm jobs."""
+    from flatirons.spawners.slurm import SlurmSpawner
+
+    servers = site.servers
+    c.JupyterHub.spawner_class = SlurmSpawner
+    c.Spawner.default_url = servers.default_url
+    c.Spawner.poll_interval = SECONDS_BETWEEN_POLLS
+    spawner = c.SlurmSpawner
+    spawner.clusters = {
+        name: {"slurm_conf": cluster.slurm_conf, "bin_dir": cluster.bin_dir}
+        for name, cluster in site.clusters.items()
+    }
+    spawner.environments = site.environment_settings()
+    spawner.run_as = site.hub.run_as
+    spawner.ssh_host = site.hub.ssh_host
+    spawner.queue_timeout = float(servers.queue_timeout)
+    spawner.node_timeout = float(servers.node_timeout)
+    spawner.stop_timeout = float(servers.stop_timeout)
+    spawner.port_range = list(servers.ports or ())
+    spawner.python = servers.python
+    spawner.prologue = servers.prologue
+    spawner.parallel = site.parallel.settings()
+
+
+def update_form(c: Any, site: Site) -> None:
+    """The options form on the spawner."""
+
+
+def run_extra_config(c: Any, site: Site) -> None:
+    """Runs the operator's own Python file; raises SiteError when it can't be read or has a mistake."""
+    path = site.hub.extra_config
+    if not path:
+        return
+    try:
+        code = compile(Path(path).read_text(encoding="utf-8"), path, "exec")
+    except (OSError, SyntaxError, ValueError) as error:
+        raise SiteError([("hub.extra_config", str(error))]) from error
+    exec(code, {"__file__": path, "c": c, "get_config": lambda: c, "site": site})

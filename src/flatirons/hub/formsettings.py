@@ -1,0 +1,229 @@
+"""The part of site.toml that sets up the options form: one small table for each field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema, model_validator
+
+from flatirons.forms import units
+from flatirons.forms.values import Refusal
+from flatirons.hub.kinds import Count, Line
+
+
+def _choices(value: Any) -> list[tuple[str, str]]:
+    """`["a", "b"]` or `{a = "What a is"}` as (value, label)."""
+    listed: list[tuple[Any, Any]] = []
+    if isinstance(value, list):
+        listed = [(item, item) for item in value]
+    elif isinstance(value, Mapping):
+        listed = list(value.items())
+    if not listed or not all(
+        isinstance(text, str) and text.isprintable() for pair in listed for text in pair
+    ):
+        raise ValueError('a list of texts, or a table { value = "label" }, is expected')
+    if len(dict(listed)) < len(listed):
+        raise ValueError("a value is there twice")
+    return listed
+
+
+def _minutes(value: Any) -> str:
+    return _measured(value, units.minutes, 'a time such as "2:00:00", "90m" or "7d"')
+
+
+def _mebibytes(value: Any) -> str:
+    return _measured(value, units.mebibytes, 'an amount of memory such as "4G" or "500M"')
+
+
+def _measured(value: Any, measure: Any, what: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{what} is expected, not {value!r}")
+    try:
+        measure(value)
+    except Refusal as error:
+        raise ValueError(f"{what} is expected: {error}") from error
+    return value
+
+
+Choices = Annotated[
+    list[tuple[str, str]],
+    BeforeValidator(_choices),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"type": "string"}, "minItems": 1},
+                {"type": "object", "additionalProperties": {"type": "string"}, "minProperties": 1},
+            ]
+        }
+    ),
+]
+_Text = WithJsonSchema({"type": "string"})
+Runtime = Annotated[str, BeforeValidator(_minutes), _Text]
+Memory = Annotated[str, BeforeValidator(_mebibytes), _Text]
+
+
+class FieldSettings(BaseModel):
+    """What any field of the form may be given."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+
+    label: Line = ""
+    """What stands beside the field."""
+
+    help: Line = ""
+    """A sentence below it."""
+
+    hidden: bool = False
+    """Whether the field isn't shown. Then its default holds, and nothing else is accepted."""
+
+    locked: bool = False
+    """Whether the field is shown, but only its default is accepted."""
+
+    required: bool = False
+    """Whether it must be filled in."""
+
+    def settings(self) -> dict[str, Any]:
+        """What was said in the file, as the form takes it."""
+        said = self.model_dump(exclude_unset=True)
+        if "hidden" in said:
+            said["visible"] = not said.pop("hidden")
+        return said
+
+
+class TextSettings(FieldSettings):
+    """A field for a name."""
+
+    default: Line = ""
+    """What is chosen when the user chooses nothing."""
+
+    choices: Choices | None = None
+    """What may be chosen: `["a", "b"]`, or `{ a = "What a is" }`. Left out: any name, and Slurm decides."""
+
+    @property
+    def choice_values(self) -> list[str]:
+        """The values that may be chosen, [] for any."""
+        return [value for value, _ in self.choices or ()]
+
+    @model_validator(mode="after")
+    def _default_is_a_choice(self) -> Self:
+        if self.default and self.choices and self.default not in self.choice_values:
+            raise ValueError(f"the default {self.default!r} is none of the choices")
+        return self
+
+
+class GpuSettings(TextSettings):
+    """A field for GPUs: `0`, `1`, or with a type, `v100:2`."""
+
+    @model_validator(mode="after")
+    def _values_are_gpus(self) -> Self:
+        for value in [*self.choice_values, *([self.default] if self.default else [])]:
+            if not re.fullmatch(r"([A-Za-z][A-Za-z0-9_.-]*:)?[0-9]{1,4}", value):
+                raise ValueError(f'GPUs are written as "0", "1" or "v100:2", not {value!r}')
+        return self
+
+
+class BoundedSettings(FieldSettings):
+    """A field with bounds; subclasses add `default`, `minimum` and `maximum` of their type."""
+
+    measure: ClassVar[Any] = int
+
+    @model_validator(mode="after")
+    def _bounds_are_in_order(self) -> Self:
+        given = [(key, getattr(self, key)) for key in ("minimum", "default", "maximum")]
+        said = [(key, type(self).measure(value)) for key, value in given if value is not None]
+        for (low, less), (high, more) in pairwise(said):
+            if less > more:
+                raise ValueError(f"{low} is larger than {high}")
+        return self
+
+
+class CountSettings(BoundedSettings):
+    """A field for a whole number."""
+
+    default: Count | None = None
+    """What is asked for when the user says nothing. Left out: Slurm decides."""
+
+    minimum: Count | None = None
+    """The least that may be asked for."""
+
+    maximum: Count | None = None
+    """The most."""
+
+
+class MemorySettings(BoundedSettings):
+    """A field for memory, as `4G` or `500M`."""
+
+    measure: ClassVar[Any] = staticmethod(units.mebibytes)
+
+    default: Memory | None = None
+    """What is asked for when the user says nothing. Left out: Slurm decides."""
+
+    minimum: Memory | None = None
+    """The least that may be asked for."""
+
+    maximum: Memory | None = None
+    """The most."""
+
+
+class RuntimeSettings(BoundedSettings):
+    """A field for a time, as `2:00:00` (hours), `90m` or `7d`."""
+
+    measure: ClassVar[Any] = staticmethod(units.minutes)
+
+    default: Runtime | None = None
+    """What is asked for when the user says nothing. Left out: Slurm decides."""
+
+    minimum: Runtime | None = None
+    """The least that may be asked for."""
+
+    maximum: Runtime | None = None
+    """The most."""
+
+
+class FormSettings(BaseModel):
+    """The options form. Each field has a table of its own; one that isn't here is set up by itself."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+
+    cluster: TextSettings = TextSettings()
+    """Where to run. Its choices are the clusters of this file."""
+
+    account: TextSettings = TextSettings()
+    """Slurm account that is charged."""
+
+    partition: TextSettings = TextSettings()
+    """Slurm partition."""
+
+    qos: TextSettings = TextSettings()
+    """Slurm QOS."""
+
+    reservation: TextSettings = TextSettings()
+    """Slurm reservation."""
+
+    environment: TextSettings = TextSettings()
+    """What to work in. Its choices are the environments of this file."""
+
+    nodes: CountSettings = CountSettings()
+    """Number of nodes."""
+
+    ntasks: CountSettings = CountSettings()
+    """Number of tasks."""
+
+    cpus: CountSettings = CountSettings()
+    """Cores for each task."""
+
+    memory: MemorySettings = MemorySettings()
+    """Memory on each node."""
+
+    gpus: GpuSettings = GpuSettings()
+    """GPUs on each node: `0`, `1`, or with a type, `v100:2`."""
+
+    runtime: RuntimeSettings = RuntimeSettings()
+    """How long the server may run."""
+
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """What was said of each field, by its name."""
+        return {name: getattr(self, name).settings() for name in type(self).model_fields}

@@ -1,0 +1,8 @@
+"""The configuration file that `flatirons hub` gives to JupyterHub: everything comes from the site file."""
+
+import os
+
+from flatirons.hub.configure import configure
+from flatirons.hub.site import load
+
+configure(get_config(), load(os.environ["FLATIRONS_SITE"]))  # type: ignore[name-defined]  # noqa: F821

@@ -1,0 +1,168 @@
+"""The kinds of values in a site file: text that an operator writes, checked and brought into one form. Pure.
+
+Each is a pydantic annotation. A ValueError's text says what was expected; site.py adds the key.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+from flatirons.errors import ImageError
+from flatirons.images import Bind
+
+UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = r"^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
+_HOST = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)$")
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+_USER = re.compile(r"^[A-Za-z_][A-Za-z0-9_.@-]*\$?$")
+
+
+def seconds(value: Any) -> int:
+    """The seconds of a text such as "90s", "30m", "2h" or "1d12h"; raises ValueError for anything else."""
+    if not isinstance(value, str) or not value or not re.match(_DURATION, value):
+        raise ValueError(f'a time such as "90s", "30m", "2h" or "1d12h" is expected, not {value!r}')
+    total = sum(int(count) * UNIT_SECONDS[unit] for count, unit in re.findall(r"([0-9]+)([dhms])", value))
+    if total < 1:
+        raise ValueError("a time longer than zero is expected")
+    return total
+
+
+def as_duration(total: int) -> str:
+    """The text that `seconds` reads back: 5400 is "1h30m"."""
+    parts = []
+    for unit in ("d", "h", "m", "s"):
+        count, total = divmod(total, UNIT_SECONDS[unit])
+        parts.append(f"{count}{unit}" if count else "")
+    return "".join(parts)
+
+
+def _absolute(path: str) -> str:
+    if not path.startswith("/"):
+        raise ValueError(f"an absolute path is expected, such as /etc/slurm/slurm.conf, not {path!r}")
+    return _one_line(path)
+
+
+def _one_line(text: str) -> str:
+    if any(ord(char) < 32 or ord(char) == 127 for char in text):
+        raise ValueError("text without line breaks and control characters is expected")
+    return text
+
+
+def _named(text: str) -> str:
+    if not _NAME.match(text):
+        raise ValueError(f"a name of letters, digits, '_', '.' and '-' is expected, not {text!r}")
+    return text
+
+
+def _account(text: str) -> str:
+    if not _USER.match(text):
+        raise ValueError(f"the name of a user or group is expected, not {text!r}")
+    return text
+
+
+def _origin(url: str) -> str:
+    """`scheme://host:port` with nothing behind it."""
+    example = "a URL such as http://hub.example.org:8081 is expected"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"{example}, not {url!r}") from error
+    host = parts.netloc.rpartition("@")[2].removesuffix(f":{port}")
+    if parts.scheme not in ("http", "https") or not _HOST.match(host) or "@" in parts.netloc:
+        raise ValueError(f"{example}, not {url!r}")
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError(f"{example}, with nothing behind host and port, not {url!r}")
+    return url.rstrip("/")
+
+
+def _origin_with_port(url: str) -> str:
+    if urlsplit(_origin(url)).port is None:
+        raise ValueError(f"a URL with a port is expected, such as http://hub.example.org:8081, not {url!r}")
+    return _origin(url)
+
+
+def _prefix(path: str) -> str:
+    if not re.match(r"^/([A-Za-z0-9._~-]+/)*$", path):
+        raise ValueError(
+            f'a path that begins and ends with "/" is expected, such as "/jupyter/", not {path!r}'
+        )
+    return path
+
+
+def _dotted(text: str) -> str:
+    if not re.match(r"^[A-Za-z_][\w-]*([.:][A-Za-z_][\w-]*)*$", text):
+        raise ValueError(
+            f'"pam", or a class such as "oauthenticator.github.GitHubOAuthenticator", not {text!r}'
+        )
+    return text
+
+
+def _bind(text: str) -> str:
+    try:
+        return str(Bind.parse(text))
+    except ImageError as error:
+        raise ValueError(error.user) from error
+
+
+def _ports(value: Any) -> tuple[int, int]:
+    problem = f'a range such as "30000-31000" within 1024-65535 is expected, not {value!r}'
+    match = re.match(r"^([0-9]{4,5})-([0-9]{4,5})$", value) if isinstance(value, str) else None
+    if not match:
+        raise ValueError(problem)
+    first, last = int(match[1]), int(match[2])
+    if not 1024 <= first <= last <= 65535:
+        raise ValueError(problem)
+    return first, last
+
+
+def _limit(value: Any) -> int | bool:
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"a number of at least 0, true or false is expected, not {value!r}")
+    return value
+
+
+def _text_schema(**facts: Any) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", **facts})
+
+
+Duration = Annotated[
+    int,
+    BeforeValidator(seconds),
+    PlainSerializer(as_duration),
+    _text_schema(pattern=_DURATION, examples=["90s", "30m", "2h", "1d12h"]),
+]
+PortRange = Annotated[
+    tuple[int, int],
+    BeforeValidator(_ports),
+    PlainSerializer(lambda ports: f"{ports[0]}-{ports[1]}"),
+    _text_schema(pattern="^[0-9]{4,5}-[0-9]{4,5}$", examples=["30000-31000"]),
+]
+NamedServers = Annotated[
+    int | bool,
+    PlainValidator(_limit),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "boolean"}]}),
+]
+Line = Annotated[str, AfterValidator(_one_line)]
+Name = Annotated[str, AfterValidator(_named)]
+Account = Annotated[str, AfterValidator(_account)]
+AbsolutePath = Annotated[str, AfterValidator(_absolute)]
+Origin = Annotated[str, AfterValidator(_origin)]
+OriginWithPort = Annotated[str, AfterValidator(_origin_with_port)]
+UrlPrefix = Annotated[str, AfterValidator(_prefix)]
+DottedName = Annotated[str, AfterValidator(_dotted)]
+BindText = Annotated[str, AfterValidator(_bind)]
+Word = Annotated[Line, StringConstraints(min_length=1)]
+Count = Annotated[int, Field(ge=0)]

@@ -1,0 +1,51 @@
+"""Turns this process into the hub, or into the proxy, of a site."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from flatirons.errors import CommandMissing
+from flatirons.hub import state
+from flatirons.hub.site import Site
+
+CONFIG_FILE = Path(__file__).with_name("jupyterhub_config.py")
+
+
+def run_hub(site_file: str, arguments: Sequence[str]) -> None:
+    """Runs JupyterHub in this process until it is told to stop; `arguments` are JupyterHub's own.
+
+    The site goes by a configuration file that is part of the package, so that JupyterHub's subcommands
+    (`token`, `upgrade-db`) and its `--show-config` see the same configuration; nothing is written for that.
+    """
+    from jupyterhub.app import JupyterHub
+
+    os.environ["FLATIRONS_SITE"] = str(Path(site_file).absolute())
+    JupyterHub.launch_instance([*arguments, "--config", str(CONFIG_FILE)])
+
+
+def run_proxy(site: Site) -> None:
+    """Replaces this process by the site's proxy; raises CommandMissing when there is none."""
+    token = state.secret(state.prepare(site.hub.state_dir) / "proxy_token")
+    argv = proxy_argv(site)
+    try:
+        os.execvpe(argv[0], argv, {**os.environ, "CONFIGPROXY_AUTH_TOKEN": token})
+    except OSError as error:
+        sentence = f"{argv[0]} can't be run: {error.strerror}. Install it with npm, or set proxy.command."
+        raise CommandMissing(sentence, argv) from error
+
+
+def proxy_argv(site: Site) -> list[str]:
+    """The proxy's command line; its token goes by the environment."""
+    public, api = urlsplit(site.proxy.public), urlsplit(site.proxy.api)
+    return [
+        *site.proxy.command,
+        f"--ip={public.hostname}",
+        f"--port={public.port}",
+        f"--api-ip={api.hostname}",
+        f"--api-port={api.port}",
+        f"--error-target={site.hub.address}{site.hub.base_url}hub/error",
+        f"--log-level={'warn' if site.hub.log_level == 'warning' else site.hub.log_level}",
+    ]

@@ -1,0 +1,95 @@
+"""Files that a site needs outside of Flatirons, as text: sudo rules and systemd units. Installs nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from flatirons.errors import SiteError
+from flatirons.hub.site import Login, Site
+
+TEMPLATES = Path(__file__).parent.parent / "deploy"
+KINDS = ("sudoers", "hub.service", "proxy.service")
+SLURM_COMMANDS = ("sbatch", "scancel", "squeue")
+SYSTEM_ACCOUNTS = ("root", "slurm", "munge")
+
+
+def render(kind: str, site: Site, *, site_file: str, flatirons: str, has_shadow_group: bool = True) -> str:
+    """The text of one of KINDS. `site_file` and `flatirons` are the absolute paths that the units name.
+
+    Raises SiteError where the site has no use for the file.
+    """
+    if kind == "sudoers" and site.hub.run_as not in ("sudo", "ssh"):
+        raise SiteError([("hub.run_as", f'"{site.hub.run_as}" needs no sudo rules')])
+    if kind == "proxy.service" and site.proxy.run != "apart":
+        raise SiteError([("proxy.run", '"hub": the hub starts the proxy, which needs no unit of its own')])
+    facts = {**_facts(site), "site_file": site_file, "flatirons": flatirons}
+    facts["shadow_group"] = has_shadow_group and site.login.authenticator == "pam" and not facts["as_root"]
+    return _environment().get_template(f"{kind}.j2").render(facts)
+
+
+def _facts(site: Site) -> dict[str, Any]:
+    state = PurePosixPath(site.hub.state_dir)
+    return {
+        "account": site.hub.account,
+        "as_root": site.hub.run_as == "root",
+        "uses_setuid": site.hub.run_as == "sudo" or site.login.authenticator == "pam",
+        "proxy_apart": site.proxy.run == "apart",
+        "low_port": (urlsplit(site.proxy.public).port or 0) < 1024,
+        "state_dir": site.hub.state_dir,
+        "state_directory": state.name if state.parent == PurePosixPath("/var/lib") else "",
+        "commands": commands(site),
+        "runas": runas(site.login),
+    }
+
+
+def commands(site: Site) -> list[str]:
+    """Absolute paths of the commands that the hub runs as a user, of all clusters, each once."""
+    folders = dict.fromkeys(cluster.bin_dir.rstrip("/") or "/usr/bin" for cluster in site.clusters.values())
+    return [f"{folder}/{command}" for folder in folders for command in SLURM_COMMANDS]
+
+
+def runas(login: Login) -> list[str]:
+    """As whom: those who may use the hub if they are listed, else anybody but the system's own accounts."""
+    groups = [*login.allowed_groups, *login.admin_groups]
+    users = [*login.allowed_users, *login.admin_users]
+    if login.everybody or not (login.allowed_users or login.allowed_groups):
+        listed = ["ALL"]
+    else:
+        listed = [
+            *dict.fromkeys(map(sudo_word, users)),
+            *(f"%{sudo_word(name)}" for name in dict.fromkeys(groups)),
+        ]
+    return [*listed, *(f"!{name}" for name in SYSTEM_ACCOUNTS)]
+
+
+def sudo_word(text: str) -> str:
+    """A word as sudoers takes it: what means something there, wildcards included, is escaped."""
+    return re.sub(r"([^A-Za-z0-9_./+-])", r"\\\1", text)
+
+
+def systemd_word(text: str) -> str:
+    """A word as ExecStart= takes it: one argument, no specifier or variable expanded."""
+    if re.fullmatch(r"[A-Za-z0-9_./:=@+-]+", text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return f'"{escaped}"'
+
+
+def _environment() -> Environment:
+    filters: Sequence[Any] = (sudo_word, systemd_word)
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        autoescape=False,  # no HTML: the two filters are what escapes here
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update({made.__name__: made for made in filters})
+    return environment
