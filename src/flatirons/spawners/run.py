@@ -164,6 +164,7 @@ class ServerRun:
                 await asyncio.sleep(1)  # between attempts to ask a Slurm that doesn't answer
         async with self.watcher.watch(self.attempt.job_id) as changes:
             async for job in changes:
+                changes.urgent = not self.attempt.port
                 self._see(job)
                 if job.state.is_over:
                     await self._explain(job)

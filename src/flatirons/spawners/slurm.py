@@ -33,7 +33,7 @@ from flatirons.slurm.model import JobSpec
 from flatirons.spawners.attempt import Attempt
 from flatirons.spawners.desk import Desk
 from flatirons.spawners.run import Limits, ServerRun
-from flatirons.spawners.story import Event, spawn_exception
+from flatirons.spawners.story import Event, StartFailed
 
 
 class SlurmSpawner(Spawner):
@@ -155,7 +155,7 @@ class SlurmSpawner(Spawner):
             await run.submit(self.job_spec(run.attempt), self.job_script(code))
             await run.arrive()
         except FlatironsError as error:
-            raise spawn_exception(error) from error
+            raise StartFailed(error) from error
         return self.url
 
     async def poll(self) -> int | None:
@@ -171,7 +171,7 @@ class SlurmSpawner(Spawner):
             try:
                 await self.run.stop()
             except FlatironsError as error:
-                raise spawn_exception(error) from error
+                raise StartFailed(error) from error
 
     async def get_url(self) -> str:
         """After a restart: the server's URL, once it is up where the hub ended before it was."""
@@ -195,7 +195,7 @@ class SlurmSpawner(Spawner):
             await self.run.arrive()
         except FlatironsError as error:
             self.log.error("%s ended while starting: %s", self._log_name, error.detail or error)
-            raise spawn_exception(error) from error
+            raise StartFailed(error) from error
 
     async def _rejoin_proxy(self) -> None:
         """Adds the route: JupyterHub does so once all servers were checked, and another may queue for days."""

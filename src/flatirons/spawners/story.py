@@ -54,19 +54,34 @@ class Story:
                 await self.changed()
 
 
-def spawn_exception(error: FlatironsError) -> SpawnException:
-    """The error as JupyterHub shows it: the user's text on the page, the operator's in the log."""
-    reason, status = next(
-        (known for kind, known in REASONS.items() if isinstance(error, kind)), ("slurm_error", 500)
-    )
-    sentence, _, log = error.user.partition("\n")
-    return SpawnException(
-        error.user,
-        reason=reason,
-        status_code=status,
-        log_message=(error.detail or error.user).replace("%", "%%"),
-        message_html=as_html(sentence, log.splitlines()),
-    )
+class StartFailed(SpawnException):
+    """An error as JupyterHub shows it: the user's text on the page, the operator's in the log.
+
+    The first line of the user's text is the sentence, what follows is the end of the server's log.
+    """
+
+    def __init__(self, error: FlatironsError) -> None:
+        reason, status = next(
+            (known for kind, known in REASONS.items() if isinstance(error, kind)), ("slurm_error", 500)
+        )
+        sentence, _, log = error.user.partition("\n")
+        super().__init__(
+            error.user,
+            reason=reason,
+            status_code=status,
+            log_message=(error.detail or error.user).replace("%", "%%"),
+            message_html=as_html(sentence, log.splitlines()),
+        )
+
+    @property
+    def jupyterhub_message(self) -> str:
+        """The text for JupyterHub's pages and REST answers."""
+        return str(self.message)
+
+    @property
+    def jupyterhub_html_message(self) -> str:
+        """The same as HTML, with everything escaped."""
+        return str(self.message_html)
 
 
 def as_html(sentence: str, log: Sequence[str] = ()) -> str:
