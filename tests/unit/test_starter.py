@@ -243,10 +243,13 @@ def test_a_certificate_is_put_where_only_the_user_reads_it(
     hub: PlayedHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PLAYED_HUB", "tls")
-    show = "path = os.environ['JUPYTERHUB_SSL_KEYFILE']; print(oct(os.stat(path).st_mode), url.scheme); sys.exit(0)"
+    show = "path = os.environ['JUPYTERHUB_SSL_KEYFILE']; print(path, oct(os.stat(path).st_mode), url.scheme); "
+    show += "sys.exit(0)"
     job = Job(tmp_path, hub, command=server(before=show))
     assert job.wait() == 0
-    assert hub.body("end")["log"] == ["0o100400 https"]
+    path, mode, scheme = hub.body("end")["log"][0].split()
+    assert (mode, scheme) == ("0o100400", "https")
+    assert not Path(path).parent.exists(), "it goes with the job"
 
 
 def test_the_log_is_private_and_old_ones_are_forgotten(hub: PlayedHub, tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ end    {exit_code, signal, message, log}, when it ended. `log` holds the last li
 All of them are repeated while the hub can't be reached (it may be restarting); a refusal (4xx) is final.
 """
 
+import atexit
 import ipaddress
 import json
 import os
 import pwd
 import secrets
+import shutil
 import signal
 import socket
 import ssl
@@ -209,6 +211,7 @@ class Server:
         self.answer = answer
         self.child = None
         self.stopping = False
+        self.files = self.write_certificate()
 
     def on_signal(self, number, _frame):
         """Hands a signal on to the server; from then on its end is what was asked for."""
@@ -229,22 +232,23 @@ class Server:
         env.update(self.answer["environment"])
         scheme = "https" if self.answer.get("tls") else "http"
         env["JUPYTERHUB_SERVICE_URL"] = "{}://{}:{}{}".format(scheme, address, port, self.answer["prefix"])
-        env.update(self.certificates())
+        env.update(self.files)
         return env
 
-    def certificates(self):
-        """Puts the certificate where only the user reads it; gives the variables that name it."""
-        files = self.answer.get("tls")
-        if not files:
+    def write_certificate(self):
+        """Puts the certificate where only the user reads it; gives the variables that name its files."""
+        texts = self.answer.get("tls")
+        if not texts:
             return {}
         folder = tempfile.mkdtemp(prefix="flatirons-tls-")
-        env = {}
-        for variable, text in files.items():
-            path = os.path.join(folder, variable.lower() + ".pem")
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w") as file:
+        atexit.register(shutil.rmtree, folder)
+        files = {}
+        for variable, text in texts.items():
+            files[variable] = os.path.join(folder, variable.lower() + ".pem")
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            with os.fdopen(os.open(files[variable], flags, 0o400), "w") as file:
                 file.write(text)
-            env[variable] = path
-        return env
+        return files
 
     def start(self, address, port):
         """Starts the child; the prologue runs first, in the shell that then becomes the server."""
@@ -266,6 +270,8 @@ class Server:
         address = own_address()
         taken = set()
         for _ in range(PORT_ATTEMPTS):
+            if self.stopping:
+                return None
             port = free_port(address, self.config["ports"], taken)
             taken.add(port)
             self.start(address, port)
@@ -303,6 +309,8 @@ def run(config, hub, job_id):
         except Refused as error:
             server.on_signal(signal.SIGTERM, None)
             print(error, flush=True)
+    if server.child is None:
+        return None, int(signal.SIGTERM), ""
     status = server.child.wait()
     return (status, None, "") if status >= 0 else (None, -status, "")
 
@@ -311,6 +319,7 @@ def main(config):
     """The job, from its first moment to its last; gives the exit code of the job."""
     job_id = int(os.environ["SLURM_JOB_ID"])
     log = open_log(job_id)
+    os.chdir(os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir)
     hub = Hub(config["hub"], secrets.token_urlsafe(32))
     try:
         status, number, message = run(config, hub, job_id)

@@ -1,0 +1,259 @@
+"""Servers on the virtual cluster: real hub, real Slurm, real containers."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.hub.person import Person, eventually
+
+pytestmark = pytest.mark.cluster
+
+SHAS = {"cluster": "summit", "partition": "shas", "account": "ucb-general", "runtime": "0:20:00", "memory": "1G"}
+BLOCKED = {**SHAS, "partition": "sknl", "account": "ucb-knl"}
+
+
+class Slurm:
+    """What Slurm knows, asked in the hub node."""
+
+    def __init__(self, cluster: Any) -> None:
+        self.cluster = cluster
+
+    def ask(self, *argv: str, user: str | None = None) -> str:
+        done = self.cluster.exec("hub", list(argv), user=user)
+        assert done.returncode == 0, done
+        return str(done.stdout).strip()
+
+    def jobs(self, user: str, states: str = "PD,CF,R") -> list[tuple[int, str, str]]:
+        """(id, state, name) of the user's jobs on summit."""
+        rows = self.ask("squeue", "-h", "-u", user, "-t", states, "-o", "%i %T %j").splitlines()
+        return [(int(a), b, c) for a, b, c in (row.split(None, 2) for row in rows)]
+
+    def submit(self, user: str, *options: str) -> int:
+        return int(self.ask("sbatch", "--parsable", *options, "--wrap", "sleep 600", user=user))
+
+    def cancel(self, user: str) -> None:
+        self.ask("scancel", "-u", user)
+        eventually(lambda: not self.jobs(user), 30)
+
+
+@pytest.fixture
+def slurm(cluster: Any) -> Slurm:
+    return Slurm(cluster)
+
+
+@pytest.fixture
+def alice(cluster: Any, slurm: Slurm) -> Iterator[Person]:
+    yield from visit(cluster, slurm, "alice")
+
+
+@pytest.fixture
+def bob(cluster: Any, slurm: Slurm) -> Iterator[Person]:
+    yield from visit(cluster, slurm, "bob")
+
+
+def visit(cluster: Any, slurm: Slurm, name: str) -> Iterator[Person]:
+    person = Person(cluster.hub_url, name).log_in()
+    yield person
+    for server, model in person.rest("GET", f"/users/{name}").json()["servers"].items():
+        if model["ready"] or model["pending"]:
+            person.rest("DELETE", person.path(server))
+    slurm.cancel(name)
+    eventually(lambda: not any(m["pending"] for m in person.rest("GET", f"/users/{name}").json()["servers"].values()))
+
+
+@pytest.fixture
+def full_sknl(slurm: Slurm) -> Iterator[int]:
+    """sknl has one node, and somebody has all of it."""
+    job = slurm.submit("alice", "-p", "sknl", "-A", "ucb-knl", "--exclusive", "-J", "blocker")
+    eventually(lambda: (job, "RUNNING", "blocker") in slurm.jobs("alice"))
+    yield job
+    slurm.ask("scancel", str(job))
+
+
+def test_a_server_is_a_job_of_its_user_and_stopping_it_ends_the_job(alice: Person, slurm: Slurm) -> None:
+    assert alice.start(**SHAS).status_code in (201, 202)
+    alice.wait_ready()
+    [(_, state, name)] = slurm.jobs("alice")
+    assert (state, name) == ("RUNNING", "jupyter")
+    assert alice.ask_server("api").json().keys() >= {"version"}
+    alice.stop()
+    assert slurm.jobs("alice") == []
+
+
+def test_the_form_starts_a_server_and_progress_tells_each_step_once(alice: Person) -> None:
+    answer = alice.post_form(**SHAS)
+    assert answer.status_code == 302, answer.text
+    events = alice.events()
+    assert events[-1].get("ready"), events
+    messages = [event["message"] for event in events]
+    assert len(messages) == len(set(messages))
+
+
+def test_two_users_at_once_get_their_own_servers(alice: Person, bob: Person, slurm: Slurm) -> None:
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda person: person.start(**SHAS), [alice, bob]))
+        list(pool.map(lambda person: person.wait_ready(), [alice, bob]))
+    assert len(slurm.jobs("alice")) == len(slurm.jobs("bob")) == 1
+    assert alice.ask_server("api/status").status_code == 200
+    assert "alice" not in bob.http.get("/user/alice/api/status").text
+
+
+def test_a_named_server_lives_beside_the_default_one(alice: Person, slurm: Slurm) -> None:
+    alice.start(**SHAS)
+    alice.start("second", **SHAS)
+    alice.wait_ready()
+    alice.wait_ready("second")
+    assert sorted(name for _, _, name in slurm.jobs("alice")) == ["jupyter", "jupyter-second"]
+    assert alice.ask_server("api/status", "second").status_code == 200
+    alice.stop("second")
+    assert [name for _, _, name in slurm.jobs("alice")] == ["jupyter"]
+
+
+@pytest.mark.parametrize("server", ["", "named"])
+def test_a_refused_job_shows_slurms_sentence_and_the_form_filled_in(
+    alice: Person, slurm: Slurm, server: str
+) -> None:
+    answer = alice.post_form(server, **{**SHAS, "account": "csdms", "runtime": "0:17:00"})
+    assert answer.status_code == 400
+    assert "Invalid account or account/partition combination specified" in answer.text
+    assert "0:17:00" in answer.text
+    assert slurm.jobs("alice") == []
+    assert alice.post_form(server, **SHAS).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("nodes", "0"), ("nodes", "two"), ("memory", "-1G"), ("runtime", "soon"), ("color", "red"), ("cpus", "99999")],
+)
+def test_a_bad_option_gets_its_message_by_form_url_and_rest_and_no_job(
+    alice: Person, slurm: Slurm, option: str, value: str
+) -> None:
+    form = alice.post_form(**{**SHAS, option: value})
+    assert form.status_code == 400 and (alice.message_of(form, option) or option in form.text)
+    link = alice.http.get(f"/hub/spawn?opt-{option}={value}")
+    assert alice.message_of(link, option) or option in link.text
+    rest = alice.start(**{**SHAS, option: value})
+    assert rest.status_code == 400 and option in rest.json()["message"]
+    assert slurm.jobs("alice") == []
+
+
+def test_a_missing_image_is_named(alice: Person) -> None:
+    alice.start(**SHAS, environment="gone")
+    failed = alice.events()[-1]
+    assert failed["failed"] and "The image /srv/images/gone.sif doesn't exist on shas010" in failed["message"]
+
+
+def test_a_server_that_dies_is_reported_with_its_log_and_soon(alice: Person) -> None:
+    began = time.monotonic()
+    alice.start(**SHAS, environment="broken")
+    failed = alice.events()[-1]
+    assert failed["failed"] and "there is no such module" in failed["message"]
+    assert "<b>" not in failed["html_message"] and "&lt;b&gt;" in failed["html_message"]
+    assert time.monotonic() - began < 10
+
+
+def test_a_pending_server_says_why_and_can_be_cancelled(alice: Person, slurm: Slurm, full_sknl: int) -> None:
+    alice.start("waiting", **BLOCKED)
+    [job] = [number for number, _, name in eventually(lambda: waiting(slurm)) if name == "jupyter-waiting"]
+    for event in alice.progress("waiting"):
+        if "Waiting in the queue" in event["message"]:
+            break
+    alice.rest("DELETE", alice.path("waiting"))
+    eventually(lambda: job not in [number for number, _, _ in slurm.jobs("alice")])
+
+
+def waiting(slurm: Slurm) -> list[tuple[int, str, str]]:
+    return slurm.jobs("alice", "PD")
+
+
+def test_a_hub_killed_and_restarted_finds_running_and_pending_servers(
+    cluster: Any, alice: Person, bob: Person, slurm: Slurm, full_sknl: int
+) -> None:
+    bob.start(**SHAS)
+    bob.wait_ready()
+    alice.start(**BLOCKED)
+    eventually(lambda: waiting(slurm))
+    jobs = slurm.jobs("alice"), slurm.jobs("bob")
+    cluster.kill_hub()
+    assert bob.ask_server("api/status").status_code in (200, 403), "the proxy goes on without the hub"
+    cluster.start_hub()
+    bob.wait_ready()
+    assert (slurm.jobs("alice"), slurm.jobs("bob")) == jobs
+    assert bob.ask_server("api/status").status_code == 200
+    model = alice.server()
+    assert model and model["pending"]
+    slurm.ask("scancel", str(full_sknl))
+    alice.wait_ready()
+    assert alice.ask_server("api/status").status_code == 200
+    alice.stop()
+    assert slurm.jobs("alice") == []
+
+
+def test_a_job_whose_id_was_never_stored_is_found_by_its_comment(
+    cluster: Any, alice: Person, slurm: Slurm, full_sknl: int
+) -> None:
+    """As if the hub was killed after sbatch returned and before its answer was stored."""
+    alice.start(**BLOCKED)
+    [(job, _, _)] = eventually(lambda: waiting(slurm))
+    cluster.kill_hub()
+    cluster.edit_hub_database("UPDATE spawners SET state = json_set(state, '$.job_id', 0)")
+    cluster.start_hub()
+    slurm.ask("scancel", str(full_sknl))
+    alice.wait_ready()
+    assert [number for number, _, _ in slurm.jobs("alice")] == [job]
+
+
+def test_a_job_that_no_server_knows_is_cancelled(cluster: Any, alice: Person, bob: Person, slurm: Slurm) -> None:
+    bob.start(**SHAS)
+    bob.wait_ready()
+    [(known, _, _)] = slurm.jobs("bob")
+    comment = slurm.ask("squeue", "-h", "-j", str(known), "-o", "%k")
+    hub = comment.split(":")[1]
+    mine = slurm.submit("alice", "-A", "ucb-general", "--comment", "flatirons:another-hub:abc:alice/")
+    orphan = slurm.submit("alice", "-A", "ucb-general", "--comment", f"flatirons:{hub}:0123456789abcdef:alice/")
+    cluster.kill_hub()
+    cluster.start_hub()
+    eventually(lambda: orphan not in [job for job, _, _ in slurm.jobs("alice")], 30)
+    assert mine in [job for job, _, _ in slurm.jobs("alice")]
+    assert [job for job, _, _ in slurm.jobs("bob")] == [known]
+
+
+def test_a_boot_code_works_once(alice: Person, slurm: Slurm) -> None:
+    alice.start(**SHAS)
+    alice.wait_ready()
+    [(job, _, _)] = slurm.jobs("alice")
+    script = slurm.ask("scontrol", "write", "batch_script", str(job), "-", user="alice")
+    found = re.search(r'"code": "([\w-]+)"', script)
+    assert found
+    body = {"job_id": job, "code": found.group(1), "key": "k" * 40}
+    assert alice.rest("POST", "/flatirons/boot", body).status_code == 403
+
+
+def test_no_secret_is_in_what_slurm_keeps(alice: Person, slurm: Slurm, cluster: Any) -> None:
+    alice.start(**SHAS)
+    alice.wait_ready()
+    [(job, _, _)] = slurm.jobs("alice")
+    [pid] = slurm_step_pids(cluster, job)
+    token = re.search(r"JUPYTERHUB_API_TOKEN=(\w+)", environment_of(cluster, pid))
+    assert token
+    kept = slurm.ask("scontrol", "show", "job", "-d", str(job))
+    kept += slurm.ask("scontrol", "write", "batch_script", str(job), "-")
+    kept += slurm.ask("sacct", "-j", str(job), "-o", "ALL", "-P")
+    assert token.group(1) not in kept
+    assert token.group(1) not in cluster.exec("shas0101", ["ps", "-ef"]).stdout
+
+
+def slurm_step_pids(cluster: Any, job: int) -> list[str]:
+    shown = cluster.exec("shas0101", ["pgrep", "-u", "alice", "-f", "bin/jupyterhub-singleuser"]).stdout.split()
+    assert shown, f"job {job} runs no server on shas0101"
+    return shown[:1]
+
+
+def environment_of(cluster: Any, pid: str) -> str:
+    return str(cluster.exec("shas0101", ["cat", f"/proc/{pid}/environ"]).stdout).replace("\0", "\n")
