@@ -1,0 +1,215 @@
+"""Asks Slurm and tells it what to do, through a runner; async. One client for each cluster.
+
+Raises SubmitRefused where Slurm said no to a job, SlurmUnreachable where there was no answer or none that can
+be read, SlurmError where it refused anything else. Never says "no such job" for an error that we don't know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+
+from flatirons.errors import (
+    CommandError,
+    CommandFailed,
+    CommandTimeout,
+    SlurmError,
+    SlurmUnreachable,
+    SubmitRefused,
+)
+from flatirons.runner import Completed, Runner
+from flatirons.slurm import argv, explain, parse
+from flatirons.slurm.model import Cluster, End, Job, JobSpec, Snapshot
+
+QUERY_SECONDS = 30.0
+SUBMIT_SECONDS = 60.0
+THREAD_FROM = (
+    100_000  # characters: a longer answer is parsed in a thread, so that the event loop isn't held up
+)
+
+NOT_ANSWERING = "Slurm does not answer at the moment. Please try again in a minute."
+MAYBE_SUBMITTED = (
+    "Slurm did not say whether it took the job. If it did, the job will be cancelled. "
+    "Please try again in a minute."
+)
+NOT_ALLOWED = "The hub may not run Slurm's commands in your name. Please tell the operator."
+
+# Slurm's words for "I wasn't reached" and "not now", from slurm_errno.c of 22.05 to 26.05. Anything else that
+# sbatch prints is a refusal.
+_UNREACHED = re.compile(
+    r"""
+    Unable\ to\ contact\ slurm\ controller | Communication\ connection\ failure
+    | Message\ (send|receive)\ failure | Communication\ shutdown\ failure
+    | [Tt]imed\ out | Zero\ Bytes\ were\ transmitted | Connection\ (refused|reset|rejected|forced)
+    | Slurm\ backup\ controller\ in\ standby\ mode | Rate\ limit\ exceeded
+    | Protocol\ authentication\ error | [Mm]unge | Unable\ to\ establish\ (controller|control)
+    | Slurm\ temporarily\ unable | Unexpected\ message\ received | Incompatible\ versions
+    | Could\ not\ establish\ a\ configuration\ source | Unable\ to\ process\ configuration\ file
+    | Name\ or\ service\ not\ known | Can't\ find\ an\ address | Resource\ temporarily\ unavailable
+    | Slurm\ job\ queue\ full
+    """,
+    re.VERBOSE,
+)
+_CONNECT_FAILURE = "Unable to contact slurm controller (connect failure)"
+_NO_SUCH_JOB = "Invalid job id specified"
+_NO_ACCOUNTING = "Slurm accounting storage is disabled"
+_OVER_ALREADY = re.compile(
+    "Invalid job id specified|already completing or completed|Job has already finished"
+)
+
+
+class SlurmClient:
+    """One cluster's Slurm."""
+
+    def __init__(self, cluster: Cluster, runner: Runner, *, job_names: Sequence[str] = ()) -> None:
+        """`job_names`: when all jobs that matter have one of a few names, squeue prints only those."""
+        self.cluster = cluster
+        self.runner = runner
+        self.job_names = tuple(job_names)
+        self._abandoned: set[asyncio.Task[None]] = set()
+
+    async def submit(self, spec: JobSpec, script: str, *, user: str | None) -> int:
+        """The id of the job that runs `script` as `user` (None: as ourselves).
+
+        Raises SubmitRefused, or SlurmUnreachable: then the job may be there or not, and is to be looked for
+        by its comment. A caller that is cancelled meanwhile leaves no job behind: once its id is known, it is
+        cancelled.
+        """
+        submission = asyncio.ensure_future(self._submit(spec, script, user))
+        try:
+            return await asyncio.shield(submission)
+        except asyncio.CancelledError:
+            task = asyncio.ensure_future(self._undo(submission, user))
+            self._abandoned.add(task)
+            task.add_done_callback(self._abandoned.discard)
+            raise
+
+    async def _submit(self, spec: JobSpec, script: str, user: str | None) -> int:
+        try:
+            done = await self._run(
+                argv.sbatch(spec), user=user, stdin=script, deadline=SUBMIT_SECONDS, late=MAYBE_SUBMITTED
+            )
+        except CommandFailed as error:
+            raise _refused(error) from error
+        return parse.job_id(done.stdout)
+
+    async def _undo(self, submission: asyncio.Future[int], user: str | None) -> None:
+        with contextlib.suppress(SlurmError):  # not submitted, or to be found by its comment
+            await self.cancel(await submission, user=user)
+
+    async def test_only(self, spec: JobSpec, script: str, *, user: str | None) -> tuple[datetime | None, str]:
+        """When the job could start if it were submitted now, and Slurm's sentence; raises like `submit`."""
+        try:
+            done = await self._run(argv.sbatch(spec, test_only=True), user=user, stdin=script)
+        except CommandFailed as error:
+            raise _refused(error) from error
+        return parse.estimated_start(done.stderr), explain.slurm_sentence(done.stderr)
+
+    async def cancel(self, job_id: int, *, user: str | None, signal: str = "") -> None:
+        """Cancels the job, or signals it; a job that is over already, or unknown to Slurm, is no error."""
+        try:
+            await self._run(argv.scancel(job_id, signal), user=user)
+        except CommandFailed as error:
+            if _OVER_ALREADY.search(error.stderr):
+                return
+            raise _failed(error) from error
+
+    async def jobs(self) -> Snapshot:
+        """All jobs that slurmctld has (with `job_names`: of those names), in one query."""
+        mark = secrets.token_hex(8)
+        began = time.monotonic()
+        try:
+            done = await self._run(argv.squeue_jobs(mark, names=self.job_names))
+        except CommandFailed as error:
+            raise _failed(error) from error
+        jobs = await _apart(parse.jobs, done.stdout, mark)
+        return Snapshot(jobs, began, time.monotonic())
+
+    async def job(self, job_id: int, *, user: str | None = None) -> Job | None:
+        """The job; None when Slurm answers that it has none.
+
+        Where PrivateData hides others' jobs from the hub's account, ask as the job's `user`.
+        """
+        mark = secrets.token_hex(8)
+        try:
+            done = await self._run(argv.squeue_job(mark, job_id), user=user)
+        except CommandFailed as error:
+            if _NO_SUCH_JOB in error.stderr:
+                return None
+            raise _failed(error) from error
+        return parse.jobs(done.stdout, mark).get(job_id)
+
+    async def ends(self, job_ids: Iterable[int]) -> dict[int, End]:
+        """What accounting knows of the jobs, by id; of those that still live too (see End.state).
+
+        Without accounting, what slurmctld still remembers of those that are over (its MinJobAge, 5 minutes).
+        """
+        ids = sorted(set(job_ids))
+        if not ids:
+            return {}
+        try:
+            done = await self._run(argv.sacct(ids))
+        except CommandFailed as error:
+            if _NO_ACCOUNTING in error.stderr + error.stdout:
+                return await self._ends_without_accounting(ids)
+            raise _failed(error) from error
+        return parse.ends(done.stdout)
+
+    async def _ends_without_accounting(self, ids: Sequence[int]) -> dict[int, End]:
+        snapshot = await self.jobs()
+        remembered = (snapshot.jobs[number] for number in ids if number in snapshot.jobs)
+        return {job.id: parse.end_of(job) for job in remembered if job.state.is_over}
+
+    async def _run(
+        self,
+        line: Sequence[str],
+        *,
+        user: str | None = None,
+        stdin: str = "",
+        deadline: float = QUERY_SECONDS,
+        late: str = NOT_ANSWERING,
+    ) -> Completed:
+        """Runs one of argv's lines on this cluster; one that is late or missing is SlurmUnreachable."""
+        command = [self.cluster.command(line[0]), *line[1:]]
+        env = self.cluster.environment() if user else {**argv.EPOCH_TIMES, **self.cluster.environment()}
+        try:
+            return await self.runner.run(command, user=user, stdin=stdin, env=env, deadline=deadline)
+        except CommandFailed:
+            raise
+        except CommandTimeout as error:
+            raise SlurmUnreachable(late, error.detail) from error
+        except CommandError as error:
+            raise SlurmUnreachable(NOT_ANSWERING, error.detail) from error
+
+
+def _failed(error: CommandFailed) -> SlurmError:
+    """What a command other than sbatch means by its failure."""
+    if error.stderr.startswith("sudo:"):
+        return SlurmUnreachable(NOT_ALLOWED, error.detail)
+    if _UNREACHED.search(error.stderr) or not error.stderr.strip():
+        return SlurmUnreachable(NOT_ANSWERING, error.detail)
+    sentence = explain.slurm_sentence(error.stderr)
+    return SlurmError(f"Slurm says: {sentence}", error.detail)
+
+
+def _refused(error: CommandFailed) -> SlurmError:
+    """What sbatch means by its failure."""
+    if _CONNECT_FAILURE in error.stderr:
+        return SlurmUnreachable(NOT_ANSWERING, error.detail)
+    failure = _failed(error)
+    if isinstance(failure, SlurmUnreachable):
+        return SlurmUnreachable(NOT_ALLOWED if failure.user == NOT_ALLOWED else MAYBE_SUBMITTED, error.detail)
+    sentence, explanation = explain.refusal(error.stderr)
+    return SubmitRefused(f"Slurm refused the job: {sentence} {explanation}".strip(), error.detail)
+
+
+async def _apart(parser: Callable[[str, str], dict[int, Job]], text: str, mark: str) -> dict[int, Job]:
+    """Parses here, or in a thread where that would take long."""
+    if len(text) < THREAD_FROM:
+        return parser(text, mark)
+    return await asyncio.to_thread(parser, text, mark)

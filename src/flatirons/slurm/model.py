@@ -1,0 +1,237 @@
+"""Slurm's things as frozen values; no I/O.
+
+Zero and the empty text mean "not said": of a request that Slurm decides, of an answer that Slurm didn't tell.
+Memory is in MiB, run times are in minutes, times of day are aware datetimes in UTC.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+_STATE_TEXT = re.compile(r"([A-Z_]+(?:[,+][A-Z_]+)*)\+?(?: BY .*)?", re.DOTALL)
+
+
+class JobState(enum.Enum):
+    """Every job state that Slurm 22.05 to 26.05 prints, and two of ours: UNKNOWN and VANISHED.
+
+    UNKNOWN is a text that we don't know: it answers False to every question, so nothing is concluded from it.
+    VANISHED is a job that Slurm, asked successfully and twice, no longer knows.
+    Source: job_state_string() in Slurm's slurm_protocol_defs.c, "JOB STATE CODES" in squeue(1) and sacct(1).
+    """
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    SUSPENDED = "SUSPENDED"
+    COMPLETED = "COMPLETED"
+    CANCELLED = "CANCELLED"
+    FAILED = "FAILED"
+    TIMEOUT = "TIMEOUT"
+    NODE_FAIL = "NODE_FAIL"
+    PREEMPTED = "PREEMPTED"
+    BOOT_FAIL = "BOOT_FAIL"
+    DEADLINE = "DEADLINE"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    COMPLETING = "COMPLETING"
+    STAGE_OUT = "STAGE_OUT"
+    CONFIGURING = "CONFIGURING"
+    POWER_UP_NODE = "POWER_UP_NODE"
+    EXPEDITING = "EXPEDITING"
+    RESIZING = "RESIZING"
+    REQUEUED = "REQUEUED"
+    REQUEUE_FED = "REQUEUE_FED"
+    REQUEUE_HOLD = "REQUEUE_HOLD"
+    SPECIAL_EXIT = "SPECIAL_EXIT"
+    STOPPED = "STOPPED"
+    REVOKED = "REVOKED"
+    RESV_DEL_HOLD = "RESV_DEL_HOLD"
+    SIGNALING = "SIGNALING"
+    LAUNCH_FAILED = "LAUNCH_FAILED"
+    RECONFIG_FAIL = "RECONFIG_FAIL"
+    GETENV_FAILED = "GETENV_FAILED"
+    UPDATE_DB = "UPDATE_DB"
+    UNKNOWN = "UNKNOWN"
+    VANISHED = "VANISHED"
+
+    @classmethod
+    def parse(cls, text: str) -> JobState:
+        """The state that Slurm's text names, UNKNOWN for any other text. Never raises.
+
+        Takes long names, the two-letter codes of `squeue --format=%t`, sacct's "CANCELLED by 1000", and lists
+        such as "RUNNING,COMPLETING", where the flag (completing) says more than the state under it.
+        """
+        match = _STATE_TEXT.fullmatch(text.strip().upper())
+        if not match:
+            return cls.UNKNOWN
+        known = {_BY_TEXT.get(name) for name in re.split("[,+]", match[1])}
+        return next((state for state in _PRECEDENCE if state in known), cls.UNKNOWN)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Is it in the queue (again), without a node?"""
+        return self in _WAITING
+
+    @property
+    def is_starting(self) -> bool:
+        """Has it nodes that aren't ready yet (booting, prolog)?"""
+        return self in _STARTING
+
+    @property
+    def is_running(self) -> bool:
+        """Does its script run, or would it if it weren't suspended or stopped?"""
+        return self in _RUNNING
+
+    @property
+    def is_ending(self) -> bool:
+        """Are its processes told to end, or gone, with some cleaning up left to do?"""
+        return self in _ENDING
+
+    @property
+    def is_over(self) -> bool:
+        """Has it ended for good, on this cluster?"""
+        return self in _OVER
+
+
+_S = JobState
+_WAITING = frozenset(
+    {
+        _S.PENDING,
+        _S.REQUEUED,
+        _S.REQUEUE_FED,
+        _S.REQUEUE_HOLD,
+        _S.SPECIAL_EXIT,
+        _S.RESV_DEL_HOLD,
+        _S.EXPEDITING,
+    }
+)
+_STARTING = frozenset({_S.CONFIGURING, _S.POWER_UP_NODE})
+_RUNNING = frozenset({_S.RUNNING, _S.SUSPENDED, _S.STOPPED, _S.SIGNALING, _S.RESIZING})
+_ENDING = frozenset({_S.COMPLETING, _S.STAGE_OUT})
+_OVER = frozenset(
+    {
+        *(_S.COMPLETED, _S.CANCELLED, _S.FAILED, _S.TIMEOUT, _S.NODE_FAIL, _S.PREEMPTED, _S.BOOT_FAIL),
+        *(_S.DEADLINE, _S.OUT_OF_MEMORY, _S.REVOKED, _S.VANISHED),
+    }
+)
+_BASE = (_S.PENDING, _S.RUNNING, _S.SUSPENDED, *sorted(_OVER - {_S.REVOKED}, key=lambda state: state.value))
+# flags first, as Slurm itself prints a job that has several
+_PRECEDENCE = (*(state for state in JobState if state not in _BASE and state is not _S.UNKNOWN), *_BASE)
+_CODES = {
+    **{"PD": _S.PENDING, "R": _S.RUNNING, "S": _S.SUSPENDED, "CD": _S.COMPLETED, "CA": _S.CANCELLED},
+    **{"F": _S.FAILED, "TO": _S.TIMEOUT, "NF": _S.NODE_FAIL, "PR": _S.PREEMPTED, "BF": _S.BOOT_FAIL},
+    **{"DL": _S.DEADLINE, "OOM": _S.OUT_OF_MEMORY, "CG": _S.COMPLETING, "SO": _S.STAGE_OUT},
+    **{"CF": _S.CONFIGURING, "RS": _S.RESIZING, "RQ": _S.REQUEUED, "RF": _S.REQUEUE_FED},
+    **{"RH": _S.REQUEUE_HOLD, "SE": _S.SPECIAL_EXIT, "ST": _S.STOPPED, "RV": _S.REVOKED},
+    **{"RD": _S.RESV_DEL_HOLD, "SI": _S.SIGNALING, "EX": _S.EXPEDITING, "LF": _S.LAUNCH_FAILED},
+    **{"PO": _S.POWER_UP_NODE},
+}
+_BY_TEXT = {**_CODES, **{state.value: state for state in JobState if state is not _S.VANISHED}}
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """How to reach one Slurm: its slurm.conf and where its commands are; empty for the system's own."""
+
+    name: str
+    slurm_conf: str = ""
+    bin_dir: str = ""
+
+    def environment(self) -> dict[str, str]:
+        """What a command of this cluster must find in its environment."""
+        return {"SLURM_CONF": self.slurm_conf} if self.slurm_conf else {}
+
+    def command(self, name: str) -> str:
+        """The command's path, or its name where PATH decides."""
+        return f"{self.bin_dir.rstrip('/')}/{name}" if self.bin_dir else name
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """What is asked of Slurm for one batch job; see argv.sbatch for what each becomes.
+
+    `memory_mib`, `gpus` and `gpu_type` are per node, `cpus` per task. `extra` holds whole sbatch options of
+    the site, such as "--signal=B:TERM@60"; a user's text never gets in there.
+    """
+
+    name: str
+    comment: str = ""
+    partition: str = ""
+    account: str = ""
+    qos: str = ""
+    reservation: str = ""
+    nodes: int = 0
+    ntasks: int = 0
+    cpus: int = 0
+    memory_mib: int = 0
+    gpus: int = 0
+    gpu_type: str = ""
+    runtime_minutes: int = 0
+    constraint: str = ""
+    chdir: str = ""
+    output: str = ""
+    error: str = ""
+    extra: tuple[str, ...] = ()
+    requeue: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as Slurm last described it.
+
+    `start` is an estimate while the job waits, `nodes` is Slurm's compressed list ("c[1-3]"), `batch_host`
+    the node that runs the script. `exit_code` and `signal` mean something once the state is over. `comment`
+    and `name` were chosen by the job's owner, so they prove nothing without `user`.
+    """
+
+    id: int
+    state: JobState
+    name: str = ""
+    comment: str = ""
+    user: str = ""
+    account: str = ""
+    partition: str = ""
+    qos: str = ""
+    reason: str = ""
+    nodes: str = ""
+    batch_host: str = ""
+    submit: datetime | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    runtime_limit_minutes: int | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    priority: int = 0
+    restarts: int = 0
+    raw_state: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a job ended, as accounting tells it; memory figures are None where none were kept.
+
+    `max_rss_mib` is the most that any one task was seen to use: a sample, so short peaks are missed.
+    `cancelled_by` is the numeric user id of who cancelled it.
+    """
+
+    job_id: int
+    state: JobState
+    exit_code: int | None = None
+    signal: int | None = None
+    elapsed_seconds: int | None = None
+    max_rss_mib: int | None = None
+    requested_memory_mib: int | None = None
+    node: str = ""
+    cancelled_by: int | None = None
+    raw_state: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All jobs that one query saw; `began_at` and `taken_at` are of the monotonic clock, in seconds."""
+
+    jobs: Mapping[int, Job] = field(default_factory=dict)
+    began_at: float = 0.0
+    taken_at: float = 0.0

@@ -1,0 +1,210 @@
+"""Output of Slurm's commands -> model; pure. Takes what Slurm 22.05 to 26.05 print.
+
+Output that can't be read whole raises SlurmUnreachable: it says nothing about any job, above all not that
+there are none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from flatirons.errors import SlurmUnreachable
+from flatirons.slurm.argv import END_FIELDS, JOB_FIELDS
+from flatirons.slurm.model import End, Job, JobState
+
+NO_ANSWER = "Slurm's answer can't be read. This says nothing about your job; please try again in a minute."
+
+_JOB_ID = re.compile(r"([0-9]+)(?:;[^\s;]+)?")
+_DURATION = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGTPE]?)[nc]?")
+_CANCELLED_BY = re.compile(r"CANCELLED by (\d+)")
+_ESTIMATE = re.compile(r"Job \d+ to start at (\S+)")
+_MIB = {"": 1 / 2**20, "K": 1 / 2**10, "M": 1.0, "G": 2.0**10, "T": 2.0**20, "P": 2.0**30, "E": 2.0**40}
+_NOTHING = ("", "(null)", "N/A", "n/a", "None", "NONE", "Unknown", "NOT_SET")
+
+
+def job_id(text: str) -> int:
+    """The id that `sbatch --parsable` printed: "123" or "123;cluster", on its last line."""
+    lines = text.strip().splitlines()
+    match = _JOB_ID.fullmatch(lines[-1].strip()) if lines else None
+    if not match:
+        raise SlurmUnreachable(NO_ANSWER, f"sbatch printed no job id: {text!r}")
+    return int(match[1])
+
+
+def jobs(text: str, mark: str) -> dict[int, Job]:
+    """The jobs of a squeue whose format argv made with the same `mark`, by id.
+
+    Names and comments may hold any character, line ends too, and anybody may have chosen them so as to look
+    like another job's record. They can't: fields are parted by a mark that was drawn for this one query. The
+    heading shows that squeue did answer, and each record's end mark that it wasn't cut.
+    """
+    heading, *records = _records(text, mark)
+    if len(heading) != len(JOB_FIELDS):
+        raise SlurmUnreachable(NO_ANSWER, f"squeue printed another heading: {heading!r}")
+    found: dict[int, Job] = {}
+    for record in records:
+        job = _job(record)
+        found.setdefault(job.id, job)
+    return found
+
+
+def _records(text: str, mark: str) -> list[list[str]]:
+    *records, rest = text.split(f"|{mark}#\n")
+    if rest or not records:
+        raise SlurmUnreachable(NO_ANSWER, f"squeue's output is cut or isn't squeue's: ...{text[-200:]!r}")
+    return [record.split(f"|{mark}|") for record in records]
+
+
+def _job(record: list[str]) -> Job:
+    try:
+        number, state, user, account, partition, qos, reason, nodes, host, *rest = record
+        submit, start, end, limit, code, priority, restarts, name, comment = rest
+        ended = JobState.parse(state).is_over
+        exit_code, signal = _wait_status(code) if ended else (None, None)
+        return Job(
+            id=int(number),
+            state=JobState.parse(state),
+            name=name,
+            comment=_given(comment),
+            user=_given(user),
+            account=_given(account),
+            partition=_given(partition),
+            qos=_given(qos),
+            reason=_given(reason),
+            nodes=_given(nodes),
+            batch_host=_given(host),
+            submit=time(submit),
+            start=time(start),
+            end=time(end),
+            runtime_limit_minutes=minutes(limit),
+            exit_code=exit_code,
+            signal=signal,
+            priority=int(priority) if priority.isdecimal() else 0,
+            restarts=int(restarts) if restarts.isdecimal() else 0,
+            raw_state=state,
+        )
+    except ValueError as error:
+        raise SlurmUnreachable(
+            NO_ANSWER, f"squeue printed a record that can't be read: {record!r}"
+        ) from error
+
+
+def _given(text: str) -> str:
+    return "" if text in _NOTHING else text
+
+
+def time(text: str) -> datetime | None:
+    """A time of day in UTC, None where Slurm has none ("N/A", "Unknown", "NONE").
+
+    Takes seconds since 1970 (see argv.EPOCH_TIMES) and Slurm's own form, which is in this machine's time
+    zone.
+    """
+    if text in _NOTHING:
+        return None
+    try:
+        if text.isdecimal():
+            return datetime.fromtimestamp(int(text), UTC)
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        return None  # a time is never worth losing a job for
+
+
+def minutes(text: str) -> int | None:
+    """Slurm's [days-][hours:]minutes:seconds in whole minutes; None for "UNLIMITED" and anything else."""
+    match = _DURATION.fullmatch(text)
+    if not match:
+        return None
+    days, hours, mins, _ = (int(part or 0) for part in match.groups())
+    return (days * 24 + hours) * 60 + mins
+
+
+def mebibytes(text: str) -> int | None:
+    """Slurm's memory ("1234K", "4G", "4000Mn", bytes) in MiB, rounded up; None where there is none."""
+    match = _SIZE.fullmatch(text)
+    if not match:
+        return None
+    return -int(-float(match[1]) * _MIB[match[2]] // 1)
+
+
+def _wait_status(text: str) -> tuple[int | None, int | None]:
+    """Exit code and signal of squeue's exit_code (as of wait(2)) or of the form "1:0"."""
+    if text.isdecimal():
+        status = int(text)
+        return status >> 8 & 0xFF, (status & 0x7F) or None
+    code, colon, signal = text.partition(":")
+    if not colon or not code.isdecimal() or not signal.isdecimal():
+        return None, None
+    return int(code), int(signal) or None
+
+
+def ends(text: str) -> dict[int, End]:
+    """How jobs ended, from sacct, by id; a job that isn't there is unknown to accounting.
+
+    A job's memory is that of its steps, and a step that ran out of memory may leave its job merely FAILED.
+    """
+    jobs: dict[int, dict[str, str]] = {}
+    steps: dict[int, list[dict[str, str]]] = {}
+    for row in _rows(text):
+        number, dot, _ = row["JobIDRaw"].partition(".")
+        if not number.isdecimal():
+            raise SlurmUnreachable(NO_ANSWER, f"sacct printed a line that can't be read: {row!r}")
+        if dot:
+            steps.setdefault(int(number), []).append(row)
+        else:
+            jobs[int(number)] = row
+    return {number: _end(number, row, steps.get(number, [])) for number, row in jobs.items()}
+
+
+def _rows(text: str) -> Iterator[dict[str, str]]:
+    if text and not text.endswith("\n"):
+        raise SlurmUnreachable(NO_ANSWER, f"sacct's output is cut: ...{text[-200:]!r}")
+    for line in text.splitlines():
+        values = line.split("|")
+        if len(values) != len(END_FIELDS):
+            raise SlurmUnreachable(NO_ANSWER, f"sacct printed a line that can't be read: {line!r}")
+        yield dict(zip(END_FIELDS, values, strict=True))
+
+
+def _end(number: int, row: dict[str, str], steps: list[dict[str, str]]) -> End:
+    state = JobState.parse(row["State"])
+    starved = any(JobState.parse(step["State"]) is JobState.OUT_OF_MEMORY for step in steps)
+    if starved and state is JobState.FAILED:
+        state = JobState.OUT_OF_MEMORY
+    exit_code, signal = _wait_status(row["ExitCode"])
+    used = [size for step in steps if (size := mebibytes(step["MaxRSS"])) is not None]
+    by = _CANCELLED_BY.fullmatch(row["State"])
+    return End(
+        job_id=number,
+        state=state,
+        exit_code=exit_code,
+        signal=signal,
+        elapsed_seconds=int(row["ElapsedRaw"]) if row["ElapsedRaw"].isdecimal() else None,
+        max_rss_mib=max(used, default=None),
+        requested_memory_mib=mebibytes(row["ReqMem"]),
+        node=_given(row["NodeList"]).replace("None assigned", ""),
+        cancelled_by=int(by[1]) if by else None,
+        raw_state=row["State"],
+    )
+
+
+def end_of(job: Job) -> End:
+    """What squeue alone tells of a job's end, for a site without accounting."""
+    elapsed = (job.end - job.start).total_seconds() if job.start and job.end else None
+    return End(
+        job_id=job.id,
+        state=job.state,
+        exit_code=job.exit_code,
+        signal=job.signal,
+        elapsed_seconds=None if elapsed is None else max(0, int(elapsed)),
+        node=job.nodes,
+        raw_state=job.raw_state,
+    )
+
+
+def estimated_start(stderr: str) -> datetime | None:
+    """The start that `sbatch --test-only` estimates, None when it gives none."""
+    match = _ESTIMATE.search(stderr)
+    return time(match[1]) if match else None

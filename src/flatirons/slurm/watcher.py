@@ -1,0 +1,331 @@
+"""One query for all jobs of a cluster, and news to whoever follows a job.
+
+A failed query changes nothing. A job that a good query doesn't show is not gone yet: accounting and slurmctld
+are asked for it, and only when both agree, or know nothing of it, is its end told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+
+from flatirons.errors import SlurmError
+from flatirons.slurm.client import SlurmClient
+from flatirons.slurm.model import End, Job, JobState, Snapshot
+
+log = logging.getLogger(__name__)
+
+HIDDEN = (
+    "squeue, asked for all jobs, doesn't show job {job_id} of {user}. With PrivateData=jobs in slurm.conf the "
+    "hub's account needs AdminLevel=Operator (sacctmgr); until then each job is asked for by itself: slow."
+)
+
+
+class Clock:
+    """Time as the watcher sees it; a test has its own."""
+
+    def now(self) -> float:
+        """Seconds of a monotonic clock."""
+        return time.monotonic()
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> None:
+        """Returns when `event` is set or `seconds` have passed."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(event.wait(), seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often Slurm is asked; all in seconds.
+
+    `starting`, `waiting` and `quiet` are the time between two queries while something starts, something
+    waits, or neither. A slow Slurm is asked less: at most a tenth of the time is spent in queries. A failing
+    one is asked half as often with each failure, down to every `longest`. `burst` queries may follow each
+    other at once when there is news to fetch, after that one each `gap`. A job of which slurmctld knows
+    nothing, while accounting doesn't answer or believes it alive, counts as vanished after `doubt`.
+    """
+
+    starting: float = 1.0
+    waiting: float = 5.0
+    quiet: float = 30.0
+    longest: float = 60.0
+    gap: float = 1.0
+    burst: int = 3
+    doubt: float = 30.0
+
+    def interval(self, wanted: float, query_seconds: float, failures: int) -> float:
+        """Seconds from one query's end to the next one's start."""
+        slow = max(wanted, 9 * query_seconds)
+        failing = self.starting * 2.0 ** min(failures, 10) if failures else 0.0
+        return min(max(slow, failing), max(self.longest, wanted))
+
+
+class Subscription:
+    """News of one job: an async iterator that gives the newest Job when it changed, and ends with the job.
+
+    While it is `urgent` its job counts as one that is starting; set it to False once all is well.
+    """
+
+    def __init__(self, watcher: Watcher, job_id: int, user: str | None) -> None:
+        self.job_id = job_id
+        self.user = user
+        self.since = watcher.clock.now()
+        self.urgent = True
+        self.is_closed = False
+        self._watcher = watcher
+        self._news = asyncio.Event()
+
+    def close(self) -> None:
+        """Forgets the job, and ends the iteration."""
+        self.is_closed = True
+        self._news.set()
+        self._watcher.forget(self)
+
+    def ring(self) -> None:
+        """There may be news."""
+        self._news.set()
+
+    async def __aenter__(self) -> Subscription:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aiter__(self) -> AsyncIterator[Job]:
+        told: Job | None = None
+        while not self.is_closed:
+            job = self._watcher.job(self.job_id)
+            if job is None or job == told:
+                await self._news.wait()
+                self._news.clear()
+                continue
+            told = job
+            yield job
+            if job.state.is_over:
+                return
+
+
+class Watcher:
+    """Follows all jobs of one cluster; `start` it on an event loop, `stop` it before that closes."""
+
+    def __init__(self, client: SlurmClient, *, clock: Clock | None = None, pace: Pace | None = None) -> None:
+        self.client = client
+        self.clock = clock or Clock()
+        self.pace = pace or Pace()
+        self.failures = 0
+        self.last_error: SlurmError | None = None
+        self._snapshot: Snapshot | None = None
+        self._jobs: dict[int, Job] = {}
+        self._subscriptions: dict[int, list[Subscription]] = {}
+        self._asked: dict[int, float] = {}
+        self._doubted: dict[int, float] = {}
+        self._seconds = 0.0
+        self._wake = asyncio.Event()
+        self._bucket = Bucket(self.pace.burst, self.pace.gap, self.clock.now())
+        self._query: asyncio.Task[Snapshot] | None = None
+        self._settling: asyncio.Task[None] | None = None
+        self._loop: asyncio.Task[None] | None = None
+
+    # -- what is known, without asking
+
+    @property
+    def age(self) -> float:
+        """Seconds since Slurm's last good answer; infinite before the first."""
+        return self.clock.now() - self._snapshot.taken_at if self._snapshot else math.inf
+
+    def job(self, job_id: int) -> Job | None:
+        """What was last known of a job; None for one that was never seen. See `age`."""
+        known = self._jobs.get(job_id)
+        return known or (self._snapshot.jobs.get(job_id) if self._snapshot else None)
+
+    def known(self, comment_prefix: str) -> list[Job]:
+        """The jobs of the last snapshot whose comment begins so; only Job.user tells who made a comment."""
+        jobs = self._snapshot.jobs.values() if self._snapshot else ()
+        return [job for job in jobs if job.comment.startswith(comment_prefix)]
+
+    # -- who follows what
+
+    def watch(self, job_id: int, user: str | None = None) -> Subscription:
+        """News of a job from now on; as `user`, its owner, Slurm can be asked where others may not see it."""
+        subscription = Subscription(self, job_id, user)
+        self._subscriptions.setdefault(job_id, []).append(subscription)
+        self.kick()
+        return subscription
+
+    def forget(self, subscription: Subscription) -> None:
+        """Ends what `watch` began; a second time is no error."""
+        others = [one for one in self._subscriptions.get(subscription.job_id, ()) if one is not subscription]
+        if others:
+            self._subscriptions[subscription.job_id] = others
+            return
+        for facts in (self._subscriptions, self._jobs, self._asked, self._doubted):
+            facts.pop(subscription.job_id, None)
+
+    # -- asking
+
+    def start(self) -> None:
+        """Asks Slurm from now on, as often as is needed."""
+        if self._loop is None:
+            self._loop = asyncio.create_task(self._ask_forever())
+
+    async def stop(self) -> None:
+        """Asks no more; returns when nothing of it runs."""
+        tasks = [task for task in (self._loop, self._query, self._settling) if task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._loop = self._query = self._settling = None
+
+    def kick(self) -> None:
+        """Slurm is asked soon: something was just submitted, or a starter reported."""
+        self._wake.set()
+
+    async def refresh(self) -> Snapshot:
+        """A fresh snapshot; a query that is on its way is shared. Raises SlurmUnreachable or SlurmError."""
+        if self._query is None or self._query.done():
+            self._query = asyncio.create_task(self._ask())
+            self._query.add_done_callback(_retrieve)
+        return await asyncio.shield(self._query)
+
+    async def _ask_forever(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                await self.refresh()
+            except SlurmError as error:
+                log.warning("%s: no answer from Slurm: %s", self.client.cluster.name, error.detail or error)
+            await self.clock.wait(
+                self._wake, self.pace.interval(self._wanted(), self._seconds, self.failures)
+            )
+
+    def _wanted(self) -> float:
+        """Seconds between queries that the jobs which are followed need."""
+        subscriptions = [one for many in self._subscriptions.values() for one in many]
+        if any(one.urgent and not self._is_at_rest(one) for one in subscriptions):
+            return self.pace.starting
+        if any(not self._is_over(one.job_id) and not self._is_running(one.job_id) for one in subscriptions):
+            return self.pace.waiting
+        return self.pace.quiet
+
+    def _is_at_rest(self, one: Subscription) -> bool:
+        job = self.job(one.job_id)
+        return job is not None and (job.state.is_waiting or job.state.is_over)
+
+    def _is_over(self, job_id: int) -> bool:
+        job = self.job(job_id)
+        return job is not None and job.state.is_over
+
+    def _is_running(self, job_id: int) -> bool:
+        job = self.job(job_id)
+        return job is not None and job.state.is_running
+
+    async def _ask(self) -> Snapshot:
+        await self.clock.wait(asyncio.Event(), self._bucket.take(self.clock.now()))
+        began = self.clock.now()
+        try:
+            snapshot = await self.client.jobs()
+        except SlurmError as error:
+            self.failures += 1
+            self.last_error = error
+            raise
+        finally:
+            self._seconds = self.clock.now() - began
+        self.failures = 0
+        self.last_error = None
+        self._snapshot = replace(snapshot, began_at=began, taken_at=self.clock.now())
+        self._compare(self._snapshot)
+        return self._snapshot
+
+    def _compare(self, snapshot: Snapshot) -> None:
+        for job_id in self._subscriptions:
+            job = snapshot.jobs.get(job_id)
+            if job:
+                self._learn(job)
+        missing = [job_id for job_id in self._subscriptions if self._is_missing(job_id, snapshot)]
+        if missing and (self._settling is None or self._settling.done()):
+            self._settling = asyncio.create_task(self._settle(missing))
+
+    def _is_missing(self, job_id: int, snapshot: Snapshot) -> bool:
+        """Should the snapshot show the job, and doesn't? One begun before the job was watched need not."""
+        if job_id in snapshot.jobs or self._is_over(job_id):
+            return False
+        if self._asked.get(job_id, -math.inf) > snapshot.began_at - self.pace.quiet:
+            return False
+        return any(one.since < snapshot.began_at for one in self._subscriptions[job_id])
+
+    def _learn(self, job: Job) -> None:
+        self._doubted.pop(job.id, None)
+        if job.id in self._subscriptions and self._jobs.get(job.id) != job:
+            self._jobs[job.id] = job
+            for subscription in self._subscriptions[job.id]:
+                subscription.ring()
+
+    # -- jobs that a snapshot doesn't show
+
+    async def _settle(self, missing: Sequence[int]) -> None:
+        """Finds out what became of jobs that the last snapshot doesn't show."""
+        try:
+            ends = await self.client.ends(missing)
+            is_patient = False
+        except SlurmError as error:
+            log.warning("%s: no accounting: %s", self.client.cluster.name, error.detail or error)
+            ends = {}
+            is_patient = True
+        for job_id in missing:
+            end = ends.get(job_id)
+            if end and end.state.is_over:
+                self._learn(_ended(self.job(job_id) or Job(job_id, end.state), end))
+            else:
+                await self._ask_controller(job_id, is_patient=is_patient or end is not None)
+
+    async def _ask_controller(self, job_id: int, *, is_patient: bool) -> None:
+        """The last word on a job whose end accounting doesn't tell; with patience, as accounting may lag."""
+        user = next((one.user for one in self._subscriptions.get(job_id, ()) if one.user), None)
+        try:
+            job = await self.client.job(job_id, user=user)
+        except SlurmError as error:
+            log.warning(
+                "%s: no answer about job %s: %s", self.client.cluster.name, job_id, error.detail or error
+            )
+            return
+        if job:
+            log.warning("%s: %s", self.client.cluster.name, HIDDEN.format(job_id=job_id, user=job.user))
+            self._asked[job_id] = self.clock.now()
+            self._learn(job)
+            return
+        since = self._doubted.setdefault(job_id, self.clock.now())
+        if not is_patient or self.clock.now() - since >= self.pace.doubt:
+            last = self.job(job_id) or Job(job_id, JobState.VANISHED)
+            self._learn(replace(last, state=JobState.VANISHED))
+
+
+class Bucket:
+    """Lets `burst` through at once and then one each `gap` seconds."""
+
+    def __init__(self, burst: int, gap: float, now: float) -> None:
+        self.burst = burst
+        self.gap = gap
+        self._full_at = now  # when the bucket will be full again
+
+    def take(self, now: float) -> float:
+        """Seconds to wait for one's turn, which is thereby taken."""
+        self._full_at = max(self._full_at, now) + self.gap
+        return max(0.0, self._full_at - now - self.burst * self.gap)
+
+
+def _ended(job: Job, end: End) -> Job:
+    return replace(job, state=end.state, exit_code=end.exit_code, signal=end.signal, raw_state=end.raw_state)
+
+
+def _retrieve(query: asyncio.Task[Snapshot]) -> None:
+    """Marks a failed query's error as seen, should nobody wait for it any more."""
+    if not query.cancelled():
+        query.exception()
