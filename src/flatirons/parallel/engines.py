@@ -1,0 +1,124 @@
+"""A set of engines as one Slurm job: its JobSpec, its script, the container around each engine. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+
+from flatirons.errors import ImageError, OptionsRefused
+from flatirons.images import Image, container_prefix
+from flatirons.job import script
+from flatirons.parallel.options import EngineOptions
+from flatirons.slurm.model import JobSpec
+
+JOB_NAME = "ipengines"
+# Slurm sets none of these for a job, and what sbatch was told about the environment isn't meant for srun.
+_PROLOGUE = """\
+export HOME=~ PATH USER="$(id -un)"
+export LOGNAME="$USER"
+unset SLURM_EXPORT_ENV SLURM_GET_USER_ENV
+"""
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def container(environ: Mapping[str, str]) -> list[str]:
+    """The words before a command that run it in the notebook's own container; [] when it has none.
+
+    `$FLATIRONS_CONTAINER` holds them as JSON; else `$FLATIRONS_IMAGE` is run plainly. Raises ImageError.
+    """
+    text = environ.get("FLATIRONS_CONTAINER", "")
+    if not text:
+        image = environ.get("FLATIRONS_IMAGE", "")
+        return container_prefix(Image(path=image)) if image else []
+    try:
+        words = json.loads(text)
+    except ValueError:
+        words = None
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise ImageError(f"$FLATIRONS_CONTAINER must be a JSON list of words, not {text!r}.")
+    return words
+
+
+def job_spec(
+    n: int, options: EngineOptions, *, comment: str = "", folder: str = "", log: str = ""
+) -> JobSpec:
+    """The job of `n` engines: one task each, spread evenly where a number of nodes is asked for.
+
+    `folder` is where the engines work, `log` where their output goes. Raises OptionsRefused.
+    """
+    if n < 1:
+        raise OptionsRefused({"n": f"A set has at least one engine, not {n}."})
+    nodes = min(options.nodes, n)
+    return JobSpec(
+        name=JOB_NAME,
+        comment=comment,
+        partition=options.partition,
+        account=options.account,
+        qos=options.qos,
+        reservation=options.reservation,
+        nodes=nodes,
+        ntasks=n,
+        cpus=options.cpus,
+        runtime_minutes=options.runtime,
+        chdir=folder,
+        output=log.replace("%", "%%"),  # sbatch(1), filename pattern
+        extra=tuple(_placement(n, nodes, options)),
+    )
+
+
+def _placement(n: int, nodes: int, options: EngineOptions) -> list[str]:
+    """Options of sbatch beyond JobSpec's; without the first, 7 of 8 engines may land on one of 2 nodes."""
+    words = []
+    most = options.engines_per_node
+    if nodes and most and nodes * most < n:
+        sentence = f"{n} engines don't fit on {nodes} nodes with at most {most} on each."
+        raise OptionsRefused({"nodes": sentence})
+    if nodes:
+        most = -(-n // nodes)
+    if most:
+        words.append(f"--ntasks-per-node={min(most, n)}")
+    if options.memory:
+        words.append(f"--mem-per-cpu={-(-options.memory // max(1, options.cpus))}M")
+    return words
+
+
+def engine_argv(
+    command: Sequence[str], profile_dir: str, cluster_id: str, more: Sequence[str] = ()
+) -> list[str]:
+    """One engine, which finds the controller by the connection file in the profile: no key is in any argv.
+
+    It gives up half a minute after the controller fell silent: it ends with the notebook, however that ends.
+    """
+    return [
+        *command,
+        f"--profile-dir={profile_dir}",
+        *([f"--cluster-id={cluster_id}"] if cluster_id else []),
+        "--IPEngine.wait_for_url_file=60",  # a shared filesystem may show the file late
+        "--IPEngine.timeout=60",  # hundreds may register at once
+        "--IPEngine.max_heartbeat_misses=10",
+        *more,
+    ]
+
+
+def job_script(
+    n: int, options: EngineOptions, engine: Sequence[str], environment: Mapping[str, str] | None = None
+) -> str:
+    """The batch script: one step, one task per engine. Slurm keeps scripts: no secret in `environment`."""
+    exports = [["export", f"{name}={value}"] for name, value in (environment or {}).items() if _is_name(name)]
+    step = [
+        *("exec", "srun", "--export=ALL"),
+        f"--ntasks={n}",
+        *([f"--cpus-per-task={options.cpus}"] if options.cpus else []),  # since 22.05 srun doesn't inherit it
+        "--kill-on-bad-exit=0",  # one engine that crashes leaves the others alone
+        "--wait=0",  # for as long as they like
+        "--label",
+        *engine,
+    ]
+    return script.compose(_PROLOGUE, [*exports, step])
+
+
+def _is_name(name: str) -> bool:
+    if not _VARIABLE.fullmatch(name):
+        raise OptionsRefused({"environment": f"{name!r} can't be the name of an environment variable."})
+    return True

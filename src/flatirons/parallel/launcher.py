@@ -1,0 +1,217 @@
+"""What ipyparallel starts by the name `flatirons`: engines as a Slurm job, a controller that they reach."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ipyparallel.cluster import Cluster
+from ipyparallel.cluster.launcher import EngineLauncher, LocalControllerLauncher, NotRunning
+from traitlets import Integer, Unicode, default
+
+from flatirons.errors import FlatironsError, SlurmError
+from flatirons.parallel import address, engines
+from flatirons.parallel.asked import Asked
+from flatirons.parallel.options import resolve
+from flatirons.parallel.watch import Watch, look, wait_for, waiting_sentence
+from flatirons.runner import AsSelf
+from flatirons.slurm import explain
+from flatirons.slurm.argv import INHERITED
+from flatirons.slurm.client import SlurmClient
+from flatirons.slurm.model import Cluster as SlurmCluster
+from flatirons.slurm.model import Job, JobState
+
+# Set in the notebook's own job, they would count as requests for the next; the client sets SLURM_CONF again.
+OWN_JOB = (*INHERITED, "SPANK_", "PMI")
+IPYPARALLELS_PATIENCE = 60  # seconds; default of Cluster.engine_timeout
+NO_LIMIT = -1
+STOP_PAUSE = 0.5  # seconds between two looks at a job that was cancelled
+
+
+def slurm_of(environ: Mapping[str, str]) -> SlurmClient:
+    """A client of the Slurm that this job, or this log-in shell, belongs to."""
+    cluster = SlurmCluster(environ.get("FLATIRONS_CLUSTER", ""), slurm_conf=environ.get("SLURM_CONF", ""))
+    return SlurmClient(cluster, AsSelf(hidden=OWN_JOB))
+
+
+class FlatironsEngineSetLauncher(Asked, EngineLauncher):
+    """Starts a set of engines as one Slurm job, one task each, in the notebook's own container."""
+
+    entrypoint_name = "flatirons"
+
+    job_id = Integer(help="The Slurm job, 0 before there is one.").tag(to_dict=True)
+    output_file = Unicode(config=True, help="Where the engines' output goes.").tag(to_dict=True)
+
+    watch: Watch | None = None
+
+    @default("output_file")
+    def _default_output_file(self) -> str:
+        return str(Path(self.profile_dir) / "log" / f"{self.identifier}.log")
+
+    def find_args(self) -> list[str]:
+        """One engine's argv, container included."""
+        engine = engines.engine_argv(self.engine_cmd, self.profile_dir, self.cluster_id, self.engine_args)
+        return [*engines.container(os.environ), *engine]
+
+    # -- the life of a set
+
+    async def start(self, n: int) -> int:
+        """Submits the job and gives its id; the job may still have to wait. Raises FlatironsError."""
+        self.n = n
+        try:
+            self.job_id = await self._submit(n)
+        except FlatironsError as error:
+            self.notify_stop({"exit_code": 1, "why": error.user})
+            raise
+        self.notify_start(self.job_id)
+        self._be_patient()
+        self._start_watching()
+        return self.job_id
+
+    async def _submit(self, n: int) -> int:
+        options = resolve(self.asked(), os.environ)
+        Path(self.output_file).parent.mkdir(parents=True, exist_ok=True)
+        owner = os.environ.get("SLURM_JOB_ID", "")
+        spec = engines.job_spec(
+            n,
+            options,
+            comment=f"flatirons-engines:{owner}:{self.cluster_id}",
+            folder=os.getcwd(),
+            log=self.output_file,
+        )
+        # connection keys stay in the profile's connection file: Slurm keeps scripts and environments
+        script = engines.job_script(n, options, self.find_args(), self.environment_without_keys())
+        job_id = await slurm_of(os.environ).submit(spec, script, user=None)
+        self.log.info("Engines are job %s%s.", job_id, f" in {spec.partition}" if spec.partition else "")
+        return job_id
+
+    def environment_without_keys(self) -> dict[str, str]:
+        """What the user wants engines to find in their environment."""
+        return {name: text for name, text in self.environment.items() if not name.startswith("IPP_")}
+
+    def _be_patient(self) -> None:
+        """Waiting for engines ends when the job does, not by ipyparallel's clock, which knows no queue."""
+        if getattr(self.parent, "engine_timeout", None) == IPYPARALLELS_PATIENCE:
+            self.parent.engine_timeout = NO_LIMIT
+
+    async def stop(self) -> None:
+        """Cancels the job and returns when Slurm says that it is gone. Raises SlurmError, TimeoutError."""
+        if self.watch:
+            self.watch.stop()
+        if not self.job_id or self.state == "after":
+            return
+        slurm = slurm_of(os.environ)
+        await slurm.cancel(self.job_id, user=None)
+        async with asyncio.timeout(self.stop_timeout):
+            await self._until_gone(slurm)
+        self.notify_stop({"job_id": self.job_id, "state": JobState.CANCELLED.value, "exit_code": 0})
+
+    async def _until_gone(self, slurm: SlurmClient) -> None:
+        while True:
+            job = await slurm.job(self.job_id)
+            if job is None or job.state.is_over:
+                return
+            await asyncio.sleep(STOP_PAUSE)
+
+    async def signal(self, sig: int | str) -> None:
+        """Sends every engine a signal, by number or name."""
+        if self.job_id and self.state == "running":
+            await slurm_of(os.environ).cancel(self.job_id, user=None, signal=str(sig))
+
+    async def join(self, timeout: float | None = None) -> None:
+        """Returns when the job has ended. Raises TimeoutError."""
+        if self.watch and not await asyncio.to_thread(self.watch.join, timeout):
+            raise TimeoutError(f"Engines (job {self.job_id}) did not end in {timeout} seconds.")
+
+    def poll(self) -> int | None:
+        """None while the set isn't known to have ended, else its exit code. Asks nobody."""
+        return self.stop_data.get("exit_code") if self.state == "after" else None
+
+    def get_output(self, remove: bool = False) -> str:
+        """What the engines printed so far."""
+        path = Path(self.output_file)
+        text = path.read_text(errors="replace") if path.is_file() else ""
+        if remove:
+            path.unlink(missing_ok=True)
+        return text
+
+    # -- found again by another process
+
+    @classmethod
+    def from_dict(cls, d: dict[str, Any], **kwargs: Any) -> FlatironsEngineSetLauncher:
+        """The set as another process left it. Raises NotRunning when its job is over.
+
+        When Slurm doesn't answer the set is taken to live: a failed query says nothing about a job.
+        """
+        self: FlatironsEngineSetLauncher = super().from_dict(d, **kwargs)
+        if not self.job_id:
+            raise NotRunning("The engines were never submitted.")
+        try:
+            job = wait_for(look(slurm_of(os.environ), self.job_id))
+        except SlurmError as error:
+            self.log.warning("Job %s of engines may have ended: %s", self.job_id, error)
+        else:
+            if job.state.is_over:
+                raise NotRunning(f"Job {self.job_id} has ended: {job.state.value}.")
+        self._start_watching()
+        return self
+
+    # -- what the watch sees, in its thread
+
+    def _start_watching(self) -> None:
+        self.watch = Watch(lambda: slurm_of(os.environ), self.job_id, self._changed, self._ended)
+        self.watch.start()
+
+    def _changed(self, job: Job) -> None:
+        if job.state.is_waiting:
+            self.log.info(waiting_sentence(job))
+        elif job.state.is_running:
+            self.log.info("Engines (job %s) start on %s.", job.id, job.nodes)
+
+    def _ended(self, job: Job) -> None:
+        status = job.exit_code or job.signal or int(job.state is not JobState.COMPLETED)
+        data = {
+            "job_id": job.id,
+            "state": job.state.value,
+            "exit_code": status,
+            "why": str(explain.end(job)),
+        }
+        self.loop.add_callback(self.notify_stop, data)
+
+
+class FlatironsControllerLauncher(LocalControllerLauncher):
+    """A controller beside the notebook; for our engines it listens on the node's own address, and only there.
+
+    For any other engines it is what ipyparallel starts by default, which listens on loopback.
+    """
+
+    entrypoint_name = "flatirons"
+
+    controller_args: Any  # declared by ipyparallel
+
+    async def start(self) -> None:
+        """Starts the controller. Raises FlatironsError when the node has no address to listen on."""
+        says_where = any(word.startswith(("--ip=", "--IPController.ip=")) for word in self.controller_args)
+        if self._is_for_our_engines() and not says_where:
+            own = await asyncio.to_thread(address.of_this_node, os.environ)
+            self.controller_args = [*self.controller_args, f"--ip={own}", f"--location={own}"]
+        super().start()
+
+    def _is_for_our_engines(self) -> bool:
+        wanted = getattr(self.parent, "engine_launcher_class", None)
+        return isinstance(wanted, type) and issubclass(wanted, FlatironsEngineSetLauncher)
+
+
+def offer_controller() -> None:
+    """Makes our controller ipyparallel's default, so that engines="flatirons" alone is enough.
+
+    ipyparallel starts the controller before it asks the engines' launcher anything, and on loopback, where
+    other nodes can't reach it. It imports this module when the name `flatirons` is first used.
+    """
+    Cluster.controller_launcher_class.default_value = FlatironsControllerLauncher
+
+
+offer_controller()
