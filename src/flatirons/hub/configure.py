@@ -15,7 +15,7 @@ from typing import Any
 
 from flatirons.errors import SiteError
 from flatirons.hub import state
-from flatirons.hub.site import Site
+from flatirons.hub.site import Site, options_form
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -123,7 +123,10 @@ def update_spawner(c: Any, site: Site) -> None:
 
 
 def update_form(c: Any, site: Site) -> None:
-    """The options form on the spawner."""
+    """The options form: one gate for the page, a link and the REST API."""
+    from flatirons.spawners.options import FormHooks
+
+    FormHooks(options_form(site)).attach(c.SlurmSpawner)
 
 
 def run_extra_config(c: Any, site: Site) -> None:

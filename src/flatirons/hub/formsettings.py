@@ -18,7 +18,7 @@ def _choices(value: Any) -> list[tuple[str, str]]:
     """`["a", "b"]` or `{a = "What a is"}` as (value, label)."""
     listed: list[tuple[Any, Any]] = []
     if isinstance(value, list):
-        listed = [(item, item) for item in value]
+        listed = [(item, "") for item in value]
     elif isinstance(value, Mapping):
         listed = list(value.items())
     if not listed or not all(
@@ -116,6 +116,12 @@ class TextSettings(FieldSettings):
 
 class GpuSettings(TextSettings):
     """A field for GPUs: `0`, `1`, or with a type, `v100:2`."""
+
+    minimum: Count | None = None
+    """The least that may be asked for, of whatever type."""
+
+    maximum: Count | None = None
+    """The most."""
 
     @model_validator(mode="after")
     def _values_are_gpus(self) -> Self:

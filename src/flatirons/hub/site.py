@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from flatirons.errors import ImageError, SiteError
+from flatirons.forms import Form
 from flatirons.hub.formsettings import FormSettings, Memory, Runtime
 from flatirons.hub.kinds import (
     AbsolutePath,
@@ -32,6 +33,7 @@ from flatirons.hub.kinds import (
 )
 from flatirons.hub.problems import problems
 from flatirons.images import Environment as ImageEnvironment
+from flatirons.spawners.slurm_form import slurm_form
 
 
 class Section(BaseModel):
@@ -327,9 +329,21 @@ def parse(text: str, source: str = "site.toml") -> Site:
         site = Site.model_validate(given)
     except ValidationError as error:
         raise SiteError(problems(error, Site, given), source) from error
-    if mistakes := [*_bad_environments(site), *_bad_defaults(site)]:
-        raise SiteError(mistakes, source)
+    mistakes = [*_bad_environments(site), *_bad_names_in_form(site)]
+    try:
+        options_form(site)
+    except SiteError as error:
+        mistakes += error.problems
+    if mistakes:
+        raise SiteError(list(dict.fromkeys(mistakes)), source)
     return site
+
+
+def options_form(site: Site) -> Form:
+    """The form that the site's users see; raises SiteError for settings that no form can have."""
+    clusters = {name: cluster.model_dump() for name, cluster in site.clusters.items()}
+    environments = {name: environment.model_dump() for name, environment in site.environments.items()}
+    return slurm_form(site.form.settings(), clusters, environments)
 
 
 def _bad_environments(site: Site) -> list[tuple[str, str]]:
@@ -350,7 +364,7 @@ def _container_keys_without_image(name: str, environment: Environment) -> list[t
     return [(f"environments.{name}.{key}", "is of no use without an image") for key in keys]
 
 
-def _bad_defaults(site: Site) -> list[tuple[str, str]]:
+def _bad_names_in_form(site: Site) -> list[tuple[str, str]]:
     """Fields of the form that name clusters or environments that there aren't."""
     known: Mapping[str, Mapping[str, Any]] = {"cluster": site.clusters, "environment": site.environments}
     mistakes = []
