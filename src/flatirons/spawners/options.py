@@ -46,29 +46,16 @@ class Asked:
 _asked: ContextVar[Asked | None] = ContextVar("flatirons_asked", default=None)
 
 
-class Refused(SpawnException):
-    """A start that is refused with one or more sentences for the user; JupyterHub shows just these.
+class RefusedOptions(SpawnException):
+    """Options that can't be taken; the text names each with its sentence. It is empty where a page with the
+    form is the answer: there the form says it."""
 
-    (A plain SpawnException on the form's page reads `400 SpawnException(reason=...): ...`.)
-    """
-
-    def __init__(self, user: str, *, reason: str, detail: str = "", status_code: int = 400) -> None:
-        super().__init__(user, reason=reason, log_message=detail or user, status_code=status_code)
+    def __init__(self, refused: OptionsRefused) -> None:
+        super().__init__(refused.user, reason="options")
 
     @property
     def jupyterhub_message(self) -> str:
         """The text for JupyterHub's pages and REST answers."""
-        return str(self.message)
-
-
-class RefusedOptions(Refused):
-    """Options that can't be taken. The text has all messages, save on the form's page: there the form has."""
-
-    def __init__(self, refused: OptionsRefused) -> None:
-        super().__init__(refused.user, reason="options", detail=refused.detail)
-
-    @property
-    def jupyterhub_message(self) -> str:
         return "" if _asked.get() is not None else str(self.message)
 
 
@@ -82,12 +69,28 @@ class FilledIn(Exception):
     jupyterhub_html_message = ""
 
 
+class UsersBusiness(logging.Filter):
+    """Makes one line at INFO of the tracebacks that JupyterHub logs for what is no error of the hub."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, RefusedOptions | FilledIn):
+            record.levelno, record.levelname = logging.INFO, "INFO"
+            record.msg, record.args = "No server is started: %s", (getattr(error, "message", error),)
+            record.exc_info = None
+        return True
+
+
+_users_business = UsersBusiness()
+
+
 class FormHooks:
     """The hooks of one form; see this module's docstring. One object serves all spawners."""
 
     def __init__(self, form: Form | Callable[[Spawner], Form], facts: Facts | None = None) -> None:
         self._form = form
         self._facts = facts
+        logging.getLogger("JupyterHub").addFilter(_users_business)
         self._untouched: WeakKeyDictionary[Spawner, dict[str, Any]] = WeakKeyDictionary()
 
     def attach(self, spawner: Any) -> None:

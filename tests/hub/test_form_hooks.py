@@ -1,0 +1,359 @@
+"""The form's hooks on JupyterHub's own pages and REST, with a spawner that isn't ours."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from jupyterhub import app
+from jupyterhub.proxy import Proxy
+from jupyterhub.spawner import SimpleLocalProcessSpawner
+from jupyterhub.utils import random_port
+from traitlets import Integer, Unicode
+from traitlets.config import Config
+
+from flatirons.forms import Checkbox, Form, Select, Text
+from flatirons.forms import Integer as IntegerField
+from flatirons.spawners.options import FormHooks
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+FORM = Form(
+    [
+        Select("partition", "Partition", choices=["shas", "sknl"], default="shas"),
+        IntegerField("nodes", "Nodes", minimum=1, maximum=4, default=1),
+        Text(
+            "account",
+            "Account",
+            must=lambda value, context: (
+                f"{context.user} has no account {value}." if value == "closed" else None
+            ),
+        ),
+        Checkbox("verbose", "Verbose", default=True),
+    ]
+)
+HOSTILE = "</script><img src=x onerror=alert(1)>\"'"
+
+
+class AnySpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]
+    """JupyterHub's own local spawner, with two traits of options' names and one that breaks a start."""
+
+    partition = Unicode("as configured").tag(config=True)
+    nodes = Integer(7)
+    account = Unicode()
+
+    async def start(self) -> Any:
+        if self.account == "broken":
+            raise RuntimeError("this start was told to fail")
+        return await super().start()
+
+
+class NoProxy(Proxy):  # type: ignore[misc]
+    """A proxy that has all routes and no process."""
+
+    should_start = False
+
+    async def add_route(self, routespec: str, target: str, data: Any) -> None:
+        self.routes = {**getattr(self, "routes", {}), routespec: {"target": target, "data": data}}
+
+    async def delete_route(self, routespec: str) -> None:
+        getattr(self, "routes", {}).pop(routespec, None)
+
+    async def get_all_routes(self) -> dict[str, Any]:
+        return dict(getattr(self, "routes", {}))
+
+
+class JupyterHub(app.JupyterHub):  # type: ignore[misc]
+    """A hub inside this process."""
+
+    def init_signal(self) -> None:
+        """Leaves the signals to pytest."""
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    state: Path = tmp_path_factory.mktemp("hub")
+    port = random_port()
+    config = Config()
+    config.JupyterHub.update(
+        bind_url=f"http://127.0.0.1:{port}/",
+        hub_bind_url=f"http://127.0.0.1:{port}",
+        db_url="sqlite:///:memory:",
+        cookie_secret=b"x" * 32,
+        pid_file="",
+        proxy_class=NoProxy,
+        spawner_class=AnySpawner,
+        authenticator_class="dummy",
+        allow_named_servers=True,
+        log_level="ERROR",
+        tornado_settings={"slow_spawn_timeout": 10},
+    )
+    config.Authenticator.allow_all = True
+    config.Spawner.cmd = [sys.executable, "-m", "jupyterhub.tests.mocksu"]
+    config.SimpleLocalProcessSpawner.home_dir_template = str(state / "{username}")
+    FormHooks(FORM).attach(config.Spawner)
+    return config
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def hub(config: Config) -> AsyncIterator[JupyterHub]:
+    hub = JupyterHub.instance(config=config)
+    await hub.initialize([])
+    await hub.start()
+    yield hub
+    for callback in hub._periodic_callbacks.values():
+        callback.stop()
+    hub.metrics_collector.stop()
+    await hub.cleanup()
+    hub.http_server.stop()
+    JupyterHub.clear_instance()
+
+
+class Visitor:
+    """Somebody with a browser without JavaScript, logged in."""
+
+    def __init__(self, hub: JupyterHub, name: str) -> None:
+        self.hub, self.name = hub, name
+        self.http = httpx.AsyncClient(base_url=hub.hub.bind_url.rstrip("/").removesuffix("/hub"), timeout=30)
+
+    @property
+    def xsrf(self) -> str:
+        return [cookie.value for cookie in self.http.cookies.jar if cookie.name == "_xsrf"][-1] or ""
+
+    async def log_in(self) -> Visitor:
+        await self.http.get("/hub/login")
+        answer = await self.http.post(
+            "/hub/login", data={"username": self.name, "password": "any", "_xsrf": self.xsrf}
+        )
+        assert answer.status_code == 302, answer.text
+        await self.page()
+        return self
+
+    async def page(self, server: str = "", query: str = "") -> httpx.Response:
+        return await self.http.get(f"/hub/spawn/{self.name}/{server}".rstrip("/") + query)
+
+    async def post(self, body: Any, server: str = "", query: str = "") -> httpx.Response:
+        path = f"/hub/spawn/{self.name}/{server}".rstrip("/") + query
+        pairs = [*(body.items() if isinstance(body, dict) else body), ("_xsrf", self.xsrf)]
+        return await self.http.post(path, files=[(key, (None, text)) for key, text in pairs])
+
+    async def rest(self, body: Any, server: str = "") -> httpx.Response:
+        where = f"servers/{server}" if server else "server"
+        return await self.http.post(
+            f"/hub/api/users/{self.name}/{where}",
+            content=body if isinstance(body, bytes) else json.dumps(body),
+            headers={"X-XSRFToken": self.xsrf},
+        )
+
+    def spawner(self, server: str = "") -> Any:
+        return self.hub.users[self.name].spawners[server]
+
+    def has_started_nothing(self) -> bool:
+        return not any(spawner.active for spawner in self.hub.users[self.name].spawners.values())
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def alice(hub: JupyterHub, request: pytest.FixtureRequest) -> AsyncIterator[Visitor]:
+    visitor = await Visitor(hub, f"alice{abs(hash(request.node.name))}").log_in()
+    yield visitor
+    user = hub.users[visitor.name]
+    for name, spawner in list(user.spawners.items()):
+        if spawner.active:
+            await user.stop(name)
+    await visitor.http.aclose()
+
+
+def message(page: httpx.Response, option: str) -> str:
+    found = re.search(rf'id="error-{option}"[^>]*>(.*?)</div>', page.text, re.DOTALL)
+    return found[1] if found else ""
+
+
+def value(page: httpx.Response, option: str) -> str:
+    found = re.search(rf'<input[^>]*id="option-{option}"[^>]* value="([^"]*)"', page.text)
+    return found[1] if found else ""
+
+
+def selected(page: httpx.Response, option: str) -> str:
+    inside = re.search(rf'<select[^>]*id="option-{option}".*?</select>', page.text, re.DOTALL)
+    found = re.search(r'value="([^"]*)" selected', inside[0]) if inside else None
+    return found[1] if found else ""
+
+
+async def test_the_page_shows_the_form_with_its_defaults(alice: Visitor) -> None:
+    page = await alice.page()
+    assert page.status_code == 200
+    assert (selected(page, "partition"), value(page, "nodes")) == ("shas", "1")
+    assert "spawn-error-msg" not in page.text
+
+
+async def test_a_good_post_starts_the_server_with_typed_options(alice: Visitor) -> None:
+    answer = await alice.post({"partition": "sknl", "nodes": "3", "account": "csdms"})
+    assert answer.status_code == 302, answer.text
+    spawner = alice.spawner()
+    assert spawner.active
+    assert (spawner.partition, spawner.nodes, spawner.account) == ("sknl", 3, "csdms")
+    assert spawner.user_options == {"partition": "sknl", "nodes": 3, "account": "csdms", "verbose": False}
+
+
+@pytest.mark.parametrize("server", ["", "named"])
+async def test_a_bad_post_comes_back_filled_in_with_messages_beside_the_fields(
+    alice: Visitor, server: str
+) -> None:
+    page = await alice.post({"partition": "sknl", "nodes": "99", "account": "csdms"}, server)
+    assert page.status_code == 400
+    assert message(page, "nodes") == "Must be between 1 and 4."
+    assert (selected(page, "partition"), value(page, "account")) == ("sknl", "csdms")
+    assert value(page, "nodes") == "99"
+    assert not re.search(r'id="option-verbose"[^>]* checked', page.text)
+    assert "spawn-error-msg" not in page.text
+    assert alice.has_started_nothing()
+
+
+async def test_the_forms_own_rules_see_who_asks(alice: Visitor) -> None:
+    page = await alice.post({"account": "closed"})
+    assert message(page, "account") == f"{alice.name} has no account closed."
+
+
+async def test_what_one_request_posted_is_not_in_the_next(alice: Visitor) -> None:
+    await alice.post({"account": "one", "nodes": "0"}, "named")
+    page = await alice.page()
+    assert (value(page, "account"), message(page, "nodes")) == ("", "")
+
+
+async def test_two_bad_posts_at_once_each_get_their_own_values(alice: Visitor) -> None:
+    bodies = [{"account": f"account{n}", "nodes": "0"} for n in range(6)]
+    pages = await asyncio.gather(*(alice.post(body, f"s{n}") for n, body in enumerate(bodies)))
+    assert [value(page, "account") for page in pages] == [body["account"] for body in bodies]
+
+
+async def test_hostile_text_comes_back_escaped(alice: Visitor) -> None:
+    page = await alice.post({"account": HOSTILE, HOSTILE: HOSTILE, "partition": HOSTILE})
+    assert page.status_code == 400
+    assert "onerror" in page.text and "<img src=x" not in page.text
+
+
+async def test_an_unknown_and_a_repeated_option_are_refused(alice: Visitor) -> None:
+    page = await alice.post([("partitoin", "shas"), ("nodes", "1"), ("nodes", "2")])
+    assert page.status_code == 400
+    assert "Did you mean &#34;partition&#34;?" in page.text
+    assert message(page, "nodes") == "Give one value, not 2."
+
+
+async def test_an_uploaded_file_is_refused(alice: Visitor) -> None:
+    file = {"account": ("evil.txt", b"x", "text/plain")}
+    page = await alice.http.post(f"/hub/spawn/{alice.name}?_xsrf={alice.xsrf}", files=file)
+    assert page.status_code == 400
+    assert "There is no option &#34;account_file&#34;" in page.text
+
+
+@pytest.mark.parametrize("server", ["", "named"])
+async def test_a_failed_start_brings_the_form_back_filled_in(alice: Visitor, server: str) -> None:
+    page = await alice.post({"partition": "sknl", "nodes": "2", "account": "broken"}, server)
+    assert page.status_code == 500
+    assert "spawn-error-msg" in page.text
+    assert (selected(page, "partition"), value(page, "account")) == ("sknl", "broken")
+    again = await alice.page(server)
+    assert (selected(again, "partition"), value(again, "account")) == ("sknl", "broken")
+
+
+@pytest.mark.parametrize("server", ["", "named"])
+async def test_a_link_fills_the_form_in_and_starts_nothing(alice: Visitor, server: str) -> None:
+    page = await alice.page(server, "?opt-partition=sknl&opt-nodes=3")
+    assert page.status_code == 200
+    assert (selected(page, "partition"), value(page, "nodes")) == ("sknl", "3")
+    assert "Filled in from the link: Partition, Nodes. Nothing has been started." in page.text
+    assert "spawn-error-msg" not in page.text
+    assert alice.has_started_nothing()
+
+
+async def test_a_link_gets_messages_for_what_it_says_wrong_and_for_that_only(alice: Visitor) -> None:
+    page = await alice.page(query="?opt-partition=evil&opt-nodes=2&opt-color=red")
+    assert "isn&#39;t offered here" in message(page, "partition")
+    assert "There is no option &#34;color&#34;" in page.text
+    assert "Filled in from the link: Nodes." in page.text
+    assert message(page, "account") == ""
+    assert alice.has_started_nothing()
+
+
+@pytest.mark.parametrize("query", ["?partition=sknl", "?_xsrf=whatever", "?utm_source=mail", "?opt-=x"])
+async def test_no_link_of_any_kind_starts_a_server(alice: Visitor, query: str) -> None:
+    assert (await alice.page(query=query)).status_code in (200, 422)
+    assert alice.has_started_nothing()
+
+
+async def test_the_form_of_a_link_posts_what_the_user_made_of_it(alice: Visitor) -> None:
+    page = await alice.post({"partition": "shas", "nodes": "9"}, query="?opt-partition=sknl&opt-nodes=3")
+    assert (selected(page, "partition"), value(page, "nodes")) == ("shas", "9")
+    assert "Filled in from the link" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({"nodes": 99}, "nodes: Must be between 1 and 4."),
+        ({"nodes": "two"}, 'nodes: "two" isn\'t a whole number.'),
+        ({"nodes": [1]}, "nodes: One line of text is expected here."),
+        ({"nodes": {"a": 1}}, "nodes: One line of text is expected here."),
+        ({"nodes": True}, "nodes: One line of text is expected here."),
+        ({"partition": 5}, "partition: One line of text is expected here."),
+        ({"color": "red"}, 'color: There is no option "color".'),
+        ({"account": "100%s\n"}, "account: It holds characters that can't be seen"),
+        ({"account": "x" * 1_000_000}, "account: Too long: at most 256 characters, not 1,000,000."),
+        ({f"k{n}": n for n in range(5000)}, "options: Too many options were sent: 5,000."),
+    ],
+)
+async def test_rest_gets_the_same_sentences_and_no_server(
+    alice: Visitor, body: dict[str, Any], sentence: str
+) -> None:
+    answer = await alice.rest(body)
+    assert answer.status_code == 400
+    assert sentence in answer.json()["message"]
+    assert alice.has_started_nothing()
+
+
+async def test_rest_takes_typed_values_and_texts_and_fills_in_defaults(alice: Visitor) -> None:
+    answer = await alice.rest({"nodes": "2", "verbose": False, "account": None}, "typed")
+    assert answer.status_code == 201, answer.text
+    spawner = alice.spawner("typed")
+    assert spawner.user_options == {"partition": "shas", "nodes": 2, "account": None, "verbose": False}
+
+
+async def test_an_option_left_empty_leaves_the_trait_as_configured(alice: Visitor) -> None:
+    user = alice.hub.users[alice.name]
+    await alice.post({"partition": "sknl", "nodes": "3"})
+    await user.stop()
+    await alice.post({"partition": "", "nodes": ""})
+    assert (alice.spawner().partition, alice.spawner().nodes) == ("as configured", 7)
+
+
+async def test_garbage_in_the_database_neither_breaks_the_form_nor_starts_a_server(alice: Visitor) -> None:
+    await alice.rest({"nodes": [[]], "account": "\ud800", "partition": HOSTILE, "__jupyterhub_x": 1})
+    page = await alice.page()
+    assert (page.status_code, selected(page, "partition"), value(page, "nodes")) == (200, "shas", "1")
+    assert (await alice.rest(b"")).status_code == 400
+    assert alice.has_started_nothing()
+
+
+async def test_what_is_the_users_business_is_one_line_in_the_log(
+    alice: Visitor, caplog: pytest.LogCaptureFixture
+) -> None:
+    await alice.post({"nodes": "99"})
+    await alice.rest({"nodes": 98})
+    await alice.page(query="?opt-nodes=2")
+    records = [record for record in caplog.records if "No server is started" in record.message]
+    assert [record.levelname for record in records] == ["INFO"] * 3
+    assert not any(record.exc_info for record in caplog.records)
+
+
+async def test_lone_surrogates_in_options_are_refused(alice: Visitor) -> None:
+    answer = await alice.rest(b'{"account": "\\ud800", "\\udfff": 1}')
+    assert answer.status_code == 400
+    assert "account: It holds characters that can't be seen" in answer.json()["message"]
