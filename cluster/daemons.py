@@ -6,11 +6,14 @@ from .layout import ASSOCIATIONS, Cluster, Node, Site
 from .slurmconf import ACCOUNTING_PORT, CONFIGURATION
 
 MUNGE = "path:/run/munge/munge.socket.2"
+# In one of two places, by MariaDB's release; the client library in slurmdbd knows which.
+DATABASE = "path:/run/m*d/mysqld.sock"
 SHARED = "/run/flatirons"
 # path -> owner
 DIRECTORIES = {
     "/run/munge": "munge",
     "/run/mysqld": "mysql",
+    "/run/mariadbd": "mysql",
     "/run/slurm": "slurm",
     "/run/sshd": "root",
     "/var/spool/slurmd": "root",
@@ -41,8 +44,8 @@ def _controller_node(site: Site) -> list[dict[str, Any]]:
     listed = "sacctmgr --noheader --parsable2 list association format=user"
     accounts = f"sacctmgr -i < {SHARED}/sacctmgr; test $({listed} | grep -c -v -e root -e '^$') -eq {len(ASSOCIATIONS)}"
     return [
-        _plan("mariadbd", ["mariadbd", "--user=mysql"], [], fast),
-        _plan("slurmdbd", ["slurmdbd", "-D"], [MUNGE, "path:/run/mysqld/mysqld.sock"], user="slurm"),
+        _plan("mariadbd", ["mariadbd", "--user=mysql", "--init-file=/etc/mysql/flatirons.sql"], [], fast),
+        _plan("slurmdbd", ["slurmdbd", "-D"], [MUNGE, DATABASE], user="slurm"),
         _plan("accounts", ["sh", "-c", accounts], [f"port:{ACCOUNTING_PORT}"], once=True),
         *map(_controller, site.clusters),
     ]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import forward, network, node
+from . import forward, logs, network, node
 from .accounts import reservation_command
 from .daemons import once_names
 from .errors import ClusterError
@@ -38,6 +38,10 @@ def up(instance: Instance, wanted: Settings) -> Settings:
         started = time.monotonic()
         try:
             _boot(instance, settings, listeners)
+        except ClusterError as error:
+            kept = _keep_logs(instance)
+            _clean(instance)
+            raise ClusterError(f"{error} (all logs: {kept})") from error
         except BaseException:
             _clean(instance)
             raise
@@ -52,6 +56,15 @@ def down(instance: Instance) -> bool:
         was_there = instance.run.exists()
         _clean(instance)
     return was_there
+
+
+def _keep_logs(instance: Instance) -> Path:
+    """Writes the logs of an instance that failed to a file that outlives it, and says where."""
+    place = cache() / "failed" / f"{instance.name}.log"
+    place.parent.mkdir(exist_ok=True)
+    with place.open("w") as file:
+        logs.show(instance, to=file)
+    return place
 
 
 def _clean(instance: Instance) -> None:
@@ -147,8 +160,9 @@ def _has_started(instance: Instance, site: Site, name: str) -> bool:
 def _is_idle(enter: list[str], cluster: Cluster) -> bool:
     """Whether the controller answers and calls every node of the cluster idle."""
     conf = f"SLURM_CONF={CONFIGURATION}/{cluster.name}/slurm.conf"
+    # A release may lose what it is asked while it starts (22.05 does), so an answer is not waited for long.
     try:
-        out = run([*enter, conf, "sinfo", "--noheader", "--Node", "--format=%N %T"], "asking Slurm")
+        out = run([*enter, conf, "sinfo", "--noheader", "--Node", "--format=%N %T"], "asking Slurm", deadline_s=1)
     except ClusterError:
         return False
     states = dict(line.split() for line in out.splitlines())

@@ -1,18 +1,20 @@
 """Prints what the daemons of the nodes wrote."""
 
+import sys
 from pathlib import Path
+from typing import TextIO
 
 from .errors import ClusterError
 from .state import Instance
 
 
-def _print(title: str, file: Path) -> None:
+def _print(title: str, file: Path, to: TextIO) -> None:
     text = file.read_text(errors="replace").rstrip()
     if text:
-        print(f"==> {title} <==\n{text}\n")
+        print(f"==> {title} <==\n{text}\n", file=to)
 
 
-def show(instance: Instance, only: str | None) -> None:
+def show(instance: Instance, only: str | None = None, to: TextIO = sys.stdout) -> None:
     """Every log of every node, or of one, each under its own title."""
     nodes = [node.name for node in instance.settings().site.nodes]
     if only and only not in nodes:
@@ -21,4 +23,4 @@ def show(instance: Instance, only: str | None) -> None:
         own = instance.node(name)
         for file in [own / "console", *sorted((own / "shared" / "log").glob("*"))]:
             if file.exists():
-                _print(f"{name}: {file.name}", file)
+                _print(f"{name}: {file.name}", file, to)

@@ -18,6 +18,7 @@ PACKAGES = (
 # Debian 12's C library is too old for the Apptainer in unstable, and it has none itself.
 APPTAINER_SUITES = ("trixie", "unstable")
 
+# Of all that is in unstable, only Apptainer.
 PIN = """\
 Package: *
 Pin: release a=unstable
@@ -33,7 +34,6 @@ MARIADB = """\
 [mariadbd]
 skip-networking
 skip-name-resolve
-socket = /run/mysqld/mysqld.sock
 innodb_log_file_size = 4M
 innodb_buffer_pool_size = 64M
 innodb_flush_log_at_trx_commit = 0
@@ -41,9 +41,9 @@ innodb_doublewrite = 0
 innodb_lock_wait_timeout = 900
 performance_schema = OFF
 aria_log_file_size = 8M
-init_file = /etc/mysql/flatirons.sql
 """
 
+# Run at every start; the first makes the database.
 DATABASE = """\
 CREATE DATABASE IF NOT EXISTS slurm_acct_db;
 CREATE USER IF NOT EXISTS slurm@localhost IDENTIFIED VIA unix_socket;
@@ -60,7 +60,8 @@ DPKG_OPTIONS = (
 
 # Run one after the other inside the new tree.
 ACCOUNT_COMMANDS: tuple[tuple[str, ...], ...] = (
-    *(("useradd", "--uid", str(p.uid), "--user-group", "--no-create-home", "--shell", "/bin/bash", p.name) for p in PEOPLE),
+    *(("useradd", "--uid", str(person.uid), "--user-group", "--no-create-home", "--shell", "/bin/bash", person.name)
+      for person in PEOPLE),
     ("useradd", "--system", "--uid", str(HUB_ACCOUNT.uid), "--user-group", "--groups", "shadow", "--create-home",
      "--home-dir", "/var/lib/jupyterhub", "--shell", "/usr/sbin/nologin", HUB_ACCOUNT.name),
 )  # fmt: skip
@@ -85,17 +86,22 @@ def source_lines(suite: str, mirror: str | None) -> list[str]:
     return [own, unstable] if suite in APPTAINER_SUITES else [own]
 
 
-def mmdebstrap_argv(suite: str, target: str, mirror: str | None, apt_options: Sequence[str]) -> list[str]:
-    """The command that makes a plain tree of packages in `target`."""
+def seed_files(suite: str) -> dict[str, str]:
+    """Path -> text of what must be in the tree before its packages are."""
+    files = {"etc/mysql/mariadb.conf.d/99-flatirons.cnf": MARIADB, "etc/mysql/flatirons.sql": DATABASE}
+    if suite in APPTAINER_SUITES and suite != "unstable":
+        files["etc/apt/preferences.d/apptainer"] = PIN
+    return files
+
+
+def mmdebstrap_argv(
+    suite: str, target: str, seed: str, mirror: str | None, apt_options: Sequence[str]
+) -> list[str]:
+    """The command that makes a plain tree of packages in `target`, on top of the files under `seed`."""
     argv = ["mmdebstrap", "--variant=apt", "--mode=root", "--format=directory"]
     argv.append(f"--include={','.join(packages(suite))}")
     for option in (*apt_options, 'APT::Install-Recommends "false"', 'Acquire::Languages "none"'):
         argv.append(f"--aptopt={option}")
     argv += [f"--dpkgopt={option}" for option in DPKG_OPTIONS]
-    if suite in APPTAINER_SUITES and suite != "unstable":
-        argv.append(f"--setup-hook=mkdir -p \"$1/etc/apt/preferences.d\"; printf '%s' '{PIN}' > \"$1/etc/apt/preferences.d/apptainer\"")
-    argv.append(
-        "--setup-hook=mkdir -p \"$1/etc/mysql/mariadb.conf.d\"; "
-        f"printf '%s' '{MARIADB}' | grep -v init_file > \"$1/etc/mysql/mariadb.conf.d/99-flatirons.cnf\""
-    )
+    argv += [f"--setup-hook=copy-in '{seed}/etc' /"]
     return [*argv, suite, target, *source_lines(suite, mirror)]

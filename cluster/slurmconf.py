@@ -115,13 +115,13 @@ def slurmdbd_conf(site: Site) -> str:
     return (
         f"AuthType=auth/munge\nDbdHost={site.controller.name}\nDbdPort={ACCOUNTING_PORT}\nSlurmUser=slurm\n"
         "StorageType=accounting_storage/mysql\nStorageHost=localhost\nStorageUser=slurm\n"
-        "StorageLoc=slurm_acct_db\nPidFile=/run/slurm/slurmdbd.pid\nDebugLevel=info\nCommitDelay=1\n"
+        "StorageLoc=slurm_acct_db\nPidFile=/run/slurm/slurmdbd.pid\nDebugLevel=info\n"
     )
 
 
 def configuration_files(site: Site, cluster: Cluster, release: Sequence[int]) -> dict[str, str]:
     """File name -> text of a cluster's configuration directory, for that release of Slurm, such as (24, 11)."""
     files = {"slurm.conf": slurm_conf(site, cluster), "gres.conf": gres_conf(cluster)}
-    if tuple(release) >= (23, 11):
-        files["cgroup.conf"] = "CgroupPlugin=disabled\n"
+    # Before 23.11 there is no `disabled`; v1 asks for nothing as long as nothing uses it.
+    files["cgroup.conf"] = f"CgroupPlugin={'disabled' if tuple(release) >= (23, 11) else 'cgroup/v1'}\n"
     return files

@@ -54,8 +54,9 @@ def _host_files() -> Iterator[tuple[Path, Path]]:
 def tree_key(suite: str, mirror: str | None, apt_options: list[str]) -> str:
     """A short hash of all that a tree is made of, the host's copied files included."""
     digest = hashlib.sha256(repr((suite, mirror, apt_options)).encode())
-    for source in (Path(recipe.__file__), Path(__file__), Path(__file__).with_name("accounts.py")):
+    for source in (Path(recipe.__file__), Path(__file__)):
         digest.update(source.read_bytes())
+    digest.update(recipe.SUBORDINATE_IDS.encode())
     for file, place in _host_files():
         digest.update(str(place).encode() + file.read_bytes())
     return digest.hexdigest()[:12]
@@ -106,9 +107,13 @@ def _build(suite: str, tree: Path, mirror: str | None, options: list[str], lock:
     temporary.chmod(0o755)
     # Its own mount and pid namespace: whatever happens to the build, no mount or process of it stays behind.
     isolated = ["unshare", "--mount", "--propagation", "private", "--pid", "--mount-proc", "--fork", "--kill-child"]
-    argv = isolated + recipe.mmdebstrap_argv(suite, str(temporary), mirror, options)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
-    done = subprocess.run(argv, env=environment, stdin=subprocess.DEVNULL, stdout=2, pass_fds=[lock])
+    with tempfile.TemporaryDirectory(prefix=f".building-{suite}-seed-", dir=cache()) as seed:
+        for place, text in recipe.seed_files(suite).items():
+            (Path(seed) / place).parent.mkdir(parents=True, exist_ok=True)
+            (Path(seed) / place).write_text(text)
+        argv = isolated + recipe.mmdebstrap_argv(suite, str(temporary), seed, mirror, options)
+        done = subprocess.run(argv, env=environment, stdin=subprocess.DEVNULL, stdout=2, pass_fds=[lock])
     if done.returncode:
         remove(temporary)
         raise ClusterError(f"mmdebstrap could not build the {suite} tree; its own messages are above")
@@ -127,8 +132,6 @@ def _finish(tree: Path, apt_options: list[str]) -> None:
         (tree / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, tree / place)
     (tree / "etc/apt/apt.conf.d/90host").write_text("".join(f"{option};\n" for option in apt_options))
-    (tree / "etc/mysql/mariadb.conf.d/99-flatirons.cnf").write_text(recipe.MARIADB)
-    (tree / "etc/mysql/flatirons.sql").write_text(recipe.DATABASE)
     for secret in (tree / "etc/munge/munge.key", *tree.glob("etc/ssh/ssh_host_*")):
         secret.unlink(missing_ok=True)
     (tree / "etc/slurm").mkdir(exist_ok=True)

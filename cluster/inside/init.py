@@ -6,6 +6,7 @@ Reads a JSON file: hostname, address (with prefix), directories [[path, uid, gid
 Daemons are not started again by themselves: a fault stays until the driver mends it. Standard library only.
 """
 
+import glob
 import json
 import os
 import selectors
@@ -40,10 +41,10 @@ def is_reachable(host: str, port: int) -> bool:
 
 
 def is_met(need: str) -> bool:
-    """`path:/some/file` exists, `port:N` is listened on here, `host:NAME:N` accepts connections."""
+    """`path:PATTERN` matches a file, `port:N` is listened on here, `host:NAME:N` accepts connections."""
     kind, _, rest = need.partition(":")
     if kind == "path":
-        return os.path.exists(rest)
+        return bool(glob.glob(rest))
     if kind == "port":
         return is_listening(int(rest))
     host, _, port = rest.rpartition(":")
