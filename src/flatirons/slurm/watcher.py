@@ -22,8 +22,8 @@ from flatirons.slurm.model import End, Job, JobState, Snapshot
 log = logging.getLogger(__name__)
 
 HIDDEN = (
-    "squeue, asked for all jobs, doesn't show job {job_id} of {user}. With PrivateData=jobs in slurm.conf the "
-    "hub's account needs AdminLevel=Operator (sacctmgr); until then each job is asked for by itself: slow."
+    "squeue, asked for all jobs, doesn't show job {job_id} of {user}. With PrivateData=jobs in slurm.conf "
+    "the hub's account needs AdminLevel=Operator (sacctmgr); until then each job is asked for by itself."
 )
 
 
