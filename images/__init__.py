@@ -1,0 +1,1 @@
+"""Container images: from Debian packages to a SIF that a compute node runs."""

@@ -1,0 +1,87 @@
+"""What each image is made of, stage by stage, and the key of that. Reads files; builds nothing."""
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from .errors import BuildError
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+SUITES = ("trixie", "bookworm", "unstable")
+DEFAULT_SUITE = "trixie"
+# Which image an image is built on.
+PARENTS = {"base": "debian"}
+IMAGES = tuple(PARENTS)
+KEY_LENGTH = 12
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step to an image: its parent, changed by its inputs (name that the build sees -> file)."""
+
+    name: str
+    suite: str
+    inputs: dict[str, Path] = field(hash=False)
+    parent: "Stage | None" = None
+    suffix: str = ""
+
+    @cached_property
+    def key(self) -> str:
+        """A short hash of all that the stage is made of, its parent included."""
+        digest = hashlib.sha256(f"{self.name} {self.suite} {self.parent.key if self.parent else ''}".encode())
+        for name, file in sorted(self.inputs.items()):
+            content = file.read_bytes()
+            digest.update(f"\n{name} {os.access(file, os.X_OK)} {len(content)}\n".encode() + content)
+        return digest.hexdigest()[:KEY_LENGTH]
+
+    @property
+    def family(self) -> str:
+        """What all builds of this stage are called, without the key."""
+        return f"{self.name}-{self.suite}"
+
+    @property
+    def file_name(self) -> str:
+        """The name in the cache of this very content."""
+        return f"{self.family}-{self.key}{self.suffix}"
+
+
+def files_under(place: Path, prefix: str = "") -> dict[str, Path]:
+    """Every file below a directory by its relative name, caches of Python's left out."""
+    found = (file for file in place.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    return {f"{prefix}{file.relative_to(place)}": file for file in found}
+
+
+def flatirons_sources(root: Path = ROOT) -> dict[str, Path]:
+    """What Flatirons' wheel is built from."""
+    metadata = {f"source/{name}": root / name for name in ("pyproject.toml", "README.md", "LICENSE")}
+    return metadata | files_under(root / "src/flatirons", "source/src/flatirons/")
+
+
+def debian(suite: str) -> Stage:
+    """The tree of Debian packages below every image."""
+    return Stage("debian", suite, {"debian.txt": HERE / "debian.txt", "debian.py": HERE / "debian.py"})
+
+
+def sandbox(name: str, suite: str) -> Stage:
+    """An image as a directory, whole but for Flatirons."""
+    if name not in PARENTS:
+        raise BuildError(f"there is no image {name}; there are {', '.join(IMAGES)}")
+    parent = debian(suite) if PARENTS[name] == "debian" else sandbox(PARENTS[name], suite)
+    return Stage(name, suite, files_under(HERE / name), parent)
+
+
+def image(name: str, suite: str) -> Stage:
+    """The image file itself."""
+    inputs = {"image.def": HERE / "flatirons.def"} | flatirons_sources()
+    return Stage(name, suite, inputs, sandbox(name, suite), ".sif")
+
+
+def definition_arguments(stage: Stage, parent: str, revision: str, created: str) -> dict[str, str]:
+    """The values of `{{ NAME }}` in a stage's definition, just those that it names: Apptainer refuses others."""
+    values = {"PARENT": parent, "IMAGE": stage.name, "SUITE": stage.suite}
+    values |= {"REVISION": revision, "CREATED": created}
+    text = stage.inputs["image.def"].read_text()
+    return {name: value for name, value in values.items() if "{{ " + name + " }}" in text}
