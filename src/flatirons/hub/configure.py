@@ -23,6 +23,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 SECONDS_BEFORE_PROGRESS_PAGE = 2.0
 # How often JupyterHub asks a running server's spawner whether it lives: that costs no command.
 SECONDS_BETWEEN_POLLS = 10
+# How often the hub compares the proxy's routes with its own: a proxy that was restarted has lost them.
+SECONDS_BETWEEN_ROUTE_CHECKS = 20
 
 
 def configure(c: Any, site: Site) -> None:
@@ -67,6 +69,7 @@ def update_proxy(c: Any, site: Site, folder: Path) -> None:
     if site.proxy.public_url:
         c.JupyterHub.public_url = site.proxy.public_url + site.hub.base_url
     c.JupyterHub.cleanup_proxy = not apart
+    c.JupyterHub.last_activity_interval = SECONDS_BETWEEN_ROUTE_CHECKS  # it checks the routes as well
     c.JupyterHub.proxy_class = "configurable-http-proxy"
     c.ConfigurableHTTPProxy.should_start = not apart
     c.ConfigurableHTTPProxy.api_url = site.proxy.api

@@ -138,6 +138,11 @@ def _text_schema(**facts: Any) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", **facts})
 
 
+def lasting(text: str) -> Any:
+    """The default of a Duration, which the schema shows as it is written in a file."""
+    return Field(seconds(text), json_schema_extra={"default": text})
+
+
 Duration = Annotated[
     int,
     BeforeValidator(seconds),
@@ -158,9 +163,9 @@ NamedServers = Annotated[
 Line = Annotated[str, AfterValidator(_one_line)]
 Name = Annotated[str, AfterValidator(_named)]
 Account = Annotated[str, AfterValidator(_account)]
-AbsolutePath = Annotated[str, AfterValidator(_absolute)]
-Origin = Annotated[str, AfterValidator(_origin)]
-OriginWithPort = Annotated[str, AfterValidator(_origin_with_port)]
+AbsolutePath = Annotated[str, AfterValidator(_absolute), _text_schema(format="path")]
+Origin = Annotated[str, AfterValidator(_origin), _text_schema(format="uri")]
+OriginWithPort = Annotated[str, AfterValidator(_origin_with_port), _text_schema(format="uri")]
 UrlPrefix = Annotated[str, AfterValidator(_prefix)]
 DottedName = Annotated[str, AfterValidator(_dotted)]
 BindText = Annotated[str, AfterValidator(_bind)]

@@ -46,6 +46,7 @@ def proxy_argv(site: Site) -> list[str]:
         f"--port={public.port}",
         f"--api-ip={api.hostname}",
         f"--api-port={api.port}",
+        f"--default-target={site.hub.address}",  # until the hub gives it routes, and again after a restart
         f"--error-target={site.hub.address}{site.hub.base_url}hub/error",
         f"--log-level={'warn' if site.hub.log_level == 'warning' else site.hub.log_level}",
     ]

@@ -30,6 +30,7 @@ from flatirons.hub.kinds import (
     PortRange,
     UrlPrefix,
     Word,
+    lasting,
 )
 from flatirons.hub.problems import problems
 from flatirons.images import Environment as ImageEnvironment
@@ -217,13 +218,13 @@ class Environment(Section):
 class Servers(Section):
     """How notebook servers are started and stopped."""
 
-    queue_timeout: Duration = 86400
+    queue_timeout: Duration = lasting("1d")
     """How long a job may wait in the queue before it is cancelled."""
 
-    node_timeout: Duration = 300
+    node_timeout: Duration = lasting("5m")
     """How long a server may take from the start of its job until it answers."""
 
-    stop_timeout: Duration = 60
+    stop_timeout: Duration = lasting("60s")
     """How long a cancelled job may take to be gone before the user is told that it isn't."""
 
     ports: PortRange | None = None

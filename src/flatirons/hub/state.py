@@ -21,7 +21,8 @@ def prepare(directory: str) -> Path:
             )
         path.chmod(0o700)
     except OSError as error:
-        raise SiteError([("hub.state_dir", f"{path} can't be made or used: {error.strerror}")]) from error
+        sentence = f"{path} can't be made: {error.strerror}. As root: install -d -m 700 -o ACCOUNT {path}"
+        raise SiteError([("hub.state_dir", sentence)]) from error
     return path
 
 

@@ -1,0 +1,250 @@
+"""What a site becomes in JupyterHub: its real options, and a real hub that starts, dies and comes back."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import stat
+import sys
+from contextlib import asynccontextmanager
+
+import pytest
+from jupyterhub.app import JupyterHub
+from jupyterhub.auth import PAMAuthenticator
+from jupyterhub.proxy import ConfigurableHTTPProxy
+from tornado.httpclient import AsyncHTTPClient
+from tornado.httpserver import HTTPServer
+from tornado.web import Application, RequestHandler
+from traitlets.config import Config
+
+from flatirons.errors import SiteError
+from flatirons.hub.configure import configure
+from flatirons.hub.launch import proxy_argv
+from flatirons.hub.site import parse
+from flatirons.hub.state import prepare, secret
+from flatirons.spawners.slurm import SlurmSpawner
+
+SMALL = """
+[hub]
+address = "http://127.0.0.1:8081"
+state_dir = "{state}"
+{hub}
+[clusters.summit]
+slurm_conf = "/etc/slurm/summit/slurm.conf"
+[environments.python]
+image = "/srv/images/base.sif"
+{more}
+"""
+
+
+@pytest.fixture
+def configured(tmp_path):
+    """Makes the configuration of the small site with lines added."""
+
+    def make(hub: str = "", more: str = "") -> Config:
+        c = Config()
+        configure(c, parse(SMALL.format(state=tmp_path / "state", hub=hub, more=more)))
+        return c
+
+    return make
+
+
+def test_every_option_that_is_set_exists(configured):
+    c = configured()
+    known = {
+        "JupyterHub": JupyterHub,
+        "ConfigurableHTTPProxy": ConfigurableHTTPProxy,
+        "Authenticator": PAMAuthenticator,
+        "PAMAuthenticator": PAMAuthenticator,
+        "LocalAuthenticator": PAMAuthenticator,
+        "Spawner": SlurmSpawner,
+        "SlurmSpawner": SlurmSpawner,
+    }
+    for section, options in c.items():
+        for option in options:
+            assert known[section].class_traits(config=True).get(option), f"{section}.{option}"
+
+
+def test_servers_and_proxy_outlive_the_hub(configured):
+    c = configured()
+    assert c.JupyterHub.cleanup_servers is False
+    assert c.JupyterHub.cleanup_proxy is False
+    assert c.ConfigurableHTTPProxy.should_start is False
+
+
+def test_a_proxy_that_the_hub_starts_ends_with_it(configured):
+    c = configured(more="[proxy]\nrun = 'hub'")
+    assert c.ConfigurableHTTPProxy.should_start is True
+    assert c.JupyterHub.cleanup_proxy is True
+    assert c.JupyterHub.cleanup_servers is False
+
+
+def test_waiting_in_the_queue_keeps_nobody_else_from_starting(configured):
+    assert configured().JupyterHub.concurrent_spawn_limit == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "allowed", "limit"), [("3", True, 3), ("true", True, 0), ("false", False, 0), ("0", False, 0)]
+)
+def test_named_servers_are_a_number_all_or_none(configured, said, allowed, limit):
+    hub = configured(hub=f"named_servers = {said}").JupyterHub
+    assert (hub.allow_named_servers, hub.named_server_limit_per_user) == (allowed, limit)
+
+
+def test_the_hub_listens_where_nodes_reach_it_unless_told_otherwise(configured):
+    assert configured().JupyterHub.hub_bind_url == "http://127.0.0.1:8081"
+    hub = configured(hub="listen = 'http://0.0.0.0:9000'").JupyterHub
+    assert (hub.hub_bind_url, hub.hub_connect_url) == ("http://0.0.0.0:9000", "http://127.0.0.1:8081")
+
+
+def test_the_spawner_knows_clusters_environments_and_limits(configured):
+    c = configured(more="[servers]\nports = '30000-31000'\nqueue_timeout = '2h'\n[parallel]\nqos = 'debug'")
+    assert c.SlurmSpawner.clusters["summit"]["slurm_conf"] == "/etc/slurm/summit/slurm.conf"
+    assert c.SlurmSpawner.environments["python"]["image"] == "/srv/images/base.sif"
+    assert c.SlurmSpawner.port_range == [30000, 31000]
+    assert c.SlurmSpawner.queue_timeout == 7200
+    assert c.SlurmSpawner.parallel == {"qos": "debug"}
+
+
+def test_the_form_is_the_gate_of_the_spawner(configured):
+    c = configured()
+    assert callable(c.SlurmSpawner.options_form)
+    assert callable(c.SlurmSpawner.apply_user_options)
+
+
+def test_with_another_authenticator_nobody_is_let_in_by_default(configured):
+    c = configured(more="[login]\nauthenticator = 'dummy'")
+    assert c.Authenticator.allow_all is False
+    assert "PAMAuthenticator" not in c
+
+
+def test_the_operators_own_file_has_the_last_word(configured, tmp_path):
+    extra = tmp_path / "extra.py"
+    extra.write_text("c.JupyterHub.named_server_limit_per_user = len(site.clusters)\n", encoding="utf-8")
+    c = configured(hub=f"extra_config = '{extra}'")
+    assert c.JupyterHub.named_server_limit_per_user == 1
+
+
+@pytest.mark.parametrize("text", ["c.JupyterHub.(", None])
+def test_an_own_file_that_cannot_be_read_is_named_by_its_key(configured, tmp_path, text):
+    extra = tmp_path / "extra.py"
+    if text:
+        extra.write_text(text, encoding="utf-8")
+    with pytest.raises(SiteError) as caught:
+        configured(hub=f"extra_config = '{extra}'")
+    assert caught.value.problems[0][0] == "hub.extra_config"
+
+
+def test_secrets_lie_in_a_file_and_a_directory_that_only_we_read(configured, tmp_path):
+    token = configured().ConfigurableHTTPProxy.auth_token
+    path = tmp_path / "state" / "proxy_token"
+    assert len(token) == 64
+    assert path.read_text(encoding="ascii").strip() == token
+    assert stat.S_IMODE(path.stat().st_mode) == 0o400
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_secret_is_made_once(tmp_path):
+    assert secret(tmp_path / "token") == secret(tmp_path / "token")
+    assert [path.name for path in tmp_path.iterdir()] == ["token"]
+
+
+def test_a_state_directory_that_cannot_be_made_is_named_by_its_key(tmp_path):
+    with pytest.raises(SiteError, match=r"hub\.state_dir: .* can't be made"):
+        prepare(str(tmp_path / "no" / "state"))
+
+
+def test_the_proxy_forwards_to_the_hub_until_it_is_told_more(tmp_path):
+    argv = proxy_argv(parse(SMALL.format(state=tmp_path, hub="base_url = '/j/'", more="")))
+    assert argv[0] == "configurable-http-proxy"
+    assert "--default-target=http://127.0.0.1:8081" in argv
+    assert "--error-target=http://127.0.0.1:8081/j/hub/error" in argv
+    assert not [word for word in argv if "token" in word]
+
+
+class Routes(RequestHandler):
+    """The part of the proxy's API that a hub needs to start."""
+
+    def prepare(self) -> None:
+        assert self.request.headers["Authorization"].startswith("token ")
+
+    def get(self, path: str) -> None:
+        self.write(self.application.settings["routes"])  # as JSON
+
+    def post(self, path: str) -> None:
+        self.application.settings["routes"][path or "/"] = json.loads(self.request.body)
+        self.set_status(201)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@asynccontextmanager
+async def proxy(routes: dict):
+    server = HTTPServer(Application([(r"/api/routes(.*)", Routes)], routes=routes))
+    port = free_port()
+    server.listen(port, "127.0.0.1")
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.stop()
+        await server.close_all_connections()
+
+
+@asynccontextmanager
+async def hub(site_file):
+    """A hub process from its start until it answers; it is killed at the end if it still runs."""
+    argv = [sys.executable, "-m", "flatirons.cli", "hub", "--site", str(site_file)]
+    pipe = asyncio.subprocess.PIPE
+    path = os.pathsep.join(part for part in sys.path if part)
+    process = await asyncio.create_subprocess_exec(
+        *argv, stdout=pipe, stderr=asyncio.subprocess.STDOUT, env={**os.environ, "PYTHONPATH": path}
+    )
+    said = []
+    try:
+        assert process.stdout
+        async for line in process.stdout:
+            said.append(line.decode())
+            if b"JupyterHub is now running" in line:
+                break
+        else:
+            pytest.fail("".join(said))
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+@pytest.fixture
+def site_file(tmp_path):
+    def write(port: int, api: str):
+        text = SMALL.format(state=tmp_path / "state", hub="run_as = 'self'", more=f"[proxy]\napi = '{api}'")
+        path = tmp_path / "site.toml"
+        path.write_text(text.replace("127.0.0.1:8081", f"127.0.0.1:{port}"), encoding="utf-8")
+        return path
+
+    return write
+
+
+async def test_a_real_hub_starts_from_a_site_file_and_comes_back_after_a_kill(site_file, tmp_path):
+    port, routes = free_port(), {}
+    health = f"http://127.0.0.1:{port}/hub/health"
+    async with proxy(routes) as api:
+        path = site_file(port, api)
+        async with hub(path) as first:
+            answer = await AsyncHTTPClient().fetch(health)
+            assert answer.code == 200
+            first.kill()
+        cookie_secret = (tmp_path / "state" / "cookie_secret").read_bytes()
+        async with hub(path) as second:
+            assert (await AsyncHTTPClient().fetch(health)).code == 200
+            second.send_signal(signal.SIGTERM)
+            rest, _ = await second.communicate()
+    assert "Leaving single-user servers running" in rest.decode()
+    assert second.returncode == 0
+    assert (tmp_path / "state" / "cookie_secret").read_bytes() == cookie_secret
+    assert routes["/"]["target"] == f"http://127.0.0.1:{port}"

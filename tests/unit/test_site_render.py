@@ -1,0 +1,126 @@
+"""Sudo rules and systemd units: whole texts compared, and hostile names escaped."""
+
+import pytest
+
+from flatirons.errors import SiteError
+from flatirons.hub.render import KINDS, render, sudo_word, systemd_word
+from flatirons.hub.site import parse
+
+SMALL = """
+[hub]
+address = "http://hub.example.org:8081"
+{hub}
+[clusters.summit]
+[clusters.blanca]
+bin_dir = "/opt/slurm/bin/"
+[environments.python]
+image = "/srv/images/base.sif"
+{more}
+"""
+
+
+def rendered(kind: str, hub: str = "", more: str = "", **facts: bool) -> str:
+    site = parse(SMALL.format(hub=hub, more=more))
+    return render(kind, site, site_file="/etc/flatirons/site.toml", flatirons="/opt/bin/flatirons", **facts)
+
+
+def lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def test_sudo_rules_allow_exactly_three_commands_of_each_cluster():
+    assert lines(rendered("sudoers")) == [
+        "Cmnd_Alias FLATIRONS_SLURM = /usr/bin/sbatch, /usr/bin/scancel, /usr/bin/squeue, "
+        "/opt/slurm/bin/sbatch, /opt/slurm/bin/scancel, /opt/slurm/bin/squeue",
+        'Defaults!FLATIRONS_SLURM env_reset, env_keep += "SLURM_CONF", !requiretty, !lecture, !pam_session',
+        "jupyterhub ALL=(ALL, !root, !slurm, !munge) NOPASSWD: FLATIRONS_SLURM",
+    ]
+
+
+def test_sudo_rules_name_the_users_where_the_site_lists_them():
+    text = rendered(
+        "sudoers", more="[login]\nallowed_users = ['a']\nallowed_groups = ['h']\nadmin_users = ['b']"
+    )
+    assert "jupyterhub ALL=(a, b, %h, !root, !slurm, !munge) NOPASSWD" in text
+
+
+@pytest.mark.parametrize("way", ["root", "self"])
+def test_without_sudo_there_are_no_sudo_rules(way):
+    with pytest.raises(SiteError, match="needs no sudo rules"):
+        rendered("sudoers", hub=f"run_as = '{way}'")
+
+
+def test_the_hub_runs_as_its_account_with_the_right_to_check_passwords():
+    unit = lines(rendered("hub.service"))
+    assert "ExecStart=/opt/bin/flatirons hub --site /etc/flatirons/site.toml" in unit
+    assert "User=jupyterhub" in unit
+    assert "SupplementaryGroups=shadow" in unit
+    assert "StateDirectory=flatirons" in unit
+    assert "NoNewPrivileges=yes" not in unit  # sudo must work
+    assert not [line for line in unit if line.startswith("UMask")]  # Slurm would hand it on to notebooks
+
+
+def test_a_machine_without_a_shadow_group_gets_no_line_for_it():
+    assert "SupplementaryGroups" not in rendered("hub.service", has_shadow_group=False)
+
+
+def test_a_hub_as_root_is_root_and_needs_no_group():
+    unit = lines(rendered("hub.service", hub="run_as = 'root'"))
+    assert "User=root" in unit
+    assert "SupplementaryGroups=shadow" not in unit
+
+
+def test_a_hub_that_needs_no_setuid_program_may_have_none():
+    text = rendered("hub.service", hub="run_as = 'self'", more="[login]\nauthenticator = 'github'")
+    assert "NoNewPrivileges=yes" in lines(text)
+
+
+def test_the_proxy_has_a_unit_of_its_own():
+    unit = lines(rendered("proxy.service"))
+    assert "ExecStart=/opt/bin/flatirons proxy --site /etc/flatirons/site.toml" in unit
+    assert "ProtectSystem=strict" in unit
+    assert not [line for line in unit if "CAP_NET_BIND_SERVICE" in line]
+
+
+def test_a_proxy_on_a_low_port_may_bind_it():
+    unit = lines(rendered("proxy.service", more="[proxy]\npublic = 'http://0.0.0.0:80'"))
+    assert "AmbientCapabilities=CAP_NET_BIND_SERVICE" in unit
+
+
+def test_a_proxy_that_the_hub_starts_has_no_unit():
+    with pytest.raises(SiteError, match="no unit of its own"):
+        rendered("proxy.service", more="[proxy]\nrun = 'hub'")
+    assert "flatirons-proxy" not in rendered("hub.service", more="[proxy]\nrun = 'hub'")
+
+
+def test_a_state_directory_elsewhere_is_made_writable():
+    text = rendered("proxy.service", hub="state_dir = '/srv/my hub'")
+    assert 'ReadWritePaths="/srv/my hub"' in text
+    assert "StateDirectory" not in text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_ends_with_a_line_break(kind):
+    assert rendered(kind).endswith("\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [("alice", "alice"), ("a@b", r"a\@b"), ("/opt/a b/*", r"/opt/a\ b/\*"), ("a,ALL", r"a\,ALL")],
+)
+def test_no_word_means_more_to_sudo_than_itself(text, escaped):
+    assert sudo_word(text) == escaped
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("/a/b-c", "/a/b-c"),
+        ("/a b", '"/a b"'),
+        ("/a%h", '"/a%%h"'),
+        ("/$HOME", '"/$$HOME"'),
+        ('/"', '"/\\""'),
+    ],
+)
+def test_no_word_means_more_to_systemd_than_itself(text, escaped):
+    assert systemd_word(text) == escaped
