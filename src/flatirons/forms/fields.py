@@ -31,7 +31,7 @@ Choices: TypeAlias = Sequence[object]
 RESERVED = {"options", "user_options", "display_name", "next"}
 """Names that mean something else: the form as a whole, and JupyterHub's own."""
 
-SLURM_NAME = r"[A-Za-z0-9_.,:+@=-]*"
+SLURM_NAME = r"[A-Za-z0-9_.,:+@=][A-Za-z0-9_.,:+@=-]*"
 LARGEST = 2**31 - 1
 
 
@@ -162,7 +162,7 @@ class Text(Field):
 
     _: KW_ONLY
     pattern: str = SLURM_NAME
-    says: str = "Use only letters, digits and _ . , : + @ = -"
+    says: str = "Use only letters, digits and _ . , : + @ = - (and no - first)."
     longest: int = 256
 
     def read(self, given: object) -> Value:

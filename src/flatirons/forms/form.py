@@ -174,9 +174,8 @@ class Form:
     def _summary(self, messages: Mapping[str, str], shown: set[str]) -> list[page.Problem]:
         ordered = [name for name in self.fields if name in messages]
         ordered += [name for name in messages if name not in self.fields]
-        return [
-            page.Problem(
-                name if name in shown else "", "" if name == WHOLE_FORM else self.label(name), messages[name]
-            )
-            for name in ordered
-        ]
+        return [self._problem(name, messages[name], name in shown) for name in ordered]
+
+    def _problem(self, name: str, message: str, has_input: bool) -> page.Problem:
+        label = "" if name == WHOLE_FORM else printable(self.label(name), 40)
+        return page.Problem(name if has_input else "", label, printable(message))

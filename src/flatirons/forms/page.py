@@ -28,7 +28,7 @@ class Shown:
     @classmethod
     def of(cls, field: Field, rules: Rules, given: object, message: str, is_linked: bool) -> Shown:
         """The field with the text of what was given, readable or not."""
-        return cls(field, rules, text_of(field, given), message, is_linked)
+        return cls(field, rules, text_of(field, given), printable(message), is_linked)
 
     @property
     def label(self) -> str:
@@ -130,7 +130,7 @@ def text_of(field: Field, given: object) -> str:
 
 def render(parts: Sequence[Part], problems: Sequence[Problem], notice: str) -> Markup:
     """The HTML inside JupyterHub's <form>."""
-    return Markup(_template().render(parts=parts, problems=problems, notice=notice))
+    return Markup(_template().render(parts=parts, problems=problems, notice=printable(notice)))
 
 
 @functools.cache

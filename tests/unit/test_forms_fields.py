@@ -1,0 +1,200 @@
+"""What each kind of field takes, and what it says of the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from flatirons.forms import (
+    Checkbox,
+    Choice,
+    Context,
+    Duration,
+    Field,
+    Hidden,
+    Integer,
+    Memory,
+    Number,
+    Radio,
+    Refusal,
+    Select,
+    Text,
+)
+
+
+def accept(field: Field, given: object, user: str = "alice") -> Any:
+    """The value that the field takes, after its rules were resolved."""
+
+    async def accepted() -> Any:
+        context = Context(user=user)
+        return field.accept(given, await field.rules(context), context)
+
+    return asyncio.run(accepted())
+
+
+def refusal(field: Field, given: object) -> str:
+    """What the field says against it."""
+    with pytest.raises(Refusal) as caught:
+        accept(field, given)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "given", "value"),
+    [
+        (Text("a"), " csdms ", "csdms"),
+        (Text("a", pattern=""), "Zoë & 日本", "Zoë & 日本"),
+        (Integer("a"), "12", 12),
+        (Integer("a"), "+7", 7),
+        (Integer("a"), "-7", -7),
+        (Integer("a"), 12, 12),
+        (Number("a"), "1.5", 1.5),
+        (Number("a"), ".5", 0.5),
+        (Number("a"), 2, 2.0),
+        (Checkbox("a"), "on", True),
+        (Checkbox("a"), False, False),
+        (Checkbox("a"), "No", False),
+        (Select("a", choices=["x", ("y", "Why")]), "y", "y"),
+        (Radio("a", choices=[{"value": "x", "description": "it"}]), "x", "x"),
+        (Integer("a", choices=["1", "2", "4"]), 4, 4),
+        (Hidden("a"), "x", "x"),
+        (Duration("a"), "2:00:00", 120),
+        (Duration("a"), 90, 90),
+        (Memory("a"), "4G", 4096),
+        (Memory("a"), 4096, 4096),
+    ],
+)
+def test_a_value_becomes_typed(field: Field, given: object, value: object) -> None:
+    taken = accept(field, given)
+    assert taken == value
+    assert type(taken) is type(value)
+    assert accept(field, taken) == value
+    assert accept(field, field.write(taken)) == value
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        *(kind("a") for kind in (Text, Hidden, Integer, Number, Checkbox, Duration, Memory)),
+        *(kind("a", choices=["x"]) for kind in (Select, Radio)),
+    ],
+)
+@pytest.mark.parametrize(
+    "given",
+    [
+        "a\nb",
+        "a\x00b",
+        "\x1b[31m",
+        "\u202etxt.exe",
+        "\ud800",
+        "$(reboot)",
+        "`reboot`",
+        "'; DROP TABLE users; --",
+        '"quoted"',
+        "<b>bold</b>",
+        "{{ 7*7 }}",
+        "😀",
+        "-1e9999",
+        "9" * 5000,
+        "x" * 1_000_000,
+        " " * 1_000_000,
+        10**400,
+        -(10**400),
+        float("nan"),
+        float("inf"),
+        [],
+        ["x"],
+        {"x": 1},
+        b"x",
+        object(),
+    ],
+)
+def test_what_no_field_takes_is_refused_in_a_printable_sentence(field: Field, given: object) -> None:
+    sentence = refusal(field, given)
+    assert sentence.isprintable()
+    assert len(sentence) < 200
+
+
+@pytest.mark.parametrize("given", [True, 1.0, "1.0", "1e3", "0x10", "1_000", "١", "one", "--1"])
+def test_a_whole_number_is_digits(given: object) -> None:
+    assert refusal(Integer("a"), given)
+
+
+@pytest.mark.parametrize(
+    ("field", "given", "sentence"),
+    [
+        (Integer("a", minimum=1, maximum=4), "5", "Must be between 1 and 4."),
+        (Integer("a", minimum=1, maximum=4), 0, "Must be between 1 and 4."),
+        (Integer("a", minimum=1), "-1", "Must be at least 1."),
+        (Integer("a", maximum=0), "1", "Must be at most 0."),
+        (Integer("a"), "99999999999", "This number is too large."),
+        (Number("a", maximum=1.5), "1.6", "Must be at most 1.5."),
+        (Duration("a", maximum="1-00:00:00"), "25h", "Must be at most 1-00:00:00."),
+        (Duration("a"), -1, "This can't be negative."),
+        (Memory("a", minimum="1G", maximum="64G"), "65G", "Must be between 1G and 64G."),
+        (Select("a", choices=["x", "y"]), "z", '"z" isn\'t offered here. Choose from x, y.'),
+        (Select("a", choices=[]), "z", "There is nothing to choose from."),
+        (Integer("a", choices=["1", "2"]), "many", '"many" isn\'t offered here. Choose from 1, 2.'),
+        (Text("a", required=True), "", "This is needed."),
+        (Select("a", choices=["x"], required=True), None, "Choose one."),
+        (Text("a", locked=True, default="x"), "y", 'This is fixed to "x" here.'),
+        (Text("a", visible=False, default="x"), "y", "This can't be chosen here."),
+        (Checkbox("a"), "maybe", '"maybe" is neither yes nor no.'),
+    ],
+)
+def test_a_refusal_says_what_would_be_right(field: Field, given: object, sentence: str) -> None:
+    assert refusal(field, given) == sentence
+
+
+def test_long_choices_are_not_all_listed() -> None:
+    sentence = refusal(Select("a", choices=[f"partition{n}" for n in range(60)]), "x")
+    assert sentence.endswith("partition7 and 52 more.")
+
+
+def test_a_text_that_is_empty_or_missing_gives_none() -> None:
+    assert accept(Text("a"), "") is None
+    assert accept(Integer("a", minimum=1), "  ") is None
+    assert accept(Integer("a", minimum=1), None) is None
+
+
+def test_a_fixed_field_takes_its_own_value_only() -> None:
+    field = Duration("a", default="1h", locked=True)
+    assert accept(field, None) == accept(field, 60) == accept(field, "1:00:00") == 60
+
+
+def test_every_setting_may_be_a_function_of_who_asks() -> None:
+    async def accounts(context: Context) -> list[str]:
+        return ["csdms"] if context.user == "carol" else ["ucb"]
+
+    field = Select("a", choices=accounts, required=lambda context: context.user == "carol")
+    assert accept(field, "csdms", user="carol") == "csdms"
+    assert accept(field, "", user="alice") is None
+    with pytest.raises(Refusal):
+        accept(field, "csdms", user="alice")
+
+
+def test_a_last_rule_may_look_at_the_values_before() -> None:
+    field = Integer(
+        "a", must=lambda value, context: f"{context.user} can't have {value}." if value == 3 else None
+    )
+    assert accept(field, 2) == 2
+    assert refusal(field, 3) == "alice can't have 3."
+
+
+@pytest.mark.parametrize("name", ["", "1a", "a-b", "a b", "_a", "ä", "options", "display_name", "a\n"])
+def test_a_name_that_cant_be_an_options_is_refused_when_the_form_is_made(name: str) -> None:
+    with pytest.raises(ValueError, match="option"):
+        Text(name)
+
+
+def test_attributes_that_the_form_sets_itself_are_refused() -> None:
+    with pytest.raises(ValueError, match="id"):
+        Text("a", attrs={"ID": "x"})
+
+
+@pytest.mark.parametrize("given", [object(), [1, 2, 3], {"label": "x"}, {"value": "x", "size": "9"}])
+def test_what_is_no_choice_is_a_mistake_of_the_form(given: object) -> None:
+    with pytest.raises(ValueError, match="not a choice"):
+        Choice.of(given)
