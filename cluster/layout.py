@@ -6,6 +6,7 @@ CONTROLLER = "ctl"
 HUB = "hub"
 GATEWAY = "10.89.0.1"
 PREFIX = 16
+NETWORK = f"10.89.0.0/{PREFIX}"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 from .accounts import password_lines, sacctmgr_input
 from .daemons import DIRECTORIES, daemon_plans
 from .errors import ClusterError
-from .layout import HUB_ACCOUNT, PREFIX, Node, Site
+from .layout import HUB_ACCOUNT, NETWORK, PREFIX, Node, Site
 from .processes import Process, children, run, wait_until
 from .slurmconf import CONFIGURATION, slurmdbd_conf
 from .state import Instance, Settings
@@ -70,6 +70,7 @@ def _fill_shared(shared: Path, settings: Settings, node: Node) -> None:
     plan = {
         "hostname": node.name,
         "address": f"{node.address}/{PREFIX}",
+        "network": NETWORK,
         "directories": directories,
         "daemons": daemon_plans(site, node),
     }

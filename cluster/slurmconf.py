@@ -8,7 +8,7 @@ CONFIGURATION = "/etc/slurm"
 ACCOUNTING_PORT = 6819
 
 # No cgroups are needed, so that any machine will do; the rest makes Slurm react at once, as tests and a
-# demo want it: no delay before scheduling or launching, backfill every two seconds, short goodbyes.
+# demo want it: no delay before scheduling or launching, backfill every second, short goodbyes.
 _COMMON = """\
 SlurmctldHost={controller}
 SlurmUser=slurm
@@ -37,7 +37,7 @@ MaxArraySize=1001
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 SchedulerType=sched/backfill
-SchedulerParameters=batch_sched_delay=0,bf_interval=2,bf_continue,default_queue_depth=1000
+SchedulerParameters=batch_sched_delay=0,bf_interval=1,bf_continue,default_queue_depth=1000
 PriorityType=priority/multifactor
 PriorityWeightAge=1000
 PriorityWeightQOS=10000

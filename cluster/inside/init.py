@@ -1,6 +1,6 @@
 """Process 1 of a node: sets its name and address, starts its daemons in order, reaps, and obeys the driver.
 
-Reads a JSON file: hostname, address (with prefix), directories [[path, uid, gid]], daemons. A daemon has name, argv, env, needs
+Reads a JSON file: hostname, address (with prefix), network, directories [[path, uid, gid]], daemons. A daemon has name, argv, env, needs
 (conditions, see `is_met`), and `once` (a command that runs to its end, in order). The driver speaks to it over
 /run/flatirons/control, which only root can reach: one JSON object a line, {"do": "status" | "signal" | "start"}.
 Daemons are not started again by themselves: a fault stays until the driver mends it. Standard library only.
@@ -170,7 +170,15 @@ def configure_network(plan: dict) -> None:
         if time.monotonic() > until:
             sys.exit("eth0 did not appear within 10 s")
         time.sleep(0.005)
-    commands = f"link set lo up\naddress add {plan['address']} dev eth0\nlink set eth0 up\n"
+    address, network = plan["address"].partition("/")[0], plan["network"]
+    # Slurm 22.05 writes each message in two pieces: with delayed acknowledgements, each would take 40 ms.
+    commands = f"""\
+link set lo up
+address add {plan["address"]} dev eth0
+link set eth0 up
+route replace local {address} dev eth0 table local proto kernel scope host src {address} quickack 1
+route replace {network} dev eth0 proto kernel scope link src {address} quickack 1
+"""
     subprocess.run(["ip", "-batch", "-"], input=commands, text=True, check=True)
 
 
