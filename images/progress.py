@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .errors import BuildError
 
-LOG_LINES_SHOWN = 30
+LOG_LINES_SHOWN = 20
 LIVE_EVERY_S = 1.0
 PLAIN_EVERY_S = 20.0
 # Killed with us, and then its whole pid namespace with it: no mount and no process outlives a build.
