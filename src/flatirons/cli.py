@@ -49,9 +49,14 @@ def _command(commands: object, name: str, text: str, run: object) -> argparse.Ar
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    from flatirons.hub.configure import extra_code
+    from flatirons.hub.machine import findings
     from flatirons.hub.site import load
 
     site = load(arguments.site)
+    extra_code(site)
+    for key, sentence in findings(site):
+        print(f"flatirons: warning: {key}: {sentence}", file=sys.stderr)
     counts = f"{len(site.clusters)} cluster(s), {len(site.environments)} environment(s)"
     print(f"{arguments.site}: no mistake found; {counts}")
     return 0

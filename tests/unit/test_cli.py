@@ -8,7 +8,7 @@ from flatirons.cli import main
 
 SMALL = """
 [hub]
-address = "http://hub.example.org:8081"
+address = "http://hub.example.invalid:8081"
 state_dir = "{state}"
 [clusters.summit]
 [environments.python]
@@ -26,6 +26,25 @@ def site(tmp_path):
 def test_a_good_site_is_said_to_be_one(site, capsys):
     assert main(["check", "--site", str(site)]) == 0
     assert "no mistake found; 1 cluster(s), 1 environment(s)" in capsys.readouterr().out
+
+
+def test_what_this_machine_lacks_is_a_warning_and_no_mistake(site, capsys):
+    lacking = 'slurm_conf = "/no/slurm.conf"\nbin_dir = "/no/bin"\n[environments.python]'
+    site.write_text(
+        site.read_text(encoding="utf-8").replace("[environments.python]", lacking), encoding="utf-8"
+    )
+    assert main(["check", "--site", str(site)]) == 0
+    warnings = capsys.readouterr().err
+    assert "warning: clusters.summit.slurm_conf: /no/slurm.conf can't be read here" in warnings
+    assert "warning: clusters.summit.bin_dir: /no/bin/sbatch is no program" in warnings
+    assert "warning: hub.address: hub.example.invalid is no host name" in warnings
+
+
+def test_an_address_that_no_node_reaches_is_warned_of(site, capsys):
+    text = site.read_text(encoding="utf-8").replace("hub.example.invalid", "localhost")
+    site.write_text(text, encoding="utf-8")
+    main(["check", "--site", str(site)])
+    assert "which no compute node reaches" in capsys.readouterr().err
 
 
 def test_every_mistake_has_a_line_of_its_own_on_stderr(site, capsys):

@@ -11,6 +11,7 @@ A plain jupyterhub_config.py may use them too::
 from __future__ import annotations
 
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from flatirons.errors import SiteError
@@ -133,12 +134,19 @@ def update_form(c: Any, site: Site) -> None:
 
 
 def run_extra_config(c: Any, site: Site) -> None:
-    """Runs the operator's own Python file; raises SiteError when it can't be read or has a mistake."""
+    """Runs the operator's own Python file, if there is one; see `extra_code` for what it raises."""
+    code = extra_code(site)
+    if code is not None:
+        names = {"__file__": site.hub.extra_config, "c": c, "get_config": lambda: c, "site": site}
+        exec(code, names)
+
+
+def extra_code(site: Site) -> CodeType | None:
+    """The operator's own Python file; raises SiteError when it can't be read or isn't Python."""
     path = site.hub.extra_config
     if not path:
-        return
+        return None
     try:
-        code = compile(Path(path).read_text(encoding="utf-8"), path, "exec")
+        return compile(Path(path).read_text(encoding="utf-8"), path, "exec")
     except (OSError, SyntaxError, ValueError) as error:
         raise SiteError([("hub.extra_config", str(error))]) from error
-    exec(code, {"__file__": path, "c": c, "get_config": lambda: c, "site": site})

@@ -1,0 +1,72 @@
+"""What a site file says and this machine doesn't have: warnings, for the file may be checked elsewhere."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from flatirons.hub.site import Site
+
+Finding = tuple[str, str]  # dotted key, sentence
+
+
+def findings(site: Site) -> list[Finding]:
+    """What would keep the site from working if this machine were its hub."""
+    return [*_address(site), *_accounts(site), *_programs(site), *_files(site)]
+
+
+def _address(site: Site) -> Iterator[Finding]:
+    host = urlsplit(site.hub.address).hostname or ""
+    try:
+        addresses = {str(found[4][0]) for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except OSError:
+        yield "hub.address", f"{host} is no host name that this machine knows"
+        return
+    if all(address == "::1" or address.startswith("127.") for address in addresses):
+        found = ", ".join(sorted(addresses))
+        yield "hub.address", f"{host} is {found} here, which no compute node reaches"
+
+
+def _accounts(site: Site) -> Iterator[Finding]:
+    if site.hub.run_as != "root" and not _exists(pwd.getpwnam, site.hub.account):
+        yield "hub.account", f"there is no account {site.hub.account!r} on this machine"
+    for key in ("allowed_groups", "admin_groups"):
+        for name in getattr(site.login, key):
+            if not _exists(grp.getgrnam, name):
+                yield f"login.{key}", f"there is no group {name!r} on this machine"
+    service = Path("/etc/pam.d") / site.login.pam_service
+    if site.login.authenticator == "pam" and not service.exists():
+        yield "login.pam_service", f"there is no {service}, so PAM would use its rules for `other`"
+
+
+def _programs(site: Site) -> Iterator[Finding]:
+    if not shutil.which(site.proxy.command[0]):
+        yield "proxy.command", f"{site.proxy.command[0]} is no program of this machine"
+    for name, cluster in site.clusters.items() if site.hub.run_as != "ssh" else ():
+        sbatch = f"{cluster.bin_dir.rstrip('/')}/sbatch" if cluster.bin_dir else "sbatch"
+        if not shutil.which(sbatch):
+            key = f"clusters.{name}.bin_dir" if cluster.bin_dir else f"clusters.{name}"
+            yield key, f"{sbatch} is no program of this machine"
+
+
+def _files(site: Site) -> Iterator[Finding]:
+    for name, cluster in site.clusters.items() if site.hub.run_as != "ssh" else ():
+        if cluster.slurm_conf and not os.access(cluster.slurm_conf, os.R_OK):
+            yield f"clusters.{name}.slurm_conf", f"{cluster.slurm_conf} can't be read here"
+    for name, environment in site.environments.items():
+        if environment.image.startswith("/") and not Path(environment.image).exists():
+            yield f"environments.{name}.image", f"{environment.image} isn't here; see that it is on the nodes"
+
+
+def _exists(lookup: Callable[[str], object], name: str) -> bool:
+    try:
+        lookup(name)
+    except KeyError:
+        return False
+    return True
