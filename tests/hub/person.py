@@ -22,7 +22,7 @@ class Person:
         """Logs in through the page; fails the test when the hub doesn't let us."""
         self.http.get("/hub/login")
         answer = self.http.post("/hub/login", data=self._xsrf({"username": self.name, "password": self.name}))
-        assert answer.status_code == 200 and "/login" not in answer.url.path, answer.text
+        assert answer.status_code == 200 and "/login" not in answer.url.path, f"no log-in: {answer}"
         return self
 
     def _xsrf(self, fields: dict[str, Any]) -> dict[str, Any]:
@@ -92,8 +92,9 @@ class Person:
         return list(self.progress(server))
 
     def ask_server(self, path: str, server: str = "") -> httpx.Response:
-        """A GET to the notebook server itself, through the proxy; OAuth happens on the way."""
+        """A GET to the notebook server itself, through the proxy; its page does OAuth, its API doesn't."""
         prefix = f"/user/{self.name}/{server}".rstrip("/")
+        self.http.get(f"{prefix}/")
         return self.http.get(f"{prefix}/{path}")
 
     def message_of(self, page: httpx.Response, option: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,7 +15,7 @@ from tests.hub.person import Person, eventually
 
 pytestmark = pytest.mark.cluster
 
-SHAS = {"cluster": "summit", "partition": "shas", "account": "ucb-general", "runtime": "0:20:00", "memory": "1G"}
+SHAS = {"cluster": "summit", "partition": "shas", "account": "ucb-general", "runtime": "0:20:00", "memory": "1G", "environment": "local"}
 BLOCKED = {**SHAS, "partition": "sknl", "account": "ucb-knl"}
 
 
@@ -65,6 +66,7 @@ def visit(cluster: Any, slurm: Slurm, name: str) -> Iterator[Person]:
             person.rest("DELETE", person.path(server))
     slurm.cancel(name)
     eventually(lambda: not any(m["pending"] for m in person.rest("GET", f"/users/{name}").json()["servers"].values()))
+    person.http.close()
 
 
 @pytest.fixture
@@ -88,7 +90,7 @@ def test_a_server_is_a_job_of_its_user_and_stopping_it_ends_the_job(alice: Perso
 
 def test_the_form_starts_a_server_and_progress_tells_each_step_once(alice: Person) -> None:
     answer = alice.post_form(**SHAS)
-    assert answer.status_code == 302, answer.text
+    assert answer.status_code == 302
     events = alice.events()
     assert events[-1].get("ready"), events
     messages = [event["message"] for event in events]
@@ -144,14 +146,14 @@ def test_a_bad_option_gets_its_message_by_form_url_and_rest_and_no_job(
 
 
 def test_a_missing_image_is_named(alice: Person) -> None:
-    alice.start(**SHAS, environment="gone")
+    alice.start(**{**SHAS, "environment": "gone"})
     failed = alice.events()[-1]
     assert failed["failed"] and "The image /srv/images/gone.sif doesn't exist on shas010" in failed["message"]
 
 
 def test_a_server_that_dies_is_reported_with_its_log_and_soon(alice: Person) -> None:
     began = time.monotonic()
-    alice.start(**SHAS, environment="broken")
+    alice.start(**{**SHAS, "environment": "broken"})
     failed = alice.events()[-1]
     assert failed["failed"] and "there is no such module" in failed["message"]
     assert "<b>" not in failed["html_message"] and "&lt;b&gt;" in failed["html_message"]
@@ -161,9 +163,8 @@ def test_a_server_that_dies_is_reported_with_its_log_and_soon(alice: Person) -> 
 def test_a_pending_server_says_why_and_can_be_cancelled(alice: Person, slurm: Slurm, full_sknl: int) -> None:
     alice.start("waiting", **BLOCKED)
     [job] = [number for number, _, name in eventually(lambda: waiting(slurm)) if name == "jupyter-waiting"]
-    for event in alice.progress("waiting"):
-        if "Waiting in the queue" in event["message"]:
-            break
+    with closing(alice.progress("waiting")) as events:
+        assert any("Waiting in the queue" in event["message"] for event in events)
     alice.rest("DELETE", alice.path("waiting"))
     eventually(lambda: job not in [number for number, _, _ in slurm.jobs("alice")])
 

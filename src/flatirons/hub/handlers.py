@@ -60,7 +60,7 @@ class StarterHandler(APIHandler):
     @property
     def desk(self) -> Desk:
         """The hub's desk; 403 when no server was ever started by it."""
-        desk = self.settings.get(SETTINGS_KEY)
+        desk = self.users.settings.get(SETTINGS_KEY)
         if not isinstance(desk, Desk):
             raise HTTPError(403, "No server is expected here")
         return desk

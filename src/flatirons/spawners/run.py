@@ -180,6 +180,8 @@ class ServerRun:
             self.story.tell(40, f"Node {job.nodes or 'of the job'} is booting.")
         elif job.state.is_running and not self.attempt.port:
             self.story.tell(50, f"Running on {job.batch_host or job.nodes}.")
+            if self.attempt.key_digest:
+                self.story.tell(70, "The container is starting.")
         self.story.ring()
 
     async def _explain(self, job: Job) -> None:
@@ -210,8 +212,9 @@ class ServerRun:
             raise NotExpected(f"boot of job {job_id} for {self.attempt}")
         self._change(key_digest=digest(key))
         self.desk.expect(self)
+        if self.job:
+            self._see(self.job)
         self.watcher.kick()
-        self.story.tell(70, "The container is starting.")
 
     async def host(self) -> str:
         """The node that runs the job's script, as Slurm says; asks again until Slurm knows."""

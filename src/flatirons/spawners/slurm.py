@@ -182,6 +182,8 @@ class SlurmSpawner(Spawner):
             self._spawn_future = asyncio.ensure_future(self._come_back())
             await asyncio.wait([self._spawn_future])
             self._spawn_pending = False
+            if self._spawn_future.cancelled():
+                self._spawn_future = None  # JupyterHub asks it for its exception, which raises for a cancelled one
             self._rejoining = asyncio.ensure_future(self._rejoin_proxy())
         if self.run and self.run.attempt.port:
             return self.url
