@@ -1,0 +1,122 @@
+"""The command line of the demo; `scripts/demo` starts it."""
+
+import argparse
+import signal
+import subprocess
+import sys
+from types import FrameType
+
+from ..errors import ClusterError
+from ..prerequisites import require_root
+from . import leftovers, live, software
+from .build import build
+from .progress import Progress
+from .service import Demo
+
+LOG_INS = "alice/alice, bob/bob, carol/carol (dave/dave has no account in Slurm and is refused by it)"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/demo", description="A hub on a virtual Slurm cluster.")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--detach", action="store_true", help="return when it answers")
+    how.add_argument("--stop", action="store_true", help="take it down")
+    how.add_argument("--smoke", action="store_true", help="play a user from log-in to the end, then take it down")
+    how.add_argument("--tools", action="store_true", help="print the path of the tools' environment, made if need be")
+    how.add_argument("--build", action="store_true", help="build what is missing, start nothing")
+    parser.add_argument("--name", default="flatirons", help="of the instance (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="on 127.0.0.1 (default: %(default)s)")
+    parser.add_argument("--nodes", type=int, default=3, help="nodes of the cluster summit (default: %(default)s)")
+    return parser.parse_args()
+
+
+def _start(demo: Demo, progress: Progress, nodes: int) -> None:
+    """Brings the demo up, or says that it is."""
+    if demo.is_up() and demo.is_healthy():
+        progress.say("the demo is already up")
+        return
+    built = build(progress)
+    if demo.is_up():
+        demo.down()
+    with progress.step("virtual cluster and hub"):
+        demo.up(built, nodes)
+    progress.say(f"the hub answers at {demo.url}")
+
+
+def _stop(demo: Demo) -> None:
+    """Takes the demo down; ClusterError if anything of it is left."""
+    traces = leftovers.Traces.of(demo)
+    demo.down()
+    left = traces.remaining()
+    if left:
+        raise ClusterError(f"something of the demo is left: {'; '.join(left)}")
+    print("The demo is down; no process, mount, network or namespace of it is left.", flush=True)
+
+
+def _foreground(demo: Demo) -> None:
+    print(f"\n  {demo.url}\n\n  Log in as {LOG_INS}.\n  Hub's log: {demo.hub_log}\n  Ctrl-C ends it.\n", flush=True)
+    try:
+        live.watch(demo)
+    except KeyboardInterrupt:
+        print(flush=True)
+
+
+def _smoke(demo: Demo, progress: Progress, nodes: int) -> int:
+    """Plays a user; the exit code. What was up before stays up."""
+    was_up = demo.is_up() and demo.is_healthy()
+    try:
+        _start(demo, progress, nodes)
+        seconds = f"{progress.seconds:.1f}"
+        argv = [str(software.tools() / "bin/python"), "-m", "cluster.demo.smoke"]
+        known = ["--name", demo.instance.name, "--started-after", seconds]
+        code = subprocess.run([*argv, *known], cwd=software.REPO).returncode
+    finally:
+        if not was_up and demo.instance.run.exists():
+            _stop(demo)
+    return code
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _do(arguments: argparse.Namespace) -> int:
+    if arguments.tools:
+        print(software.tools())
+        return 0
+    require_root()
+    demo, progress = Demo(arguments.name, arguments.port), Progress()
+    if arguments.build:
+        build(progress)
+    elif arguments.stop:
+        _stop(demo)
+    elif arguments.smoke:
+        return _smoke(demo, progress, arguments.nodes)
+    elif arguments.detach:
+        _start(demo, progress, arguments.nodes)
+        print(f"{demo.url}\nLog in as {LOG_INS}. `scripts/demo --stop` takes it down.")
+    else:
+        try:
+            _start(demo, progress, arguments.nodes)
+            _foreground(demo)
+        finally:
+            if demo.instance.run.exists():
+                _stop(demo)
+    return 0
+
+
+def main() -> int:
+    """Does what the command line says; a ClusterError becomes one sentence and exit code 1."""
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, _interrupt)
+    try:
+        return _do(_arguments())
+    except ClusterError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,213 @@
+"""A hub and its proxy in the virtual cluster, started and ended as an operator's init would."""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import forward, lifecycle, node
+from ..errors import ClusterError
+from ..layout import HUB, HUB_ACCOUNT
+from ..processes import Process, children, wait_until
+from ..state import Bind, Instance, Settings
+from ..tree import cache, remove
+
+SITE = "/etc/flatirons/site.toml"
+FLATIRONS = "/opt/flatirons/bin/flatirons"
+PATH = "PATH=/opt/flatirons/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+HERE = Path(__file__).parent
+HUB_DEADLINE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Software:
+    """What a demo runs: directories and files of the cache."""
+
+    tree: Path
+    hub: Path
+    image: Path
+
+
+class Demo:
+    """One demo, by the name of its instance of the virtual cluster; making one touches nothing."""
+
+    def __init__(self, name: str = "flatirons", port: int = 8000) -> None:
+        self.instance = Instance(name)
+        self.own = cache() / "demo" / name
+        self.etc = self.own / "etc"
+        self.hub_log = self.own / "hub.log"
+        self.proxy_log = self.own / "proxy.log"
+        self.asked_port = port
+
+    @property
+    def url(self) -> str:
+        """Where a browser on this machine finds the hub."""
+        published = self.instance.settings().publish if self.is_up() else []
+        port = forward.parse(published[0])[1] if published else self.asked_port
+        return f"http://127.0.0.1:{port}"
+
+    @property
+    def token(self) -> str:
+        """Of the service `demo`, which may do anything with users and servers."""
+        return (self.etc / "token").read_text().strip()
+
+    def is_up(self) -> bool:
+        """Whether its virtual cluster runs."""
+        return self.instance.marker.exists() and self.instance.is_running()
+
+    def up(self, software: Software, nodes: int = 3, extra_site: str = "") -> None:
+        """Boots the virtual cluster and starts proxy and hub; leaves nothing behind if it can't.
+
+        `extra_site` is appended to the site file.
+        """
+        self._write_configuration(extra_site)
+        binds = [
+            Bind(str(software.hub), "/opt/flatirons", False),
+            Bind(str(self.etc), "/etc/flatirons", False),
+            Bind(str(software.image), "/srv/images/base.sif", False),
+        ]
+        publish = [f"127.0.0.1:{self.asked_port}={HUB}:8000"]
+        wanted = Settings(suite="trixie", tree="", store="", summit_nodes=nodes, binds=binds, publish=publish)
+        lifecycle.up(self.instance, wanted)
+        try:
+            self._prepare_hub()
+            self.start_proxy()
+            self.start_hub()
+        except BaseException:
+            self.down()
+            raise
+
+    def down(self) -> bool:
+        """Ends all of it; whether there was something to end. The logs stay."""
+        was_there = lifecycle.down(self.instance)
+        for file in (self._record("hub"), self._record("proxy"), self.etc / "token"):
+            file.unlink(missing_ok=True)
+        return was_there
+
+    def enter(self, where: str, user: str) -> list[str]:
+        """What to put before a command to run it in a node as somebody."""
+        inner = node.recorded(self.instance, where)
+        if inner is None:
+            raise ClusterError(f"there is no running node {where} in {self.instance.name}")
+        return node.enter_argv(inner.pid, user, node.homes_of(self.instance.settings().site)[user])
+
+    def exec(
+        self, where: str, argv: Sequence[str], user: str | None = None, stdin: str = "", deadline_s: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a command in a node, as root unless somebody is named."""
+        command = [*self.enter(where, user or "root"), *argv]
+        return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=deadline_s)
+
+    def start_proxy(self) -> None:
+        """Starts the proxy; it goes on when the hub is restarted."""
+        self._start("proxy", self.proxy_log)
+
+    def start_hub(self) -> None:
+        """Starts the hub and returns when it answers through the proxy."""
+        self._start("hub", self.hub_log)
+        wait_until(self._hub_answers_or_has_ended, "starting the hub", HUB_DEADLINE_S, 0.1)
+        if not self.hub_runs():
+            raise ClusterError(f"the hub ended: {node.last_line(self.hub_log)} (all of its log: {self.hub_log})")
+
+    def hub_runs(self) -> bool:
+        """Whether the hub's process is alive."""
+        process = self._recorded("hub")
+        return process is not None and process.is_alive()
+
+    def stop_hub(self, signum: int = signal.SIGTERM) -> None:
+        """Ends the hub with a signal and returns when it is gone; servers and proxy go on."""
+        self._signal("hub", signum)
+
+    def kill_hub(self) -> None:
+        """Ends the hub as a crash would."""
+        self.stop_hub(signal.SIGKILL)
+
+    def stop_proxy(self) -> None:
+        """Ends the proxy; it forgets its routes."""
+        self._signal("proxy", signal.SIGKILL)
+
+    def is_healthy(self) -> bool:
+        """Whether the hub answers through the proxy."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/hub/health", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def ask_hub(self, path: str) -> Any:
+        """What the hub's REST API answers to a GET."""
+        headers = {"Authorization": f"token {self.token}", "Accept": "application/jupyterhub-pagination+json"}
+        request = urllib.request.Request(f"{self.url}/hub/api{path}", headers=headers)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+    def _hub_answers_or_has_ended(self) -> bool:
+        return not self.hub_runs() or self.is_healthy()
+
+    def _write_configuration(self, extra_site: str) -> None:
+        """The files that the hub node sees as /etc/flatirons."""
+        if self.own.exists() and not self.is_up():
+            remove(self.own)
+        self.etc.mkdir(parents=True)
+        text = (HERE / "site.toml").read_text()
+        text = text.replace("[hub]\n", '[hub]\nextra_config = "/etc/flatirons/hub_config.py"\n', 1)
+        (self.etc / "site.toml").write_text(text + extra_site)
+        shutil.copyfile(HERE / "hub_config.py", self.etc / "hub_config.py")
+        token = self.etc / "token"
+        token.touch(mode=0o600)
+        token.write_text(secrets.token_hex(32))
+        token.chmod(0o400)
+        os.chown(token, HUB_ACCOUNT.uid, HUB_ACCOUNT.uid)
+
+    def _prepare_hub(self) -> None:
+        """What the documentation tells an operator to do as root: sudo rules and the state directory."""
+        steps = (
+            f"{FLATIRONS} render sudoers --site {SITE} > /run/sudoers",
+            "visudo -cqf /run/sudoers",
+            "install -m 0440 /run/sudoers /etc/sudoers.d/flatirons",
+            f"install -d -m 0700 -o {HUB_ACCOUNT.name} -g {HUB_ACCOUNT.name} /var/lib/flatirons",
+        )
+        done = self.exec(HUB, ["sh", "-ec", "\n".join(steps)])
+        if done.returncode:
+            raise ClusterError(f"preparing the hub node: {done.stderr.strip() or done.stdout.strip()}")
+
+    def _record(self, what: str) -> Path:
+        return self.own / f"{what}.pid"
+
+    def _recorded(self, what: str) -> Process | None:
+        file = self._record(what)
+        return Process.parse(file.read_text()) if file.exists() else None
+
+    def _start(self, what: str, log: Path) -> None:
+        """Runs `flatirons WHAT` in the hub node as the hub's account, and records the process that entered it."""
+        known = self._recorded(what)
+        if known and known.is_alive():
+            raise ClusterError(f"the {what} already runs")
+        argv = [*self.enter(HUB, HUB_ACCOUNT.name), PATH, FLATIRONS, what, "--site", SITE]
+        with log.open("ab") as output:
+            entering = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            )
+        process = Process.of(entering.pid)
+        if process is None:
+            raise ClusterError(f"the {what} ended at once: {node.last_line(log)}")
+        self._record(what).write_text(str(process))
+
+    def _signal(self, what: str, signum: int) -> None:
+        """Signals the process in the node and returns when it is gone."""
+        entering = self._recorded(what)
+        if entering is None or not entering.is_alive():
+            raise ClusterError(f"the {what} does not run")
+        inner = [Process.of(pid) for pid in children(entering.pid)]
+        for process in inner:
+            if process:
+                process.end(signum, deadline_s=30)
+        wait_until(lambda: not entering.is_alive(), f"ending the {what}", 10)
