@@ -121,7 +121,7 @@ class SlurmClient:
 
     async def jobs(self) -> Snapshot:
         """All jobs that slurmctld has (with `job_names`: of those names), in one query."""
-        mark = secrets.token_hex(8)
+        mark = secrets.token_hex(4)
         began = time.monotonic()
         try:
             done = await self._run(argv.squeue_jobs(mark, names=self.job_names))
@@ -135,7 +135,7 @@ class SlurmClient:
 
         Where PrivateData hides others' jobs from the hub's account, ask as the job's `user`.
         """
-        mark = secrets.token_hex(8)
+        mark = secrets.token_hex(4)
         try:
             done = await self._run(argv.squeue_job(mark, job_id), user=user)
         except CommandFailed as error:

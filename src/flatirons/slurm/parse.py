@@ -42,7 +42,7 @@ def jobs(text: str, mark: str) -> dict[int, Job]:
     heading shows that squeue did answer, and each record's end mark that it wasn't cut.
     """
     heading, *records = _records(text, mark)
-    if len(heading) != len(JOB_FIELDS):
+    if len(heading) != len(JOB_FIELDS) or heading[0].upper() != JOB_FIELDS[0].upper():
         raise SlurmUnreachable(NO_ANSWER, f"squeue printed another heading: {heading!r}")
     found: dict[int, Job] = {}
     for record in records:

@@ -48,7 +48,8 @@ class Pace:
     waits, or neither. A slow Slurm is asked less: at most a tenth of the time is spent in queries. A failing
     one is asked half as often with each failure, down to every `longest`. `burst` queries may follow each
     other at once when there is news to fetch, after that one each `gap`. A job of which slurmctld knows
-    nothing, while accounting doesn't answer or believes it alive, counts as vanished after `doubt`.
+    nothing, while accounting doesn't answer or believes it alive, counts as vanished after `doubt`. A job
+    that has been seen running for `settled` isn't starting any more, even if nobody said so.
     """
 
     starting: float = 1.0
@@ -58,6 +59,7 @@ class Pace:
     gap: float = 1.0
     burst: int = 3
     doubt: float = 30.0
+    settled: float = 600.0
 
     def interval(self, wanted: float, query_seconds: float, failures: int) -> float:
         """Seconds from one query's end to the next one's start."""
@@ -69,7 +71,8 @@ class Pace:
 class Subscription:
     """News of one job: an async iterator that gives the newest Job when it changed, and ends with the job.
 
-    While it is `urgent` its job counts as one that is starting; set it to False once all is well.
+    While it is `urgent` its job, once it has nodes, counts as one that is starting; set it to False as soon
+    as the server in it listens.
     """
 
     def __init__(self, watcher: Watcher, job_id: int, user: str | None) -> None:
@@ -127,6 +130,7 @@ class Watcher:
         self._subscriptions: dict[int, list[Subscription]] = {}
         self._asked: dict[int, float] = {}
         self._doubted: dict[int, float] = {}
+        self._running_since: dict[int, float] = {}
         self._seconds = 0.0
         self._wake = asyncio.Event()
         self._bucket = Bucket(self.pace.burst, self.pace.gap, self.clock.now())
@@ -166,7 +170,7 @@ class Watcher:
         if others:
             self._subscriptions[subscription.job_id] = others
             return
-        for facts in (self._subscriptions, self._jobs, self._asked, self._doubted):
+        for facts in (self._subscriptions, self._jobs, self._asked, self._doubted, self._running_since):
             facts.pop(subscription.job_id, None)
 
     # -- asking
@@ -216,8 +220,13 @@ class Watcher:
         return self.pace.quiet
 
     def _is_at_rest(self, one: Subscription) -> bool:
+        """Is there nothing to see of its job for some seconds?"""
         job = self.job(one.job_id)
-        return job is not None and (job.state.is_waiting or job.state.is_over)
+        if job is None:
+            return False
+        since = self._running_since.get(job.id)
+        is_settled = since is not None and self.clock.now() - since > self.pace.settled
+        return job.state.is_waiting or job.state.is_over or is_settled
 
     def _is_over(self, job_id: int) -> bool:
         job = self.job(job_id)
@@ -265,6 +274,10 @@ class Watcher:
         self._doubted.pop(job.id, None)
         if job.id in self._subscriptions and self._jobs.get(job.id) != job:
             self._jobs[job.id] = job
+            if job.state.is_running:
+                self._running_since.setdefault(job.id, self.clock.now())
+            else:
+                self._running_since.pop(job.id, None)
             for subscription in self._subscriptions[job.id]:
                 subscription.ring()
 

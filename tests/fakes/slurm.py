@@ -1,0 +1,344 @@
+"""A Slurm that lives in memory, at the runner's seam: it understands the command lines that argv.py makes.
+
+It answers as Slurm 24.11 does on the virtual cluster, to the letter where we read the answer, and can be told
+to fail, to hang, to print garbage, to lose its records. The contract tests run the same cases on it and on
+the real Slurm, so that it can't drift.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from flatirons.errors import CommandFailed, CommandTimeout
+from flatirons.runner import Completed, Launch, Runner
+
+EPOCH = 1_790_000_000
+REFUSED = "sbatch: error: Batch job submission failed: "
+
+
+@dataclass
+class FakeJob:
+    """A job as slurmctld has it; times are seconds since 1970."""
+
+    id: int
+    user: str
+    name: str = "sbatch"
+    comment: str = "(null)"
+    account: str = "ucb-general"
+    partition: str = "shas"
+    qos: str = "normal"
+    state: str = "PENDING"
+    reason: str = "None"
+    nodes: str = ""
+    host: str = "n/a"
+    submit: int = EPOCH
+    start: int = 0
+    end: int = 0
+    limit: str = "1:00:00"
+    exit_code: str = "0:0"
+    max_rss: str = ""
+    memory: str = "1000M"
+    cancelled_by: int | None = None
+    script: str = ""
+    chdir: str = ""
+    options: dict[str, str] = field(default_factory=dict)
+
+    def field(self, name: str) -> str:
+        """One field of `squeue --Format`."""
+        facts = {
+            **{"JobID": self.id, "State": self.state, "UserName": self.user, "Account": self.account},
+            **{"Partition": self.partition, "QOS": self.qos, "Reason": self.reason, "NodeList": self.nodes},
+            **{"BatchHost": self.host, "SubmitTime": self.submit, "StartTime": self.start or "N/A"},
+            **{"EndTime": self.end or "N/A", "TimeLimit": self.limit, "exit_code": self.exit_code},
+            **{"PriorityLong": 1000, "RestartCnt": 0, "Name": self.name, "Comment": self.comment},
+        }
+        return str(facts[name])
+
+    def accounting_lines(self) -> list[str]:
+        """What sacct prints for it: the job, and its batch step if it ever ran."""
+        by = f" by {self.cancelled_by}" if self.state == "CANCELLED" and self.cancelled_by is not None else ""
+        elapsed = self.end - self.start if self.start and self.end else 0
+        nodes = self.nodes or "None assigned"
+        lines = [f"{self.id}|{self.state}{by}|{self.exit_code}|{elapsed}||{self.memory}|{nodes}"]
+        if self.start:
+            lines.append(f"{self.id}.batch|{self.state}|{self.exit_code}|{elapsed}|{self.max_rss}||{nodes}")
+        return lines
+
+
+@dataclass
+class Partition:
+    """What sbatch checks a job against."""
+
+    name: str
+    accounts: tuple[str, ...] = ()
+    max_memory_mib: int = 4000
+    max_cpus: int = 4
+    max_nodes: int = 2
+    gpus: dict[str, int] = field(default_factory=dict)
+
+    def problem(self, options: Mapping[str, str]) -> str:
+        """Why no node of it could ever run the job, or nothing."""
+        unavailable = f"{REFUSED}Requested node configuration is not available"
+        if int(options.get("mem", "0M").rstrip("M")) > self.max_memory_mib:
+            return f"sbatch: error: Memory specification can not be satisfied\n{unavailable}"
+        if int(options.get("cpus-per-task", "0")) > self.max_cpus:
+            return f"sbatch: error: CPU count per node can not be satisfied\n{unavailable}"
+        _, kind, count = (":" + options.get("gres", "gpu:0")).rsplit(":", 2)
+        offered = max(self.gpus.values()) if kind == "gpu" else self.gpus.get(kind, 0)
+        if int(options.get("nodes", "0")) > self.max_nodes or int(count) > offered:
+            return unavailable
+        return ""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One command that was run."""
+
+    argv: tuple[str, ...]
+    user: str | None
+    stdin: str
+    env: Mapping[str, str]
+
+    @property
+    def command(self) -> str:
+        """The command's bare name."""
+        return self.argv[0].rpartition("/")[2]
+
+
+Streams = tuple[str, str]  # stdout, stderr
+Answer = Callable[[Call], Streams]
+
+
+class FakeSlurm(Runner):
+    """The runner of a cluster that isn't there."""
+
+    def __init__(self) -> None:
+        self.partitions = {
+            "shas": Partition("shas", gpus={"v100": 2}),
+            "sknl": Partition("sknl", accounts=("ucb-knl",), gpus={"a100": 2}, max_nodes=1),
+        }
+        self.accounts = {"alice": ("ucb-general", "ucb-knl"), "bob": ("ucb-general",), "carol": ("csdms",)}
+        self.uids = {"root": 0, "alice": 10001, "bob": 10002, "carol": 10003, "dave": 10004}
+        self.jobs: dict[int, FakeJob] = {}
+        self.accounting: dict[int, FakeJob] = {}
+        self.has_accounting = True
+        self.hides_from_others = False
+        self.starts_at_once = False
+        self.now = EPOCH
+        self.calls: list[Call] = []
+        self.under_way = 0
+        self.most_at_once = 0
+        self.on_submit: Callable[[FakeJob], None] = lambda job: None
+        self._next_id = 1
+        self._tampers: dict[str, list[Answer]] = {}
+        self._gates: dict[str, asyncio.Event] = {}
+
+    # -- what a test tells it
+
+    def run_job(self, job_id: int, node: str = "shas0101") -> None:
+        """The job gets its node and its script begins."""
+        self.change(job_id, state="RUNNING", nodes=node, host=node.split(",")[0], start=self.now)
+
+    def end_job(self, job_id: int, state: str = "COMPLETED", **facts: object) -> None:
+        """The job ends; slurmctld keeps its record for a while, accounting for ever."""
+        self.change(job_id, state=state, end=self.now, **facts)
+
+    def change(self, job_id: int, **facts: object) -> None:
+        """Sets fields of a job, in slurmctld and in accounting."""
+        job = replace(self.jobs[job_id], **facts)  # type: ignore[arg-type]  # the test's own typing
+        self.jobs[job_id] = job
+        self.accounting[job_id] = job
+
+    def forget(self, job_id: int) -> None:
+        """slurmctld drops the job's record (MinJobAge); accounting keeps it."""
+        self.jobs.pop(job_id)
+
+    def lose(self, job_id: int) -> None:
+        """Nobody knows the job any more."""
+        self.jobs.pop(job_id, None)
+        self.accounting.pop(job_id, None)
+
+    def add_job(self, user: str, **facts: object) -> int:
+        """Someone else's job, or one from before the hub's time."""
+        job = FakeJob(self._next_id, user, **facts)  # type: ignore[arg-type]  # the test's own typing
+        self._next_id += 1
+        self.jobs[job.id] = self.accounting[job.id] = job
+        return job.id
+
+    def fail(self, command: str, stderr: str, *, code: int = 1, times: int = 1) -> None:
+        """The next `times` runs of `command` end with `code` and change nothing."""
+
+        def answer(call: Call) -> Streams:
+            raise CommandFailed(call.argv, code, "", stderr)
+
+        self._tampers.setdefault(command, []).extend([answer] * times)
+
+    def hang(self, command: str, *, times: int = 1) -> None:
+        """The next `times` runs of `command` don't end before their deadline."""
+
+        def answer(call: Call) -> Streams:
+            raise CommandTimeout("A command didn't end within its deadline.", call.argv)
+
+        self._tampers.setdefault(command, []).extend([answer] * times)
+
+    def tamper(self, command: str, change: Callable[[str], str], *, times: int = 1) -> None:
+        """The next `times` runs of `command` work, but their output is changed."""
+
+        def answer(call: Call) -> Streams:
+            out, err = self._answer(call)
+            return change(out), err
+
+        self._tampers.setdefault(command, []).extend([answer] * times)
+
+    def hold(self, command: str) -> asyncio.Event:
+        """Runs of `command` wait until the event that this gives is set."""
+        return self._gates.setdefault(command, asyncio.Event())
+
+    def count(self, command: str) -> int:
+        """How often `command` was run."""
+        return sum(call.command == command for call in self.calls)
+
+    # -- the runner
+
+    def launch(self, argv: Sequence[str], user: str | None, env: Mapping[str, str]) -> Launch:
+        """Not used: nothing is started."""
+        raise NotImplementedError
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        user: str | None = None,
+        stdin: str = "",
+        env: Mapping[str, str] | None = None,
+        deadline: float = 10.0,
+    ) -> Completed:
+        """As a real runner, but at once."""
+        call = Call(tuple(argv), user, stdin, dict(env or {}))
+        self.calls.append(call)
+        self.under_way += 1
+        self.most_at_once = max(self.most_at_once, self.under_way)
+        try:
+            await asyncio.sleep(0)
+            if call.command in self._gates:
+                await self._gates[call.command].wait()
+            tampers = self._tampers.get(call.command)
+            out, err = tampers.pop(0)(call) if tampers else self._answer(call)
+        finally:
+            self.under_way -= 1
+        return Completed(out, err, 0.01)
+
+    def _answer(self, call: Call) -> Streams:
+        if call.command == "sbatch":
+            return self._sbatch(call)
+        only_stdout = {"scancel": self._scancel, "squeue": self._squeue, "sacct": self._sacct}
+        return only_stdout[call.command](call), ""
+
+    def _sbatch(self, call: Call) -> Streams:
+        options = _options(call)
+        user = call.user or "root"
+        problem = self._problem(user, options)
+        if problem:
+            raise CommandFailed(call.argv, 1, "", problem + "\n")
+        if "test-only" in options:
+            where = "using 1 processors on nodes shas0101 in partition shas"
+            return "", f"sbatch: Job {self._next_id} to start at 2026-12-27T16:39:51 {where}\n"
+        job_id = self.add_job(
+            user,
+            **{key: options[option] for key, option in _AS_GIVEN.items() if option in options},
+            script=call.stdin,
+            options=options,
+            submit=self.now,
+            account=options.get("account", self.accounts[user][0]),
+        )
+        if "time" in options:
+            self.change(job_id, limit=_duration(int(options["time"])))
+        if self.starts_at_once:
+            self.run_job(job_id)
+        self.on_submit(self.jobs[job_id])
+        return f"{job_id}\n", ""
+
+    def _problem(self, user: str, options: Mapping[str, str]) -> str:
+        """The refusal of sbatch, if any, in the words of Slurm 24.11."""
+        mine = self.accounts.get(user, ())
+        if not mine or options.get("account", mine[0]) not in mine:
+            return f"{REFUSED}Invalid account or account/partition combination specified"
+        partition = self.partitions.get(options.get("partition", "shas"))
+        if partition is None:
+            first = f"sbatch: error: invalid partition specified: {options['partition']}"
+            return f"{first}\n{REFUSED}Invalid partition name specified"
+        if options.get("qos", "normal") not in ("normal", "long", "debug"):
+            return f"{REFUSED}Invalid qos specification"
+        if options.get("reservation", "workshop") != "workshop":
+            return f"{REFUSED}Requested reservation is invalid"
+        return partition.problem(options)
+
+    def _scancel(self, call: Call) -> str:
+        job = self.jobs.get(int(call.argv[-1]))
+        if job is None or job.state in _FINAL:
+            return ""  # Slurm 24.11 doesn't mind
+        if call.user not in (None, "root", job.user):
+            raise CommandFailed(
+                call.argv,
+                210,
+                "",
+                f"scancel: error: Kill job error on job id {job.id}: Access/permission denied\n",
+            )
+        if "signal" not in _options(call):
+            self.end_job(job.id, "CANCELLED", cancelled_by=self.uids[call.user or "root"])
+        return ""
+
+    def _squeue(self, call: Call) -> str:
+        options = _options(call)
+        fields = [item.split(":0", 1) for item in options["Format"].split(",")]
+        jobs = [
+            job for job in self.jobs.values() if not self.hides_from_others or call.user in ("root", job.user)
+        ]
+        if "jobs" in options:
+            jobs = [job for job in jobs if job.id == int(options["jobs"])]
+            if not jobs:
+                raise CommandFailed(call.argv, 1, "", "slurm_load_jobs error: Invalid job id specified\n")
+        if "name" in options:
+            jobs = [job for job in jobs if job.name in options["name"].split(",")]
+        heading = "".join(name.upper() + mark for name, mark in fields)
+        lines = ["".join(job.field(name) + mark for name, mark in fields) for job in jobs]
+        return "".join(line + "\n" for line in [heading, *lines])
+
+    def _sacct(self, call: Call) -> str:
+        if not self.has_accounting:
+            raise CommandFailed(call.argv, 1, "", "Slurm accounting storage is disabled\n")
+        wanted = [int(number) for number in _options(call)["jobs"].split(",")]
+        known = [self.accounting[number] for number in wanted if number in self.accounting]
+        return "".join(line + "\n" for job in known for line in job.accounting_lines())
+
+
+_FINAL = (
+    "COMPLETED",
+    "CANCELLED",
+    "FAILED",
+    "TIMEOUT",
+    "NODE_FAIL",
+    "PREEMPTED",
+    "OUT_OF_MEMORY",
+    "DEADLINE",
+)
+_AS_GIVEN = {
+    **{"name": "job-name", "comment": "comment", "partition": "partition", "qos": "qos", "memory": "mem"},
+    **{"chdir": "chdir"},
+}
+
+
+def _options(call: Call) -> dict[str, str]:
+    pairs = (word[2:].partition("=") for word in call.argv[1:] if word.startswith("--"))
+    return {key: value for key, _, value in pairs}
+
+
+def _duration(minutes: int) -> str:
+    """Minutes as squeue prints them."""
+    days, rest = divmod(minutes, 1440)
+    hours, mins = divmod(rest, 60)
+    if days:
+        return f"{days}-{hours:02}:{mins:02}:00"
+    return f"{hours}:{mins:02}:00" if hours else f"{mins}:00"
