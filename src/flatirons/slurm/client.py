@@ -28,9 +28,8 @@ from flatirons.slurm.model import Cluster, End, Job, JobSpec, Snapshot
 
 QUERY_SECONDS = 30.0
 SUBMIT_SECONDS = 60.0
-THREAD_FROM = (
-    100_000  # characters: a longer answer is parsed in a thread, so that the event loop isn't held up
-)
+# Characters: a longer answer (about 1,000 jobs) is parsed in a thread, so that the event loop isn't held up.
+THREAD_FROM = 250_000
 
 NOT_ANSWERING = "Slurm does not answer at the moment. Please try again in a minute."
 MAYBE_SUBMITTED = (
