@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -23,6 +24,7 @@ from traitlets.config import Config
 from flatirons.forms import Checkbox, Form, Select, Text
 from flatirons.forms import Integer as IntegerField
 from flatirons.spawners.options import FormHooks
+from tests.unit.test_forms_hostile import NASTY
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -357,3 +359,16 @@ async def test_lone_surrogates_in_options_are_refused(alice: Visitor) -> None:
     answer = await alice.rest(b'{"account": "\\ud800", "\\udfff": 1}')
     assert answer.status_code == 400
     assert "account: It holds characters that can't be seen" in answer.json()["message"]
+
+
+async def test_nothing_hostile_is_an_error_of_the_hub_or_starts_a_server(alice: Visitor) -> None:
+    for text in (evil for evil in NASTY if evil.strip() != "shas"):
+        for option in ("nodes", "partition"):
+            assert (await alice.rest({option: text})).status_code == 400, (option, text)
+            if "\ud800" in text:
+                continue
+            assert (await alice.post({option: text, "nodes": text})).status_code == 400, (option, text)
+            if len(text) < 10_000:
+                query = "?" + urlencode({f"opt-{option}": text})
+                assert (await alice.page(query=query)).status_code == 200, (option, text)
+        assert alice.has_started_nothing()

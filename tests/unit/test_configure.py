@@ -8,8 +8,11 @@ import socket
 import stat
 import sys
 from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader
 from jupyterhub.app import JupyterHub
 from jupyterhub.auth import PAMAuthenticator
 from jupyterhub.proxy import ConfigurableHTTPProxy
@@ -19,7 +22,7 @@ from tornado.web import Application, RequestHandler
 from traitlets.config import Config
 
 from flatirons.errors import SiteError
-from flatirons.hub.configure import configure
+from flatirons.hub.configure import TEMPLATES, configure
 from flatirons.hub.launch import proxy_argv
 from flatirons.hub.site import parse
 from flatirons.hub.state import prepare, secret
@@ -157,10 +160,29 @@ def test_a_state_directory_that_cannot_be_made_is_named_by_its_key(tmp_path):
 
 def test_the_proxy_forwards_to_the_hub_until_it_is_told_more(tmp_path):
     argv = proxy_argv(parse(SMALL.format(state=tmp_path, hub="base_url = '/j/'", more="")))
-    assert argv[0] == "configurable-http-proxy"
+    assert argv[0].endswith("configurable-http-proxy")
     assert "--default-target=http://127.0.0.1:8081" in argv
     assert "--error-target=http://127.0.0.1:8081/j/hub/error" in argv
     assert not [word for word in argv if "token" in word]
+
+
+def test_a_proxy_beside_our_python_is_found_though_path_does_not_name_it(configured, tmp_path, monkeypatch):
+    program = tmp_path / "chp"
+    program.touch(mode=0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    c = configured(more="[proxy]\ncommand = ['chp', '--insecure']")
+    assert c.ConfigurableHTTPProxy.command == [str(program), "--insecure"]
+
+
+def test_cancelling_on_the_pending_page_means_the_server_that_it_is_about():
+    theirs = Path(JupyterHub().template_paths[0])
+    prefixed = PrefixLoader({"templates": FileSystemLoader(theirs)})
+    loader = ChoiceLoader([prefixed, FileSystemLoader([TEMPLATES, theirs])])
+    page = Environment(loader=loader, autoescape=True).get_template("spawn_pending.html")
+    who, what = SimpleNamespace(name="alice"), SimpleNamespace(name="second")
+    script = "".join(page.blocks["script"](page.new_context({"user": who, "spawner": what})))
+    assert 'var owner = "alice";' in script
+    assert 'var server = "second";' in script
 
 
 class Routes(RequestHandler):

@@ -44,7 +44,7 @@ def test_what_is_no_time_is_refused_with_how_to_write_one(text: str) -> None:
 
 
 def test_two_numbers_could_mean_hours_or_minutes_and_are_not_guessed() -> None:
-    with pytest.raises(Refusal, match=r"2:00:00 for hours or 2m"):
+    with pytest.raises(Refusal, match=r"Write 2:00:00 or 2m\."):
         units.minutes("2:00")
 
 

@@ -12,7 +12,22 @@ taken, and nothing else for any input. Their result holds every field; None is a
 What `parse` gives passes `check` unchanged. Options are named like their inputs, the message beside input
 NAME is the element with id `error-NAME`, the input's own id is `option-NAME`.
 
-Attached to a spawner, any spawner, by `flatirons.spawners.options.FormHooks`.
+A form is attached to a spawner, any spawner, by `flatirons.spawners.options.FormHooks(form)`, whose methods
+are JupyterHub's hooks:
+
+`async options_form(spawner) -> str`
+    as posted by this request, with messages; or as this request's link says, with a notice; or with the
+    options of the spawner's last start; or with defaults.
+`options_from_form(form_data, spawner=None) -> awaitable of a dict`
+    typed options of a posted form. JupyterHub's own `Spawner.options_from_query` calls it without a spawner:
+    then it is a link, which never gives options.
+`options_from_query(query_data)`
+    raises FilledIn at once, by which JupyterHub shows the form (HTTP 200) instead of starting a server.
+`async apply_user_options(spawner, user_options)`
+    the gate. Typed values land on the traits named by `Field.trait` (or like the option) that the spawner
+    has; None leaves a trait as it was configured; `spawner.user_options` becomes the typed options.
+
+Refusals are `RefusedOptions`, a SpawnException with HTTP 400 whose text is `NAME: sentence NAME: sentence`.
 """
 
 from flatirons.forms.fields import (

@@ -172,7 +172,9 @@ class Form:
         return page.Shown.of(answer.field, answer.rules, answer.given, messages.get(name, ""), name in linked)
 
     def _summary(self, messages: Mapping[str, str], shown: set[str]) -> list[page.Problem]:
-        ordered = [name for name in self.fields if name in messages]
+        places = [group.name for group in self.groups]
+        fields = sorted(self.fields.values(), key=lambda field: places.index(field.group))
+        ordered = [field.name for field in fields if field.name in messages]
         ordered += [name for name in messages if name not in self.fields]
         return [self._problem(name, messages[name], name in shown) for name in ordered]
 

@@ -36,9 +36,7 @@ def minutes(text: str) -> int:
 
 def _clock_minutes(text: str, days: str | None, first: str, second: str | None, third: str | None) -> int:
     if days is None and third is None and second is not None:
-        raise Refusal(
-            f"{quoted(text)} could mean hours or minutes. Write {first}:{second}:00 for hours or {first}m."
-        )
+        raise Refusal(f"{quoted(text)} could mean hours or minutes. Write {first}:{second}:00 or {first}m.")
     if any(part is not None and int(part) > 59 for part in (second, third)):
         raise Refusal(f"{quoted(text)} isn't a time: minutes and seconds end at 59. {HOW_TO_WRITE_TIME}")
     if days is None and second is None:

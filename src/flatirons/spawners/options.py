@@ -93,6 +93,10 @@ class FormHooks:
         logging.getLogger("JupyterHub").addFilter(_users_business)
         self._untouched: WeakKeyDictionary[Spawner, dict[str, Any]] = WeakKeyDictionary()
 
+    def __deepcopy__(self, memo: object) -> FormHooks:
+        """Itself: traitlets copies configured values, and a method's object with it, for every spawner."""
+        return self
+
     def attach(self, spawner: Any) -> None:
         """Set the hooks on a spawner's section of the configuration, or on a spawner."""
         spawner.options_form = self.options_form
@@ -114,7 +118,9 @@ class FormHooks:
             return await form.render(given, asked.messages, context, from_page=True)
         messages = await self._wrong_in_link(form, asked.values, context)
         linked = [name for name in given if name not in messages]
-        return await form.render(given, messages, context, notice=self._notice(form, linked), linked=linked)
+        return await form.render(
+            given, messages, context, notice=self._notice(form, linked, bool(messages)), linked=linked
+        )
 
     def options_from_form(
         self, form_data: Mapping[str, object], spawner: Spawner | None = None
@@ -175,11 +181,12 @@ class FormHooks:
             }
         return {}
 
-    def _notice(self, form: Form, linked: list[str]) -> str:
+    def _notice(self, form: Form, linked: list[str], has_problems: bool) -> str:
         if not linked:
             return ""
         names = ", ".join(form.label(name) for name in form.fields if name in linked)
-        return f"Filled in from the link: {names}. Nothing has been started."
+        said = f"Filled in from the link: {names}."
+        return said if has_problems else f"{said} Nothing has been started."
 
     def _land(self, form: Form, options: Options, spawner: Spawner) -> None:
         untouched = self._untouched.setdefault(spawner, {})

@@ -90,7 +90,7 @@ FIELDS: tuple[Field, ...] = (
         group="size",
         minimum=1,
         nothing="The partition's default",
-        help="Such as 2:00:00 (hours), 90m or 1-12:00:00 (days).",
+        help="Such as 90m, 2:00:00 or 1d12h.",
     ),
 )
 
