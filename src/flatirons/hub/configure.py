@@ -10,6 +10,9 @@ A plain jupyterhub_config.py may use them too::
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -75,8 +78,15 @@ def update_proxy(c: Any, site: Site, folder: Path) -> None:
     c.ConfigurableHTTPProxy.should_start = not apart
     c.ConfigurableHTTPProxy.api_url = site.proxy.api
     c.ConfigurableHTTPProxy.auth_token = state.secret(folder / "proxy_token")
-    c.ConfigurableHTTPProxy.command = list(site.proxy.command)
+    c.ConfigurableHTTPProxy.command = proxy_command(site)
     c.ConfigurableHTTPProxy.pid_file = str(folder / "proxy.pid")
+
+
+def proxy_command(site: Site) -> list[str]:
+    """The proxy's program, as a path if it is on the PATH or beside our own Python, and its arguments."""
+    name, *rest = site.proxy.command
+    places = [os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)]
+    return [shutil.which(name, path=os.pathsep.join(places)) or name, *rest]
 
 
 def update_login(c: Any, site: Site) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from flatirons.errors import CommandMissing
 from flatirons.hub import state
+from flatirons.hub.configure import proxy_command
 from flatirons.hub.site import Site
 
 CONFIG_FILE = Path(__file__).with_name("jupyterhub_config.py")
@@ -41,7 +42,7 @@ def proxy_argv(site: Site) -> list[str]:
     """The proxy's command line; its token goes by the environment."""
     public, api = urlsplit(site.proxy.public), urlsplit(site.proxy.api)
     return [
-        *site.proxy.command,
+        *proxy_command(site),
         f"--ip={public.hostname}",
         f"--port={public.port}",
         f"--api-ip={api.hostname}",

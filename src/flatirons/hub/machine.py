@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from flatirons.hub.configure import proxy_command
 from flatirons.hub.site import Site
 
 Finding = tuple[str, str]  # dotted key, sentence
@@ -46,8 +47,8 @@ def _accounts(site: Site) -> Iterator[Finding]:
 
 
 def _programs(site: Site) -> Iterator[Finding]:
-    if not shutil.which(site.proxy.command[0]):
-        yield "proxy.command", f"{site.proxy.command[0]} is no program of this machine"
+    if not shutil.which(program := proxy_command(site)[0]):
+        yield "proxy.command", f"{program} is no program of this machine"
     for name, cluster in site.clusters.items() if site.hub.run_as != "ssh" else ():
         sbatch = f"{cluster.bin_dir.rstrip('/')}/sbatch" if cluster.bin_dir else "sbatch"
         if not shutil.which(sbatch):

@@ -123,7 +123,7 @@ class Login(Section):
     or class; its own settings then stand in `hub.extra_config`."""
 
     pam_service: Name = "login"
-    """Name of the file in /etc/pam.d that says how passwords are checked."""
+    """Name of the file in /etc/pam.d that says how passwords are checked; `sshd` for the rules of ssh."""
 
     allow_all: bool | None = None
     """Whether everybody who can log in may use the hub. Left out: with PAM yes, unless users or groups are
