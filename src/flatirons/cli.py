@@ -66,8 +66,7 @@ def _hub(arguments: argparse.Namespace) -> int:
     from flatirons.hub.launch import run_hub
     from flatirons.hub.site import load
 
-    load(arguments.site)  # a mistake is a sentence here, and a traceback inside JupyterHub
-    run_hub(arguments.site, arguments.jupyterhub)
+    run_hub(load(arguments.site), arguments.site, arguments.jupyterhub)
     return 0
 
 

@@ -79,6 +79,13 @@ def test_a_missing_proxy_program_is_a_sentence(site, capsys):
     assert "/no/chp can't be run" in capsys.readouterr().err
 
 
+def test_a_hub_without_its_state_directory_is_a_sentence(site, capsys):
+    text = site.read_text(encoding="utf-8").replace("/state", "/no/state")
+    site.write_text(text, encoding="utf-8")
+    assert main(["hub", "--site", str(site)]) == 2
+    assert capsys.readouterr().err.startswith("flatirons: hub.state_dir: ")
+
+
 def test_the_schema_is_json_and_closed_to_unknown_keys(capsys):
     assert main(["schema"]) == 0
     assert json.loads(capsys.readouterr().out)["additionalProperties"] is False

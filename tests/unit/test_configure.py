@@ -179,7 +179,8 @@ def test_cancelling_on_the_pending_page_means_the_server_that_it_is_about():
     prefixed = PrefixLoader({"templates": FileSystemLoader(theirs)})
     loader = ChoiceLoader([prefixed, FileSystemLoader([TEMPLATES, theirs])])
     page = Environment(loader=loader, autoescape=True).get_template("spawn_pending.html")
-    who, what = SimpleNamespace(name="alice"), SimpleNamespace(name="second")
+    what = SimpleNamespace(name="second", options_form="")
+    who = SimpleNamespace(name="alice", spawner=what)
     html = page.render(user=who, spawner=what, static_url=lambda *path, **options: "")
     assert 'var owner = "alice";' in html
     assert 'var server = "second";' in html

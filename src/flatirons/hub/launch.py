@@ -9,18 +9,20 @@ from urllib.parse import urlsplit
 
 from flatirons.errors import CommandMissing
 from flatirons.hub import state
-from flatirons.hub.configure import proxy_command
+from flatirons.hub.configure import extra_code, proxy_command
 from flatirons.hub.site import Site
 
 CONFIG_FILE = Path(__file__).with_name("jupyterhub_config.py")
 
 
-def run_hub(site_file: str, arguments: Sequence[str]) -> None:
+def run_hub(site: Site, site_file: str, arguments: Sequence[str]) -> None:
     """Runs JupyterHub in this process until it is told to stop; `arguments` are JupyterHub's own.
 
     The site goes by a configuration file that is part of the package, so that JupyterHub's subcommands
     (`token`, `upgrade-db`) and its `--show-config` see the same configuration; nothing is written for that.
     """
+    state.prepare(site.hub.state_dir)  # what is wrong here is a sentence, and inside JupyterHub a traceback
+    extra_code(site)
     from jupyterhub.app import JupyterHub
 
     os.environ["FLATIRONS_SITE"] = str(Path(site_file).absolute())
