@@ -16,7 +16,8 @@ from flatirons.slurm.model import End, Job, JobState
 
 NO_ANSWER = "Slurm's answer can't be read. This says nothing about your job; please try again in a minute."
 
-_JOB_ID = re.compile(r"([0-9]+)(?:;[^\s;]+)?")
+_JOB_ID = re.compile(r"([0-9]{1,18})(?:;[^\s;]+)?")
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _DURATION = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGTPE]?)[nc]?")
 _CANCELLED_BY = re.compile(r"CANCELLED by (\d+)")
@@ -82,8 +83,8 @@ def _job(record: list[str]) -> Job:
             runtime_limit_minutes=minutes(limit),
             exit_code=exit_code,
             signal=signal,
-            priority=int(priority) if priority.isdecimal() else 0,
-            restarts=int(restarts) if restarts.isdecimal() else 0,
+            priority=_number(priority) or 0,
+            restarts=_number(restarts) or 0,
             raw_state=state,
         )
     except ValueError as error:
@@ -96,6 +97,10 @@ def _given(text: str) -> str:
     return "" if text in _NOTHING else text
 
 
+def _number(text: str) -> int | None:
+    return int(text) if _NUMBER.fullmatch(text) else None
+
+
 def time(text: str) -> datetime | None:
     """A time of day in UTC, None where Slurm has none ("N/A", "Unknown", "NONE").
 
@@ -105,8 +110,9 @@ def time(text: str) -> datetime | None:
     if text in _NOTHING:
         return None
     try:
-        if text.isdecimal():
-            return datetime.fromtimestamp(int(text), UTC)
+        seconds = _number(text)
+        if seconds is not None:
+            return datetime.fromtimestamp(seconds, UTC)
         return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         return None  # a time is never worth losing a job for
@@ -131,13 +137,11 @@ def mebibytes(text: str) -> int | None:
 
 def _wait_status(text: str) -> tuple[int | None, int | None]:
     """Exit code and signal of squeue's exit_code (as of wait(2)) or of the form "1:0"."""
-    if text.isdecimal():
-        status = int(text)
+    status = _number(text)
+    if status is not None:
         return status >> 8 & 0xFF, (status & 0x7F) or None
-    code, colon, signal = text.partition(":")
-    if not colon or not code.isdecimal() or not signal.isdecimal():
-        return None, None
-    return int(code), int(signal) or None
+    code, _, signal = text.partition(":")
+    return _number(code), _number(signal) or None
 
 
 def ends(text: str) -> dict[int, End]:
@@ -148,13 +152,14 @@ def ends(text: str) -> dict[int, End]:
     jobs: dict[int, dict[str, str]] = {}
     steps: dict[int, list[dict[str, str]]] = {}
     for row in _rows(text):
-        number, dot, _ = row["JobIDRaw"].partition(".")
-        if not number.isdecimal():
+        text_of_id, dot, _ = row["JobIDRaw"].partition(".")
+        number = _number(text_of_id)
+        if number is None:
             raise SlurmUnreachable(NO_ANSWER, f"sacct printed a line that can't be read: {row!r}")
         if dot:
-            steps.setdefault(int(number), []).append(row)
+            steps.setdefault(number, []).append(row)
         else:
-            jobs[int(number)] = row
+            jobs[number] = row
     return {number: _end(number, row, steps.get(number, [])) for number, row in jobs.items()}
 
 
@@ -181,11 +186,11 @@ def _end(number: int, row: dict[str, str], steps: list[dict[str, str]]) -> End:
         state=state,
         exit_code=exit_code,
         signal=signal,
-        elapsed_seconds=int(row["ElapsedRaw"]) if row["ElapsedRaw"].isdecimal() else None,
+        elapsed_seconds=_number(row["ElapsedRaw"]),
         max_rss_mib=max(used, default=None),
         requested_memory_mib=mebibytes(row["ReqMem"]),
         node=_given(row["NodeList"]).replace("None assigned", ""),
-        cancelled_by=int(by[1]) if by else None,
+        cancelled_by=_number(by[1]) if by else None,
         raw_state=row["State"],
     )
 

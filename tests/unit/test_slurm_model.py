@@ -1,0 +1,79 @@
+"""Job states: every text of Slurm's has one meaning, and an unknown text has none."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flatirons.slurm.model import Cluster, JobState
+
+QUESTIONS = ("is_waiting", "is_starting", "is_running", "is_ending", "is_over")
+
+
+def answers(state: JobState) -> list[str]:
+    return [question for question in QUESTIONS if getattr(state, question)]
+
+
+@pytest.mark.parametrize("state", list(JobState))
+def test_a_state_has_at_most_one_meaning(state: JobState) -> None:
+    assert len(answers(state)) <= 1
+
+
+@pytest.mark.parametrize("state", [state for state in JobState if state is not JobState.VANISHED])
+def test_slurms_long_name_is_understood(state: JobState) -> None:
+    assert JobState.parse(state.value) is state
+    assert JobState.parse(f" {state.value.lower()}\n") is state
+
+
+@pytest.mark.parametrize(
+    ("text", "state", "meaning"),
+    [
+        ("PENDING", JobState.PENDING, "is_waiting"),
+        ("REQUEUED", JobState.REQUEUED, "is_waiting"),
+        ("SPECIAL_EXIT", JobState.SPECIAL_EXIT, "is_waiting"),
+        ("RESV_DEL_HOLD", JobState.RESV_DEL_HOLD, "is_waiting"),
+        ("CONFIGURING", JobState.CONFIGURING, "is_starting"),
+        ("SUSPENDED", JobState.SUSPENDED, "is_running"),
+        ("STOPPED", JobState.STOPPED, "is_running"),
+        ("SIGNALING", JobState.SIGNALING, "is_running"),
+        ("COMPLETING", JobState.COMPLETING, "is_ending"),
+        ("STAGE_OUT", JobState.STAGE_OUT, "is_ending"),
+        ("CANCELLED by 1000", JobState.CANCELLED, "is_over"),
+        ("CANCELLED+", JobState.CANCELLED, "is_over"),
+        ("RUNNING,COMPLETING", JobState.COMPLETING, "is_ending"),
+        ("COMPLETED,COMPLETING", JobState.COMPLETING, "is_ending"),
+        ("PENDING,REQUEUE_HOLD", JobState.REQUEUE_HOLD, "is_waiting"),
+        ("PD", JobState.PENDING, "is_waiting"),
+        ("R", JobState.RUNNING, "is_running"),
+        ("CG", JobState.COMPLETING, "is_ending"),
+        ("OOM", JobState.OUT_OF_MEMORY, "is_over"),
+    ],
+)
+def test_a_state_means_what_slurm_means_by_it(text: str, state: JobState, meaning: str) -> None:
+    assert JobState.parse(text) is state
+    assert answers(state) == [meaning]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "?", "RUNNING OUT", "NOT RUNNING", "COMPLETED!", "VANISHED", "HIBERNATING", "0"]
+)
+def test_an_unknown_text_means_nothing(text: str) -> None:
+    assert JobState.parse(text) is JobState.UNKNOWN
+    assert answers(JobState.UNKNOWN) == []
+
+
+@given(st.text())
+def test_no_text_makes_a_state_raise(text: str) -> None:
+    assert isinstance(JobState.parse(text), JobState)
+
+
+def test_a_cluster_of_its_own_is_reached_by_its_configuration_and_its_commands() -> None:
+    cluster = Cluster("blanca", "/etc/slurm/blanca.conf", "/opt/slurm/bin/")
+    assert cluster.environment() == {"SLURM_CONF": "/etc/slurm/blanca.conf"}
+    assert cluster.command("squeue") == "/opt/slurm/bin/squeue"
+
+
+def test_the_systems_own_cluster_needs_nothing_said() -> None:
+    assert Cluster("summit").environment() == {}
+    assert Cluster("summit").command("squeue") == "squeue"
