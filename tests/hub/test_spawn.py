@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from flatirons.hub.handlers import handlers
 from tests.hub.person import Person, eventually
 
 pytestmark = pytest.mark.cluster
 
-SHAS = {"cluster": "summit", "partition": "shas", "account": "ucb-general", "runtime": "0:20:00", "memory": "1G", "environment": "local"}
+SHAS = {"cluster": "summit", "partition": "shas", "account": "ucb-general", "runtime": "0:20:00", "memory": "1G", "environment": "python"}
 BLOCKED = {**SHAS, "partition": "sknl", "account": "ucb-knl"}
 
 
@@ -234,6 +235,16 @@ def test_a_boot_code_works_once(alice: Person, slurm: Slurm) -> None:
     assert found
     body = {"job_id": job, "code": found.group(1), "key": "k" * 40}
     assert alice.rest("POST", "/flatirons/boot", body).status_code == 403
+
+
+@pytest.mark.parametrize("path", [path for path, _ in handlers])
+@pytest.mark.parametrize("key", ["", "Bearer " + "k" * 40, "token " + "k" * 40])
+def test_no_call_of_a_starter_serves_a_stranger(alice: Person, path: str, key: str) -> None:
+    bodies = {"boot": {"job_id": 1, "code": "c" * 40, "key": "k" * 40}, "ready": {"port": 80}}
+    body = bodies.get(path.rpartition("/")[2], {"exit_code": 0, "signal": None, "message": "", "log": []})
+    answer = alice.http.post(f"/hub{path}", json=body, headers={"Authorization": key})
+    assert answer.status_code == 403
+    assert alice.http.post(f"/hub{path}", json={**body, "host": "evil"}).status_code in (400, 403)
 
 
 def test_no_secret_is_in_what_slurm_keeps(alice: Person, slurm: Slurm, cluster: Any) -> None:

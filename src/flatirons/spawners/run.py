@@ -81,7 +81,11 @@ class ServerRun:
         await asyncio.shield(self._submission)
 
     async def _submit(self, spec: JobSpec, script: str) -> None:
-        job_id = await self.client.submit(spec, script, user=self.user)
+        try:
+            job_id = await self.client.submit(spec, script, user=self.user)
+        except FlatironsError as error:
+            self._fail(error)  # should Slurm have taken the job without telling us, it is an orphan by its comment
+            raise
         self._change(job_id=job_id)
         self.log.info("Job %s on %s belongs to spawn %s", job_id, self.attempt.cluster, self.attempt.spawn_id)
         self.story.tell(10, f"Submitted as job {job_id} on {self.attempt.cluster}.")
@@ -162,7 +166,7 @@ class ServerRun:
             await self.find()
             if not self.attempt.job_id:
                 await asyncio.sleep(1)  # between attempts to ask a Slurm that doesn't answer
-        async with self.watcher.watch(self.attempt.job_id) as changes:
+        async with self.watcher.watch(self.attempt.job_id, self.user) as changes:
             async for job in changes:
                 changes.urgent = not self.attempt.port
                 self._see(job)

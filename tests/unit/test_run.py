@@ -1,0 +1,309 @@
+"""A run of a server: what Slurm says and what the starter says, put together; on a Slurm in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from flatirons.errors import ServerEnded, SlurmError, SubmitRefused
+from flatirons.slurm.client import SlurmClient
+from flatirons.slurm.model import Cluster, JobSpec
+from flatirons.slurm.watcher import Pace, Watcher
+from flatirons.spawners.attempt import Attempt
+from flatirons.spawners.desk import Desk
+from flatirons.spawners.run import Ending, Limits, NotExpected, ServerRun
+from flatirons.spawners.story import StartFailed
+from tests.fakes.slurm import FakeSlurm
+
+CODE = "the one-time boot code"
+KEY = "the starter's own secret"
+QUICK = Pace(starting=0.01, waiting=0.01, quiet=0.02, longest=0.05, gap=0.0, burst=1000, doubt=0.05)
+DOWN = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n"
+
+
+@dataclass
+class StubSpawner:
+    """What a run needs of its spawner; `saved` is what a restarted hub would find, oldest first."""
+
+    name: str = "alice"
+    saved: list[Attempt] = field(default_factory=list)
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("test"))
+    run: ServerRun | None = None
+
+    @property
+    def user(self) -> Any:
+        return SimpleNamespace(name=self.name)
+
+    def save(self) -> None:
+        assert self.run
+        self.saved.append(self.run.attempt)
+
+
+@pytest.fixture
+def slurm() -> FakeSlurm:
+    return FakeSlurm()
+
+
+@pytest.fixture
+async def desk(slurm: FakeSlurm) -> AsyncIterator[Desk]:
+    client = SlurmClient(Cluster("summit"), slurm)
+    watcher = Watcher(client, pace=QUICK)
+    watcher.start()
+    yield Desk("hub1", {"summit": client}, logging.getLogger("test"), {"summit": watcher})
+    await watcher.stop()
+
+
+@pytest.fixture
+async def run(desk: Desk) -> AsyncIterator[ServerRun]:
+    made = make_run(desk, Attempt.new("summit", CODE))
+    yield made
+    made.close()
+
+
+def make_run(desk: Desk, attempt: Attempt, limits: Limits | None = None) -> ServerRun:
+    spawner = StubSpawner()
+    spawner.run = ServerRun(attempt, cast(Any, spawner), desk, limits or Limits(60, 60, 5))
+    return spawner.run
+
+
+def saved(run: ServerRun) -> list[Attempt]:
+    return cast(StubSpawner, run.spawner).saved
+
+
+def spec(run: ServerRun, **options: Any) -> JobSpec:
+    return JobSpec(name="jupyter", comment=run.desk.comment(run.attempt.spawn_id, "alice/"), **options)
+
+
+async def started(run: ServerRun, slurm: FakeSlurm) -> asyncio.Task[None]:
+    """A run whose job has its node; the task is its arrival."""
+    await run.submit(spec(run), "script")
+    arrival = asyncio.ensure_future(run.arrive())
+    slurm.run_job(run.attempt.job_id)
+    return arrival
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def test_a_spawn_is_stored_before_slurm_knows_it_and_its_job_as_soon_as_it_is_known(
+    run: ServerRun, slurm: FakeSlurm
+) -> None:
+    stored_when_submitted: list[Attempt] = []
+    slurm.on_submit = lambda job: stored_when_submitted.extend(saved(run))
+    await run.submit(spec(run), "script")
+    assert [attempt.job_id for attempt in stored_when_submitted] == [0]
+    assert [attempt.job_id for attempt in saved(run)] == [0, 1]
+    assert not any(secret in str(saved(run)) for secret in (CODE, KEY))
+
+
+async def test_a_run_arrives_where_slurm_says_and_at_the_port_that_the_starter_says(
+    run: ServerRun, slurm: FakeSlurm
+) -> None:
+    arrival = await started(run, slurm)
+    await run.boot(1, KEY)
+    await run.ready(4321)
+    await arrival
+    assert (run.attempt.host, run.attempt.port) == ("shas0101", 4321)
+    assert run.exit_status() is None
+    messages = [event["message"] for event in run.story.events]
+    assert messages[0] == "Submitted as job 1 on summit."
+    assert messages[-1] == "The server is up on shas0101."
+    assert len(messages) == len(set(messages))
+
+
+async def test_a_boot_code_is_used_by_one_starter_only(run: ServerRun, slurm: FakeSlurm) -> None:
+    arrival = await started(run, slurm)
+    with pytest.raises(NotExpected):
+        await run.boot(2, KEY)
+    await run.boot(1, KEY)
+    await run.boot(1, KEY)  # its answer was lost on the way: the same starter asks again
+    with pytest.raises(NotExpected):
+        await run.boot(1, "a thief's secret")
+    await run.ready(4321)
+    await arrival
+    for late in (run.boot(1, KEY), run.ready(1234)):
+        with pytest.raises(NotExpected):
+            await late
+
+
+async def test_a_starter_that_is_faster_than_sbatchs_answer_is_waited_for(
+    run: ServerRun, slurm: FakeSlurm
+) -> None:
+    gate = slurm.hold("sbatch")
+    submitting = asyncio.ensure_future(run.submit(spec(run), "script"))
+    await asyncio.sleep(0)
+    booting = asyncio.ensure_future(run.boot(1, KEY))
+    gate.set()
+    await submitting
+    await booting
+    assert run.attempt.key_digest
+
+
+async def test_a_server_that_ends_before_it_listens_is_told_with_its_log(
+    run: ServerRun, slurm: FakeSlurm
+) -> None:
+    arrival = await started(run, slurm)
+    await run.boot(1, KEY)
+    slurm.end_job(1, "FAILED", exit_code="1:0")
+    await run.end(Ending(1, None, "The image x.sif doesn't exist on c1.", ("line 1", "<b>")))
+    with pytest.raises(ServerEnded) as raised:
+        await arrival
+    shown = StartFailed(raised.value)
+    assert shown.jupyterhub_message == "The image x.sif doesn't exist on c1.\nline 1\n<b>"
+    assert "&lt;b&gt;" in shown.jupyterhub_html_message and "<b>" not in shown.jupyterhub_html_message
+    assert run.exit_status() == 1
+
+
+async def test_slurms_word_goes_before_the_starters_when_it_knows_better(
+    run: ServerRun, slurm: FakeSlurm
+) -> None:
+    arrival = await started(run, slurm)
+    await run.boot(1, KEY)
+    slurm.end_job(1, "OUT_OF_MEMORY", exit_code="0:125", memory="1000M", max_rss="999M")
+    await run.end(Ending(None, 9, "", ("Killed",)))
+    with pytest.raises(ServerEnded, match="memory"):
+        await arrival
+
+
+async def test_a_job_that_dies_without_its_starter_saying_a_word_is_told(
+    run: ServerRun, slurm: FakeSlurm
+) -> None:
+    arrival = await started(run, slurm)
+    slurm.end_job(1, "NODE_FAIL")
+    with pytest.raises(ServerEnded, match="node"):
+        await arrival
+
+
+@pytest.mark.parametrize("trouble", ["fail", "hang", "garbage", "half"])
+async def test_no_failed_query_ends_a_server(run: ServerRun, slurm: FakeSlurm, trouble: str) -> None:
+    arrival = await started(run, slurm)
+    await run.boot(1, KEY)
+    await run.ready(4321)
+    await arrival
+    before = slurm.count("squeue")
+    if trouble == "fail":
+        slurm.fail("squeue", DOWN, times=5)
+    elif trouble == "hang":
+        slurm.hang("squeue", times=5)
+    else:
+        change = (lambda out: "\x00garbage") if trouble == "garbage" else (lambda out: out[: len(out) // 2])
+        slurm.tamper("squeue", change, times=5)
+    await until(lambda: slurm.count("squeue") > before + 6)
+    assert run.exit_status() is None and run.error is None
+
+
+async def test_a_refused_job_raises_slurms_sentence_and_leaves_nothing(
+    run: ServerRun, slurm: FakeSlurm
+) -> None:
+    with pytest.raises(SubmitRefused, match="Invalid account or account/partition combination"):
+        await run.submit(spec(run, account="csdms"), "script")
+    await run.stop()
+    assert slurm.count("scancel") == 0
+    assert run.exit_status() == 1
+
+
+async def test_waiting_and_starting_have_limits_of_their_own(desk: Desk, slurm: FakeSlurm) -> None:
+    queued = make_run(desk, Attempt.new("summit", "a"), Limits(queue=0.05, node=60, stop=5))
+    await queued.submit(spec(queued), "script")
+    with pytest.raises(ServerEnded, match="in the queue"):
+        await queued.arrive()
+    silent = make_run(desk, Attempt.new("summit", "b"), Limits(queue=60, node=0.05, stop=5))
+    with pytest.raises(ServerEnded, match="no server answered"):
+        await (await started(silent, slurm))
+    for run in (queued, silent):
+        run.close()
+
+
+async def test_stop_returns_when_slurm_says_that_the_job_is_over(run: ServerRun, slurm: FakeSlurm) -> None:
+    await started(run, slurm)
+    await run.stop()
+    assert slurm.jobs[1].state == "CANCELLED"
+    assert run.exit_status() is not None
+
+
+async def test_a_job_that_does_not_go_is_an_error_and_not_a_silence(desk: Desk, slurm: FakeSlurm) -> None:
+    run = make_run(desk, Attempt.new("summit", CODE), Limits(60, 60, stop=0.1))
+    await started(run, slurm)
+    slurm.tamper("scancel", lambda out: out)
+    slurm.end_job = lambda *args, **facts: None  # type: ignore[method-assign]  # Slurm takes the order and dawdles
+    with pytest.raises(SlurmError, match="not ended"):
+        await run.stop()
+    run.close()
+
+
+async def test_a_start_cancelled_while_it_submits_leaves_no_job(run: ServerRun, slurm: FakeSlurm) -> None:
+    gate = slurm.hold("sbatch")
+    submitting = asyncio.ensure_future(run.submit(spec(run), "script"))
+    await asyncio.sleep(0.01)
+    submitting.cancel()
+    stopping = asyncio.ensure_future(run.stop())
+    gate.set()
+    await stopping
+    assert [job.state for job in slurm.jobs.values()] == ["CANCELLED"]
+
+
+async def test_after_a_restart_a_job_is_found_by_its_comment(desk: Desk, slurm: FakeSlurm) -> None:
+    attempt = Attempt.new("summit", CODE)
+    slurm.add_job("bob", comment=desk.comment(attempt.spawn_id, "alice/"))  # anybody can write a comment
+    job_id = slurm.add_job("alice", comment=desk.comment(attempt.spawn_id, "alice/"))
+    run = make_run(desk, attempt)
+    slurm.fail("squeue", DOWN, times=3)
+    arrival = asyncio.ensure_future(run.arrive())
+    await until(lambda: run.attempt.job_id == job_id)
+    slurm.run_job(job_id)
+    await run.boot(job_id, KEY)
+    await run.ready(4321)
+    await arrival
+    run.close()
+
+
+async def test_after_a_restart_a_spawn_that_never_reached_slurm_is_told(desk: Desk) -> None:
+    run = make_run(desk, Attempt.new("summit", CODE))
+    with pytest.raises(ServerEnded, match="before the job was submitted"):
+        await run.arrive()
+    assert run.exit_status() == 1
+    run.close()
+
+
+async def test_orphans_are_cancelled_and_nothing_else_is(desk: Desk, slurm: FakeSlurm) -> None:
+    orphan = slurm.add_job("alice", comment=desk.comment("gone", "alice/"))
+    slurm.add_job("alice", comment=desk.comment("known", "alice/"))
+    slurm.add_job("bob", comment="flatirons:another-hub:gone:bob/")
+    slurm.add_job("bob", comment="my own: flatirons:hub1")
+    assert await desk.reconcile("summit", lambda: {"known"}) == [orphan]
+    assert [job.state for job in slurm.jobs.values()] == ["CANCELLED", "PENDING", "PENDING", "PENDING"]
+
+
+async def test_a_spawn_that_starts_while_slurm_is_asked_is_no_orphan(desk: Desk, slurm: FakeSlurm) -> None:
+    known: set[str] = set()
+    slurm.add_job("alice", comment=desk.comment("new", "alice/"))
+    gate = slurm.hold("squeue")
+    looking = asyncio.ensure_future(desk.reconcile("summit", lambda: known))
+    await asyncio.sleep(0.01)
+    known.add("new")
+    gate.set()
+    assert await looking == []
+
+
+async def test_only_keys_and_codes_of_this_hub_find_a_run(run: ServerRun, desk: Desk, slurm: FakeSlurm) -> None:
+    assert desk.by_code(CODE) is run and desk.by_code("other") is None and desk.by_key(KEY) is None
+    await started(run, slurm)
+    await run.boot(1, KEY)
+    assert desk.by_key(KEY) is run
+    run.close()
+    assert desk.by_code(CODE) is None and desk.by_key(KEY) is None
+
+
+def test_an_attempt_survives_its_state_and_what_a_newer_version_may_add() -> None:
+    attempt = Attempt.new("summit", CODE)
+    assert Attempt.from_state({**attempt.as_state(), "later": 1}) == attempt
+    assert Attempt.from_state({}) is None
