@@ -48,7 +48,7 @@ class Shown:
 
     @property
     def is_short(self) -> bool:
-        """Whether a third of the width is enough."""
+        """Whether half the width of a phone is enough."""
         return self.field.short and not self.field.choices
 
     @property
