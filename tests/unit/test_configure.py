@@ -12,7 +12,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader
+from jinja2 import ChoiceLoader, FileSystemLoader, PrefixLoader
+from jinja2 import Environment as JinjaEnvironment
 from jupyterhub.app import JupyterHub
 from jupyterhub.auth import PAMAuthenticator
 from jupyterhub.proxy import ConfigurableHTTPProxy
@@ -26,6 +27,8 @@ from flatirons.hub.configure import TEMPLATES, configure
 from flatirons.hub.launch import proxy_argv
 from flatirons.hub.site import parse
 from flatirons.hub.state import prepare, secret
+from flatirons.images import Environment
+from flatirons.slurm.model import Cluster
 from flatirons.spawners.slurm import SlurmSpawner
 
 SMALL = """
@@ -110,6 +113,18 @@ def test_the_spawner_knows_clusters_environments_and_limits(configured):
     assert c.SlurmSpawner.parallel == {"qos": "debug"}
 
 
+def test_the_spawner_reads_what_it_is_given(configured):
+    c = configured(
+        more="[containers]\nbinds = ['/scratch']\n[environments.modules]\nprologue = 'module load x'"
+    )
+    cluster = Cluster(name="summit", **c.SlurmSpawner.clusters["summit"])
+    assert cluster.environment() == {"SLURM_CONF": "/etc/slurm/summit/slurm.conf"}
+    words = [
+        Environment.from_dict(name, said).argv(["x"]) for name, said in c.SlurmSpawner.environments.items()
+    ]
+    assert words == [["apptainer", "exec", "--bind", "/scratch", "/srv/images/base.sif", "x"], ["x"]]
+
+
 def test_the_form_is_the_gate_of_the_spawner(configured):
     c = configured()
     assert callable(c.SlurmSpawner.options_form)
@@ -178,7 +193,7 @@ def test_cancelling_on_the_pending_page_means_the_server_that_it_is_about():
     theirs = Path(JupyterHub().template_paths[0])
     prefixed = PrefixLoader({"templates": FileSystemLoader(theirs)})
     loader = ChoiceLoader([prefixed, FileSystemLoader([TEMPLATES, theirs])])
-    page = Environment(loader=loader, autoescape=True).get_template("spawn_pending.html")
+    page = JinjaEnvironment(loader=loader, autoescape=True).get_template("spawn_pending.html")
     what = SimpleNamespace(name="second", options_form="")
     who = SimpleNamespace(name="alice", spawner=what)
     html = page.render(user=who, spawner=what, static_url=lambda *path, **options: "")
