@@ -160,8 +160,8 @@ def container_prefix(image: Image) -> list[str]:
     """The words that go before any command so that it runs inside `image`; [] without a container.
 
     As JSON they are in $FLATIRONS_CONTAINER, so that engines run in just the same container. Apptainer mounts
-    the home directory, the working directory, /tmp and /dev (with /dev/shm) by its own defaults. The environment
-    passes through, for the server needs what the starter was given.
+    the home directory, the working directory, /tmp and /dev (with /dev/shm) by its own defaults. The
+    environment passes through, for the server needs what the starter was given.
     """
     if image.kind == "none":
         return []
