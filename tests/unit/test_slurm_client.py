@@ -1,0 +1,275 @@
+"""The client: what Slurm's answers and failures become."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from flatirons.errors import CommandMissing, SlurmError, SlurmUnreachable, SubmitRefused
+from flatirons.slurm.client import NOT_ALLOWED, NOT_ANSWERING, SlurmClient
+from flatirons.slurm.model import Cluster, JobSpec, JobState
+from tests.fakes.clock import idle
+from tests.fakes.slurm import FakeSlurm
+
+SCRIPT = "#!/bin/bash -l\nsleep 60\n"
+SPEC = JobSpec("jupyter", comment="flatirons:1", account="ucb-general", runtime_minutes=90, memory_mib=512)
+DOWN = "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)\n"
+
+
+@pytest.fixture
+def slurm() -> FakeSlurm:
+    return FakeSlurm()
+
+
+@pytest.fixture
+def client(slurm: FakeSlurm) -> SlurmClient:
+    return SlurmClient(Cluster("summit", "/etc/slurm/summit.conf", "/opt/slurm/bin"), slurm)
+
+
+async def test_a_job_is_submitted_as_its_user_with_the_script_on_stdin(
+    slurm: FakeSlurm, client: SlurmClient
+) -> None:
+    job_id = await client.submit(SPEC, SCRIPT, user="alice")
+    call = slurm.calls[-1]
+    assert (call.argv[0], call.user, call.stdin) == ("/opt/slurm/bin/sbatch", "alice", SCRIPT)
+    assert slurm.jobs[job_id].user == "alice"
+
+
+async def test_the_cluster_is_chosen_by_its_configuration(slurm: FakeSlurm, client: SlurmClient) -> None:
+    await client.submit(SPEC, SCRIPT, user="alice")
+    await client.jobs()
+    assert [call.env["SLURM_CONF"] for call in slurm.calls] == ["/etc/slurm/summit.conf"] * 2
+
+
+async def test_a_command_as_a_user_gets_no_variable_that_sudo_would_have_to_keep_but_slurm_conf(
+    slurm: FakeSlurm, client: SlurmClient
+) -> None:
+    await client.submit(SPEC, SCRIPT, user="alice")
+    await client.cancel(1, user="alice")
+    assert {key for call in slurm.calls for key in call.env} == {"SLURM_CONF"}
+
+
+async def test_a_refusal_shows_slurms_sentence_and_what_to_do(slurm: FakeSlurm, client: SlurmClient) -> None:
+    with pytest.raises(SubmitRefused) as caught:
+        await client.submit(JobSpec("x", account="nope"), SCRIPT, user="alice")
+    assert caught.value.user == (
+        "Slurm refused the job: Invalid account or account/partition combination specified. Slurm doesn't let "
+        "you use this account, or not in this partition. Choose another account or partition."
+    )
+    assert "sbatch" in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("stderr", "sentence"),
+    [
+        (DOWN, NOT_ANSWERING),
+        (
+            "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation\n",
+            "did not say",
+        ),
+        (
+            "sbatch: error: Batch job submission failed: Zero Bytes were transmitted or received\n",
+            "did not say",
+        ),
+        ("sbatch: fatal: Could not establish a configuration source\n", "did not say"),
+        ("sudo: a password is required\n", NOT_ALLOWED),
+        ("", "did not say"),
+    ],
+)
+async def test_a_slurm_that_is_not_reached_has_refused_nothing(
+    slurm: FakeSlurm, client: SlurmClient, stderr: str, sentence: str
+) -> None:
+    slurm.fail("sbatch", stderr)
+    with pytest.raises(SlurmUnreachable, match=sentence[:20]):
+        await client.submit(SPEC, SCRIPT, user="alice")
+
+
+async def test_a_submission_that_takes_too_long_may_have_happened(
+    slurm: FakeSlurm, client: SlurmClient
+) -> None:
+    slurm.hang("sbatch")
+    with pytest.raises(SlurmUnreachable, match="did not say"):
+        await client.submit(SPEC, SCRIPT, user="alice")
+
+
+async def test_an_answer_without_an_id_is_no_refusal(slurm: FakeSlurm, client: SlurmClient) -> None:
+    slurm.tamper("sbatch", lambda text: "hello\n")
+    with pytest.raises(SlurmUnreachable):
+        await client.submit(SPEC, SCRIPT, user="alice")
+
+
+async def test_a_submission_whose_caller_gave_up_leaves_no_job(slurm: FakeSlurm, client: SlurmClient) -> None:
+    gate = slurm.hold("sbatch")
+    submission = asyncio.ensure_future(client.submit(SPEC, SCRIPT, user="alice"))
+    await idle()
+    submission.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await submission
+    gate.set()
+    await idle()
+    assert [(job.state, job.user) for job in slurm.jobs.values()] == [("CANCELLED", "alice")]
+
+
+async def test_a_refused_submission_whose_caller_gave_up_is_let_go(
+    slurm: FakeSlurm, client: SlurmClient
+) -> None:
+    gate = slurm.hold("sbatch")
+    submission = asyncio.ensure_future(client.submit(JobSpec("x", account="nope"), SCRIPT, user="alice"))
+    await idle()
+    submission.cancel()
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await submission
+    await idle()
+    assert slurm.jobs == {}
+
+
+async def test_all_jobs_are_seen_with_one_query(slurm: FakeSlurm, client: SlurmClient) -> None:
+    job_id = await client.submit(SPEC, SCRIPT, user="alice")
+    slurm.add_job("bob", comment="mine\n|too|")
+    slurm.calls.clear()
+    snapshot = await client.jobs()
+    assert [call.command for call in slurm.calls] == ["squeue"]
+    assert {job.user for job in snapshot.jobs.values()} == {"alice", "bob"}
+    assert snapshot.jobs[job_id].runtime_limit_minutes == 90
+    assert snapshot.taken_at >= snapshot.began_at > 0
+
+
+async def test_each_query_has_a_mark_of_its_own(slurm: FakeSlurm, client: SlurmClient) -> None:
+    for _ in range(20):
+        await client.jobs()
+    assert len({call.argv for call in slurm.calls}) == 20
+
+
+async def test_squeue_can_be_told_the_names_that_matter(slurm: FakeSlurm) -> None:
+    slurm.add_job("bob", name="other")
+    mine = slurm.add_job("alice", name="jupyter")
+    snapshot = await SlurmClient(Cluster("summit"), slurm, job_names=["jupyter"]).jobs()
+    assert list(snapshot.jobs) == [mine]
+
+
+async def test_twenty_thousand_jobs_are_read_without_holding_up_the_event_loop(slurm: FakeSlurm) -> None:
+    for _ in range(20_000):
+        slurm.add_job("bob", reason="Priority")
+    beats = 0
+
+    async def beat() -> None:
+        nonlocal beats
+        while True:
+            beats += 1
+            await asyncio.sleep(0.001)
+
+    heart = asyncio.ensure_future(beat())
+    snapshot = await SlurmClient(Cluster("summit"), slurm).jobs()
+    heart.cancel()
+    assert len(snapshot.jobs) == 20_000
+    assert beats > 5
+
+
+async def test_a_job_that_slurm_does_not_have_is_none(slurm: FakeSlurm, client: SlurmClient) -> None:
+    assert await client.job(99) is None
+    job_id = slurm.add_job("alice")
+    job = await client.job(job_id, user="alice")
+    assert job is not None
+    assert job.state is JobState.PENDING
+    assert slurm.calls[-1].user == "alice"
+
+
+@pytest.mark.parametrize("stderr", ["slurm_load_jobs error: Unexpected message received\n", "", "what?"])
+async def test_a_job_is_not_gone_because_the_question_failed(
+    slurm: FakeSlurm, client: SlurmClient, stderr: str
+) -> None:
+    slurm.fail("squeue", stderr)
+    with pytest.raises(SlurmError):
+        await client.job(1)
+
+
+async def test_cancelling_is_done_as_the_user_and_twice_is_no_error(
+    slurm: FakeSlurm, client: SlurmClient
+) -> None:
+    job_id = await client.submit(SPEC, SCRIPT, user="alice")
+    await client.cancel(job_id, user="alice")
+    await client.cancel(job_id, user="alice")
+    await client.cancel(9999, user="alice")
+    assert slurm.jobs[job_id].state == "CANCELLED"
+
+
+@pytest.mark.parametrize(
+    "stderr",
+    [
+        "scancel: error: Kill job error on job id 1: Invalid job id specified\n",
+        "scancel: error: Kill job error on job id 1: Job/step already completing or completed\n",
+    ],
+)
+async def test_older_slurms_that_mind_a_job_that_is_over_are_understood(
+    slurm: FakeSlurm, client: SlurmClient, stderr: str
+) -> None:
+    slurm.fail("scancel", stderr)
+    await client.cancel(1, user="alice")
+
+
+async def test_a_cancellation_that_is_not_allowed_is_an_error(slurm: FakeSlurm, client: SlurmClient) -> None:
+    job_id = slurm.add_job("alice")
+    with pytest.raises(SlurmError, match="Access/permission denied"):
+        await client.cancel(job_id, user="bob")
+    assert slurm.jobs[job_id].state == "PENDING"
+
+
+async def test_a_signal_ends_nothing(slurm: FakeSlurm, client: SlurmClient) -> None:
+    job_id = slurm.add_job("alice")
+    await client.cancel(job_id, user="alice", signal="TERM")
+    assert slurm.jobs[job_id].state == "PENDING"
+
+
+async def test_ends_are_asked_for_once_and_not_at_all_for_nothing(
+    slurm: FakeSlurm, client: SlurmClient
+) -> None:
+    ids = [slurm.add_job("alice"), slurm.add_job("bob")]
+    for job_id in ids:
+        slurm.run_job(job_id)
+        slurm.end_job(job_id, "OUT_OF_MEMORY", exit_code="0:125", max_rss="990M")
+    ends = await client.ends([*ids, *ids, 77])
+    assert slurm.count("sacct") == 1
+    assert {end.job_id: (end.state, end.signal, end.max_rss_mib) for end in ends.values()} == dict.fromkeys(
+        ids, (JobState.OUT_OF_MEMORY, 125, 990)
+    )
+    assert await client.ends([]) == {}
+    assert slurm.count("sacct") == 1
+
+
+async def test_without_accounting_slurmctld_is_asked_what_it_still_knows(
+    slurm: FakeSlurm, client: SlurmClient
+) -> None:
+    slurm.has_accounting = False
+    over, alive = slurm.add_job("alice"), slurm.add_job("alice")
+    slurm.run_job(over)
+    slurm.now += 90
+    slurm.end_job(over, "FAILED", exit_code="2:0")
+    ends = await client.ends([over, alive, 99])
+    assert list(ends) == [over]
+    assert (ends[over].exit_code, ends[over].elapsed_seconds) == (2, 90)
+
+
+async def test_a_trial_submission_tells_a_start_and_submits_nothing(
+    slurm: FakeSlurm, client: SlurmClient
+) -> None:
+    start, sentence = await client.test_only(SPEC, SCRIPT, user="alice")
+    assert start is not None
+    assert "to start at" in sentence
+    assert slurm.jobs == {}
+    with pytest.raises(SubmitRefused, match="no such partition"):
+        await client.test_only(JobSpec("x", partition="nope"), SCRIPT, user="alice")
+
+
+async def test_a_missing_command_is_a_slurm_that_does_not_answer(
+    slurm: FakeSlurm, client: SlurmClient
+) -> None:
+    def missing(text: str) -> str:
+        raise CommandMissing("squeue can't be run: No such file or directory.", ["squeue"])
+
+    slurm.tamper("squeue", missing)
+    with pytest.raises(SlurmUnreachable) as caught:
+        await client.jobs()
+    assert "No such file" in caught.value.detail
+    assert "No such file" not in caught.value.user
