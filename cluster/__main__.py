@@ -24,6 +24,13 @@ def parse_bind(text: str) -> Bind:
     return Bind(source, target, mode != "ro")
 
 
+def _count(text: str) -> int:
+    """A number of nodes or cores that makes sense on one machine."""
+    if not 1 <= int(text) <= 240:
+        raise argparse.ArgumentTypeError("must be from 1 to 240")
+    return int(text)
+
+
 def _up(instance: Instance, arguments: argparse.Namespace) -> None:
     wanted = Settings(
         suite=arguments.suite,
@@ -55,8 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True)
     up = verbs.add_parser("up", help="boot both clusters")
     up.add_argument("--suite", choices=SUITES, default=DEFAULT_SUITE)
-    up.add_argument("--nodes", type=int, default=3, help="nodes of summit (default: 3)")
-    up.add_argument("--cpus", type=int, default=8, help="cores that each compute node claims (default: 8)")
+    up.add_argument("--nodes", type=_count, default=3, help="nodes of summit (default: 3)")
+    up.add_argument("--cpus", type=_count, default=8, help="cores that each compute node claims (default: 8)")
     up.add_argument("--homes", help="a directory to keep the homes in; else they go with the instance")
     up.add_argument("--bind", action="append", default=[], metavar="HOST:NODEPATH[:ro]")
     up.add_argument("--publish", action="append", default=[], metavar="[ADDRESS:]PORT=NODE:PORT")

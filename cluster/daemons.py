@@ -23,7 +23,12 @@ DIRECTORIES = {
 
 
 def _plan(
-    name: str, argv: list[str], needs: list[str], env: dict[str, str] | None = None, user: str = "", once: bool = False
+    name: str,
+    argv: list[str],
+    needs: list[str],
+    env: dict[str, str] | None = None,
+    user: str = "",
+    once: bool = False,
 ) -> dict[str, Any]:
     """A daemon for inside/init.py; as another user if one is named."""
     become = ["setpriv", "--reuid", user, "--regid", user, "--init-groups"] if user else []
@@ -41,8 +46,8 @@ def _controller(cluster: Cluster) -> dict[str, Any]:
 def _controller_node(site: Site) -> list[dict[str, Any]]:
     fast = {"LD_PRELOAD": "libeatmydata.so"}
     # sacctmgr's exit code says "nothing new" and "failed" alike; what counts is what is there afterwards.
-    listed = "sacctmgr --noheader --parsable2 list association format=user"
-    accounts = f"sacctmgr -i < {SHARED}/sacctmgr; test $({listed} | grep -c -v -e root -e '^$') -eq {len(ASSOCIATIONS)}"
+    listed = "sacctmgr --noheader --parsable2 list association format=user | grep -c -v -e root -e '^$'"
+    accounts = f"sacctmgr -i < {SHARED}/sacctmgr; test $({listed}) -eq {len(ASSOCIATIONS)}"
     return [
         _plan("mariadbd", ["mariadbd", "--user=mysql", "--init-file=/etc/mysql/flatirons.sql"], [], fast),
         _plan("slurmdbd", ["slurmdbd", "-D"], [MUNGE, DATABASE], user="slurm"),

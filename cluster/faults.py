@@ -22,9 +22,9 @@ def _daemons(instance: Instance, settings: Settings) -> Iterator[tuple[str, str]
 
 
 def find_daemon(known: list[tuple[str, str]], target: str) -> tuple[str, str]:
-    """(node, daemon) that `target` names: `slurmdbd`, `slurmd@shas0101`, `slurmctld@blanca`, `slurmctld` of summit.
+    """(node, daemon) that `target` names: `slurmdbd`, `slurmd@shas0101`, `slurmctld@blanca`.
 
-    ClusterError if it names none or several.
+    `slurmctld` alone is summit's. ClusterError if it names none or several.
     """
     name, _, where = target.partition("@")
     fits = [

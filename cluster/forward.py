@@ -33,7 +33,7 @@ class Listener:
 
 
 def parse(text: str) -> tuple[str, int, str, int]:
-    """(host address, host port, node, port) of `[ADDRESS:]PORT=NODE:PORT`; the address is loopback unless given."""
+    """(host address, host port, node, port) of `[ADDRESS:]PORT=NODE:PORT`; on loopback by default."""
     match = re.fullmatch(r"(?:([0-9.]+):)?(\d{1,5})=([a-z0-9-]+):(\d{1,5})", text)
     if match is None or max(int(match[2]), int(match[4])) > 65535:
         raise ClusterError(f"{text!r} is not of the form [ADDRESS:]PORT=NODE:PORT")
@@ -64,7 +64,7 @@ def start(listener: Listener, namespace: Path, site: Site, records: Path) -> Non
         process = subprocess.Popen(
             argv,
             cwd=Path(__file__).parent.parent,
-            stdin=listener.socket,
+            stdin=listener.socket.fileno(),
             stdout=output,
             stderr=output,
             start_new_session=True,

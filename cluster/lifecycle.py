@@ -13,9 +13,9 @@ from .daemons import once_names
 from .errors import ClusterError
 from .layout import Cluster, Site
 from .prerequisites import ensure_run_commands, require_namespaces, say
-from .processes import run, wait_until
+from .processes import end_all, run, wait_until
 from .slurmconf import CONFIGURATION, configuration_files
-from .state import RUN, Instance, Settings
+from .state import Instance, Settings
 from .tree import cache, ensure_tree, remove, slurm_release
 
 UP_DEADLINE_S = 60.0
@@ -71,19 +71,18 @@ def _clean(instance: Instance) -> None:
     """Ends every recorded process, then removes the network, the state and what the nodes wrote."""
     if not instance.marker.exists():
         return
-    for process in instance.recorded_processes().values():
-        process.end()
+    end_all(list(instance.recorded_processes().values()))
     network.remove(instance.network)
     store = Path(instance.settings().store)
     if store.exists():
         remove(store)
-    remove(instance.run)
-    if not any(RUN.iterdir()):
-        RUN.rmdir()
+    instance.remove_state()
 
 
 def _boot(instance: Instance, settings: Settings, listeners: list[forward.Listener]) -> None:
     """Everything of `up` that leaves traces."""
+    if Path(settings.store).exists():
+        remove(Path(settings.store))  # of an instance that the machine went down with
     instance.write_settings(settings)
     site = settings.site
     _prepare(instance, settings)
@@ -136,7 +135,11 @@ def _prepare(instance: Instance, settings: Settings) -> None:
 
 def wait_until_ready(instance: Instance, site: Site, pids: dict[str, int]) -> None:
     """Returns when every command that runs once has succeeded and every node of both clusters is idle."""
-    wait_until(lambda: all(_has_started(instance, site, name) for name in pids), "starting the daemons", UP_DEADLINE_S)
+    wait_until(
+        lambda: all(_has_started(instance, site, name) for name in pids),
+        "starting the daemons",
+        UP_DEADLINE_S,
+    )
     hub = node.enter_argv(pids[site.hub.name], "root", "/root")
     for cluster in site.clusters:
         wait_until(lambda c=cluster: _is_idle(hub, c), f"bringing up {cluster.name}", UP_DEADLINE_S)  # type: ignore[misc]
@@ -154,7 +157,9 @@ def _has_started(instance: Instance, site: Site, name: str) -> bool:
             log = instance.node(name) / "shared" / "log" / daemon
             raise ClusterError(f"{daemon} on {name} ended with {state['ended']}: {node.last_line(log)}")
     wanted = once_names(site, site.nodes[[n.name for n in site.nodes].index(name)])
-    return all(daemons[each]["ended"] == 0 for each in wanted) and not any(d["wanted"] for d in daemons.values())
+    return all(daemons[each]["ended"] == 0 for each in wanted) and not any(
+        d["wanted"] for d in daemons.values()
+    )
 
 
 def _is_idle(enter: list[str], cluster: Cluster) -> bool:
@@ -162,7 +167,9 @@ def _is_idle(enter: list[str], cluster: Cluster) -> bool:
     conf = f"SLURM_CONF={CONFIGURATION}/{cluster.name}/slurm.conf"
     # A release may lose what it is asked while it starts (22.05 does), so an answer is not waited for long.
     try:
-        out = run([*enter, conf, "sinfo", "--noheader", "--Node", "--format=%N %T"], "asking Slurm", deadline_s=1)
+        out = run(
+            [*enter, conf, "sinfo", "--noheader", "--Node", "--format=%N %T"], "asking Slurm", deadline_s=1
+        )
     except ClusterError:
         return False
     states = dict(line.split() for line in out.splitlines())

@@ -1,4 +1,4 @@
-"""The cluster's own network: a bridge and a cable to each node, all in a namespace that the host's never meets."""
+"""The cluster's own network: a bridge, a cable to each node, all in a namespace apart from the host's."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -4,7 +4,6 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -25,8 +24,10 @@ GPU_DEVICE = (1, 3)  # they are /dev/null by another name
 NAMESPACES = ["--mount", "--uts", "--ipc", "--net", "--pid"]
 
 
-def _place(upper: Path, tree: Path, file: str, content: str | bytes, owner: str = "root", mode: int = 0o644) -> None:
-    """Writes a file into a node's own layer; directories above it keep the owner and mode that the tree gives them."""
+def _place(
+    upper: Path, tree: Path, file: str, content: str | bytes, owner: str = "root", mode: int = 0o644
+) -> None:
+    """Writes a file into a node's own layer; directories above it are as in the tree."""
     target = upper
     for part in Path(file).parent.parts:
         target, below = target / part, tree / (target / part).relative_to(upper)
@@ -87,7 +88,9 @@ def store(settings: Settings, node: str) -> Path:
     return Path(settings.store) / "nodes" / node
 
 
-def prepare(instance: Instance, settings: Settings, node: Node, munge_key: bytes, binds: list[list[Any]]) -> None:
+def prepare(
+    instance: Instance, settings: Settings, node: Node, munge_key: bytes, binds: list[list[Any]]
+) -> None:
     """Makes the node's directories, as for a machine that was never switched on."""
     own, place = instance.node(node.name), store(settings, node.name)
     for directory in (own / "root", own / "shared", own / "enter", place / "upper", place / "work"):
@@ -113,14 +116,16 @@ def new_munge_key() -> bytes:
 
 
 def start(instance: Instance, settings: Settings, name: str) -> int:
-    """Starts a prepared node and gives the pid, on the host, of its init; it still waits for its network cable."""
+    """Starts a prepared node; the host's pid of its init, which still waits for its network cable."""
     own = instance.node(name)
     for leftover in (own / "shared" / "control", own / "outer", own / "inner"):
         leftover.unlink(missing_ok=True)
     flags = [*NAMESPACES, "--propagation", "private", "--fork", "--kill-child"]
     argv = ["unshare", *flags, sys.executable, "-I", "-S", str(INSIDE / "root.py"), str(own / "plan.json")]
     with (own / "console").open("ab") as console:
-        outer = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True)
+        outer = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True
+        )
     _record(own / "outer", outer.pid, instance, name)
     wait_until(lambda: bool(children(outer.pid)) or outer.poll() is not None, f"starting {name}", 10, 0.001)
     if outer.poll() is not None:
@@ -157,12 +162,22 @@ def enter_argv(pid: int, user: str, home: str) -> list[str]:
     Should the entering process be ended, the command gets SIGTERM.
     """
     enter = ["nsenter", "--target", str(pid), *NAMESPACES, "--"]
-    become = ["setpriv", "--reuid", user, "--regid", user, "--init-groups", "--reset-env", "--pdeathsig", "TERM"]
+    become = [
+        "setpriv",
+        "--reuid",
+        user,
+        "--regid",
+        user,
+        "--init-groups",
+        "--reset-env",
+        "--pdeathsig",
+        "TERM",
+    ]
     return [*enter, *become, "env", "-C", home, "LANG=C.UTF-8"]
 
 
 def ask(instance: Instance, name: str, request: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The node's daemons and their states, after its init did what was asked; ClusterError if it can't be asked."""
+    """The states of the node's daemons, after its init did what was asked; ClusterError if it can't."""
     try:
         with socket.socket(socket.AF_UNIX) as control:
             control.settimeout(5)
@@ -171,7 +186,9 @@ def ask(instance: Instance, name: str, request: dict[str, Any]) -> dict[str, dic
             answer: dict[str, dict[str, Any]] = json.loads(control.makefile().readline())
             return answer
     except (OSError, ValueError) as error:
-        raise ClusterError(f"the node {name} does not answer: {last_line(instance.node(name) / 'console')}") from error
+        raise ClusterError(
+            f"the node {name} does not answer: {last_line(instance.node(name) / 'console')}"
+        ) from error
 
 
 def recorded(instance: Instance, name: str, which: str = "inner") -> Process | None:
@@ -188,9 +205,12 @@ def end(instance: Instance, name: str) -> None:
     for which in ("inner", "outer"):
         process = recorded(instance, name, which)
         if process:
-            process.end(signal.SIGKILL)
+            process.end()
 
 
 def signal_all(inner: Process, signum: int) -> None:
     """Sends a signal to every process in the node but its init."""
-    run(["nsenter", "--target", str(inner.pid), "--mount", "--pid", "--", "kill", f"-{signum}", "-1"], "signalling")
+    run(
+        ["nsenter", "--target", str(inner.pid), "--mount", "--pid", "--", "kill", f"-{signum}", "-1"],
+        "signalling",
+    )

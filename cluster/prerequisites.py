@@ -27,7 +27,7 @@ def require_root() -> None:
         raise ClusterError("the virtual cluster needs root: it makes mounts and namespaces")
 
 
-def _install(packages: list[str]) -> None:
+def install(packages: list[str]) -> None:
     """Installs by apt-get; reads the package lists anew only if what they say no longer works."""
     if not shutil.which("apt-get"):
         raise ClusterError(f"missing here, and there is no apt-get to install it: {' '.join(packages)}")
@@ -35,7 +35,9 @@ def _install(packages: list[str]) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]
     for command in (install, ["apt-get", "update", "-q"], install):
-        done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        done = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
         if command is install and done.returncode == 0:
             return
     lines = (done.stderr.strip() or done.stdout.strip() or "no reason given").splitlines()
@@ -46,7 +48,7 @@ def ensure_run_commands() -> None:
     """Installs what `up` and the others need, if it isn't there."""
     missing = sorted({package for command, package in RUN_COMMANDS.items() if not shutil.which(command)})
     if missing:
-        _install(missing)
+        install(missing)
 
 
 def ensure_build_commands() -> None:
@@ -55,7 +57,7 @@ def ensure_build_commands() -> None:
     if not DEBIAN_KEYRING.exists():
         missing.add("debian-archive-keyring")
     if missing:
-        _install(sorted(missing))
+        install(sorted(missing))
 
 
 def require_disk(place: Path) -> None:
@@ -68,7 +70,8 @@ def require_disk(place: Path) -> None:
 
 
 def require_namespaces() -> None:
-    """ClusterError unless this machine lets us make mounts in mount, pid and network namespaces, and bridges."""
-    test = "mount -t tmpfs tmpfs /mnt && ip link add name br0 type bridge && ip link add v0 type veth peer name v1"
+    """ClusterError unless this machine lets us make namespaces, and in them mounts and bridges."""
+    links = "ip link add name br0 type bridge && ip link add v0 type veth peer name v1"
+    test = f"mount -t tmpfs tmpfs /mnt && {links}"
     flags = ["--mount", "--propagation", "private", "--uts", "--ipc", "--net", "--pid", "--fork"]
     run(["unshare", *flags, "sh", "-c", test], "this machine allows no namespaces, bridges or mounts in them")

@@ -41,20 +41,45 @@ class Process:
         """Whether this very process, not a later one with its pid, still runs."""
         return Process.of(self.pid) == self
 
-    def end(self, signum: int = signal.SIGKILL, deadline_s: float = 10.0) -> None:
-        """Sends the signal and returns once the process is gone; nothing happens to a process that reused the pid."""
+    def _open(self) -> int | None:
+        """A descriptor of this very process, or None if it is gone."""
         try:
             descriptor = os.pidfd_open(self.pid)
         except ProcessLookupError:
+            return None
+        if self.is_alive():
+            return descriptor
+        os.close(descriptor)
+        return None
+
+    def send(self, signum: int) -> None:
+        """Sends a signal; a process that reused the pid never gets it."""
+        descriptor = self._open()
+        if descriptor is not None:
+            try:
+                signal.pidfd_send_signal(descriptor, signum)
+            finally:
+                os.close(descriptor)
+
+    def end(self, deadline_s: float = 20.0) -> None:
+        """Kills it and returns once it is gone."""
+        descriptor = self._open()
+        if descriptor is None:
             return
         try:
-            if not self.is_alive():
-                return
-            signal.pidfd_send_signal(descriptor, signum)
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
             if not select.select([descriptor], [], [], deadline_s)[0]:
                 raise ClusterError(f"process {self.pid} did not end within {deadline_s:g} s")
         finally:
             os.close(descriptor)
+
+
+def end_all(processes: Sequence[Process]) -> None:
+    """Kills them all, then returns once all are gone."""
+    for process in processes:
+        process.send(signal.SIGKILL)
+    for process in processes:
+        process.end()
 
 
 def children(pid: int) -> list[int]:
@@ -66,7 +91,7 @@ def children(pid: int) -> list[int]:
 
 
 def run(argv: Sequence[str], what: str, *, stdin: str = "", deadline_s: float = 60.0) -> str:
-    """The standard output of a command that succeeded; ClusterError with its last line of stderr otherwise."""
+    """The stdout of a command that succeeded; ClusterError with its last line of stderr otherwise."""
     try:
         done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=deadline_s)
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""What a tree is made of: the packages, how they are fetched, the accounts. Its text is part of the tree's key."""
+"""What a tree is made of: packages, how they are fetched, accounts. Its text is part of the tree's key."""
 
 from collections.abc import Sequence
 
@@ -11,11 +11,14 @@ DEFAULT_SUITE = "trixie"
 PACKAGES = (
     "slurmctld", "slurmd", "slurmdbd", "slurm-client", "munge", "mariadb-server", "eatmydata",
     "python3", "python3-venv", "nginx-light", "nodejs", "sudo", "openssh-server", "openssh-client",
-    "libpam-modules", "adduser", "passwd", "squashfuse", "squashfs-tools", "fuse-overlayfs", "fuse3", "uidmap",
+    "libpam-modules", "login", "adduser", "passwd", "uidmap",
+    "squashfuse", "squashfs-tools", "fuse-overlayfs", "fuse3",
     "iproute2", "iputils-ping", "procps", "mount", "util-linux", "ca-certificates", "curl", "less",
 )  # fmt: skip
 
 # Debian 12's C library is too old for the Apptainer in unstable, and it has none itself.
+# It complains in every job's log about each helper that it doesn't find.
+APPTAINER = ("apptainer", "fuse2fs", "gocryptfs")
 APPTAINER_SUITES = ("trixie", "unstable")
 
 # Of all that is in unstable, only Apptainer.
@@ -59,19 +62,21 @@ DPKG_OPTIONS = (
 )
 
 # Run one after the other inside the new tree.
+_USERADD = ("useradd", "--user-group", "--uid")
+_PERSON = ("--no-create-home", "--shell", "/bin/bash")
+_HUB_HOME = ("--create-home", "--home-dir", f"/var/lib/{HUB_ACCOUNT.name}", "--shell", "/usr/sbin/nologin")
 ACCOUNT_COMMANDS: tuple[tuple[str, ...], ...] = (
-    *(("useradd", "--uid", str(person.uid), "--user-group", "--no-create-home", "--shell", "/bin/bash", person.name)
-      for person in PEOPLE),
-    ("useradd", "--system", "--uid", str(HUB_ACCOUNT.uid), "--user-group", "--groups", "shadow", "--create-home",
-     "--home-dir", "/var/lib/jupyterhub", "--shell", "/usr/sbin/nologin", HUB_ACCOUNT.name),
-)  # fmt: skip
+    *((*_USERADD, str(person.uid), *_PERSON, person.name) for person in PEOPLE),
+    # The hub checks passwords without being root: unix_chkpwd lets whoever may read shadow.
+    (*_USERADD, str(HUB_ACCOUNT.uid), "--system", "--groups", "shadow", *_HUB_HOME, HUB_ACCOUNT.name),
+)
 
 SUBORDINATE_IDS = subordinate_ids(["root", *(person.name for person in PEOPLE), HUB_ACCOUNT.name])
 
 
 def packages(suite: str) -> tuple[str, ...]:
     """The packages of a suite's tree."""
-    return (*PACKAGES, "apptainer") if suite in APPTAINER_SUITES else PACKAGES
+    return (*PACKAGES, *APPTAINER) if suite in APPTAINER_SUITES else PACKAGES
 
 
 def source_lines(suite: str, mirror: str | None) -> list[str]:

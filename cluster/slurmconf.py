@@ -1,4 +1,4 @@
-"""slurm.conf, gres.conf, cgroup.conf and slurmdbd.conf of a site, as text. Pure; holds from Slurm 22.05 to 26.05."""
+"""slurm.conf and its companions for a site, as text. Pure; holds from Slurm 22.05 to 26.05."""
 
 from collections.abc import Sequence
 
@@ -63,7 +63,9 @@ def _gpu_types(cluster: Cluster) -> list[str]:
 
 def _node_line(node: Node) -> str:
     gres = ",".join(f"gpu:{kind}:{count}" for kind, count in node.gpus)
-    words = [f"NodeName={node.name} NodeAddr={node.address} Sockets=1 CoresPerSocket={node.cpus} ThreadsPerCore=1"]
+    words = [
+        f"NodeName={node.name} NodeAddr={node.address} Sockets=1 CoresPerSocket={node.cpus} ThreadsPerCore=1"
+    ]
     words.append(f"RealMemory={node.memory_mb} State=UNKNOWN")
     return " ".join(words + [f"Gres={gres}"] * bool(gres))
 
@@ -111,7 +113,7 @@ def gres_conf(cluster: Cluster) -> str:
 
 
 def slurmdbd_conf(site: Site) -> str:
-    """One accounting daemon for all clusters; it knows itself to MariaDB by its uid, so there is no password."""
+    """One accounting daemon for all clusters; MariaDB knows it by its uid, so there is no password."""
     return (
         f"AuthType=auth/munge\nDbdHost={site.controller.name}\nDbdPort={ACCOUNTING_PORT}\nSlurmUser=slurm\n"
         "StorageType=accounting_storage/mysql\nStorageHost=localhost\nStorageUser=slurm\n"
@@ -120,7 +122,7 @@ def slurmdbd_conf(site: Site) -> str:
 
 
 def configuration_files(site: Site, cluster: Cluster, release: Sequence[int]) -> dict[str, str]:
-    """File name -> text of a cluster's configuration directory, for that release of Slurm, such as (24, 11)."""
+    """File name -> text of a cluster's configuration directory, for a release of Slurm such as (24, 11)."""
     files = {"slurm.conf": slurm_conf(site, cluster), "gres.conf": gres_conf(cluster)}
     # Before 23.11 there is no `disabled`; v1 asks for nothing as long as nothing uses it.
     files["cgroup.conf"] = f"CgroupPlugin={'disabled' if tuple(release) >= (23, 11) else 'cgroup/v1'}\n"

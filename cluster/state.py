@@ -1,17 +1,18 @@
 """Where an instance keeps its state, how it is recognised as ours, and who may change it at a time."""
 
+import errno
 import fcntl
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from .errors import ClusterError
 from .layout import Site, make_site
 from .processes import Process
-from .tree import cache
+from .tree import cache, remove
 
 RUN = Path("/run/flatirons")
 MARKER = "instance.json"
@@ -73,9 +74,12 @@ class Instance:
         return Settings(**stored, binds=binds)
 
     def write_settings(self, settings: Settings) -> None:
-        """Marks the state directory as ours."""
-        RUN.mkdir(mode=0o700, exist_ok=True)
-        self.run.mkdir(mode=0o700)
+        """Makes the state directory and marks it as ours."""
+        while not self.run.exists():
+            # The last instance to go down may take the directory of all away in between.
+            RUN.mkdir(mode=0o700, exist_ok=True)
+            with suppress(FileNotFoundError):
+                self.run.mkdir(mode=0o700)
         self.marker.write_text(json.dumps(asdict(settings), indent=1))
 
     def require_ours(self) -> None:
@@ -87,6 +91,15 @@ class Instance:
         """File name relative to the state -> process, for every process that we started on the host."""
         found = [*self.run.glob("nodes/*/outer"), *self.run.glob("nodes/*/inner"), *self.forwarders.glob("*")]
         return {str(file.relative_to(self.run)): Process.parse(file.read_text()) for file in found}
+
+    def remove_state(self) -> None:
+        """Removes the state directory, and the one of all instances if it was the last."""
+        remove(self.run)
+        try:
+            RUN.rmdir()
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
+                raise
 
     def is_running(self) -> bool:
         """Whether any of its processes is alive."""

@@ -17,7 +17,14 @@ def slurm_states(instance: Instance, cluster: Cluster, hub: str) -> dict[str, st
     if inner is None:
         return {}
     conf = f"SLURM_CONF={CONFIGURATION}/{cluster.name}/slurm.conf"
-    argv = [*node.enter_argv(inner.pid, "root", "/root"), conf, "sinfo", "--noheader", "--Node", "--format=%N %T"]
+    argv = [
+        *node.enter_argv(inner.pid, "root", "/root"),
+        conf,
+        "sinfo",
+        "--noheader",
+        "--Node",
+        "--format=%N %T",
+    ]
     try:
         return dict(line.split() for line in run(argv, "asking Slurm", deadline_s=15).splitlines())
     except ClusterError:
@@ -54,6 +61,10 @@ def show(instance: Instance, as_json: bool) -> int:
     else:
         print(f"{'NODE':<12}{'ADDRESS':<14}{'CLUSTER':<9}{'SLURM':<12}DAEMONS")
         for row in found["nodes"]:
-            daemons = " ".join(f"{name}:{state}" for name, state in row["daemons"].items()) or "node is off"
-            print(f"{row['node']:<12}{row['address']:<14}{row['cluster'] or '-':<9}{row['slurm'] or '-':<12}{daemons}")
-    return 0 if all(row["running"] and set(row["daemons"].values()) == {"up"} for row in found["nodes"]) else 1
+            daemons = " ".join(f"{name}:{state}" for name, state in row["daemons"].items())
+            cells = [row["node"], row["address"], row["cluster"] or "-", row["slurm"] or "-"]
+            widths = (12, 14, 9, 12)
+            print("".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)), end="")
+            print(daemons if row["running"] else "node is off")
+    is_whole = all(row["running"] and set(row["daemons"].values()) == {"up"} for row in found["nodes"])
+    return 0 if is_whole else 1

@@ -1,7 +1,8 @@
-"""The shared file tree of all nodes: built once for each suite and recipe, read by everybody, written by nobody."""
+"""The file tree of all nodes: built once for each suite and recipe, read by all, written by nobody."""
 
 import fcntl
 import hashlib
+import inspect
 import os
 import re
 import shutil
@@ -38,7 +39,11 @@ def _host_mirror() -> str | None:
 def _apt_options() -> list[str]:
     """How this host fetches packages (proxies, checks), as options of apt."""
     lines = run(["apt-config", "dump"], "reading apt's configuration").splitlines()
-    kept = [line.rstrip(";") for line in lines if re.match(r"Acquire::(?!IndexTargets|Languages|Changelogs)", line)]
+    kept = [
+        line.rstrip(";")
+        for line in lines
+        if re.match(r"Acquire::(?!IndexTargets|Languages|Changelogs)", line)
+    ]
     return [line for line in kept if not line.endswith('""')]
 
 
@@ -54,9 +59,8 @@ def _host_files() -> Iterator[tuple[Path, Path]]:
 def tree_key(suite: str, mirror: str | None, apt_options: list[str]) -> str:
     """A short hash of all that a tree is made of, the host's copied files included."""
     digest = hashlib.sha256(repr((suite, mirror, apt_options)).encode())
-    for source in (Path(recipe.__file__), Path(__file__)):
-        digest.update(source.read_bytes())
-    digest.update(recipe.SUBORDINATE_IDS.encode())
+    digest.update(Path(recipe.__file__).read_bytes())
+    digest.update((recipe.SUBORDINATE_IDS + inspect.getsource(_finish)).encode())
     for file, place in _host_files():
         digest.update(str(place).encode() + file.read_bytes())
     return digest.hexdigest()[:12]
@@ -106,7 +110,16 @@ def _build(suite: str, tree: Path, mirror: str | None, options: list[str], lock:
     temporary = Path(tempfile.mkdtemp(prefix=f".building-{suite}-", dir=cache()))
     temporary.chmod(0o755)
     # Its own mount and pid namespace: whatever happens to the build, no mount or process of it stays behind.
-    isolated = ["unshare", "--mount", "--propagation", "private", "--pid", "--mount-proc", "--fork", "--kill-child"]
+    isolated = [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "--pid",
+        "--mount-proc",
+        "--fork",
+        "--kill-child",
+    ]
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     with tempfile.TemporaryDirectory(prefix=f".building-{suite}-seed-", dir=cache()) as seed:
         for place, text in recipe.seed_files(suite).items():
@@ -123,7 +136,7 @@ def _build(suite: str, tree: Path, mirror: str | None, options: list[str], lock:
 
 
 def _finish(tree: Path, apt_options: list[str]) -> None:
-    """Adds accounts, the host's certificates and pip configuration; takes away what each instance makes itself."""
+    """Adds accounts, the host's certificates and pip configuration; removes what each instance makes."""
     for command in recipe.ACCOUNT_COMMANDS:
         run(["chroot", str(tree), *command], "adding the accounts")
     for name in ("subuid", "subgid"):

@@ -13,7 +13,7 @@ import sysconfig
 from pathlib import Path
 
 from ..errors import ClusterError
-from ..prerequisites import _install as apt_install
+from ..prerequisites import install as apt_install
 from ..tree import cache
 from .artefacts import ensure
 from .progress import run_logged

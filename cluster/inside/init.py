@@ -1,9 +1,10 @@
 """Process 1 of a node: sets its name and address, starts its daemons in order, reaps, and obeys the driver.
 
-Reads a JSON file: hostname, address (with prefix), network, directories [[path, uid, gid]], daemons. A daemon has name, argv, env, needs
-(conditions, see `is_met`), and `once` (a command that runs to its end, in order). The driver speaks to it over
-/run/flatirons/control, which only root can reach: one JSON object a line, {"do": "status" | "signal" | "start"}.
-Daemons are not started again by themselves: a fault stays until the driver mends it. Standard library only.
+Reads a JSON file: hostname, address (with prefix), network, directories [[path, uid, gid]], daemons. A daemon
+has name, argv, env, needs (conditions, see `is_met`), and `once` (a command that runs to its end). The driver
+speaks to it over /run/flatirons/control, which only root can reach: one JSON object a line,
+{"do": "status" | "signal" | "start"}. Daemons are not started again by themselves: a fault stays until the
+driver mends it. Standard library only.
 """
 
 import glob
@@ -15,13 +16,14 @@ import socket
 import subprocess
 import sys
 import time
+from typing import Any
 
 SHARED = "/run/flatirons"
 POLL_S = 0.02
 
 
 def is_listening(port: int) -> bool:
-    """Whether something on this node listens on the TCP port; asks the kernel, so the daemon notices nothing."""
+    """Whether something here listens on the TCP port; asks the kernel, so the daemon notices nothing."""
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with open(table) as lines:
             for line in lines:
@@ -54,7 +56,7 @@ def is_met(need: str) -> bool:
 class Daemon:
     """One daemon (or command that runs once) of the node."""
 
-    def __init__(self, plan: dict) -> None:
+    def __init__(self, plan: dict[str, Any]) -> None:
         self.plan = plan
         self.pid = 0
         self.is_wanted = True
@@ -79,15 +81,20 @@ class Daemon:
         finally:
             os._exit(127)
 
-    def status(self) -> dict:
+    def status(self) -> dict[str, Any]:
         """What `status` reports."""
-        return {"pid": self.pid, "wanted": self.is_wanted, "ended": self.ended, "once": self.plan.get("once", False)}
+        return {
+            "pid": self.pid,
+            "wanted": self.is_wanted,
+            "ended": self.ended,
+            "once": self.plan.get("once", False),
+        }
 
 
 class Init:
     """The node's daemons and the socket that the driver speaks to."""
 
-    def __init__(self, plan: dict) -> None:
+    def __init__(self, plan: dict[str, Any]) -> None:
         self.daemons = {each["name"]: Daemon(each) for each in plan["daemons"]}
         self.control = socket.socket(socket.AF_UNIX)
         self.control.bind(f"{SHARED}/control")
@@ -131,7 +138,7 @@ class Init:
                 daemon.start()
         return any(daemon.is_wanted for daemon in self.daemons.values())
 
-    def obey(self, request: dict) -> dict:
+    def obey(self, request: dict[str, Any]) -> dict[str, Any]:
         """Does what the driver asks; the answer always has the state of every daemon."""
         daemon = self.daemons.get(request.get("daemon", ""))
         if request["do"] == "signal" and daemon and daemon.pid:
@@ -163,7 +170,7 @@ class Init:
             self.reap()
 
 
-def configure_network(plan: dict) -> None:
+def configure_network(plan: dict[str, Any]) -> None:
     """Brings up lo and eth0, once the driver has put eth0 into this node's namespace."""
     until = time.monotonic() + 10
     while not os.path.exists("/sys/class/net/eth0"):
@@ -182,7 +189,7 @@ route replace {network} dev eth0 proto kernel scope link src {address} quickack 
     subprocess.run(["ip", "-batch", "-"], input=commands, text=True, check=True)
 
 
-def make_directories(plan: dict) -> None:
+def make_directories(plan: dict[str, Any]) -> None:
     """Makes what the daemons expect to find, mostly in /run, which is empty at every start."""
     for path, uid, gid in plan["directories"]:
         os.makedirs(path, exist_ok=True)

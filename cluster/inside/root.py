@@ -11,6 +11,7 @@ import json
 import os
 import stat
 import sys
+from typing import Any
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32, 4096
 MNT_DETACH = 2
@@ -28,12 +29,19 @@ def check(result: int, what: str) -> None:
 
 def mount(source: str, target: str, kind: str, flags: int = 0, options: str = "") -> None:
     """mount(2); the node ends if it fails."""
-    done = libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode())
+    done = libc.mount(
+        source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode()
+    )
     check(done, f"mounting {source} on {target}")
 
 
-def bind(source: str, target: str, writable: bool) -> None:
-    """Shows a file or directory of the host in the node, making the place for it."""
+def bind(source: str, target: str, writable: bool, root: str) -> None:
+    """Shows a file or directory of the host in the node, making the place for it.
+
+    The node ends if a link would lead the place out of its root.
+    """
+    if os.path.commonpath([os.path.realpath(target), root]) != root:
+        sys.exit(f"{target.removeprefix(root)} can't be bound: a link leads out of the node")
     if os.path.isdir(source):
         os.makedirs(target, exist_ok=True)
     elif not os.path.exists(target):
@@ -44,7 +52,7 @@ def bind(source: str, target: str, writable: bool) -> None:
         mount("", target, "", MS_BIND | MS_REMOUNT | MS_RDONLY)
 
 
-def make_devices(dev: str, extra: list[list]) -> None:
+def make_devices(dev: str, extra: list[list[Any]]) -> None:
     """A small /dev of the node's own; /dev/fuse is open to everybody, as rootless containers need it."""
     mount("tmpfs", dev, "tmpfs", MS_NOSUID, "mode=755")
     for name, major, minor in [*DEVICES, *extra]:
@@ -60,7 +68,7 @@ def make_devices(dev: str, extra: list[list]) -> None:
         os.symlink(target, f"{dev}/{name}")
 
 
-def make_root(plan: dict) -> None:
+def make_root(plan: dict[str, Any]) -> None:
     """The tree below, the node's own changes above, and what every Linux expects around it."""
     root = plan["root"]
     layers = f"lowerdir={plan['tree']},upperdir={plan['upper']},workdir={plan['work']}"
@@ -70,9 +78,9 @@ def make_root(plan: dict) -> None:
     make_devices(f"{root}/dev", plan["devices"])
     mount("tmpfs", f"{root}/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
     os.mkdir(f"{root}/run/lock", 0o1777)
-    bind(plan["shared"], f"{root}/run/flatirons", writable=True)
+    bind(plan["shared"], f"{root}/run/flatirons", True, root)
     for source, target, writable in plan["binds"]:
-        bind(source, root + target, writable)
+        bind(source, root + target, writable, root)
 
 
 def enter_root(root: str) -> None:
