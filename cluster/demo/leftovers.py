@@ -11,10 +11,10 @@ KINDS = ("mnt", "pid", "net", "uts", "ipc")
 
 
 def namespaces_of(pid: int) -> set[str]:
-    """The namespaces of a process, such as `net:[4026532177]`; empty for one that is gone."""
+    """The namespaces of a process, such as `net:[4026532177]`; empty for one that is gone or not ours to see."""
     try:
         return {os.readlink(f"/proc/{pid}/ns/{kind}") for kind in KINDS}
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return set()
 
 

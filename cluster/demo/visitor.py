@@ -1,0 +1,168 @@
+"""A person at the hub, played over HTTP: logs in, posts the form as the page shows it, runs cells in a kernel.
+
+Needs httpx and tornado, so it runs in the tools' environment.
+"""
+
+import asyncio
+import json
+import re
+import time
+import uuid
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from typing import Any
+
+import httpx
+from tornado.httpclient import HTTPRequest
+from tornado.websocket import websocket_connect
+
+CELL_DEADLINE_S = 180.0
+
+
+class SmokeFailure(Exception):
+    """One sentence on what did not happen."""
+
+
+class _Fields(HTMLParser):
+    """The fields of the page's last form with the values that a browser would send."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values: dict[str, str] = {}
+        self.select = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {key: value or "" for key, value in attrs}
+        name = given.get("name", "")
+        if tag == "select":
+            self.select = name
+        elif tag == "option" and self.select and ("selected" in given or self.select not in self.values):
+            self.values[self.select] = given.get("value", "")
+        elif tag == "input" and name:
+            is_choice = given.get("type") in ("radio", "checkbox")
+            if not is_choice or "checked" in given:
+                self.values[name] = given.get("value", "on" if is_choice else "")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "select":
+            self.select = ""
+
+
+class Visitor:
+    """One person with a browser's cookies."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self.url, self.name = url, name
+        self.http = httpx.Client(base_url=url, follow_redirects=True, timeout=30)
+
+    def log_in(self) -> None:
+        """Logs in through the page; the demo's passwords are the names."""
+        page = self.http.get("/hub/login")
+        body = {**self._fields(page), "username": self.name, "password": self.name}
+        answer = self.http.post("/hub/login", data=body)
+        if answer.status_code != 200 or answer.url.path.endswith("/login"):
+            raise SmokeFailure(f"{self.name} could not log in: the hub answered {answer.status_code}")
+
+    def submit_form(self, **options: str) -> None:
+        """Posts the options form as it is shown, with some of the options changed."""
+        path = f"/hub/spawn/{self.name}"
+        fields = self._fields(self.http.get(path))
+        unknown = options.keys() - fields.keys()
+        if unknown:
+            raise SmokeFailure(f"the form has no field {', '.join(sorted(unknown))}")
+        answer = self.http.post(path, data={**fields, **options}, follow_redirects=False)
+        if answer.status_code != 302:
+            found = re.findall(r'role="alert"[^>]*>(.*?)</div>', answer.text, re.DOTALL)
+            said = " ".join(re.sub(r"<[^>]+>", " ", " ".join(found)).split())
+            raise SmokeFailure(f"the form was answered with {answer.status_code}: {said or answer.reason_phrase}")
+
+    def progress(self) -> Iterator[dict[str, Any]]:
+        """The events of the start as they come, until it is ready; SmokeFailure when it fails."""
+        path = f"/hub/api/users/{self.name}/server/progress"
+        with self.http.stream("GET", path, timeout=300) as answer:
+            for line in answer.iter_lines():
+                if not line.startswith("data: "):
+                    continue
+                event: dict[str, Any] = json.loads(line.removeprefix("data: "))
+                yield event
+                if event.get("failed"):
+                    raise SmokeFailure(f"the server did not start: {event['message']}")
+                if event.get("ready"):
+                    return
+        raise SmokeFailure("the progress of the start ended without a word on its outcome")
+
+    def stop(self) -> None:
+        """Stops the server and returns when the hub says that it is gone."""
+        headers = {"X-XSRFToken": self._xsrf()}
+        path = f"/hub/api/users/{self.name}/server"
+        answer = self.http.delete(path, headers=headers)
+        if answer.status_code not in (202, 204):
+            raise SmokeFailure(f"stopping the server was answered with {answer.status_code}: {answer.text}")
+        deadline = time.monotonic() + 60
+        while self.has_server():
+            if time.monotonic() > deadline:
+                raise SmokeFailure("the server was still there a minute after it was stopped")
+            time.sleep(0.1)
+
+    def has_server(self) -> bool:
+        """Whether a server of the person runs, or is on its way."""
+        user = self.http.get(f"/hub/api/users/{self.name}").raise_for_status().json()
+        return any(server["ready"] or server["pending"] for server in user["servers"].values())
+
+    def kernel(self) -> "Kernel":
+        """A new kernel in the running server, reached through the proxy."""
+        headers = {"X-XSRFToken": self._xsrf()}
+        made = self.http.post(f"/hub/api/users/{self.name}/tokens", headers=headers, json={"note": "kernel"})
+        return Kernel(f"{self.url}/user/{self.name}", made.raise_for_status().json()["token"])
+
+    def _xsrf(self) -> str:
+        cookies = [c for c in self.http.cookies.jar if c.name == "_xsrf" and c.path.startswith("/hub")]
+        return cookies[-1].value or "" if cookies else ""
+
+    def _fields(self, page: httpx.Response) -> dict[str, str]:
+        page.raise_for_status()
+        fields = _Fields()
+        fields.feed(page.text)
+        return {**fields.values, "_xsrf": self._xsrf()}
+
+
+class Kernel:
+    """Runs cells over the kernel's websocket, as JupyterLab does."""
+
+    def __init__(self, server_url: str, token: str) -> None:
+        self.headers = {"Authorization": f"token {token}"}
+        answer = httpx.post(f"{server_url}/api/kernels", json={}, headers=self.headers, timeout=60)
+        answer.raise_for_status()
+        path = f"{server_url}/api/kernels/{answer.json()['id']}/channels"
+        self.channels = re.sub("^http", "ws", path)
+
+    def run(self, code: str, deadline_s: float = CELL_DEADLINE_S) -> str:
+        """What a cell prints; SmokeFailure with its error when it raises one, or when it takes too long."""
+        return asyncio.run(asyncio.wait_for(self._run(code), deadline_s))
+
+    async def _run(self, code: str) -> str:
+        socket = await websocket_connect(HTTPRequest(self.channels, headers=self.headers))
+        header = {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "version": "5.4"}
+        header |= {"session": uuid.uuid4().hex, "username": "", "date": "2000-01-01T00:00:00Z"}
+        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
+        message = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
+        await socket.write_message(json.dumps({**message, "buffers": []}))
+        printed, seen = [], set[str]()
+        while seen != {"idle", "reply"}:
+            text = await socket.read_message()
+            if text is None:
+                raise SmokeFailure("the kernel's websocket was closed")
+            answer = json.loads(text)
+            if answer["parent_header"].get("msg_id") != header["msg_id"]:
+                continue
+            kind, content = answer["msg_type"], answer["content"]
+            if kind == "stream" and content["name"] == "stdout":
+                printed.append(content["text"])
+            elif kind == "error":
+                raise SmokeFailure(f"a cell raised {content['ename']}: {content['evalue']}")
+            elif kind == "execute_reply":
+                seen.add("reply")
+            elif kind == "status" and content["execution_state"] == "idle":
+                seen.add("idle")
+        socket.close()
+        return "".join(printed)
