@@ -21,12 +21,18 @@ def _arguments() -> argparse.Namespace:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--detach", action="store_true", help="return when it answers")
     how.add_argument("--stop", action="store_true", help="take it down")
-    how.add_argument("--smoke", action="store_true", help="play a user from log-in to the end, then take it down")
-    how.add_argument("--tools", action="store_true", help="print the path of the tools' environment, made if need be")
+    how.add_argument(
+        "--smoke", action="store_true", help="play a user from log-in to the end, then take it down"
+    )
+    how.add_argument(
+        "--tools", action="store_true", help="print the path of the tools' environment, made if need be"
+    )
     how.add_argument("--build", action="store_true", help="build what is missing, start nothing")
     parser.add_argument("--name", default="flatirons", help="of the instance (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="on 127.0.0.1 (default: %(default)s)")
-    parser.add_argument("--nodes", type=int, default=3, help="nodes of the cluster summit (default: %(default)s)")
+    parser.add_argument(
+        "--nodes", type=int, default=3, help="nodes of the cluster summit (default: %(default)s)"
+    )
     return parser.parse_args()
 
 
@@ -54,7 +60,10 @@ def _stop(demo: Demo) -> None:
 
 
 def _foreground(demo: Demo) -> None:
-    print(f"\n  {demo.url}\n\n  Log in as {LOG_INS}.\n  Hub's log: {demo.hub_log}\n  Ctrl-C ends it.\n", flush=True)
+    print(
+        f"\n  {demo.url}\n\n  Log in as {LOG_INS}.\n  Hub's log: {demo.hub_log}\n  Ctrl-C ends it.\n",
+        flush=True,
+    )
     try:
         live.watch(demo)
     except KeyboardInterrupt:

@@ -45,7 +45,7 @@ def ensure(name: str, parts: Sequence[str | bytes | Path], build: Callable[[Path
 
 
 def _make(name: str, place: Path, build: Callable[[Path], None]) -> None:
-    """Under the lock: clears what an interrupted build left and what nobody used for two weeks, then builds."""
+    """Under the lock: clears interrupted builds and what nobody used for two weeks, then builds."""
     for stale in cache().glob(f".building-{name}-*"):
         remove(stale)
     for old in cache().glob(f"{name}-????????????"):

@@ -1,8 +1,16 @@
-"""Read last by the demo's hub: one service, by whose token `scripts/demo` counts servers and the tests ask."""
+"""Read last by the demo's hub: one service, by whose token `scripts/demo` and the tests ask."""
 
 from pathlib import Path
 
-SCOPES = ["admin:users", "admin:servers", "access:servers", "list:users", "read:hub", "read:metrics", "tokens"]
+SCOPES = [
+    "admin:users",
+    "admin:servers",
+    "access:servers",
+    "list:users",
+    "read:hub",
+    "read:metrics",
+    "tokens",
+]
 
 c = get_config()  # type: ignore[name-defined]  # noqa: F821
 c.JupyterHub.services = [{"name": "demo", "api_token": Path("/etc/flatirons/token").read_text().strip()}]

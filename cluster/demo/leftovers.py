@@ -11,7 +11,7 @@ KINDS = ("mnt", "pid", "net", "uts", "ipc")
 
 
 def namespaces_of(pid: int) -> set[str]:
-    """The namespaces of a process, such as `net:[4026532177]`; empty for one that is gone or not ours to see."""
+    """The namespaces of a process, such as `net:[4026532177]`; empty if gone or not ours to see."""
     try:
         return {os.readlink(f"/proc/{pid}/ns/{kind}") for kind in KINDS}
     except (FileNotFoundError, ProcessLookupError, PermissionError):
@@ -48,7 +48,9 @@ class Traces:
         left += [f"process {pid} in its namespaces" for pid in pids if namespaces_of(pid) & self.namespaces]
         mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
         for place in self.places:
-            left += [f"mount {mount}" for mount in mounts if mount == str(place) or mount.startswith(f"{place}/")]
+            left += [
+                f"mount {mount}" for mount in mounts if mount == str(place) or mount.startswith(f"{place}/")
+            ]
             if place.exists():
                 left.append(f"directory {place}")
         return left

@@ -18,7 +18,7 @@ def nodes_up(demo: Demo) -> tuple[int, int]:
 
 
 def jobs(demo: Demo) -> dict[str, int]:
-    """Slurm's word for a state -> number of jobs in it, in all clusters; a silent controller adds `no answer`."""
+    """Slurm's word for a state -> number of jobs in it, in all clusters; a silent controller adds a word."""
     found: dict[str, int] = {}
     for cluster in demo.instance.settings().site.clusters:
         conf = f"SLURM_CONF={CONFIGURATION}/{cluster.name}/slurm.conf"
@@ -48,7 +48,7 @@ def line(demo: Demo) -> str:
 
 
 def watch(demo: Demo) -> None:
-    """Never returns; on a terminal the line is written over itself, elsewhere it is printed when it changes."""
+    """Never returns; on a terminal the line is rewritten, elsewhere printed when it changes."""
     last = ""
     while True:
         now = line(demo)

@@ -1,4 +1,4 @@
-"""How it goes, for the person at the keyboard: one line for each thing begun or done, with the seconds so far."""
+"""How it goes, for the person at the keyboard: a line for each thing begun or done, with the seconds."""
 
 import subprocess
 import sys
@@ -49,13 +49,19 @@ def logs() -> Path:
     return place
 
 
-def run_logged(argv: Sequence[str], what: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> str:
-    """stdout of a command that succeeded; its stderr goes to a log, whose end is in the ClusterError otherwise."""
+def run_logged(
+    argv: Sequence[str], what: str, env: dict[str, str] | None = None, cwd: Path | None = None
+) -> str:
+    """stdout of a command that succeeded; its stderr goes to a log, whose end is shown if it fails."""
     log = logs() / f"{what.replace(' ', '-')}.log"
     with log.open("wb") as errors:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=env, cwd=cwd)
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=env, cwd=cwd
+        )
     if done.returncode:
         lines = log.read_text(errors="replace").strip().splitlines()[-TAIL_LINES:]
         print("\n".join(lines), file=sys.stderr)
-        raise ClusterError(f"{what} failed with exit code {done.returncode}; its messages are above and in {log}")
+        raise ClusterError(
+            f"{what} failed with exit code {done.returncode}; its messages are above and in {log}"
+        )
     return done.stdout.decode()

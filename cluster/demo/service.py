@@ -100,7 +100,12 @@ class Demo:
         return node.enter_argv(inner.pid, user, node.homes_of(self.instance.settings().site)[user])
 
     def exec(
-        self, where: str, argv: Sequence[str], user: str | None = None, stdin: str = "", deadline_s: float = 60
+        self,
+        where: str,
+        argv: Sequence[str],
+        user: str | None = None,
+        stdin: str = "",
+        deadline_s: float = 60,
     ) -> subprocess.CompletedProcess[str]:
         """Runs a command in a node, as root unless somebody is named."""
         command = [*self.enter(where, user or "root"), *argv]
@@ -115,7 +120,9 @@ class Demo:
         self._start("hub", self.hub_log)
         wait_until(self._hub_answers_or_has_ended, "starting the hub", HUB_DEADLINE_S, 0.1)
         if not self.hub_runs():
-            raise ClusterError(f"the hub ended: {node.last_line(self.hub_log)} (all of its log: {self.hub_log})")
+            raise ClusterError(
+                f"the hub ended: {node.last_line(self.hub_log)} (all of its log: {self.hub_log})"
+            )
 
     def hub_runs(self) -> bool:
         """Whether the hub's process is alive."""
@@ -187,7 +194,7 @@ class Demo:
         return Process.parse(file.read_text()) if file.exists() else None
 
     def _start(self, what: str, log: Path) -> None:
-        """Runs `flatirons WHAT` in the hub node as the hub's account, and records the process that entered it."""
+        """Runs `flatirons WHAT` in the hub node as the hub's account; records the process that entered."""
         known = self._recorded(what)
         if known and known.is_alive():
             raise ClusterError(f"the {what} already runs")

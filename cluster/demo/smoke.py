@@ -1,7 +1,7 @@
 """Plays a researcher from log-in to the end, and prints how long each step took.
 
-Proves on the way that server and engines run as the user, in a container, on compute nodes. Runs in the tools'
-environment: `python -m cluster.demo.smoke [--name NAME]`.
+Proves on the way that server and engines run as the user, in a container, on compute nodes. Runs in the
+tools' environment: `python -m cluster.demo.smoke [--name NAME]`.
 """
 
 import argparse
@@ -29,7 +29,8 @@ PROBE = """
 def probe():
     import os, socket
     return {"host": socket.gethostname(), "uid": os.getuid(), "job": os.environ.get("SLURM_JOB_ID", ""),
-            "container": os.environ.get("APPTAINER_CONTAINER", ""), "inside": os.path.exists("/.singularity.d")}
+            "container": os.environ.get("APPTAINER_CONTAINER", ""),
+            "inside": os.path.exists("/.singularity.d")}
 """
 IN_KERNEL = PROBE + "import json; print(json.dumps(probe()))"
 ON_ENGINES = f"""
@@ -88,7 +89,11 @@ def start_server(demo: Demo, visitor: Visitor, table: Table) -> str:
     for event in visitor.progress():
         name = next((n for n in ("Submitted", "Waiting", "Running") if event["message"].startswith(n)), "")
         if name or event.get("ready"):
-            table.row(f"  {'ready' if event.get('ready') else name.lower()}", time.monotonic() - began, event["message"])
+            table.row(
+                f"  {'ready' if event.get('ready') else name.lower()}",
+                time.monotonic() - began,
+                event["message"],
+            )
     running = jobs(demo)
     if [(job["user"], job["state"]) for job in running] != [(USER.name, "RUNNING")]:
         raise SmokeFailure(f"the server is ready, but Slurm lists {running or 'no job'} for {USER.name}")
@@ -103,7 +108,9 @@ def use_engines(demo: Demo, kernel: Any, table: Table, compute: set[str], server
         notes.append(f"on {', '.join(hosts)}")
     engine_jobs = [job["id"] for job in jobs(demo) if job["id"] != server_job]
     if len(found) != ENGINES or len(hosts) != 2 or len(engine_jobs) != 1:
-        raise SmokeFailure(f"{len(found)} engines answered from {hosts} in jobs {engine_jobs}, wanted 8 from 2 nodes in one")
+        raise SmokeFailure(
+            f"{len(found)} engines answered from {hosts} in jobs {engine_jobs}, wanted 8 from 2 nodes in one"
+        )
     for each in found:
         require_user_in_container("an engine", each, compute, engine_jobs[0])
     with table.step("engines ended"):
@@ -119,7 +126,9 @@ def play(demo: Demo, table: Table) -> None:
         visitor.log_in()
         notes.append(f"as {USER.name}")
     if visitor.has_server():
-        raise SmokeFailure(f"{USER.name} has a server already; stop it, or give the smoke test a --name of its own")
+        raise SmokeFailure(
+            f"{USER.name} has a server already; stop it, or give the smoke test a --name of its own"
+        )
     job = start_server(demo, visitor, table)
     with table.step("kernel answers") as notes:
         kernel = visitor.kernel()
@@ -149,7 +158,11 @@ def keep_logs(demo: Demo) -> str:
             if log.exists():
                 file.write(f"==> {log.name} <==\n{log.read_text(errors='replace')}\n")
         logs.show(demo.instance, to=file)
-        show = ["sh", "-c", f"tail -n +1 /home/{USER.name}/.flatirons/logs/* /home/{USER.name}/.ipython/*/log/*"]
+        show = [
+            "sh",
+            "-c",
+            f"tail -n +1 /home/{USER.name}/.flatirons/logs/* /home/{USER.name}/.ipython/*/log/*",
+        ]
         file.write(demo.exec(HUB, show).stdout)
     return str(place)
 
@@ -158,7 +171,9 @@ def main() -> int:
     """Plays; exit code 0, or 1 and one sentence."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--name", default="flatirons")
-    parser.add_argument("--started-after", type=float, default=0.0, help="seconds that it took to get the hub up")
+    parser.add_argument(
+        "--started-after", type=float, default=0.0, help="seconds that it took to get the hub up"
+    )
     arguments = parser.parse_args()
     demo, table = Demo(arguments.name), Table()
     print(flush=True)

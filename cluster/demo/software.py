@@ -2,7 +2,7 @@
 
 `tools`   a virtual environment for the host: ruff, mypy, pytest, Playwright, node and npm;
 `proxy`   configurable-http-proxy with a node of its own, for the hub node;
-`hub`     a virtual environment for the hub node, made with that tree's own Python, seen there as /opt/flatirons.
+`hub`     a virtual environment for the hub node, made with its own Python, seen there as /opt/flatirons.
 """
 
 import os
@@ -26,7 +26,7 @@ PROXY = REPO / "deploy" / "proxy"
 THIS = Path(__file__)
 
 # Run as root in a mount and pid namespace of its own. $1 tree, $2 scratch directory, $3 what is to be seen as
-# /opt, $4 downloads kept between builds, then the command. The tree is read-only; only /opt and /mnt are written.
+# /opt, $4 downloads kept between builds, then the command. The tree is read-only; /opt and /mnt aren't.
 IN_TREE = """\
 set -e
 tree=$1 scratch=$2 opt=$3 downloads=$4
@@ -45,7 +45,7 @@ exec chroot "$scratch" "$@"
 
 
 def _environment() -> dict[str, str]:
-    """For uv: the machine's certificates, the package index that pip is set up with, downloads in our cache."""
+    """For uv: the machine's certificates, pip's package index, downloads in our cache."""
     env = {**os.environ, "UV_CACHE_DIR": str(_downloads()), "UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1"}
     env |= {"UV_LINK_MODE": "copy", "UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never"}
     index = _pip_index()
@@ -99,7 +99,16 @@ def tools() -> Path:
     def build(draft: Path) -> None:
         make = [str(uv()), "venv", "--quiet", "--relocatable", "--python", sys.executable, str(draft)]
         run_logged([*make, "--allow-existing"], "making the test environment", _environment())
-        fill = [str(uv()), "pip", "install", "--quiet", "--python", str(draft / "bin/python"), "-r", str(LOCK)]
+        fill = [
+            str(uv()),
+            "pip",
+            "install",
+            "--quiet",
+            "--python",
+            str(draft / "bin/python"),
+            "-r",
+            str(LOCK),
+        ]
         run_logged(fill, "filling the test environment", _environment())
 
     return ensure("tools", [LOCK, THIS, sys.version, sys.base_prefix], build)
@@ -131,13 +140,24 @@ def hub(tree: Path) -> Path:
     """The hub's virtual environment with Flatirons in it, installed from a wheel as an operator would."""
 
     def build(draft: Path) -> None:
-        run_logged(["cp", "-a", "--reflink=auto", f"{_hub_dependencies(tree)}/.", str(draft)], "copying the hub")
+        run_logged(
+            ["cp", "-a", "--reflink=auto", f"{_hub_dependencies(tree)}/.", str(draft)], "copying the hub"
+        )
         wheels = draft / "wheels"
         make = [str(uv()), "build", "--quiet", "--wheel", "--no-build-isolation"]
         make += ["--python", str(tools() / "bin/python"), "--out-dir", str(wheels), str(REPO)]
         run_logged(make, "building the wheel", _environment())
         [wheel] = wheels.glob("*.whl")
-        install = ["pip", "install", "--quiet", "--compile-bytecode", "--no-deps", "--no-index", "--python", "/opt/bin/python"]
+        install = [
+            "pip",
+            "install",
+            "--quiet",
+            "--compile-bytecode",
+            "--no-deps",
+            "--no-index",
+            "--python",
+            "/opt/bin/python",
+        ]
         _uv_in_tree(tree, draft, [*install, f"/opt/wheels/{wheel.name}"], "installing the wheel")
 
     parts = [REPO / "src", REPO / "deploy", PROJECT, LOCK, THIS, PROXY / "package-lock.json", tree.name]
@@ -150,7 +170,12 @@ def _hub_dependencies(tree: Path) -> Path:
     def build(draft: Path) -> None:
         for file in (PROJECT, LOCK):
             shutil.copy2(file, draft / file.name)
-        _uv_in_tree(tree, draft, ["venv", "--quiet", "--relocatable", "--allow-existing", "/opt"], "making the hub's environment")
+        _uv_in_tree(
+            tree,
+            draft,
+            ["venv", "--quiet", "--relocatable", "--allow-existing", "/opt"],
+            "making the hub's environment",
+        )
         install = ["pip", "install", "--quiet", "--compile-bytecode", "--python", "/opt/bin/python"]
         wanted = ["-r", f"/opt/{PROJECT.name}", "--extra", "hub", "-c", f"/opt/{LOCK.name}"]
         _uv_in_tree(tree, draft, [*install, *wanted], "filling the hub's environment")

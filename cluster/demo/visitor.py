@@ -1,4 +1,4 @@
-"""A person at the hub, played over HTTP: logs in, posts the form as the page shows it, runs cells in a kernel.
+"""A person at the hub, played over HTTP: logs in, posts the form as it is shown, runs cells in a kernel.
 
 Needs httpx and tornado, so it runs in the tools' environment.
 """
@@ -74,7 +74,9 @@ class Visitor:
         if answer.status_code != 302:
             found = re.findall(r'role="alert"[^>]*>(.*?)</div>', answer.text, re.DOTALL)
             said = " ".join(re.sub(r"<[^>]+>", " ", " ".join(found)).split())
-            raise SmokeFailure(f"the form was answered with {answer.status_code}: {said or answer.reason_phrase}")
+            raise SmokeFailure(
+                f"the form was answered with {answer.status_code}: {said or answer.reason_phrase}"
+            )
 
     def progress(self) -> Iterator[dict[str, Any]]:
         """The events of the start as they come, until it is ready; SmokeFailure when it fails."""
@@ -145,7 +147,13 @@ class Kernel:
         header = {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "version": "5.4"}
         header |= {"session": uuid.uuid4().hex, "username": "", "date": "2000-01-01T00:00:00Z"}
         content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
-        message = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
+        message = {
+            "header": header,
+            "parent_header": {},
+            "metadata": {},
+            "content": content,
+            "channel": "shell",
+        }
         await socket.write_message(json.dumps({**message, "buffers": []}))
         printed, seen = [], set[str]()
         while seen != {"idle", "reply"}:

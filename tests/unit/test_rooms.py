@@ -1,0 +1,74 @@
+"""Who may import whom: the rule of the rooms in the design, read from the code itself."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parent.parent.parent
+SOURCE = REPO / "src" / "flatirons"
+PURE = (
+    *(f"slurm.{name}" for name in ("model", "argv", "parse", "explain", "limits", "sayings")),
+    "forms",
+    "images",
+    "job",
+)
+MODELS = ("errors", *PURE)
+# room -> which of our rooms it may import; the longest name that fits a module counts
+RULES: dict[str, tuple[str, ...]] = {
+    "": ("hub", "errors"),
+    "errors": (),
+    "runner": ("errors",),
+    **dict.fromkeys(PURE, MODELS),
+    "slurm": (*MODELS, "slurm", "runner"),
+    "spawners": (*MODELS, "slurm", "runner", "spawners"),
+    "hub": (*MODELS, "slurm", "runner", "spawners", "hub"),
+    "parallel": (*MODELS, "slurm", "runner", "parallel"),
+    "lab": (*MODELS, "slurm", "runner", "lab"),
+}
+# package of others -> the only rooms of ours that know it
+OTHERS = {"jupyterhub": ("spawners", "hub"), "ipyparallel": ("parallel",), "subprocess": ("job.starter",)}
+
+
+def lies_in(name: str, rooms: tuple[str, ...]) -> bool:
+    return any(not room or name == room or name.startswith(f"{room}.") for room in rooms)
+
+
+def imports(code: ast.Module) -> Iterator[str]:
+    """Every full name that a file imports, also inside functions; what only type checkers see is left out."""
+    for node in ast.walk(code):
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            node.body = []
+    for node in ast.walk(code):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def modules() -> list[str]:
+    files = (file.relative_to(SOURCE).with_suffix("") for file in SOURCE.rglob("*.py"))
+    return sorted(".".join(file.parts).removesuffix("__init__").removesuffix(".") for file in files)
+
+
+@pytest.mark.parametrize("module", modules())
+def test_a_module_imports_only_what_its_room_may(module: str) -> None:
+    place = SOURCE.joinpath(*module.split("."))
+    file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    allowed = RULES[max((room for room in RULES if lies_in(module, (room,))), key=len)]
+    for name in imports(ast.parse(file.read_text())):
+        package, _, ours = name.partition(".")
+        if package == "flatirons":
+            own_room = module.partition(".")[0]
+            assert lies_in(ours, (*allowed, own_room) if own_room != "slurm" else allowed), name
+        else:
+            assert lies_in(module, OTHERS.get(package, ("",))), name
+
+
+@pytest.mark.parametrize("room", ["cluster", "images", "deploy"])
+def test_what_surrounds_the_package_uses_only_its_commands(room: str) -> None:
+    for file in (REPO / room).rglob("*.py"):
+        assert "flatirons" not in {name.partition(".")[0] for name in imports(ast.parse(file.read_text()))}, (
+            file
+        )
