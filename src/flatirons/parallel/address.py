@@ -17,7 +17,7 @@ def of_this_node(environ: Mapping[str, str]) -> str:
     as the resolver takes. Raises FlatironsError.
     """
     for address in itertools.chain(_of_the_name(environ), _of_the_route(environ)):
-        if not ipaddress.ip_address(address).is_loopback and _is_ours(address):
+        if _is_ours(address):
             return address
     raise FlatironsError(
         "This node has no address that other nodes could reach: its name resolves to none that is its own. "
@@ -52,6 +52,9 @@ def _of_the_route(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _is_ours(address: str) -> bool:
+    """Whether the address is one of this node's, and not a loopback one."""
+    if ipaddress.ip_address(address).is_loopback:
+        return False
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         try:
             probe.bind((address, 0))

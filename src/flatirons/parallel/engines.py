@@ -13,13 +13,19 @@ from flatirons.parallel.options import EngineOptions
 from flatirons.slurm.model import JobSpec
 
 JOB_NAME = "ipengines"
-# Slurm sets none of these for a job, and what sbatch was told about the environment isn't meant for srun.
+# Slurm gives a job no environment of its own (see slurm.argv), and what sbatch was told isn't meant for srun.
 _PROLOGUE = """\
-export HOME=~ PATH USER="$(id -un)"
+export HOME=~ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin USER="$(id -un)"
 export LOGNAME="$USER"
-unset SLURM_EXPORT_ENV SLURM_GET_USER_ENV
+[ -r /etc/profile ] && . /etc/profile
+unset SLURM_EXPORT_ENV SLURM_GET_USER_ENV SLURM_TIME_FORMAT
 """
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_KNOCK = """\
+if ! true <>"/dev/tcp/$1/$2"; then
+    echo "Nothing listens at $1 port $2: the notebook has ended, or this node can't reach it." >&2
+    exit 1
+fi"""
 
 
 def container(environ: Mapping[str, str]) -> list[str]:
@@ -101,10 +107,27 @@ def engine_argv(
     ]
 
 
+def registration(connection_info: str) -> tuple[str, int] | None:
+    """Where engines register, from the content of a connection file; None when it doesn't tell."""
+    if not connection_info:
+        return None
+    known = json.loads(connection_info)
+    protocol, _, host = known["interface"].partition("://")
+    return (host, int(known["registration"])) if protocol == "tcp" else None
+
+
 def job_script(
-    n: int, options: EngineOptions, engine: Sequence[str], environment: Mapping[str, str] | None = None
+    n: int,
+    options: EngineOptions,
+    engine: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    controller: tuple[str, int] | None = None,
 ) -> str:
-    """The batch script: one step, one task per engine. Slurm keeps scripts: no secret in `environment`."""
+    """The batch script: one step, one task per engine. Slurm keeps scripts: no secret in `environment`.
+
+    The job ends at once when the `controller` is gone by the time that it starts.
+    """
     exports = [["export", f"{name}={value}"] for name, value in (environment or {}).items() if _is_name(name)]
     step = [
         *("exec", "srun", "--export=ALL"),
@@ -115,7 +138,12 @@ def job_script(
         "--label",
         *engine,
     ]
-    return script.compose(_PROLOGUE, [*exports, step])
+    first = (
+        [["timeout", "30", "bash", "-c", _KNOCK, "bash", controller[0], str(controller[1])]]
+        if controller
+        else []
+    )
+    return script.compose(_PROLOGUE, [*first, *exports, step])
 
 
 def _is_name(name: str) -> bool:

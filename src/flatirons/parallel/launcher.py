@@ -4,37 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+import sys
 from pathlib import Path
 from typing import Any
 
 from ipyparallel.cluster import Cluster
-from ipyparallel.cluster.launcher import EngineLauncher, LocalControllerLauncher, NotRunning
+from ipyparallel.cluster.launcher import (
+    EngineLauncher,
+    LocalControllerLauncher,
+    NotRunning,
+    ipcontroller_cmd_argv,
+)
 from traitlets import Integer, Unicode, default
 
 from flatirons.errors import FlatironsError, SlurmError
 from flatirons.parallel import address, engines
 from flatirons.parallel.asked import Asked
 from flatirons.parallel.options import resolve
+from flatirons.parallel.own import OWNER, signal_steps, slurm_of
 from flatirons.parallel.watch import Watch, look, wait_for, waiting_sentence
-from flatirons.runner import AsSelf
 from flatirons.slurm import explain
-from flatirons.slurm.argv import INHERITED
 from flatirons.slurm.client import SlurmClient
-from flatirons.slurm.model import Cluster as SlurmCluster
 from flatirons.slurm.model import Job, JobState
 
-# Set in the notebook's own job, they would count as requests for the next; the client sets SLURM_CONF again.
-OWN_JOB = (*INHERITED, "SPANK_", "PMI")
 IPYPARALLELS_PATIENCE = 60  # seconds; default of Cluster.engine_timeout
 NO_LIMIT = -1
 STOP_PAUSE = 0.5  # seconds between two looks at a job that was cancelled
-
-
-def slurm_of(environ: Mapping[str, str]) -> SlurmClient:
-    """A client of the Slurm that this job, or this log-in shell, belongs to."""
-    cluster = SlurmCluster(environ.get("FLATIRONS_CLUSTER", ""), slurm_conf=environ.get("SLURM_CONF", ""))
-    return SlurmClient(cluster, AsSelf(hidden=OWN_JOB))
 
 
 class FlatironsEngineSetLauncher(Asked, EngineLauncher):
@@ -83,7 +78,13 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
             log=self.output_file,
         )
         # connection keys stay in the profile's connection file: Slurm keeps scripts and environments
-        script = engines.job_script(n, options, self.find_args(), self.environment_without_keys())
+        script = engines.job_script(
+            n,
+            options,
+            self.find_args(),
+            environment=self.environment_without_keys(),
+            controller=engines.registration(self.environment.get("IPP_CONNECTION_INFO", "")),
+        )
         job_id = await slurm_of(os.environ).submit(spec, script, user=None)
         self.log.info("Engines are job %s%s.", job_id, f" in {spec.partition}" if spec.partition else "")
         return job_id
@@ -119,7 +120,7 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
     async def signal(self, sig: int | str) -> None:
         """Sends every engine a signal, by number or name."""
         if self.job_id and self.state == "running":
-            await slurm_of(os.environ).cancel(self.job_id, user=None, signal=str(sig))
+            await signal_steps(os.environ, self.job_id, str(int(sig)) if isinstance(sig, int) else sig)
 
     async def join(self, timeout: float | None = None) -> None:
         """Returns when the job has ended. Raises TimeoutError."""
@@ -147,26 +148,27 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
         When Slurm doesn't answer the set is taken to live: a failed query says nothing about a job.
         """
         self: FlatironsEngineSetLauncher = super().from_dict(d, **kwargs)
+        seen = None
         if not self.job_id:
             raise NotRunning("The engines were never submitted.")
         try:
-            job = wait_for(look(slurm_of(os.environ), self.job_id))
+            seen = wait_for(look(slurm_of(os.environ), self.job_id))
         except SlurmError as error:
             self.log.warning("Job %s of engines may have ended: %s", self.job_id, error)
         else:
-            if job.state.is_over:
-                raise NotRunning(f"Job {self.job_id} has ended: {job.state.value}.")
-        self._start_watching()
+            if seen.state.is_over:
+                raise NotRunning(f"Job {self.job_id} has ended: {seen.state.value}.")
+        self._start_watching(seen)
         return self
 
     # -- what the watch sees, in its thread
 
-    def _start_watching(self) -> None:
-        self.watch = Watch(lambda: slurm_of(os.environ), self.job_id, self._changed, self._ended)
+    def _start_watching(self, seen: Job | None = None) -> None:
+        self.watch = Watch(lambda: slurm_of(os.environ), self.job_id, self._changed, self._ended, seen)
         self.watch.start()
 
     def _changed(self, job: Job) -> None:
-        if job.state.is_waiting:
+        if job.state.is_waiting and job.reason not in ("", "None"):
             self.log.info(waiting_sentence(job))
         elif job.state.is_running:
             self.log.info("Engines (job %s) start on %s.", job.id, job.nodes)
@@ -191,14 +193,27 @@ class FlatironsControllerLauncher(LocalControllerLauncher):
     entrypoint_name = "flatirons"
 
     controller_args: Any  # declared by ipyparallel
+    controller_cmd: Any
+    environment: Any
 
     async def start(self) -> None:
         """Starts the controller. Raises FlatironsError when the node has no address to listen on."""
-        says_where = any(word.startswith(("--ip=", "--IPController.ip=")) for word in self.controller_args)
-        if self._is_for_our_engines() and not says_where:
+        if self._is_for_our_engines():
+            await self._listen_to_other_nodes()
+            self._end_together()
+        super().start()
+
+    async def _listen_to_other_nodes(self) -> None:
+        if not any(word.startswith(("--ip=", "--IPController.ip=")) for word in self.controller_args):
             own = await asyncio.to_thread(address.of_this_node, os.environ)
             self.controller_args = [*self.controller_args, f"--ip={own}", f"--location={own}"]
-        super().start()
+
+    def _end_together(self) -> None:
+        """With the controller the engines end, and with this process the controller, if it is meant to."""
+        if self.controller_cmd == ipcontroller_cmd_argv:
+            self.controller_cmd = [sys.executable, "-m", "flatirons.parallel.controller"]
+        if getattr(self.parent, "shutdown_atexit", False):
+            self.environment = {**self.environment, OWNER: str(os.getpid())}
 
     def _is_for_our_engines(self) -> bool:
         wanted = getattr(self.parent, "engine_launcher_class", None)

@@ -23,7 +23,7 @@ class Watch:
     """Looks at the job now and then, in a thread of its own: a cell's event loop may end before the job.
 
     `changed` is called with the job when its state, reason or nodes differ, `ended` once, with its last known
-    form. Both are called in the watch's thread. A look that fails says nothing about the job.
+    form; `seen` is how the caller knows it already. Both are called in the watch's thread. A look that fails says nothing about the job.
     """
 
     def __init__(
@@ -32,11 +32,13 @@ class Watch:
         job_id: int,
         changed: Callable[[Job], None],
         ended: Callable[[Job], None],
+        seen: Job | None = None,
     ) -> None:
         self.slurm = slurm
         self.job_id = job_id
         self.changed = changed
         self.ended = ended
+        self.seen = seen
         self._stop = threading.Event()
         self._began = time.monotonic()
         self._thread = threading.Thread(target=self._follow, name=f"engines of job {job_id}", daemon=True)
@@ -55,7 +57,6 @@ class Watch:
         return not self._thread.is_alive()
 
     def _follow(self) -> None:
-        seen: Job | None = None
         pause = 0.0
         while not self._stop.wait(pause):
             job = asyncio.run(self._look())
@@ -67,9 +68,9 @@ class Watch:
             if job.state.is_over:
                 self.ended(job)
                 return
-            if seen is None or _differ(seen, job):
+            if self.seen is None or _differ(self.seen, job):
                 self.changed(job)
-            seen = job
+            self.seen = job
             pause = self._pause(job)
 
     async def _look(self) -> Job | None:

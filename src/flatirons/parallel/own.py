@@ -1,0 +1,33 @@
+"""The Slurm and the process that engines belong to: those of this notebook's job, or this log-in shell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flatirons.runner import AsSelf
+from flatirons.slurm import argv
+from flatirons.slurm.client import SlurmClient
+from flatirons.slurm.model import Cluster
+
+# Set in the notebook's own job, they would count as requests for the next; the client sets SLURM_CONF again.
+OWN_JOB = (*argv.INHERITED, "SPANK_", "PMI")
+OWNER = "FLATIRONS_CLUSTER_OWNER"
+"""Variable with the id of the process with which a controller ends; without it a controller lives on alone."""
+
+
+def slurm_of(environ: Mapping[str, str]) -> SlurmClient:
+    """A client that runs Slurm's commands as ourselves, in an environment without traces of our own job."""
+    return SlurmClient(_cluster(environ), AsSelf(hidden=OWN_JOB))
+
+
+async def signal_steps(environ: Mapping[str, str], job_id: int, signal: str) -> None:
+    """Sends a signal to every task of the job's steps, on all its nodes. Raises CommandError.
+
+    With --full, as SlurmClient.cancel has it, the batch script alone would get it (seen with Slurm 24.11).
+    """
+    words = [word for word in argv.scancel(job_id, signal) if word != "--full"]
+    await AsSelf(hidden=OWN_JOB).run(words, env=_cluster(environ).environment())
+
+
+def _cluster(environ: Mapping[str, str]) -> Cluster:
+    return Cluster(environ.get("FLATIRONS_CLUSTER", ""), slurm_conf=environ.get("SLURM_CONF", ""))
