@@ -12,7 +12,7 @@ from flatirons.slurm.model import Cluster
 # Set in the notebook's own job, they would count as requests for the next; the client sets SLURM_CONF again.
 OWN_JOB = (*argv.INHERITED, "SPANK_", "PMI")
 OWNER = "FLATIRONS_CLUSTER_OWNER"
-"""Variable with the id of the process with which a controller ends; without it a controller lives on alone."""
+"""Variable with the id of the process with which a controller ends; a controller without it lives on."""
 
 
 def slurm_of(environ: Mapping[str, str]) -> SlurmClient:

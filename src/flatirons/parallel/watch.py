@@ -23,7 +23,8 @@ class Watch:
     """Looks at the job now and then, in a thread of its own: a cell's event loop may end before the job.
 
     `changed` is called with the job when its state, reason or nodes differ, `ended` once, with its last known
-    form; `seen` is how the caller knows it already. Both are called in the watch's thread. A look that fails says nothing about the job.
+    form, both in the watch's thread; `seen` is how the caller knows the job already. A look that fails says
+    nothing about the job.
     """
 
     def __init__(
