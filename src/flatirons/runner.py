@@ -15,9 +15,12 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import contextlib
 import os
 import pwd
+import re
 import shlex
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +28,11 @@ from typing import Any
 
 from flatirons.errors import CommandFailed, CommandMissing, CommandTimeout
 
+SECONDS_TO_DIE = 2.0
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+_NAME = re.compile(r"[A-Za-z0-9_][^\x00-\x1f\x7f:/]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,24 +72,26 @@ class Runner(abc.ABC):
         """The output of `argv`, once it ended with exit code 0 within `deadline` seconds.
 
         Raises CommandFailed, CommandMissing or CommandTimeout. When the deadline passes or the caller is
-        cancelled the process group is killed and reaped, so nothing is left running.
+        cancelled the process group is killed. What holds the streams open beyond that, a daemon that the
+        command left behind, isn't waited for.
         """
         launch = self.launch(argv, user, env or {})
         began = time.monotonic()
-        process = await _start(launch)
-        talk = asyncio.ensure_future(process.communicate(stdin.encode()))
-        try:
-            out, err = await asyncio.wait_for(asyncio.shield(talk), deadline)
-        except TimeoutError:
-            out, err = await _kill(process, talk)
-            sentence = f"A command didn't end within {deadline:g} seconds."
-            raise CommandTimeout(sentence, argv, _text(out), _text(err)) from None
-        except asyncio.CancelledError:
-            await _kill(process, talk)
-            raise
+        with _streams(stdin, launch) as streams:
+            process = await _start(launch, streams)
+            try:
+                await asyncio.wait_for(process.wait(), deadline)
+            except TimeoutError:
+                await _kill(process)
+                sentence = f"A command didn't end within {deadline:g} seconds."
+                raise CommandTimeout(sentence, argv, *streams.texts()) from None
+            except asyncio.CancelledError:
+                await _kill(process)
+                raise
+            out, err = streams.texts()
         if process.returncode:
-            raise CommandFailed(argv, process.returncode, _text(out), _text(err))
-        return Completed(_text(out), _text(err), time.monotonic() - began)
+            raise CommandFailed(argv, process.returncode, out, err)
+        return Completed(out, err, time.monotonic() - began)
 
 
 class AsSelf(Runner):
@@ -107,7 +116,7 @@ class AsRoot(Runner):
         if user is None:
             return Launch(tuple(argv), {**_minimum(), **env}, {})
         try:
-            account = pwd.getpwnam(user)
+            account = pwd.getpwnam(_account_name(user))
         except KeyError:
             sentence = f"There is no account {user!r} on this machine."
             raise CommandMissing(sentence, argv) from None
@@ -129,60 +138,141 @@ class AsSudo(Runner):
         if user is None:
             return Launch(tuple(argv), {**_minimum(), **env}, {})
         given = [f"{key}={value}" for key, value in env.items()]
-        return Launch(("sudo", "-n", "-u", user, *given, "--", *argv), _minimum(), {"cwd": "/"})
+        line = ("sudo", "-n", "-u", _account_name(user), *given, "--", *argv)
+        return Launch(line, _minimum(), {"cwd": "/"})
 
 
 class OverSsh(Runner):
     """Runs what `AsSudo` would, on a log-in node; ssh's own configuration holds keys and options."""
 
     def __init__(self, host: str) -> None:
-        if host.startswith("-"):
+        if not host or host.startswith("-"):
             raise ValueError(f"not a host name: {host!r}")
         self.host = host
 
     def launch(self, argv: Sequence[str], user: str | None, env: Mapping[str, str]) -> Launch:
         """ssh takes one shell text, not an argv, so it is quoted here."""
         given = [f"{key}={value}" for key, value in env.items()]
-        remote = ["sudo", "-n", "-u", user, *given, "--", *argv] if user else ["env", *given, *argv]
+        remote = ["env", *given, *argv]
+        if user is not None:
+            remote = ["sudo", "-n", "-u", _account_name(user), *given, "--", *argv]
         keep = {key: os.environ[key] for key in ("HOME", "SSH_AUTH_SOCK") if key in os.environ}
         command = ("ssh", "-o", "BatchMode=yes", self.host, "--", shlex.join(remote))
         return Launch(command, {**_minimum(), **keep}, {})
+
+
+def _account_name(user: str) -> str:
+    """The name, if it is one: to sudo "#0" is root and "%wheel" a group. No user is root here."""
+    if not _NAME.fullmatch(user) or user == "root":
+        raise CommandMissing("The hub can't run commands as this account.", [user])
+    return user
 
 
 def _minimum() -> dict[str, str]:
     return {"PATH": PATH, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
 
 
-async def _start(launch: Launch) -> asyncio.subprocess.Process:
-    pipe = asyncio.subprocess.PIPE
+def _streams(stdin: str, launch: Launch) -> _Streams:
+    try:
+        return _Streams(stdin)
+    except OSError as error:
+        raise _cannot_run(launch, error) from error
+
+
+def _cannot_run(launch: Launch, error: OSError) -> CommandMissing:
+    return CommandMissing(f"{launch.argv[0]} can't be run: {error.strerror}.", launch.argv)
+
+
+async def _start(launch: Launch, streams: _Streams) -> asyncio.subprocess.Process:
     try:
         return await asyncio.create_subprocess_exec(
             *launch.argv,
-            stdin=pipe,
-            stdout=pipe,
-            stderr=pipe,
+            stdin=streams.stdin,
+            stdout=streams.out.writer,
+            stderr=streams.err.writer,
             env=dict(launch.env),
             start_new_session=True,
             **launch.options,
         )
-    except (FileNotFoundError, PermissionError) as error:
-        sentence = f"{launch.argv[0]} can't be run: {error.strerror}."
-        raise CommandMissing(sentence, launch.argv) from error
+    except OSError as error:
+        raise _cannot_run(launch, error) from error
+    finally:
+        streams.close_childs_ends()
 
 
-async def _kill(
-    process: asyncio.subprocess.Process, talk: asyncio.Future[tuple[bytes, bytes]]
-) -> tuple[bytes, bytes]:
-    """Ends the process group and gives back what it had printed."""
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    """Ends the process group. What can't be killed ends by itself: sudo is root's, a disk may hang."""
     try:
-        os.killpg(process.pid, 9)
-    except ProcessLookupError:
-        pass  # it ended by itself meanwhile
-    except PermissionError:
-        talk.cancel()  # sudo runs as root: an ordinary account can't end it, so it is left to end by itself
-        return b"", b""
-    return await talk
+        os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(process.wait(), SECONDS_TO_DIE)
 
 
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "replace")
+class _Streams:
+    """A child's three streams: stdin is a text in memory, the others are pipes that are read as they fill."""
+
+    def __init__(self, stdin: str) -> None:
+        with contextlib.ExitStack() as undo:
+            self.stdin = os.memfd_create("stdin")
+            undo.callback(os.close, self.stdin)
+            os.pwrite(self.stdin, stdin.encode(), 0)
+            self.out = _Pipe()
+            undo.callback(self.out.abandon)
+            self.err = _Pipe()
+            undo.pop_all()
+
+    def __enter__(self) -> _Streams:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close_childs_ends()
+        self.out.close()
+        self.err.close()
+
+    def close_childs_ends(self) -> None:
+        """Closes what only the child needs; a second time is no error."""
+        if self.stdin >= 0:
+            for descriptor in (self.stdin, self.out.writer, self.err.writer):
+                os.close(descriptor)
+            self.stdin = -1
+
+    def texts(self) -> tuple[str, str]:
+        """All that was written to stdout and stderr so far."""
+        return self.out.text(), self.err.text()
+
+
+class _Pipe:
+    """What was written to `writer`, without waiting for whoever else may still hold it."""
+
+    def __init__(self) -> None:
+        self._reader, self.writer = os.pipe()
+        self._chunks: list[bytes] = []
+        self._loop = asyncio.get_running_loop()
+        os.set_blocking(self._reader, False)
+        self._loop.add_reader(self._reader, self._read)
+
+    def _read(self) -> bool:
+        """Takes one chunk; False when there is none at the moment, or will never be another."""
+        try:
+            chunk = os.read(self._reader, 1 << 20)
+        except BlockingIOError:
+            return False
+        if not chunk:
+            self._loop.remove_reader(self._reader)
+        self._chunks.append(chunk)
+        return bool(chunk)
+
+    def text(self) -> str:
+        while self._read():
+            pass
+        return b"".join(self._chunks).decode("utf-8", "replace")
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._reader)
+        os.close(self._reader)
+
+    def abandon(self) -> None:
+        self.close()
+        os.close(self.writer)

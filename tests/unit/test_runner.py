@@ -1,0 +1,322 @@
+"""The runner: who runs what, with which environment, until when, and what is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pwd
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flatirons.errors import CommandFailed, CommandMissing, CommandTimeout
+from flatirons.runner import AsRoot, AsSelf, AsSudo, OverSsh, Runner
+
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="drops from root to another account")
+PYTHON = [sys.executable, "-c"]
+WHO = "import json, os, sys; print(json.dumps([os.getuid(), os.getgroups(), os.getcwd(), dict(os.environ)]))"
+
+
+@pytest.fixture
+def system_python() -> str:
+    """A Python that other accounts can execute too."""
+    path = shutil.which("python3", path="/usr/bin:/usr/local/bin")
+    if path is None:
+        pytest.skip("no python3 of the system's")
+    return path
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Returns once it holds; pytest's own time limit ends a wait in vain."""
+    while not condition():  # noqa: ASYNC110 - another process sets no event
+        await asyncio.sleep(0.005)
+
+
+# -- what comes back
+
+
+async def test_both_streams_and_the_time_come_back() -> None:
+    done = await AsSelf().run([*PYTHON, "import sys; print('out'); print('err', file=sys.stderr)"])
+    assert (done.stdout, done.stderr) == ("out\n", "err\n")
+    assert 0 < done.seconds < 10
+
+
+async def test_stdin_is_the_text_that_was_given_and_then_ends() -> None:
+    script = "#!/bin/sh\nécho 日本\n" * 10_000
+    done = await AsSelf().run(["cat"], stdin=script)
+    assert done.stdout == script
+
+
+async def test_a_command_that_does_not_read_its_stdin_is_no_error() -> None:
+    done = await AsSelf().run(["true"], stdin="x" * 1_000_000)
+    assert done.stdout == ""
+
+
+async def test_a_lot_on_both_streams_does_not_block() -> None:
+    code = "import sys; sys.stdout.write('o' * 300000); sys.stderr.write('e' * 300000)"
+    done = await AsSelf().run([*PYTHON, code])
+    assert (len(done.stdout), len(done.stderr)) == (300_000, 300_000)
+
+
+async def test_bytes_that_are_no_text_are_replaced() -> None:
+    done = await AsSelf().run(["printf", r"a\377b"])
+    assert done.stdout == "a\ufffdb"
+
+
+async def test_a_word_of_the_command_reaches_it_unchanged() -> None:
+    hostile = ["$(id)", "; reboot", "a b", "*", "'\"", "\n", "--x", "日本"]
+    done = await AsSelf().run([*PYTHON, "import json, sys; print(json.dumps(sys.argv[1:]))", *hostile])
+    assert json.loads(done.stdout) == hostile
+
+
+async def test_a_failure_is_raised_with_code_and_both_streams() -> None:
+    with pytest.raises(CommandFailed) as caught:
+        await AsSelf().run(["sh", "-c", "echo out; echo err >&2; exit 3"])
+    error = caught.value
+    assert (error.returncode, error.stdout, error.stderr) == (3, "out\n", "err\n")
+    assert error.argv[0] == "sh"
+    assert "err" in error.detail
+    assert "err" not in error.user.replace("error", "")
+
+
+async def test_a_command_ended_by_a_signal_has_a_negative_code() -> None:
+    with pytest.raises(CommandFailed) as caught:
+        await AsSelf().run(["sh", "-c", "kill -9 $$"])
+    assert caught.value.returncode == -9
+
+
+@pytest.mark.parametrize("command", ["/no/such/command", "no-such-command", "/etc/passwd", "/"])
+async def test_a_command_that_cannot_be_executed_is_missing(command: str) -> None:
+    with pytest.raises(CommandMissing, match="can't be run"):
+        await AsSelf().run([command])
+
+
+async def test_a_command_line_that_is_too_long_is_an_error_of_ours() -> None:
+    with pytest.raises(CommandMissing, match="can't be run"):
+        await AsSelf().run(["true", "x" * 5_000_000])
+
+
+async def test_running_out_of_descriptors_is_an_error_of_ours_and_leaks_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def before() -> list[str]:
+        return sorted(os.listdir("/proc/self/fd"))
+
+    await AsSelf().run(["true"])
+    open_before = before()
+    real, calls = os.pipe, []
+
+    def pipe() -> tuple[int, int]:
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError(24, "Too many open files")
+        return real()
+
+    monkeypatch.setattr(os, "pipe", pipe)
+    with pytest.raises(CommandMissing, match="Too many open files"):
+        await AsSelf().run(["true"])
+    monkeypatch.undo()
+    assert before() == open_before
+
+
+# -- deadlines
+
+
+async def test_a_late_command_is_killed_with_its_children(tmp_path: Path) -> None:
+    note = tmp_path / "pids"
+    code = f"sleep 60 & echo $$ $! > {note}; echo started; wait"
+    with pytest.raises(CommandTimeout) as caught:
+        await AsSelf().run(["sh", "-c", code], deadline=0.5)
+    assert caught.value.stdout == "started\n"
+    pids = [int(pid) for pid in note.read_text().split()]
+    await until(lambda: not any(map(is_alive, pids)))
+
+
+async def test_a_late_command_that_ignores_signals_is_killed_all_the_same() -> None:
+    with pytest.raises(CommandTimeout):
+        await AsSelf().run(["sh", "-c", "trap '' TERM INT HUP; while :; do sleep 1; done"], deadline=0.2)
+
+
+async def test_a_caller_that_gives_up_leaves_nothing_running(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    task = asyncio.ensure_future(AsSelf().run(["sh", "-c", f"echo $$ > {note}; exec sleep 60"]))
+    await until(lambda: note.exists() and note.read_text().endswith("\n"))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await until(lambda: not is_alive(int(note.read_text())))
+
+
+async def test_a_daemon_that_keeps_the_streams_open_does_not_hold_up_the_answer(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    code = f"echo answer; setsid sleep 60 & echo $! > {note}"
+    try:
+        done = await AsSelf().run(["sh", "-c", code], deadline=20.0)
+        assert done.stdout == "answer\n"
+        assert done.seconds < 10
+    finally:
+        os.kill(int(note.read_text()), signal.SIGKILL)
+
+
+async def test_a_daemon_that_outlives_the_kill_does_not_hold_up_the_error(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    code = f"setsid sleep 60 & echo $! > {note}; sleep 60"
+    try:
+        with pytest.raises(CommandTimeout):
+            await AsSelf().run(["sh", "-c", code], deadline=0.3)
+    finally:
+        os.kill(int(note.read_text()), signal.SIGKILL)
+
+
+async def test_fifty_commands_run_side_by_side() -> None:
+    runs = await asyncio.gather(*(AsSelf().run(["echo", str(number)]) for number in range(50)))
+    assert [run.stdout for run in runs] == [f"{number}\n" for number in range(50)]
+
+
+# -- as ourselves
+
+
+async def test_as_ourselves_a_command_sees_our_environment_and_what_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FLATIRONS_TEST", "ours")
+    done = await AsSelf().run([*PYTHON, WHO], env={"SLURM_CONF": "/x"})
+    uid, _, cwd, env = json.loads(done.stdout)
+    assert (uid, cwd) == (os.getuid(), os.getcwd())
+    assert (env["FLATIRONS_TEST"], env["SLURM_CONF"]) == ("ours", "/x")
+
+
+async def test_as_ourselves_variables_can_be_hidden_by_their_beginning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SBATCH_PARTITION", "x")
+    done = await AsSelf(hidden=("SLURM_", "SBATCH_")).run([*PYTHON, WHO], env={"SLURM_CONF": "/x"})
+    env = json.loads(done.stdout)[3]
+    assert "SLURM_JOB_ID" not in env
+    assert "SBATCH_PARTITION" not in env
+    assert env["SLURM_CONF"] == "/x"
+
+
+async def test_as_ourselves_nobody_else_can_be_named() -> None:
+    me = pwd.getpwuid(os.getuid()).pw_name
+    assert (await AsSelf().run(["true"], user=me)).stdout == ""
+    with pytest.raises(ValueError, match="nobody"):
+        await AsSelf().run(["true"], user="nobody")
+
+
+# -- as root
+
+
+@needs_root
+async def test_as_root_a_command_runs_with_the_users_ids_and_nothing_of_the_hubs_environment(
+    monkeypatch: pytest.MonkeyPatch, system_python: str
+) -> None:
+    monkeypatch.setenv("CONFIGPROXY_AUTH_TOKEN", "secret")
+    nobody = pwd.getpwnam("nobody")
+    done = await AsRoot().run([system_python, "-c", WHO], user="nobody", env={"SLURM_CONF": "/x"})
+    uid, groups, cwd, env = json.loads(done.stdout)
+    assert uid == nobody.pw_uid
+    assert 0 not in groups
+    assert cwd == "/"
+    assert "CONFIGPROXY_AUTH_TOKEN" not in env
+    assert (env["USER"], env["LOGNAME"], env["HOME"]) == ("nobody", "nobody", nobody.pw_dir)
+    assert env["SLURM_CONF"] == "/x"
+    assert "/usr/bin" in env["PATH"]
+
+
+@needs_root
+async def test_as_root_the_user_cannot_become_root_again(system_python: str) -> None:
+    with pytest.raises(CommandFailed, match="exit code"):
+        await AsRoot().run([system_python, "-c", "import os; os.setuid(0)"], user="nobody")
+
+
+@needs_root
+async def test_as_root_a_users_late_command_is_killed() -> None:
+    with pytest.raises(CommandTimeout):
+        await AsRoot().run(["sleep", "60"], user="nobody", deadline=0.2)
+
+
+@needs_root
+async def test_as_root_without_a_user_the_hub_itself_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONFIGPROXY_AUTH_TOKEN", "secret")
+    uid, _, _, env = json.loads((await AsRoot().run([*PYTHON, WHO])).stdout)
+    assert uid == 0
+    assert "CONFIGPROXY_AUTH_TOKEN" not in env
+
+
+async def test_as_root_an_unknown_account_is_named() -> None:
+    with pytest.raises(CommandMissing, match="no account 'no-such-user'"):
+        await AsRoot().run(["true"], user="no-such-user")
+
+
+# -- the ways that need others: their command lines
+
+HOSTILE = ["#0", "#-1", "-x", "%wheel", "+grp", "", "a\nb", "a\0b", "root"]
+WAYS: list[Runner] = [AsRoot(), AsSudo(), OverSsh("login1")]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: type(way).__name__)
+@pytest.mark.parametrize("user", HOSTILE)
+def test_a_name_that_sudo_would_take_for_something_else_or_for_root_is_refused(
+    way: Runner, user: str
+) -> None:
+    with pytest.raises((CommandMissing, ValueError)):
+        way.launch(["sbatch"], user, {})
+
+
+def test_sudo_is_asked_without_password_and_with_the_variables_that_it_keeps() -> None:
+    launch = AsSudo().launch(["sbatch", "--parsable"], "alice", {"SLURM_CONF": "/x"})
+    assert launch.argv == ("sudo", "-n", "-u", "alice", "SLURM_CONF=/x", "--", "sbatch", "--parsable")
+    assert set(launch.env) == {"PATH", "LANG", "LC_ALL"}
+
+
+def test_sudo_is_not_asked_where_no_user_is_named() -> None:
+    launch = AsSudo().launch(["squeue"], None, {"SLURM_CONF": "/x"})
+    assert launch.argv == ("squeue",)
+    assert launch.env["SLURM_CONF"] == "/x"
+    assert "HOME" not in launch.env
+
+
+def test_ssh_gets_one_quoted_text() -> None:
+    launch = OverSsh("login1").launch(["sbatch", "--comment=a b; $(id)"], "alice", {"SLURM_CONF": "/x y"})
+    assert launch.argv == (
+        *("ssh", "-o", "BatchMode=yes", "login1", "--"),
+        "sudo -n -u alice 'SLURM_CONF=/x y' -- sbatch '--comment=a b; $(id)'",
+    )
+
+
+def test_over_ssh_a_query_needs_no_sudo() -> None:
+    launch = OverSsh("login1").launch(["squeue"], None, {"SLURM_TIME_FORMAT": "%s"})
+    assert launch.argv[-1] == "env SLURM_TIME_FORMAT=%s squeue"
+
+
+@pytest.mark.parametrize("host", ["-oProxyCommand=id", ""])
+def test_a_host_that_ssh_would_take_for_an_option_is_refused(host: str) -> None:
+    with pytest.raises(ValueError, match="host"):
+        OverSsh(host)
+
+
+async def test_what_sudo_or_ssh_say_is_in_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = tmp_path / "ssh"
+    fake.write_text('#!/bin/sh\necho "ssh: connect to host $3 port 22: Connection refused" >&2\nexit 255\n')
+    fake.chmod(0o755)
+    monkeypatch.setattr("flatirons.runner.PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(CommandFailed) as caught:
+        await OverSsh("login1").run(["squeue"])
+    assert caught.value.returncode == 255
+    assert "Connection refused" in caught.value.stderr
