@@ -4,6 +4,7 @@ import argparse
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from types import FrameType
 
 from ..errors import ClusterError
@@ -33,10 +34,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--nodes", type=int, default=3, help="nodes of the cluster summit (default: %(default)s)"
     )
+    parser.add_argument("--site-extra", type=Path, help="a file to append to the demo's site.toml")
     return parser.parse_args()
 
 
-def _start(demo: Demo, progress: Progress, nodes: int) -> None:
+def _start(demo: Demo, progress: Progress, arguments: argparse.Namespace) -> None:
     """Brings the demo up, or says that it is."""
     if demo.is_up() and demo.is_healthy():
         progress.say("the demo is already up")
@@ -45,7 +47,8 @@ def _start(demo: Demo, progress: Progress, nodes: int) -> None:
     if demo.is_up():
         demo.down()
     with progress.step("virtual cluster and hub"):
-        demo.up(built, nodes)
+        extra = arguments.site_extra.read_text() if arguments.site_extra else ""
+        demo.up(built, arguments.nodes, extra)
     progress.say(f"the hub answers at {demo.url}")
 
 
@@ -70,11 +73,11 @@ def _foreground(demo: Demo) -> None:
         print(flush=True)
 
 
-def _smoke(demo: Demo, progress: Progress, nodes: int) -> int:
+def _smoke(demo: Demo, progress: Progress, arguments: argparse.Namespace) -> int:
     """Plays a user; the exit code. What was up before stays up."""
     was_up = demo.is_up() and demo.is_healthy()
     try:
-        _start(demo, progress, nodes)
+        _start(demo, progress, arguments)
         seconds = f"{progress.seconds:.1f}"
         argv = [str(software.tools() / "bin/python"), "-m", "cluster.demo.smoke"]
         known = ["--name", demo.instance.name, "--started-after", seconds]
@@ -100,13 +103,13 @@ def _do(arguments: argparse.Namespace) -> int:
     elif arguments.stop:
         _stop(demo)
     elif arguments.smoke:
-        return _smoke(demo, progress, arguments.nodes)
+        return _smoke(demo, progress, arguments)
     elif arguments.detach:
-        _start(demo, progress, arguments.nodes)
+        _start(demo, progress, arguments)
         print(f"{demo.url}\nLog in as {LOG_INS}. `scripts/demo --stop` takes it down.")
     else:
         try:
-            _start(demo, progress, arguments.nodes)
+            _start(demo, progress, arguments)
             _foreground(demo)
         finally:
             if demo.instance.run.exists():

@@ -5,6 +5,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -34,6 +35,13 @@ class Software:
     tree: Path
     hub: Path
     image: Path
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class Demo:
@@ -91,6 +99,10 @@ class Demo:
         for file in (self._record("hub"), self._record("proxy"), self.etc / "token"):
             file.unlink(missing_ok=True)
         return was_there
+
+    def forget(self) -> None:
+        """Removes its logs and configuration as well, once it is down."""
+        remove(self.own)
 
     def enter(self, where: str, user: str) -> list[str]:
         """What to put before a command to run it in a node as somebody."""

@@ -1,0 +1,179 @@
+"""The virtual cluster for tests marked `cluster`: one for the whole run, taken down at its end.
+
+`FLATIRONS_TEST_DEMO=NAME` uses a demo that is up already (`scripts/demo --detach --name NAME`) and leaves it up;
+it must have been started with `--site-extra tests/site-extra.toml` for the tests of servers that fail.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster import logs
+from cluster.demo.build import build
+from cluster.demo.progress import Progress
+from cluster.demo.service import SITE, Demo, free_port
+from cluster.layout import HUB, HUB_ACCOUNT
+from cluster.state import RUN
+from flatirons.runner import Launch, Runner
+from flatirons.slurm.model import Cluster as SlurmCluster
+
+EXTRA_SITE = Path(__file__).with_name("site-extra.toml")
+TAIL_LINES = 40
+
+
+class InHubNode(Runner):
+    """Runs commands in the hub node, as the hub's account unless a user is named."""
+
+    def __init__(self, demo: Demo) -> None:
+        self.demo = demo
+
+    def launch(self, argv: Sequence[str], user: str | None, env: Mapping[str, str]) -> Launch:
+        given = [f"{key}={value}" for key, value in env.items()]
+        return Launch((*self.demo.enter(HUB, user or HUB_ACCOUNT.name), *given, *argv), os.environ, {})
+
+
+class RealCluster:
+    """A hub on real Slurm, as tests see it."""
+
+    def __init__(self, demo: Demo) -> None:
+        self.demo = demo
+        self.name = demo.instance.name
+        self.hub_url = demo.url
+        self.hub_log = demo.hub_log
+        sites = demo.instance.settings().site.clusters
+        self.clusters = {
+            each.name: SlurmCluster(each.name, slurm_conf=f"/etc/slurm/{each.name}/slurm.conf")
+            for each in sites
+        }
+
+    @property
+    def token(self) -> str:
+        """An API token that may do anything with users and servers."""
+        return self.demo.token
+
+    def runner(self) -> Runner:
+        """Runs commands in the hub node."""
+        return InHubNode(self.demo)
+
+    def exec(
+        self, node: str, argv: Sequence[str], user: str | None = None, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a command in a node, as root unless a user is named."""
+        return self.demo.exec(node, argv, user, stdin)
+
+    def start_hub(self) -> None:
+        """Starts the hub, and returns when it answers."""
+        self.demo.start_hub()
+
+    def stop_hub(self) -> None:
+        """Ends the hub in good order."""
+        self.demo.stop_hub()
+
+    def kill_hub(self) -> None:
+        """Ends the hub as a crash would."""
+        self.demo.kill_hub()
+
+    def start_proxy(self) -> None:
+        """Starts the proxy."""
+        self.demo.start_proxy()
+
+    def kill_proxy(self) -> None:
+        """Ends the proxy as a crash would."""
+        self.demo.stop_proxy()
+
+    def edit_hub_database(self, sql: str) -> None:
+        """Runs SQL on the hub's database, while the hub is down."""
+        code = (
+            "import sqlite3, sys\n"
+            "with sqlite3.connect('/var/lib/flatirons/jupyterhub.sqlite') as db:\n"
+            "    db.execute(sys.argv[1])\n"
+        )
+        done = self.exec(HUB, ["python3", "-c", code, sql], HUB_ACCOUNT.name)
+        assert done.returncode == 0, done.stderr
+
+    def render(self, what: str) -> str:
+        """What `flatirons render` prints in the hub node."""
+        done = self.exec(HUB, ["/opt/flatirons/bin/flatirons", "render", what, "--site", SITE])
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest) -> Iterator[RealCluster]:
+    """The virtual cluster with a hub, built and booted when the first test asks for it."""
+    given = os.environ.get("FLATIRONS_TEST_DEMO")
+    if given:
+        real = RealCluster(Demo(given))
+        request.config.stash[KEY] = real
+        yield real
+        return
+    _end_forgotten()
+    demo = Demo(f"test-{os.getpid()}", free_port())
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        print()
+        demo.up(build(Progress()), extra_site=EXTRA_SITE.read_text())
+    try:
+        real = RealCluster(demo)
+        request.config.stash[KEY] = real
+        yield real
+    finally:
+        if request.session.testsfailed:
+            with capture.global_and_fixture_disabled():
+                _print_logs(demo)
+        demo.down()
+        demo.forget()
+
+
+KEY = pytest.StashKey[RealCluster]()
+
+
+def _end_forgotten() -> None:
+    """Takes down what a test run that was killed left behind."""
+    for place in RUN.glob("test-*"):
+        owner = place.name.removeprefix("test-")
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            Demo(place.name).down()
+
+
+def _print_logs(demo: Demo) -> None:
+    """The ends of all logs: hub, proxy, every daemon of every node."""
+    print("\n\n======== logs, because something failed ========")
+    for log in (demo.hub_log, demo.proxy_log):
+        print(
+            f"==> {log.name} <==", *log.read_text(errors="replace").splitlines()[-5 * TAIL_LINES :], sep="\n"
+        )
+    everything = io.StringIO()
+    logs.show(demo.instance, to=everything)
+    for section in everything.getvalue().split("\n==> "):
+        print(
+            f"\n==> {section.splitlines()[0].removeprefix('==> ')}",
+            *section.splitlines()[1:][-TAIL_LINES:],
+            sep="\n",
+        )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Any:
+    """Puts what the hub logged during a test beside the test's failure."""
+    report = yield
+    real = item.config.stash.get(KEY, None)
+    if real is not None and "cluster" in getattr(item, "fixturenames", ()):
+        began = item.stash.get(BEGAN, 0)
+        if call.when == "setup":
+            item.stash[BEGAN] = began = real.hub_log.stat().st_size
+        if report.failed:
+            with real.hub_log.open(errors="replace") as log:
+                log.seek(began)
+                report.sections.append(("hub's log", log.read()))
+    return report
+
+
+BEGAN = pytest.StashKey[int]()
