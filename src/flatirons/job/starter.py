@@ -28,6 +28,10 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from types import FrameType
+from typing import Any, Dict, List, Optional, Set, Tuple  # the node's Python may be 3.6
+
+Config = Dict[str, Any]  # of job/script.py, StarterConfig
 
 PORT_ATTEMPTS = 10
 LOG_LINES = 40
@@ -46,12 +50,12 @@ class CannotRun(Exception):
 class Hub:
     """The three calls to the hub; `deadline` is in seconds for one call, repeats included."""
 
-    def __init__(self, url, key):
+    def __init__(self, url: str, key: str) -> None:
         self.url = url.rstrip("/")
         self.key = key
         self.opener = urllib.request.build_opener(NO_PROXY)
 
-    def post(self, name, body, deadline):
+    def post(self, name: str, body: Dict[str, Any], deadline: float) -> Any:
         """The hub's answer to POST flatirons/NAME; raises Refused, or OSError when the deadline passed."""
         request = urllib.request.Request(
             "{}/flatirons/{}".format(self.url, name),
@@ -60,6 +64,7 @@ class Hub:
         )
         last = time.monotonic() + deadline
         pause = 0.1
+        problem = None  # type: Optional[Exception]
         while True:
             try:
                 with self.opener.open(request, timeout=30) as answer:
@@ -76,7 +81,7 @@ class Hub:
             pause = min(pause * 2, 5)
 
 
-def open_log(job_id):
+def open_log(job_id: int) -> str:
     """Sends our output, and so the server's, to a private file; gives its path, which ends in the job's id."""
     account = pwd.getpwuid(os.getuid())
     folder = os.path.join(os.environ.get("HOME") or account.pw_dir, ".local", "state", "flatirons")
@@ -93,14 +98,14 @@ def open_log(job_id):
     return path
 
 
-def forget_old_logs(folder):
+def forget_old_logs(folder: str) -> None:
     """Keeps the newest logs only."""
     logs = [os.path.join(folder, name) for name in os.listdir(folder) if name.startswith("server-")]
     for path in sorted(logs, key=os.path.getmtime)[: -LOG_FILES_KEPT + 1]:
         os.unlink(path)
 
 
-def last_lines(path):
+def last_lines(path: str) -> List[str]:
     """The end of a log, at most LOG_LINES lines of 500 characters."""
     try:
         with open(path, "rb") as log:
@@ -111,7 +116,7 @@ def last_lines(path):
     return [line[:500] for line in text.splitlines()[-LOG_LINES:]]
 
 
-def own_address():
+def own_address() -> str:
     """The address under which the hub finds this node, or 0.0.0.0 where the node's name doesn't tell."""
     name = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
     try:
@@ -123,12 +128,12 @@ def own_address():
     return "0.0.0.0" if ipaddress.ip_address(address).is_loopback else address
 
 
-def free_port(address, ports, taken):
+def free_port(address: str, ports: Optional[List[int]], taken: Set[int]) -> int:
     """A port that nobody listens on right now; `ports` is [first, last] or None for any."""
     if not ports:
         with socket.socket() as probe:
             probe.bind((address, 0))
-            return probe.getsockname()[1]
+            return int(probe.getsockname()[1])
     candidates = [port for port in range(ports[0], ports[1] + 1) if port not in taken]
     secrets.SystemRandom().shuffle(candidates)
     for port in candidates:
@@ -137,7 +142,7 @@ def free_port(address, ports, taken):
     raise CannotRun("No port between {} and {} is free on this node.".format(*ports))
 
 
-def is_free(address, port):
+def is_free(address: str, port: int) -> bool:
     """Whether the port can be bound at this moment."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -148,9 +153,9 @@ def is_free(address, port):
     return True
 
 
-def listeners(port):
+def listeners(port: int) -> Dict[str, int]:
     """{inode: uid} of the sockets that listen on this TCP port (proc_net(5))."""
-    found = {}
+    found = {}  # type: Dict[str, int]
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
             with open(table) as lines:
@@ -163,7 +168,7 @@ def listeners(port):
     return found
 
 
-def descendants(root):
+def descendants(root: int) -> Set[int]:
     """The process ids of `root` and all that came from it."""
     parents = {}
     for name in os.listdir("/proc"):
@@ -181,14 +186,14 @@ def descendants(root):
         family |= more
 
 
-def listens(child, port):
+def listens(pid: int, port: int) -> bool:
     """Whether it is the child, or a process of its, that listens on the port, and not a stranger."""
     sockets = listeners(port)
     if not sockets:
         return False
     hidden = False
-    for pid in descendants(child.pid):
-        folder = "/proc/{}/fd".format(pid)
+    for member in descendants(pid):
+        folder = "/proc/{}/fd".format(member)
         try:
             for name in os.listdir(folder):
                 try:
@@ -206,20 +211,20 @@ def listens(child, port):
 class Server:
     """The notebook server, as a child in a process group of its own."""
 
-    def __init__(self, config, answer):
+    def __init__(self, config: Config, answer: Dict[str, Any]) -> None:
         self.config = config
         self.answer = answer
-        self.child = None
+        self.child = None  # type: Optional[subprocess.Popen[bytes]]
         self.stopping = False
         self.files = self.write_certificate()
 
-    def on_signal(self, number, _frame):
+    def on_signal(self, number: int, _frame: Optional[FrameType]) -> None:
         """Hands a signal on to the server; from then on its end is what was asked for."""
         self.stopping = True
         if self.child is not None and self.child.poll() is None:
             os.killpg(self.child.pid, number)
 
-    def environment(self, address, port):
+    def environment(self, address: str, port: int) -> Dict[str, str]:
         """The server's environment: the job's own, what the hub sent, and where to listen."""
         account = pwd.getpwuid(os.getuid())
         env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": account.pw_dir, "SHELL": account.pw_shell}
@@ -235,7 +240,7 @@ class Server:
         env.update(self.files)
         return env
 
-    def write_certificate(self):
+    def write_certificate(self) -> Dict[str, str]:
         """Puts the certificate where only the user reads it; gives the variables that name its files."""
         texts = self.answer.get("tls")
         if not texts:
@@ -250,13 +255,13 @@ class Server:
                 file.write(text)
         return files
 
-    def start(self, address, port):
-        """Starts the child; the prologue runs first, in the shell that then becomes the server."""
+    def start(self, address: str, port: int) -> "subprocess.Popen[bytes]":
+        """The child; the prologue runs first, in the shell that then becomes the server."""
         argv = self.config["command"]
         if self.config["prologue"]:
             argv = ["bash", "-c", self.config["prologue"] + '\nexec "$@"', "flatirons"] + argv
         try:
-            self.child = subprocess.Popen(
+            return subprocess.Popen(
                 argv,
                 env=self.environment(address, port),
                 stdin=subprocess.DEVNULL,
@@ -265,18 +270,18 @@ class Server:
         except OSError as error:
             raise CannotRun("{} can't be run on this node: {}".format(argv[0], error.strerror))
 
-    def listen(self):
+    def listen(self) -> Optional[int]:
         """The port that the server listens on, or None when it ended before it did."""
         address = own_address()
-        taken = set()
+        taken = set()  # type: Set[int]
         for _ in range(PORT_ATTEMPTS):
             if self.stopping:
                 return None
             port = free_port(address, self.config["ports"], taken)
             taken.add(port)
-            self.start(address, port)
-            while self.child.poll() is None:
-                if listens(self.child, port):
+            child = self.child = self.start(address, port)
+            while child.poll() is None:
+                if listens(child.pid, port):
                     return port
                 time.sleep(0.05)  # the kernel offers nothing to wait on for "a process listens"
             if self.stopping or is_free(address, port):
@@ -285,7 +290,7 @@ class Server:
         raise CannotRun("{} ports in a row were taken by others.".format(PORT_ATTEMPTS))
 
 
-def check_image(config):
+def check_image(config: Config) -> None:
     """Raises CannotRun, naming the image, when it isn't there: Apptainer's own words are for experts."""
     image = config["image"]
     node = os.environ.get("SLURMD_NODENAME", "this node")
@@ -295,7 +300,7 @@ def check_image(config):
         raise CannotRun("The image {} can't be read by you on {}.".format(image, node))
 
 
-def run(config, hub, job_id):
+def run(config: Config, hub: Hub, job_id: int) -> Tuple[Optional[int], Optional[int], str]:
     """Boots, runs the server to its end; gives (exit code or None, signal or None, sentence)."""
     body = {"job_id": job_id, "code": config["code"], "key": hub.key}
     server = Server(config, hub.post("boot", body, config["hub_deadline"]))
@@ -315,12 +320,13 @@ def run(config, hub, job_id):
     return (status, None, "") if status >= 0 else (None, -status, "")
 
 
-def main(config):
+def main(config: Config) -> int:
     """The job, from its first moment to its last; gives the exit code of the job."""
     job_id = int(os.environ["SLURM_JOB_ID"])
     log = open_log(job_id)
     os.chdir(os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir)
     hub = Hub(config["hub"], secrets.token_urlsafe(32))
+    status, number, message = 1, None, ""  # type: Optional[int], Optional[int], str
     try:
         status, number, message = run(config, hub, job_id)
     except (Refused, OSError) as error:
@@ -328,14 +334,14 @@ def main(config):
         return 1
     except CannotRun as error:
         print(error, flush=True)
-        status, number, message = 1, None, str(error)
+        message = str(error)
     body = {"exit_code": status, "signal": number, "message": message, "log": last_lines(log)}
     try:
         hub.post("end", body, 5)
     except (Refused, OSError) as error:
         print(error, flush=True)
-    return 128 + number if status is None else status
+    return status if status is not None else 128 + (number or 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main(CONFIG))  # noqa: F821  CONFIG is put above by job/script.py
+    sys.exit(main(globals()["CONFIG"]))  # put above this text by job/script.py

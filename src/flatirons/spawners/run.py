@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from flatirons.errors import FlatironsError, ServerEnded, SlurmError
 from flatirons.slurm import explain
 from flatirons.slurm.model import Job, JobSpec, JobState
+from flatirons.slurm.watcher import Subscription
 from flatirons.spawners.attempt import Attempt, digest
 from flatirons.spawners.desk import Desk
 from flatirons.spawners.story import Story
@@ -66,6 +67,8 @@ class ServerRun:
         self.error: FlatironsError | None = None
         self._submission: asyncio.Task[None] | None = None
         self._attendant: asyncio.Task[None] | None = None
+        self._changes: Subscription | None = None
+        self._stopping = False
         desk.expect(self)
         self._since = time.monotonic()  # when the present phase, queue or node, began
 
@@ -133,6 +136,7 @@ class ServerRun:
 
     async def stop(self) -> None:
         """Cancels the job and returns when Slurm says that it is gone; raises SlurmError when it isn't."""
+        self._stopping = True
         if self._submission:
             await asyncio.wait([self._submission])
         if not self.attempt.job_id:
@@ -140,6 +144,8 @@ class ServerRun:
         last = time.monotonic() + self.limits.stop
         await self.client.cancel(self.attempt.job_id, user=self.user)
         self.attend()
+        if self._changes:
+            self._changes.urgent = True
         while not (self.job and self.job.state.is_over):
             left = last - time.monotonic()
             if left <= 0:
@@ -156,7 +162,7 @@ class ServerRun:
     def close(self) -> None:
         """Stops following the job."""
         self.desk.forget(self)
-        if self._attendant:
+        if self._attendant and self._attendant is not asyncio.current_task():
             self._attendant.cancel()
 
     # -- what Slurm says
@@ -167,12 +173,18 @@ class ServerRun:
             if not self.attempt.job_id:
                 await asyncio.sleep(1)  # between attempts to ask a Slurm that doesn't answer
         async with self.watcher.watch(self.attempt.job_id, self.user) as changes:
+            self._changes = changes
             async for job in changes:
-                changes.urgent = not self.attempt.port
+                changes.urgent = self._stopping or not self.attempt.port
                 self._see(job)
                 if job.state.is_over:
                     await self._explain(job)
-                    return
+        await self._tell_jupyterhub()
+
+    async def _tell_jupyterhub(self) -> None:
+        """A server that was up has ended by itself: JupyterHub needn't wait for its next poll to notice."""
+        if self.attempt.port and not self._stopping:
+            await self.spawner.poll_and_notify()
 
     def _see(self, job: Job) -> None:
         before, self.job = self.job, job

@@ -5,7 +5,7 @@ In a plain jupyterhub_config.py::
     c.JupyterHub.spawner_class = "flatirons-slurm"
     c.JupyterHub.extra_handlers = flatirons.hub.handlers.handlers
     c.SlurmSpawner.clusters = {"summit": {"slurm_conf": "/etc/slurm/slurm.conf"}}
-    c.SlurmSpawner.environments = {"python": {"image": {"path": "/srv/images/python.sif"}}}
+    c.SlurmSpawner.environments = {"python": {"image": "/srv/images/python.sif", "binds": ["/run/munge"]}}
 
 The traits named like options (partition, account, ...) are what the form, a link or a REST body may set.
 """
@@ -179,11 +179,12 @@ class SlurmSpawner(Spawner):
         if not self.run.attempt.port:
             # as in an ordinary start, so that the page shows progress and the user can cancel
             self._spawn_pending = True
-            self._spawn_future = asyncio.ensure_future(self._come_back())
-            await asyncio.wait([self._spawn_future])
+            coming_back = asyncio.ensure_future(self._come_back())
+            self._spawn_future = coming_back
+            await asyncio.wait([coming_back])
             self._spawn_pending = False
-            if self._spawn_future.cancelled():
-                self._spawn_future = None  # JupyterHub asks it for its exception, which raises for a cancelled one
+            if coming_back.cancelled():
+                del self._spawn_future  # JupyterHub asks for its exception, which raises for a cancelled one
             self._rejoining = asyncio.ensure_future(self._rejoin_proxy())
         if self.run and self.run.attempt.port:
             return self.url

@@ -17,7 +17,7 @@ REASONS = {
     SubmitRefused: ("slurm_refused", 400),
     OptionsRefused: ("options_refused", 400),
     SlurmUnreachable: ("slurm_unreachable", 503),
-    ServerEnded: ("server_ended", 500),
+    ServerEnded: ("server_ended", 400),
 }
 
 
