@@ -12,10 +12,18 @@ from .errors import BuildError
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="scripts/build", description="Builds container images; prints the path of each, and nothing else, on stdout."
+        prog="scripts/build",
+        description="Builds container images; prints the path of each, and nothing else, on stdout.",
     )
-    parser.add_argument("--suite", choices=recipe.SUITES, default=recipe.DEFAULT_SUITE, help="of Debian (default: %(default)s)")
-    parser.add_argument("images", nargs="*", metavar="IMAGE", help=f"{', '.join(recipe.IMAGES)} (default: all)")
+    parser.add_argument(
+        "--suite",
+        choices=recipe.SUITES,
+        default=recipe.DEFAULT_SUITE,
+        help="of Debian (default: %(default)s)",
+    )
+    parser.add_argument(
+        "images", nargs="*", metavar="IMAGE", help=f"{', '.join(recipe.IMAGES)} (default: all)"
+    )
     return parser.parse_args()
 
 

@@ -14,7 +14,17 @@ PLAIN_EVERY_S = 20.0
 # Killed with us, and then its whole pid namespace with it: no mount and no process outlives a build.
 ISOLATED = (
     *("setpriv", "--pdeathsig", "KILL", "--"),
-    *("unshare", "--mount", "--propagation", "private", "--pid", "--mount-proc", "--fork", "--kill-child", "--"),
+    *(
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "--pid",
+        "--mount-proc",
+        "--fork",
+        "--kill-child",
+        "--",
+    ),
 )
 
 

@@ -80,7 +80,7 @@ def image(name: str, suite: str) -> Stage:
 
 
 def definition_arguments(stage: Stage, parent: str, revision: str, created: str) -> dict[str, str]:
-    """The values of `{{ NAME }}` in a stage's definition, just those that it names: Apptainer refuses others."""
+    """The values of `{{ NAME }}` in a stage's definition, those that it names; Apptainer refuses others."""
     values = {"PARENT": parent, "IMAGE": stage.name, "SUITE": stage.suite}
     values |= {"REVISION": revision, "CREATED": created}
     text = stage.inputs["image.def"].read_text()

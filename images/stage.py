@@ -3,6 +3,7 @@
 import datetime
 import fcntl
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -21,9 +22,12 @@ KEPT = 3
 # Debian 12 has no Apptainer: its images are built by the one in the default suite's tree.
 WITHOUT_APPTAINER = ("bookworm",)
 # Of the host's environment, what says how packages are reached.
-REACHING = ("PIP_", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY")
-REACHING += ("HTTPS_PROXY", "NO_PROXY")
-CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+REACHING = re.compile(
+    r"PIP_(INDEX_URL|EXTRA_INDEX_URL|TRUSTED_HOST|PROXY|DEFAULT_TIMEOUT|RETRIES)$|(https?|no)_proxy$",
+    re.IGNORECASE,
+)
+CERTIFICATES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+DEBIAN_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 # Fast to write and to read; gzip takes five times as long for a file of nearly the same size.
 SQUASHFS = "-comp zstd -Xcompression-level 3"
 NEEDED_BYTES = 4 * 1024**3
@@ -42,8 +46,8 @@ def ensure(stage: Stage) -> Path:
     if place.exists():
         os.utime(place)
         return place
-    if stage.parent:
-        ensure(stage.parent)
+    if stage.parent and ensure(stage.parent).name != stage.parent.file_name:
+        raise BuildError(f"the sources of {stage.parent.family} changed while they were read; run again")
     with _lock(cache() / f".{stage.family}{stage.suffix}.lock") as lock:
         return place if place.exists() else _build(stage, lock)
 
@@ -67,7 +71,9 @@ def _build(stage: Stage, lock: int) -> Path:
         _remove(stale)
     free = shutil.disk_usage(cache()).free
     if free < NEEDED_BYTES:
-        raise BuildError(f"too little disk: {cache()} has {free / 1e9:.1f} GB free of the {NEEDED_BYTES / 1e9:.1f} needed")
+        raise BuildError(
+            f"too little disk: {cache()} has {free / 1e9:.1f} GB free of the {NEEDED_BYTES / 1e9:.1f} needed"
+        )
     work = Path(tempfile.mkdtemp(prefix=prefix, dir=cache()))
     work.chmod(0o755)
     try:
@@ -104,7 +110,7 @@ def _debian_argv(stage: Stage, work: Path) -> tuple[list[str], str]:
 def _apptainer_argv(stage: Stage, work: Path) -> tuple[list[str], str]:
     """The command that builds from the stage's definition to `work`/out, and what to call it."""
     assert stage.parent is not None
-    _write_host_environment(work / "inputs/host.env")
+    _write_host_environment(work / "inputs")
     (work / "tmp").mkdir()
     inside = Path("/mnt") / work.name
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -112,18 +118,25 @@ def _apptainer_argv(stage: Stage, work: Path) -> tuple[list[str], str]:
     tools = cluster_tree(DEFAULT_SUITE if stage.suite in WITHOUT_APPTAINER else stage.suite)
     argv = [str(HERE / "enter.sh"), str(tools), str(cache()), str(inside / "tmp"), "apptainer", "build"]
     argv += ["--mksquashfs-args", SQUASHFS] if stage.suffix else ["--sandbox"]
-    argv += ["--bind", f"{inside}/inputs:/mnt", "--bind", CERTIFICATES]
+    argv += ["--bind", f"{inside}/inputs:/mnt"]
     for name, value in values.items():
         argv += ["--build-arg", f"{name}={value}"]
     what = "Flatirons and the image file" if stage.suffix else "Python packages"
     return [*argv, str(inside / "out"), str(inside / "inputs/image.def")], f"{stage.name}: {what}"
 
 
-def _write_host_environment(file: Path) -> None:
+def _write_host_environment(inputs: Path) -> None:
     """What `%post` reads to reach packages as this host does; Apptainer passes none of it on."""
-    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in os.environ.items() if name.startswith(REACHING)]
-    file.write_text("".join(lines))
-    file.chmod(0o600)
+    values = {name: value for name, value in os.environ.items() if REACHING.match(name)}
+    named = [os.environ[name] for name in CERTIFICATES if os.environ.get(name)]
+    for file in map(Path, [*named, DEBIAN_CERTIFICATES]):
+        if file.is_file():
+            shutil.copy(file, inputs / "certificates.crt")
+            values["PIP_CERT"] = "/mnt/certificates.crt"
+            break
+    file = inputs / "host.env"
+    file.touch(mode=0o600)
+    file.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items()))
 
 
 def cluster_tree(suite: str) -> Path:

@@ -1,0 +1,104 @@
+"""What images are made of: keys, sources of packages, the lock."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from images import debian, recipe
+from images.errors import BuildError
+
+REPO = Path(__file__).parents[2]
+LOCK = REPO / "images/base/requirements.txt"
+SOURCES = """\
+deb http://mirror.example/debian trixie main
+# deb http://mirror.example/debian trixie contrib
+
+deb [check-valid-until=no] http://mirror.example/debian unstable main
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """What a wheel is built from, and what it isn't."""
+    package = tmp_path / "src/flatirons"
+    (package / "__pycache__").mkdir(parents=True)
+    for file in (
+        tmp_path / "pyproject.toml",
+        tmp_path / "README.md",
+        tmp_path / "LICENSE",
+        package / "cli.py",
+    ):
+        file.write_text("one")
+    (package / "__pycache__/cli.pyc").write_text("one")
+    return tmp_path
+
+
+def last_stage(checkout: Path) -> recipe.Stage:
+    inputs = {"image.def": recipe.HERE / "flatirons.def"} | recipe.flatirons_sources(checkout)
+    return recipe.Stage("base", "trixie", inputs, recipe.sandbox("base", "trixie"), ".sif")
+
+
+def versions(lock: Path) -> dict[str, str]:
+    lines = (line for line in lock.read_text().splitlines() if not line.startswith("#"))
+    pairs = (line.partition(";")[0].strip().partition("==") for line in lines)
+    return {name: version for name, _, version in pairs}
+
+
+@pytest.mark.parametrize("file", ["pyproject.toml", "src/flatirons/cli.py"])
+def test_a_change_of_flatirons_makes_another_image_of_the_same_packages(checkout: Path, file: str) -> None:
+    before = last_stage(checkout)
+    key = before.key
+    (checkout / file).write_text("two")
+    after = last_stage(checkout)
+    assert after.key != key
+    assert before.parent and after.parent and before.parent.key == after.parent.key
+
+
+def test_bytecode_of_the_checkout_makes_no_other_image(checkout: Path) -> None:
+    before = last_stage(checkout).key
+    (checkout / "src/flatirons/__pycache__/cli.pyc").write_text("two")
+    assert last_stage(checkout).key == before
+
+
+def test_the_same_bytes_in_another_file_make_another_image(checkout: Path) -> None:
+    before = last_stage(checkout).key
+    (checkout / "src/flatirons/cli.py").rename(checkout / "src/flatirons/other.py")
+    assert last_stage(checkout).key != before
+
+
+def test_each_suite_has_images_of_its_own() -> None:
+    assert len({recipe.image("base", suite).key for suite in recipe.SUITES}) == len(recipe.SUITES)
+
+
+def test_an_unknown_image_is_refused_with_the_names_there_are() -> None:
+    with pytest.raises(BuildError, match="no image nosuch; there are base"):
+        recipe.image("nosuch", "trixie")
+
+
+@pytest.mark.parametrize("image", recipe.IMAGES)
+def test_every_value_that_a_definition_asks_for_is_given_and_no_other(image: str) -> None:
+    for stage in (recipe.image(image, "trixie"), recipe.sandbox(image, "trixie")):
+        asked = set(re.findall(r"\{\{ (\w+) \}\}", stage.inputs["image.def"].read_text()))
+        assert set(recipe.definition_arguments(stage, "/parent", "abc", "now")) == asked
+
+
+def test_packages_come_from_the_suite_itself_alone() -> None:
+    assert debian.own_sources(SOURCES, "trixie") == ["deb http://mirror.example/debian trixie main"]
+    assert len(debian.own_sources(SOURCES, "unstable")) == 1
+    assert debian.own_sources(SOURCES, "trix") == []
+
+
+def test_a_list_of_packages_may_have_comments() -> None:
+    assert debian.read_packages("# all\n\ngit  # the tool\nless\n") == ["git", "less"]
+
+
+def test_the_lock_has_all_that_is_wanted_each_at_one_version_and_names_no_host() -> None:
+    wanted = debian.read_packages((REPO / "images/base/requirements.in").read_text())
+    names = {re.split(r"[<>=]", name)[0] for name in wanted}
+    assert names <= set(versions(LOCK))
+    assert "://" not in LOCK.read_text()
+
+
+def test_the_image_has_the_same_jupyterhub_as_the_hub() -> None:
+    assert versions(LOCK)["jupyterhub"] == versions(REPO / "requirements-dev.txt")["jupyterhub"]
