@@ -46,8 +46,12 @@ class Person:
 
     def server(self, server: str = "") -> dict[str, Any] | None:
         """The server's model, None when there is none."""
-        user = self.rest("GET", f"/users/{self.name}?include_stopped_servers=true").raise_for_status().json()
-        found: dict[str, Any] | None = user["servers"].get(server)
+        return self.servers().get(server)
+
+    def servers(self) -> dict[str, dict[str, Any]]:
+        """Models of all servers by name, stopped ones too."""
+        answer = self.rest("GET", f"/users/{self.name}?include_stopped_servers=true").raise_for_status()
+        found: dict[str, dict[str, Any]] = answer.json()["servers"]
         return found
 
     def path(self, server: str = "") -> str:

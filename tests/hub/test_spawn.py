@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -16,7 +16,10 @@ from tests.hub.person import Person, eventually
 
 pytestmark = pytest.mark.cluster
 
-SHAS = {"cluster": "summit", "partition": "shas", "account": "ucb-general", "runtime": "0:20:00", "memory": "1G", "environment": "python"}
+SHAS = {
+    **{"cluster": "summit", "partition": "shas", "account": "ucb-general"},
+    **{"runtime": "0:20:00", "memory": "1G", "environment": "python"},
+}
 BLOCKED = {**SHAS, "partition": "sknl", "account": "ucb-knl"}
 
 
@@ -62,11 +65,13 @@ def bob(cluster: Any, slurm: Slurm) -> Iterator[Person]:
 def visit(cluster: Any, slurm: Slurm, name: str) -> Iterator[Person]:
     person = Person(cluster.hub_url, name).log_in()
     yield person
-    for server, model in person.rest("GET", f"/users/{name}").json()["servers"].items():
+    for server, model in person.servers().items():
         if model["ready"] or model["pending"]:
             person.rest("DELETE", person.path(server))
     slurm.cancel(name)
-    eventually(lambda: not any(m["pending"] for m in person.rest("GET", f"/users/{name}").json()["servers"].values()))
+    eventually(
+        lambda: not any(m["pending"] for m in person.rest("GET", f"/users/{name}").json()["servers"].values())
+    )
     person.http.close()
 
 
@@ -132,7 +137,14 @@ def test_a_refused_job_shows_slurms_sentence_and_the_form_filled_in(
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("nodes", "0"), ("nodes", "two"), ("memory", "-1G"), ("runtime", "soon"), ("color", "red"), ("cpus", "99999")],
+    [
+        ("nodes", "0"),
+        ("nodes", "two"),
+        ("memory", "-1G"),
+        ("runtime", "soon"),
+        ("color", "red"),
+        ("cpus", "99999"),
+    ],
 )
 def test_a_bad_option_gets_its_message_by_form_url_and_rest_and_no_job(
     alice: Person, slurm: Slurm, option: str, value: str
@@ -211,14 +223,18 @@ def test_a_job_whose_id_was_never_stored_is_found_by_its_comment(
     assert [number for number, _, _ in slurm.jobs("alice")] == [job]
 
 
-def test_a_job_that_no_server_knows_is_cancelled(cluster: Any, alice: Person, bob: Person, slurm: Slurm) -> None:
+def test_a_job_that_no_server_knows_is_cancelled(
+    cluster: Any, alice: Person, bob: Person, slurm: Slurm
+) -> None:
     bob.start(**SHAS)
     bob.wait_ready()
     [(known, _, _)] = slurm.jobs("bob")
     comment = slurm.ask("squeue", "-h", "-j", str(known), "-o", "%k")
     hub = comment.split(":")[1]
     mine = slurm.submit("alice", "-A", "ucb-general", "--comment", "flatirons:another-hub:abc:alice/")
-    orphan = slurm.submit("alice", "-A", "ucb-general", "--comment", f"flatirons:{hub}:0123456789abcdef:alice/")
+    orphan = slurm.submit(
+        "alice", "-A", "ucb-general", "--comment", f"flatirons:{hub}:0123456789abcdef:alice/"
+    )
     cluster.kill_hub()
     cluster.start_hub()
     eventually(lambda: orphan not in [job for job, _, _ in slurm.jobs("alice")], 30)
@@ -262,7 +278,9 @@ def test_no_secret_is_in_what_slurm_keeps(alice: Person, slurm: Slurm, cluster: 
 
 
 def slurm_step_pids(cluster: Any, job: int) -> list[str]:
-    shown = cluster.exec("shas0101", ["pgrep", "-u", "alice", "-f", "bin/jupyterhub-singleuser"]).stdout.split()
+    shown = cluster.exec(
+        "shas0101", ["pgrep", "-u", "alice", "-f", "bin/jupyterhub-singleuser"]
+    ).stdout.split()
     assert shown, f"job {job} runs no server on shas0101"
     return shown[:1]
 

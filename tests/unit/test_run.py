@@ -90,7 +90,7 @@ async def started(run: ServerRun, slurm: FakeSlurm) -> asyncio.Task[None]:
 
 async def until(condition: Any) -> None:
     async with asyncio.timeout(5):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 
@@ -294,7 +294,9 @@ async def test_a_spawn_that_starts_while_slurm_is_asked_is_no_orphan(desk: Desk,
     assert await looking == []
 
 
-async def test_only_keys_and_codes_of_this_hub_find_a_run(run: ServerRun, desk: Desk, slurm: FakeSlurm) -> None:
+async def test_only_keys_and_codes_of_this_hub_find_a_run(
+    run: ServerRun, desk: Desk, slurm: FakeSlurm
+) -> None:
     assert desk.by_code(CODE) is run and desk.by_code("other") is None and desk.by_key(KEY) is None
     await started(run, slurm)
     await run.boot(1, KEY)

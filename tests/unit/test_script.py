@@ -10,22 +10,36 @@ from hypothesis import strategies as st
 
 from flatirons.job.script import StarterConfig, compose, notebook, quote
 
-HOSTILE = ["$(touch pwned)", "`touch pwned`", "'; touch pwned #", '"\n touch pwned\n', "\\", "é∑🙂", "%s", "-x", ""]
+HOSTILE = [
+    "$(touch pwned)",
+    "`touch pwned`",
+    "'; touch pwned #",
+    '"\n touch pwned\n',
+    "\\",
+    "é∑🙂",
+    "%s",
+    "-x",
+    "",
+]
 words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
 
 
 def config_of(script: str) -> dict[str, object]:
     """What the starter would read, found by running the script's head in Python as bash hands it over."""
     shown = script.replace("import json", "import json, sys", 1).splitlines()
-    body = shown[2:4] + ["print(json.dumps(CONFIG))"]
-    output = subprocess.run([sys.executable, "-"], input="\n".join(body), capture_output=True, text=True, check=True)
+    body = [*shown[2:4], "print(json.dumps(CONFIG))"]
+    output = subprocess.run(
+        [sys.executable, "-"], input="\n".join(body), capture_output=True, text=True, check=True
+    )
     result: dict[str, object] = json.loads(output.stdout)
     return result
 
 
 @pytest.mark.parametrize("word", HOSTILE)
 def test_a_hostile_option_arrives_as_it_is(word: str) -> None:
-    script = notebook(StarterConfig(hub=word, code=word, command=[word], prologue=word, environment={"A": word}))
+    script = notebook(
+        StarterConfig(hub=word, code=word, command=[word], prologue=word, environment={"A": word})
+    )
     config = config_of(script)
     assert (config["hub"], config["command"], config["environment"]) == (word, [word], {"A": word})
 

@@ -47,7 +47,7 @@ if not os.path.exists("stranger.pid"):
 
 
 class PlayedHub(ThreadingHTTPServer):
-    """Answers a starter; `calls` holds what came, `refuse` the status by call name, `away` how often to say 503."""
+    """Answers a starter. `calls` holds what came; `refuse` is a status by call name, `away` counts 503s."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
@@ -114,7 +114,12 @@ class Job:
 
     def __init__(self, home: Path, hub: PlayedHub, **config: Any) -> None:
         text = notebook(StarterConfig(hub=hub.url, code="c" * 30, hub_deadline=10, **config), sys.executable)
-        env = {"HOME": str(home), "SLURM_JOB_ID": "17", "PATH": os.environ["PATH"], "SLURM_EXPORT_ENV": "NONE"}
+        env = {
+            "HOME": str(home),
+            "SLURM_JOB_ID": "17",
+            "PATH": os.environ["PATH"],
+            "SLURM_EXPORT_ENV": "NONE",
+        }
         self.log = home / ".local/state/flatirons/server-17.log"
         self.process = subprocess.Popen(["bash"], stdin=subprocess.PIPE, env=env, cwd=home)
         assert self.process.stdin
@@ -243,7 +248,9 @@ def test_a_certificate_is_put_where_only_the_user_reads_it(
     hub: PlayedHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PLAYED_HUB", "tls")
-    show = "path = os.environ['JUPYTERHUB_SSL_KEYFILE']; print(path, oct(os.stat(path).st_mode), url.scheme); "
+    show = (
+        "path = os.environ['JUPYTERHUB_SSL_KEYFILE']; print(path, oct(os.stat(path).st_mode), url.scheme); "
+    )
     show += "sys.exit(0)"
     job = Job(tmp_path, hub, command=server(before=show))
     assert job.wait() == 0

@@ -1,8 +1,9 @@
 """The calls of a starter: POST {hub}/api/flatirons/boot, ready, end.
 
-A starter has no JupyterHub token before it booted, so these calls are not guarded by scopes but by the one-time
-boot code and, from then on, by the key that the starter sent with it (Authorization: Bearer KEY). Nothing of a
-body reaches a spawner but what the models below name; the node's name comes from Slurm, never from here.
+A starter has no JupyterHub token before it booted, so these calls are not guarded by scopes but by the
+one-time boot code and, from then on, by the key that the starter sent with it (Authorization: Bearer KEY).
+Nothing of a body reaches a spawner but what the models below name; the node's name comes from Slurm, never
+from here.
 """
 
 from __future__ import annotations

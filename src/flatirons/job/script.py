@@ -37,8 +37,8 @@ def _starter_text() -> str:
 def notebook(config: StarterConfig, python: str = "python3") -> str:
     """The job script of a notebook server: a shell line that hands the starter's text to Python.
 
-    The text stands in a quoted here-document, where the shell expands nothing; the configuration is a JSON text
-    inside a Python literal, pure ASCII. So no character of an option is ever read by a shell.
+    The text stands in a quoted here-document, where the shell expands nothing; the configuration is a JSON
+    text inside a Python literal, pure ASCII. So no character of an option is ever read by a shell.
     """
     values = {
         "hub": config.hub,

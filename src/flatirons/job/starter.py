@@ -1,11 +1,11 @@
 """The first program of a notebook job: it asks the hub what to run, runs it, and says how it went.
 
-Its text is copied into the job script (job/script.py), so it needs Python >= 3.6 on the node and nothing else:
-no package, no file of ours. It runs as the user, outside the container, in three exchanges with the hub:
+Its text is copied into the job script (job/script.py), so it needs Python >= 3.6 on the node and nothing
+else: no package, no file of ours. It runs as the user, outside the container, and calls the hub three times:
 
 boot   {job_id, code, key} -> {environment, prefix, tls}; the code works once. `key` is a secret made here,
-       with which this starter proves itself afterwards. Repeating boot with the same key is the same use of the
-       code, so an answer lost on the way does no harm.
+       with which this starter proves itself afterwards. Repeating boot with the same key is the same use of
+       the code, so an answer lost on the way does no harm.
 ready  {port}, once the server that we started listens there;
 end    {exit_code, signal, message, log}, when it ended. `log` holds the last lines of its output.
 
@@ -58,7 +58,7 @@ class Hub:
     def post(self, name: str, body: Dict[str, Any], deadline: float) -> Any:
         """The hub's answer to POST flatirons/NAME; raises Refused, or OSError when the deadline passed."""
         request = urllib.request.Request(
-            "{}/flatirons/{}".format(self.url, name),
+            f"{self.url}/flatirons/{name}",
             data=json.dumps(body).encode(),
             headers={"Content-Type": "application/json", "Authorization": "Bearer " + self.key},
         )
@@ -71,28 +71,28 @@ class Hub:
                     return json.loads(answer.read().decode() or "null")
             except urllib.error.HTTPError as error:
                 if error.code < 500 and error.code != 429:
-                    raise Refused("the hub refused {}: {}".format(name, error))
+                    raise Refused(f"the hub refused {name}: {error}") from None
                 problem = error
             except (OSError, ssl.SSLError) as error:
                 problem = error
             if time.monotonic() + pause > last:
-                raise OSError("the hub at {} can't be reached: {}".format(self.url, problem))
+                raise OSError(f"the hub at {self.url} can't be reached: {problem}")
             time.sleep(pause)  # between attempts at a hub that is away; there is nothing to wait on
             pause = min(pause * 2, 5)
 
 
 def open_log(job_id: int) -> str:
-    """Sends our output, and so the server's, to a private file; gives its path, which ends in the job's id."""
+    """Sends our output, and so the server's, to a private file, one for each job; gives its path."""
     account = pwd.getpwuid(os.getuid())
     folder = os.path.join(os.environ.get("HOME") or account.pw_dir, ".local", "state", "flatirons")
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         forget_old_logs(folder)
-        path = os.path.join(folder, "server-{}.log".format(job_id))
+        path = os.path.join(folder, f"server-{job_id}.log")
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
     except OSError as error:  # home full, read-only or missing: the job's node still has a place
-        descriptor, path = tempfile.mkstemp(prefix="flatirons-{}-".format(job_id), suffix=".log")
-        os.write(descriptor, "The log is here because of: {}\n".format(error).encode())
+        descriptor, path = tempfile.mkstemp(prefix=f"flatirons-{job_id}-", suffix=".log")
+        os.write(descriptor, f"The log is here because of: {error}\n".encode())
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     return path
@@ -112,7 +112,7 @@ def last_lines(path: str) -> List[str]:
             log.seek(max(0, os.fstat(log.fileno()).st_size - 32768))
             text = log.read().decode("utf-8", "replace")
     except OSError as error:
-        return ["(the log can't be read: {})".format(error)]
+        return [f"(the log can't be read: {error})"]
     return [line[:500] for line in text.splitlines()[-LOG_LINES:]]
 
 
@@ -164,7 +164,7 @@ def listeners(port: int) -> Dict[str, int]:
             continue
         for row in rows:
             if row[3] == "0A" and int(row[1].rsplit(":", 1)[1], 16) == port:
-                found["socket:[{}]".format(row[9])] = int(row[7])
+                found[f"socket:[{row[9]}]"] = int(row[7])
     return found
 
 
@@ -174,7 +174,7 @@ def descendants(root: int) -> Set[int]:
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
-                with open("/proc/{}/stat".format(name)) as stat:
+                with open(f"/proc/{name}/stat") as stat:
                     parents[int(name)] = int(stat.read().rsplit(")", 1)[1].split()[1])
             except (OSError, IndexError):
                 continue  # it ended while we looked
@@ -193,7 +193,7 @@ def listens(pid: int, port: int) -> bool:
         return False
     hidden = False
     for member in descendants(pid):
-        folder = "/proc/{}/fd".format(member)
+        folder = f"/proc/{member}/fd"
         try:
             for name in os.listdir(folder):
                 try:
@@ -259,7 +259,7 @@ class Server:
         """The child; the prologue runs first, in the shell that then becomes the server."""
         argv = self.config["command"]
         if self.config["prologue"]:
-            argv = ["bash", "-c", self.config["prologue"] + '\nexec "$@"', "flatirons"] + argv
+            argv = ["bash", "-c", self.config["prologue"] + '\nexec "$@"', "flatirons", *argv]
         try:
             return subprocess.Popen(
                 argv,
@@ -268,7 +268,7 @@ class Server:
                 start_new_session=True,
             )
         except OSError as error:
-            raise CannotRun("{} can't be run on this node: {}".format(argv[0], error.strerror))
+            raise CannotRun(f"{argv[0]} can't be run on this node: {error.strerror}") from None
 
     def listen(self) -> Optional[int]:
         """The port that the server listens on, or None when it ended before it did."""
@@ -286,8 +286,8 @@ class Server:
                 time.sleep(0.05)  # the kernel offers nothing to wait on for "a process listens"
             if self.stopping or is_free(address, port):
                 return None
-            print("Port {} was taken meanwhile; trying another.".format(port), flush=True)
-        raise CannotRun("{} ports in a row were taken by others.".format(PORT_ATTEMPTS))
+            print(f"Port {port} was taken meanwhile; trying another.", flush=True)
+        raise CannotRun(f"{PORT_ATTEMPTS} ports in a row were taken by others.")
 
 
 def check_image(config: Config) -> None:
@@ -295,9 +295,9 @@ def check_image(config: Config) -> None:
     image = config["image"]
     node = os.environ.get("SLURMD_NODENAME", "this node")
     if image and not os.path.exists(image):
-        raise CannotRun("The image {} doesn't exist on {}.".format(image, node))
+        raise CannotRun(f"The image {image} doesn't exist on {node}.")
     if image and not os.access(image, os.R_OK):
-        raise CannotRun("The image {} can't be read by you on {}.".format(image, node))
+        raise CannotRun(f"The image {image} can't be read by you on {node}.")
 
 
 def run(config: Config, hub: Hub, job_id: int) -> Tuple[Optional[int], Optional[int], str]:

@@ -107,14 +107,14 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
         slurm = slurm_of(os.environ)
         await slurm.cancel(self.job_id, user=None)
         async with asyncio.timeout(self.stop_timeout):
-            await self._until_gone(slurm)
-        self.notify_stop({"job_id": self.job_id, "state": JobState.CANCELLED.value, "exit_code": 0})
+            state = await self._last_state(slurm)
+        self.notify_stop({"job_id": self.job_id, "state": state.value, "exit_code": 0})
 
-    async def _until_gone(self, slurm: SlurmClient) -> None:
+    async def _last_state(self, slurm: SlurmClient) -> JobState:
         while True:
             job = await slurm.job(self.job_id)
             if job is None or job.state.is_over:
-                return
+                return job.state if job else JobState.VANISHED
             await asyncio.sleep(STOP_PAUSE)
 
     async def signal(self, sig: int | str) -> None:
@@ -181,7 +181,10 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
             "exit_code": status,
             "why": str(explain.end(job)),
         }
-        self.loop.add_callback(self.notify_stop, data)
+        if self.loop.asyncio_loop.is_closed():  # that of a synchronous call, in a program without a loop
+            self.notify_stop(data)
+        else:
+            self.loop.add_callback(self.notify_stop, data)
 
 
 class FlatironsControllerLauncher(LocalControllerLauncher):

@@ -16,6 +16,7 @@ from flatirons.slurm.sayings import REASONS, REFUSALS, STATE_TEXTS
 _PREFIX = re.compile(r"^(?:s[a-z]+: )?(?:error: |fatal: |info: )?")
 _NODES = re.compile(r"UnavailableNodes:(\S+)")
 _RAISED = re.compile(r"RaisedSignal:(\d+)")
+_NOT_LAUNCHED = 53  # slurmstepd ends so what it can't start: no folder, no log file; seen with 24.11
 _SHELL_CODES = {
     126: "a program in it may not be executed",
     127: "a program in it was not found",
@@ -110,6 +111,8 @@ def _failed(job: Job, facts: End) -> Explanation:
     signal = facts.signal or (int(raised[1]) if raised else None)
     if job.reason in _LAUNCH_REASONS:
         return Explanation(*REASONS[job.reason])
+    if signal == _NOT_LAUNCHED:
+        return Explanation(*REASONS["JobLaunchFailure"])
     if signal == 9 and _is_near_limit(facts):
         return _out_of_memory(job, facts)
     if signal:

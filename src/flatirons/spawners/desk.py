@@ -1,8 +1,8 @@
 """The desk: what all servers of a hub process share.
 
-It holds a client and a watcher for each cluster, knows which spawner a boot code or a starter's key belongs to,
-and looks after jobs that no server knows of. There is one desk in a hub process; it lives in the hub's settings,
-not in a module, so that two hubs in one process (tests) don't meet.
+It holds a client and a watcher for each cluster, knows which spawner a boot code or a starter's key belongs
+to, and looks after jobs that no server knows of. There is one desk in a hub process; it lives in the hub's
+settings, not in a module, so that two hubs in one process (tests) don't meet.
 """
 
 from __future__ import annotations
@@ -112,7 +112,10 @@ class Desk:
         return self._by_key.get(digest(key))
 
     def start_reconciling(self, known_spawn_ids: Callable[[], set[str]]) -> None:
-        """Looks for orphans now and every ten minutes; `known_spawn_ids()` says what isn't one. Once a process."""
+        """Looks for orphans now and every ten minutes; `known_spawn_ids()` says what isn't one.
+
+        Only the first call of a process does anything.
+        """
         if not self._tasks:
             self._tasks.add(asyncio.ensure_future(self._reconcile_forever(known_spawn_ids)))
 

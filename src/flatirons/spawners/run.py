@@ -1,14 +1,13 @@
 """One run of a server: its job followed from submission to end.
 
-Two sources tell what happens: the watcher (what Slurm says of the job) and the starter (boot, ready, end, pushed
-from the node). A run puts both together into a story for the user, an address for the hub, or an error.
+Two sources tell what happens: the watcher (what Slurm says of the job) and the starter (boot, ready, end,
+pushed from the node). A run puts both together: a story for the user, an address for the hub, or an error.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -87,7 +86,9 @@ class ServerRun:
         try:
             job_id = await self.client.submit(spec, script, user=self.user)
         except FlatironsError as error:
-            self._fail(error)  # should Slurm have taken the job without telling us, it is an orphan by its comment
+            self._fail(
+                error
+            )  # should Slurm have taken the job without telling us, it is an orphan by its comment
             raise
         self._change(job_id=job_id)
         self.log.info("Job %s on %s belongs to spawn %s", job_id, self.attempt.cluster, self.attempt.spawn_id)
@@ -210,10 +211,11 @@ class ServerRun:
             self.log.warning("No accounting of job %s: %s", job.id, error.detail or error)
             ends = {}
         explanation = explain.end(job, ends.get(job.id))
-        ending = self.ending or Ending(None, None)
-        # Slurm's word for a starter that told us more is just "FAILED"
-        told = ending.message if job.state in (JobState.FAILED, JobState.COMPLETED) else ""
-        self._fail(_ended(told or f"{explanation.sentence} {explanation.advice}".strip(), ending.log))
+        sentence = f"{explanation.sentence} {explanation.advice}".strip()
+        if self.ending and job.state in (JobState.FAILED, JobState.COMPLETED):
+            self._fail(_ended(self.ending))  # Slurm knows no more than the exit code
+        else:
+            self._fail(_ended(self.ending or Ending(None, None), sentence))
 
     # -- what the starter says
 
@@ -257,7 +259,7 @@ class ServerRun:
         assert self._attendant
         await asyncio.wait([self._attendant], timeout=SECONDS_FOR_SLURMS_WORD)
         if not self.error:
-            self._fail(_ended(ending.message or _exit_sentence(ending), ending.log))
+            self._fail(_ended(ending))
 
     # -- parts
 
@@ -282,8 +284,8 @@ class ServerRun:
                 f"{self.limits.node:.0f} seconds, so it was cancelled. Please try again."
             )
         return ServerEnded(
-            f"The job waited longer than {self.limits.queue / 60:.0f} minutes in the queue, so it was cancelled. "
-            "A shorter time or fewer resources may start sooner."
+            f"The job waited longer than {self.limits.queue / 60:.0f} minutes in the queue, so it was "
+            "cancelled. A shorter time or fewer resources may start sooner."
         )
 
 
@@ -293,12 +295,16 @@ def _waiting(job: Job) -> str:
     return f"Waiting in the queue of {job.partition}: {explanation.sentence}{estimate}"
 
 
-def _ended(sentence: str, log: Sequence[str]) -> ServerEnded:
-    """The first line is the sentence, what follows is the log."""
-    return ServerEnded("\n".join([sentence.replace("\n", " "), *log]))
+def _ended(ending: Ending, sentence: str = "") -> ServerEnded:
+    """The first line is the sentence, by default the starter's; what follows is the log."""
+    told = (sentence or ending.message or _exit_sentence(ending)).replace("\n", " ")
+    return ServerEnded("\n".join([told, *(line for line in ending.log if line != told)]))
 
 
 def _exit_sentence(ending: Ending) -> str:
-    if ending.signal:
-        return f"The notebook server was ended by signal {ending.signal} before it listened."
-    return f"The notebook server ended with exit code {ending.exit_code} before it listened."
+    how = (
+        f"was ended by signal {ending.signal}"
+        if ending.signal
+        else f"ended with exit code {ending.exit_code}"
+    )
+    return f"The notebook server {how} before it listened. The end of its log may say why."

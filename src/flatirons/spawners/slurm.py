@@ -28,7 +28,6 @@ from traitlets import Dict, Enum, Float, Integer, List, Unicode, default
 from flatirons.errors import FlatironsError
 from flatirons.images import Catalogue, Environment
 from flatirons.job.script import StarterConfig, notebook
-from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import JobSpec
 from flatirons.spawners.attempt import Attempt
 from flatirons.spawners.desk import Desk
@@ -58,17 +57,23 @@ class SlurmSpawner(Spawner):
     node_timeout = Float(
         300.0, min=1, help="Seconds from the start of the job until its server listens."
     ).tag(config=True)
-    stop_timeout = Float(60.0, min=1, help="Seconds within which a cancelled job must be gone.").tag(config=True)
+    stop_timeout = Float(60.0, min=1, help="Seconds within which a cancelled job must be gone.").tag(
+        config=True
+    )
     port_range = List(
         Integer(), help="First and last port that servers may listen on; empty: any free one."
     ).tag(config=True)
     prologue = Unicode(help="Shell lines that run on the node before every server.").tag(config=True)
-    python = Unicode("python3", help="The node's Python (3.6 or newer) that runs the starter.").tag(config=True)
+    python = Unicode("python3", help="The node's Python (3.6 or newer) that runs the starter.").tag(
+        config=True
+    )
     starter_url = Unicode(
-        help="URL of the hub's API for starters; default: the one that servers use. With internal TLS it must "
-        "be the public one, since a starter has no certificate yet."
+        help="URL of the hub's API for starters; default: the one that servers use. With internal TLS it "
+        "must be the public one, since a starter has no certificate yet."
     ).tag(config=True)
-    parallel = Dict(help="Defaults for engines started from a notebook; see flatirons.parallel.").tag(config=True)
+    parallel = Dict(help="Defaults for engines started from a notebook; see flatirons.parallel.").tag(
+        config=True
+    )
 
     # -- what the user chooses
     cluster = Unicode(help="Name of the cluster; default: the first.").tag(config=True)
@@ -77,14 +82,18 @@ class SlurmSpawner(Spawner):
     qos = Unicode(help="Slurm QOS.").tag(config=True)
     reservation = Unicode(help="Slurm reservation.").tag(config=True)
     environment_name = Unicode(help="Name of the environment; default: the first.").tag(config=True)
-    nodes = Integer(0, min=0, help="Nodes of the job; 0 leaves it to Slurm, as for all numbers below.").tag(config=True)
+    nodes = Integer(0, min=0, help="Nodes of the job; 0 leaves it to Slurm, as for all numbers below.").tag(
+        config=True
+    )
     ntasks = Integer(0, min=0, help="Tasks of the job.").tag(config=True)
     cpus = Integer(0, min=0, help="CPUs per task.").tag(config=True)
     memory = Integer(0, min=0, help="Memory per node, MiB.").tag(config=True)
     gpus = Unicode("", help="GPUs per node: '2' or 'v100:2'.").tag(config=True)
     runtime = Integer(0, min=0, help="Time limit, minutes.").tag(config=True)
 
-    env_keep = List(Unicode(), help="Names of the hub's environment variables that servers get: none.").tag(config=True)
+    env_keep = List(Unicode(), help="Names of the hub's environment variables that servers get: none.").tag(
+        config=True
+    )
 
     @default("start_timeout")
     def _default_start_timeout(self) -> int:
@@ -201,8 +210,8 @@ class SlurmSpawner(Spawner):
             raise StartFailed(error) from error
 
     async def _rejoin_proxy(self) -> None:
-        """Adds the route: JupyterHub does so once all servers were checked, and another may queue for days."""
-        while self._check_pending:
+        """Adds the route: JupyterHub does so once all servers are checked, and another may queue for days."""
+        while self._check_pending:  # noqa: ASYNC110
             await asyncio.sleep(0.2)  # JupyterHub clears the flag without telling anyone
         if self.ready:
             await self.user.settings["proxy"].add_user(self.user, self.name)
@@ -306,4 +315,4 @@ class SlurmSpawner(Spawner):
         self.ssl_alt_names = [f"DNS:{host}"]
         paths = await super().create_certs()
         names = {"keyfile": "KEYFILE", "certfile": "CERTFILE", "cafile": "CLIENT_CA"}
-        return {f"JUPYTERHUB_SSL_{names[kind]}": Path(path).read_text() for kind, path in paths.items()}
+        return {f"JUPYTERHUB_SSL_{names[kind]}": Path(path).read_text() for kind, path in paths.items()}  # noqa: ASYNC240
