@@ -72,9 +72,8 @@ class Partition:
     """What sbatch checks a job against."""
 
     name: str
-    accounts: tuple[str, ...] = ()
-    max_memory_mib: int = 4000
-    max_cpus: int = 4
+    max_memory_mib: int = 16000
+    max_cpus: int = 8
     max_nodes: int = 2
     gpus: dict[str, int] = field(default_factory=dict)
 
@@ -86,7 +85,7 @@ class Partition:
         if int(options.get("cpus-per-task", "0")) > self.max_cpus:
             return f"sbatch: error: CPU count per node can not be satisfied\n{unavailable}"
         _, kind, count = (":" + options.get("gres", "gpu:0")).rsplit(":", 2)
-        offered = max(self.gpus.values()) if kind == "gpu" else self.gpus.get(kind, 0)
+        offered = max(self.gpus.values(), default=0) if kind == "gpu" else self.gpus.get(kind, 0)
         if int(options.get("nodes", "0")) > self.max_nodes or int(count) > offered:
             return unavailable
         return ""
@@ -112,20 +111,22 @@ Answer = Callable[[Call], Streams]
 
 
 class FakeSlurm(Runner):
-    """The runner of a cluster that isn't there."""
+    """The runner of a cluster that isn't there: the virtual cluster's `summit`, unless told otherwise."""
 
     def __init__(self) -> None:
         self.partitions = {
             "shas": Partition("shas", gpus={"v100": 2}),
-            "sknl": Partition("sknl", accounts=("ucb-knl",), gpus={"a100": 2}, max_nodes=1),
+            "sknl": Partition("sknl", gpus={"a100": 2}, max_nodes=1),
         }
+        self.default_partition = "shas"
         self.accounts = {"alice": ("ucb-general", "ucb-knl"), "bob": ("ucb-general",), "carol": ("csdms",)}
+        self.reservations = {"workshop": ("alice", "carol")}
         self.uids = {"root": 0, "alice": 10001, "bob": 10002, "carol": 10003, "dave": 10004}
         self.jobs: dict[int, FakeJob] = {}
         self.accounting: dict[int, FakeJob] = {}
         self.has_accounting = True
         self.hides_from_others = False
-        self.starts_at_once = False
+        self.plays_scripts = False
         self.now = EPOCH
         self.calls: list[Call] = []
         self.under_way = 0
@@ -252,27 +253,50 @@ class FakeSlurm(Runner):
             options=options,
             submit=self.now,
             account=options.get("account", self.accounts[user][0]),
+            partition=options.get("partition", self.default_partition),
         )
         if "time" in options:
             self.change(job_id, limit=_duration(int(options["time"])))
-        if self.starts_at_once:
-            self.run_job(job_id)
+        if self.plays_scripts:
+            self._play(job_id, options)
         self.on_submit(self.jobs[job_id])
         return f"{job_id}\n", ""
+
+    def _play(self, job_id: int, options: Mapping[str, str]) -> None:
+        """Starts the job, and ends it when its script is one that ends at once."""
+        if "hold" in options:
+            self.change(job_id, reason="JobHeldUser")
+        elif "begin" in options:
+            self.change(job_id, reason="BeginTime", start=self.now + 3600)
+        else:
+            self.run_job(job_id)
+            last = self.jobs[job_id].script.split("\n")[-2]
+            if options.get("output", "").startswith("/nonexistent/"):
+                self.end_job(
+                    job_id, "FAILED", exit_code="0:53", reason="RaisedSignal:53(Real-time signal 19)"
+                )
+            elif last == "exit 0":
+                self.end_job(job_id, "COMPLETED")
+            elif last.startswith("exit "):
+                self.end_job(job_id, "FAILED", exit_code=f"{last[5:]}:0", reason="NonZeroExitCode")
+            elif last == "kill -9 $$":
+                self.end_job(job_id, "FAILED", exit_code="0:9", reason="RaisedSignal:9(Killed)")
 
     def _problem(self, user: str, options: Mapping[str, str]) -> str:
         """The refusal of sbatch, if any, in the words of Slurm 24.11."""
         mine = self.accounts.get(user, ())
         if not mine or options.get("account", mine[0]) not in mine:
             return f"{REFUSED}Invalid account or account/partition combination specified"
-        partition = self.partitions.get(options.get("partition", "shas"))
+        partition = self.partitions.get(options.get("partition", self.default_partition))
         if partition is None:
             first = f"sbatch: error: invalid partition specified: {options['partition']}"
             return f"{first}\n{REFUSED}Invalid partition name specified"
         if options.get("qos", "normal") not in ("normal", "long", "debug"):
             return f"{REFUSED}Invalid qos specification"
-        if options.get("reservation", "workshop") != "workshop":
+        if "reservation" in options and options["reservation"] not in self.reservations:
             return f"{REFUSED}Requested reservation is invalid"
+        if "reservation" in options and user not in self.reservations[options["reservation"]]:
+            return f"{REFUSED}Access denied to requested reservation"
         return partition.problem(options)
 
     def _scancel(self, call: Call) -> str:
@@ -288,6 +312,8 @@ class FakeSlurm(Runner):
             )
         if "signal" not in _options(call):
             self.end_job(job.id, "CANCELLED", cancelled_by=self.uids[call.user or "root"])
+        elif "trap 'exit 7' TERM" in job.script:
+            self.end_job(job.id, "FAILED", exit_code="7:0", reason="NonZeroExitCode")
         return ""
 
     def _squeue(self, call: Call) -> str:
@@ -314,6 +340,30 @@ class FakeSlurm(Runner):
         return "".join(line + "\n" for job in known for line in job.accounting_lines())
 
 
+class FakeSite(Runner):
+    """Several clusters, told apart by SLURM_CONF as Slurm's own commands do."""
+
+    def __init__(self, clusters: Mapping[str, FakeSlurm]) -> None:
+        self.clusters = clusters
+
+    def launch(self, argv: Sequence[str], user: str | None, env: Mapping[str, str]) -> Launch:
+        """Not used: nothing is started."""
+        raise NotImplementedError
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        user: str | None = None,
+        stdin: str = "",
+        env: Mapping[str, str] | None = None,
+        deadline: float = 10.0,
+    ) -> Completed:
+        """Hands the command to the cluster that SLURM_CONF names."""
+        slurm = self.clusters[(env or {}).get("SLURM_CONF", "")]
+        return await slurm.run(argv, user=user, stdin=stdin, env=env, deadline=deadline)
+
+
 _FINAL = (
     "COMPLETED",
     "CANCELLED",
@@ -325,8 +375,7 @@ _FINAL = (
     "DEADLINE",
 )
 _AS_GIVEN = {
-    **{"name": "job-name", "comment": "comment", "partition": "partition", "qos": "qos", "memory": "mem"},
-    **{"chdir": "chdir"},
+    **{"name": "job-name", "comment": "comment", "qos": "qos", "memory": "mem", "chdir": "chdir"},
 }
 
 

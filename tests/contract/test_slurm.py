@@ -1,0 +1,265 @@
+"""What the client promises about any Slurm: the one in memory and the real one must agree."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shlex
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from flatirons.errors import SlurmError, SubmitRefused
+from flatirons.slurm import explain
+from flatirons.slurm.model import JobSpec, JobState
+from flatirons.slurm.watcher import Pace, Watcher
+from tests.contract.conftest import Slurm
+
+SLEEPS = "#!/bin/bash -l\nexec sleep 300\n"
+SPEC = JobSpec(
+    "contract",
+    comment="flatirons:test:1",
+    runtime_minutes=5,
+    chdir="/tmp",
+    output="/tmp/contract.%j",
+    memory_mib=200,
+)
+
+
+def script(last_line: str) -> str:
+    return f"#!/bin/bash -l\n{last_line}\n"
+
+
+async def test_a_job_is_seen_running_with_all_that_was_asked_and_then_cancelled(slurm: Slurm) -> None:
+    spec = replace(
+        SPEC, partition="sknl", account="ucb-knl", qos="debug", nodes=1, cpus=2, gpus=1, gpu_type="a100"
+    )
+    job_id = await slurm.summit.submit(spec, SLEEPS, user="alice")
+    try:
+        job = await slurm.until(job_id, lambda job: job.state.is_running)
+        seen = (await slurm.summit.jobs()).jobs[job_id]
+    finally:
+        await slurm.summit.cancel(job_id, user="alice")
+    assert replace(seen, priority=job.priority) == job
+    assert (job.name, job.comment, job.user) == ("contract", "flatirons:test:1", "alice")
+    assert (job.partition, job.account, job.qos) == ("sknl", "ucb-knl", "debug")
+    assert job.runtime_limit_minutes == 5
+    assert job.nodes == job.batch_host != ""
+    assert job.submit is not None
+    assert job.start is not None
+    assert (job.exit_code, job.signal) == (None, None)
+    over = await slurm.until(job_id, lambda job: job.state.is_over)
+    assert over.state is JobState.CANCELLED
+    end = (await slurm.summit.ends([job_id]))[job_id]
+    assert (end.state, end.cancelled_by, end.requested_memory_mib) == (JobState.CANCELLED, 10001, 200)
+
+
+@pytest.mark.parametrize(
+    ("last_line", "state", "exit_code", "signal"),
+    [
+        ("exit 0", JobState.COMPLETED, 0, None),
+        ("exit 3", JobState.FAILED, 3, None),
+        ("kill -9 $$", JobState.FAILED, 0, 9),
+    ],
+)
+async def test_how_a_job_ended_is_told_by_slurm_and_by_accounting_alike(
+    slurm: Slurm, last_line: str, state: JobState, exit_code: int, signal: int | None
+) -> None:
+    job_id = await slurm.summit.submit(SPEC, script(last_line), user="alice")
+    job = await slurm.until(job_id, lambda job: job.state.is_over)
+    assert (job.state, job.exit_code, job.signal) == (state, exit_code, signal)
+    end = (await slurm.summit.ends([job_id]))[job_id]
+    assert (end.state, end.exit_code, end.signal) == (state, exit_code, signal)
+    assert end.node == job.nodes
+
+
+async def test_a_job_whose_log_cannot_be_opened_is_explained(slurm: Slurm) -> None:
+    spec = replace(SPEC, output="/nonexistent/log")
+    job_id = await slurm.summit.submit(spec, script("exit 0"), user="alice")
+    job = await slurm.until(job_id, lambda job: job.state.is_over)
+    assert job.state is JobState.FAILED
+    assert "could not be started on its node" in explain.end(job).sentence
+
+
+async def test_a_signal_reaches_the_script_and_leaves_its_end_to_it(slurm: Slurm) -> None:
+    catches = "#!/bin/bash -l\ntrap 'exit 7' TERM\nwhile :; do sleep 0.1; done\n"
+    job_id = await slurm.summit.submit(SPEC, catches, user="alice")
+    await slurm.until(job_id, lambda job: job.state.is_running)
+    while not (job := await slurm.until(job_id, lambda job: True)).state.is_over:
+        with contextlib.suppress(SlurmError):  # the script isn't up yet
+            await slurm.summit.cancel(job_id, user="alice", signal="TERM")
+    assert job.exit_code == 7
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [("--hold", "JobHeldUser"), ("--begin=now+1hour", "BeginTime")],
+)
+async def test_a_waiting_job_has_a_reason(slurm: Slurm, options: str, reason: str) -> None:
+    job_id = await slurm.summit.submit(replace(SPEC, extra=(options,)), SLEEPS, user="alice")
+    try:
+        job = await slurm.until(job_id, lambda job: job.reason == reason)
+    finally:
+        await slurm.summit.cancel(job_id, user="alice")
+    assert job.state.is_waiting
+    assert (job.nodes, job.batch_host, job.end if reason == "JobHeldUser" else None) == ("", "", None)
+    assert (job.start is not None) == (reason == "BeginTime")
+
+
+REFUSED = {
+    "Invalid account or account/partition combination specified.": {"account": "nope"},
+    "invalid partition specified: nope. Invalid partition name specified.": {"partition": "nope"},
+    "Memory specification can not be satisfied.": {"memory_mib": 9_999_999},
+    "CPU count per node can not be satisfied.": {"cpus": 999},
+    "Invalid qos specification.": {"qos": "nope"},
+    "Requested node configuration is not available.": {"nodes": 50},
+    "Requested node configuration is not available. ": {"gpus": 1, "gpu_type": "h100"},
+    "Requested node configuration is not available.  ": {"gpus": 9},
+    "Requested reservation is invalid.": {"reservation": "nope"},
+}
+
+
+@pytest.mark.parametrize("sentence", REFUSED)
+async def test_a_refusal_is_slurms_sentence_and_ours(slurm: Slurm, sentence: str) -> None:
+    spec = replace(SPEC, **REFUSED[sentence])  # type: ignore[arg-type]  # names and types are JobSpec's
+    with pytest.raises(SubmitRefused) as caught:
+        await slurm.summit.submit(spec, SLEEPS, user="alice")
+    told = caught.value.user.removeprefix("Slurm refused the job: ")
+    assert told.startswith(sentence.strip())
+    assert len(told) > len(sentence.strip()) + 20
+
+
+async def test_who_has_no_account_or_no_right_to_a_reservation_is_refused(slurm: Slurm) -> None:
+    with pytest.raises(SubmitRefused, match="Invalid account"):
+        await slurm.summit.submit(SPEC, SLEEPS, user="dave")
+    with pytest.raises(SubmitRefused, match="Access denied to requested reservation"):
+        await slurm.summit.submit(replace(SPEC, reservation="workshop"), SLEEPS, user="bob")
+
+
+async def test_a_trial_tells_when_the_job_could_start_and_leaves_none(slurm: Slurm) -> None:
+    spec = replace(SPEC, comment="flatirons:trial")
+    start, sentence = await slurm.summit.test_only(spec, SLEEPS, user="alice")
+    assert start is not None
+    assert start > datetime(2020, 1, 1, tzinfo=UTC)
+    assert "to start at" in sentence
+    assert all(job.comment != spec.comment for job in (await slurm.summit.jobs()).jobs.values())
+    with pytest.raises(SubmitRefused, match="Choose another account"):
+        await slurm.summit.test_only(replace(spec, account="nope"), SLEEPS, user="alice")
+
+
+async def test_an_unknown_job_is_none_to_slurm_and_to_accounting_and_no_error_to_cancel(slurm: Slurm) -> None:
+    assert await slurm.summit.job(9_999_999) is None
+    assert await slurm.summit.job(9_999_999, user="alice") is None
+    assert await slurm.summit.ends([9_999_999]) == {}
+    await slurm.summit.cancel(9_999_999, user="alice")
+
+
+async def test_a_job_that_is_over_can_be_cancelled_again(slurm: Slurm) -> None:
+    job_id = await slurm.summit.submit(SPEC, script("exit 0"), user="alice")
+    await slurm.until(job_id, lambda job: job.state.is_over)
+    await slurm.summit.cancel(job_id, user="alice")
+    job = await slurm.until(job_id, lambda job: True)
+    assert job.state is JobState.COMPLETED
+
+
+async def test_nobody_cancels_the_job_of_another(slurm: Slurm) -> None:
+    job_id = await slurm.summit.submit(SPEC, SLEEPS, user="alice")
+    try:
+        with pytest.raises(SlurmError, match="denied"):
+            await slurm.summit.cancel(job_id, user="bob")
+        assert not (await slurm.until(job_id, lambda job: True)).state.is_over
+    finally:
+        await slurm.summit.cancel(job_id, user="alice")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a b",
+        'it\'s "quoted"',
+        "50% |#|~ \\n $(id) `id` ; & > <",
+        "日本語 é",
+        "x=1 JobState=COMPLETED UserId=root(0)",
+        "(null)",
+        "--comment=other",
+        "%j %u %N",
+        "x" * 500,
+    ],
+)
+async def test_names_and_comments_come_back_as_they_were_given(slurm: Slurm, text: str) -> None:
+    spec = replace(SPEC, name=text, comment=text, extra=("--hold",))
+    job_id = await slurm.summit.submit(spec, SLEEPS, user="alice")
+    try:
+        job = (await slurm.summit.jobs()).jobs[job_id]
+    finally:
+        await slurm.summit.cancel(job_id, user="alice")
+    assert job.name == text
+    assert job.comment == ("" if text == "(null)" else text)
+
+
+async def test_clusters_do_not_see_each_others_jobs(slurm: Slurm) -> None:
+    comment = "flatirons:two-clusters"
+    here = await slurm.summit.submit(replace(SPEC, comment=comment), SLEEPS, user="carol")
+    there = await slurm.blanca.submit(replace(SPEC, comment=comment), SLEEPS, user="carol")
+    try:
+        running = await slurm.until(there, lambda job: job.state.is_running, slurm.blanca)
+        seen = [(await client.jobs()).jobs.values() for client in (slurm.summit, slurm.blanca)]
+    finally:
+        await slurm.summit.cancel(here, user="carol")
+        await slurm.blanca.cancel(there, user="carol")
+    assert running.partition == "blanca-csdms"
+    mine = [[job.id for job in jobs if job.comment == comment and not job.state.is_over] for jobs in seen]
+    assert mine == [[here], [there]]
+
+
+async def test_the_watcher_tells_a_jobs_story_from_its_submission_to_its_end(slurm: Slurm) -> None:
+    watcher = Watcher(slurm.summit, pace=Pace(starting=0.2, waiting=0.2))
+    watcher.start()
+    states = []
+    try:
+        job_id = await slurm.summit.submit(SPEC, SLEEPS, user="alice")
+        async with watcher.watch(job_id, "alice") as news:
+            async for job in news:
+                states.append(job.state)
+                if job.state.is_running:
+                    await slurm.summit.cancel(job_id, user="alice")
+                    watcher.kick()
+    finally:
+        await watcher.stop()
+    assert states[-1] is JobState.CANCELLED
+    assert JobState.RUNNING in states
+    assert set(states) <= {JobState.PENDING, JobState.RUNNING, JobState.COMPLETING, JobState.CANCELLED}
+
+
+async def test_ten_submissions_at_once_are_ten_jobs(slurm: Slurm) -> None:
+    spec = replace(SPEC, extra=("--hold",))
+    ids = await asyncio.gather(*(slurm.summit.submit(spec, SLEEPS, user="alice") for _ in range(10)))
+    await asyncio.gather(*(slurm.summit.cancel(job_id, user="alice") for job_id in ids))
+    assert len(set(ids)) == 10
+
+
+async def test_a_job_starts_in_a_clean_environment(slurm: Slurm) -> None:
+    if not slurm.is_real:
+        pytest.skip("the Slurm in memory runs no scripts")
+    runner, env = slurm.summit.runner, slurm.summit.cluster.environment()
+    place = "/home/alice/contract-environment"
+    text = script(f"env > {shlex.quote(place)}; ulimit -Sn >> {shlex.quote(place)}")
+    hidden = "CONFIGPROXY_AUTH_TOKEN=secret"
+    line = [
+        "env",
+        hidden,
+        "sbatch",
+        "--parsable",
+        "--export=NIL",
+        "--propagate=NONE",
+        "--chdir=/tmp",
+        "--output=none",
+    ]
+    job_id = int((await runner.run(line, user="alice", stdin=text, env=env)).stdout)
+    await slurm.until(job_id, lambda job: job.state.is_over)
+    seen = (await runner.run(["cat", place], user="alice")).stdout
+    assert "secret" not in seen
+    assert "\nSLURM_EXPORT_ENV=NIL\n" in seen, "the starter must drop it"
+    assert "\nPATH=" in f"\n{seen}"
+    assert "SLURM_GET_USER_ENV" not in seen
