@@ -1,7 +1,7 @@
 """The virtual cluster for tests marked `cluster`: one for the whole run, taken down at its end.
 
-`FLATIRONS_TEST_DEMO=NAME` uses a demo that is up already (`scripts/demo --detach --name NAME`) and leaves it up;
-it must have been started with `--site-extra tests/site-extra.toml` for the tests of servers that fail.
+`FLATIRONS_TEST_DEMO=NAME` uses a demo that is up already and leaves it up. Start it so:
+`scripts/demo --detach --name NAME --port PORT --site-extra tests/site-extra.toml`.
 """
 
 from __future__ import annotations

@@ -228,5 +228,5 @@ class Demo:
         inner = [Process.of(pid) for pid in children(entering.pid)]
         for process in inner:
             if process:
-                process.end(signum, deadline_s=30)
-        wait_until(lambda: not entering.is_alive(), f"ending the {what}", 10)
+                process.send(signum)
+        wait_until(lambda: not entering.is_alive(), f"ending the {what}", 30)
