@@ -75,20 +75,23 @@ class Partition:
     max_memory_mib: int = 16000
     max_cpus: int = 8
     max_nodes: int = 2
+    max_minutes: int = 10080
+    accounts: tuple[str, ...] = ()
     gpus: dict[str, int] = field(default_factory=dict)
 
     def problem(self, options: Mapping[str, str]) -> str:
         """Why no node of it could ever run the job, or nothing."""
+        if int(options.get("time", "0")) > self.max_minutes:
+            return f"{REFUSED}Requested time limit is invalid (missing or exceeds some limit)"
+        cpus, nodes = (int(options.get(key, "0")) for key in ("cpus-per-task", "nodes"))
+        if cpus > self.max_cpus or nodes > self.max_nodes:
+            return f"{REFUSED}More processors requested than permitted"
         unavailable = f"{REFUSED}Requested node configuration is not available"
         if int(options.get("mem", "0M").rstrip("M")) > self.max_memory_mib:
             return f"sbatch: error: Memory specification can not be satisfied\n{unavailable}"
-        if int(options.get("cpus-per-task", "0")) > self.max_cpus:
-            return f"sbatch: error: CPU count per node can not be satisfied\n{unavailable}"
         _, kind, count = (":" + options.get("gres", "gpu:0")).rsplit(":", 2)
         offered = max(self.gpus.values(), default=0) if kind == "gpu" else self.gpus.get(kind, 0)
-        if int(options.get("nodes", "0")) > self.max_nodes or int(count) > offered:
-            return unavailable
-        return ""
+        return unavailable if int(count) > offered else ""
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ class FakeSlurm(Runner):
     def __init__(self) -> None:
         self.partitions = {
             "shas": Partition("shas", gpus={"v100": 2}),
-            "sknl": Partition("sknl", gpus={"a100": 2}, max_nodes=1),
+            "sknl": Partition("sknl", max_nodes=1, max_minutes=1440, accounts=("ucb-knl",), gpus={"a100": 2}),
         }
         self.default_partition = "shas"
         self.accounts = {"alice": ("ucb-general", "ucb-knl"), "bob": ("ucb-general",), "carol": ("csdms",)}
@@ -291,6 +294,8 @@ class FakeSlurm(Runner):
         if partition is None:
             first = f"sbatch: error: invalid partition specified: {options['partition']}"
             return f"{first}\n{REFUSED}Invalid partition name specified"
+        if partition.accounts and options.get("account", mine[0]) not in partition.accounts:
+            return f"{REFUSED}Invalid account or account/partition combination specified"
         if options.get("qos", "normal") not in ("normal", "long", "debug"):
             return f"{REFUSED}Invalid qos specification"
         if "reservation" in options and options["reservation"] not in self.reservations:

@@ -159,8 +159,8 @@ REFUSALS: dict[str, tuple[str, str]] = {
         "Ask for fewer CPUs or choose another partition.",
     ),
     "More processors requested than permitted": (
-        "The partition doesn't have that many CPUs.",
-        "Ask for fewer CPUs or choose another partition.",
+        "The partition doesn't have that many CPUs or nodes.",
+        "Ask for fewer or choose another partition.",
     ),
     "Node count specification invalid": (
         "The partition doesn't have, or allow, that many nodes.",
