@@ -68,6 +68,14 @@ def jobs(demo: Demo) -> list[dict[str, str]]:
     return [dict(zip(names, line.split("|"), strict=True)) for line in done.stdout.splitlines()]
 
 
+def last_line_as_json(printed: str) -> Any:
+    """What a cell printed last; ipyparallel tells before that how it goes."""
+    try:
+        return json.loads(printed.strip().rpartition("\n")[2])
+    except json.JSONDecodeError as error:
+        raise SmokeFailure(f"a cell printed something else than expected: {printed!r}") from error
+
+
 def require_user_in_container(what: str, found: dict[str, Any], compute: set[str], job: str) -> None:
     """SmokeFailure unless the process runs as the user, in a container, on a compute node, in that job."""
     if found["uid"] != USER.uid:
@@ -103,7 +111,7 @@ def start_server(demo: Demo, visitor: Visitor, table: Table) -> str:
 def use_engines(demo: Demo, kernel: Any, table: Table, compute: set[str], server_job: str) -> None:
     """Eight engines answer from two nodes; then they are ended."""
     with table.step(f"{ENGINES} engines answer") as notes:
-        found = json.loads(kernel.run(ON_ENGINES))
+        found = last_line_as_json(kernel.run(ON_ENGINES))
         hosts = sorted({each["host"] for each in found})
         notes.append(f"on {', '.join(hosts)}")
     engine_jobs = [job["id"] for job in jobs(demo) if job["id"] != server_job]
@@ -132,7 +140,7 @@ def play(demo: Demo, table: Table) -> None:
     job = start_server(demo, visitor, table)
     with table.step("kernel answers") as notes:
         kernel = visitor.kernel()
-        found = json.loads(kernel.run(IN_KERNEL))
+        found = last_line_as_json(kernel.run(IN_KERNEL))
         notes.append(f"on {found['host']}, uid {found['uid']}, in {found['container']}")
     require_user_in_container("the kernel", found, compute, job)
     use_engines(demo, kernel, table, compute, job)
