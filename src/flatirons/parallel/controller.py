@@ -22,6 +22,14 @@ from flatirons.parallel.own import OWNER, slurm_of
 class Controller(IPController):
     """A controller that ends when its owner does, and cancels the engines when it ends itself."""
 
+    def init_hub(self) -> None:
+        """Sets up the hub; an engine counts as there when its heart was heard, so that beats each second."""
+        hearts = self.config.HeartMonitor
+        if "period" not in hearts:
+            hearts.period = 1000  # milliseconds; ipyparallel's default is 3000
+            hearts.setdefault("max_heartmonitor_misses", 30)
+        super().init_hub()
+
     def start(self) -> None:
         """Serves until a signal, a client or the owner's end makes it stop."""
         self._end_with_owner(os.environ.get(OWNER, ""))

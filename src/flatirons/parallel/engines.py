@@ -102,7 +102,7 @@ def engine_argv(
         *([f"--cluster-id={cluster_id}"] if cluster_id else []),
         "--IPEngine.wait_for_url_file=60",  # a shared filesystem may show the file late
         "--IPEngine.timeout=60",  # hundreds may register at once
-        "--IPEngine.max_heartbeat_misses=10",
+        "--IPEngine.max_heartbeat_misses=20",
         *more,
     ]
 

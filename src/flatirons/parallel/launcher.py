@@ -164,6 +164,7 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
     # -- what the watch sees, in its thread
 
     def _start_watching(self, seen: Job | None = None) -> None:
+        self.loop.asyncio_loop  # noqa: B018  found now, for in the watch's thread it would be another
         self.watch = Watch(lambda: slurm_of(os.environ), self.job_id, self._changed, self._ended, seen)
         self.watch.start()
 
