@@ -74,7 +74,7 @@ def _proxy(arguments: argparse.Namespace) -> int:
     from flatirons.hub.launch import run_proxy
     from flatirons.hub.site import load
 
-    run_proxy(load(arguments.site))
+    run_proxy(load(arguments.site), arguments.site)
     return 0
 
 

@@ -128,6 +128,13 @@ def test_all_mistakes_are_told_in_the_order_of_the_file():
     assert keys == ["servers.ports", "hub.log_level", "hub.base_url", "hub.address"]
 
 
+def test_internal_tls_and_the_addresses_scheme_go_together():
+    secure = SMALL.replace("[hub]\n", "[hub]\ninternal_tls = true\n")
+    assert set(problems(secure)) == {"hub.address", "proxy.api"}
+    assert set(problems(SMALL.replace("http://hub", "https://hub"))) == {"hub.address"}
+    parse(secure.replace("http://hub", "https://hub") + "[proxy]\napi = 'https://127.0.0.1:8001'\n")
+
+
 def test_bounds_in_the_wrong_order_are_refused():
     text = with_lines("form.runtime", "default = '2d'", "maximum = '12h'")
     assert problems(text) == {"form.runtime": "default is larger than maximum"}

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from types import CodeType
 from typing import Any
+from urllib.parse import urlsplit
 
 from flatirons.errors import SiteError
 from flatirons.hub import state
@@ -36,6 +37,7 @@ def configure(c: Any, site: Site) -> None:
     folder = state.prepare(site.hub.state_dir)
     update_hub(c, site, folder)
     update_proxy(c, site, folder)
+    update_internal_tls(c, site)
     update_login(c, site)
     update_pages(c)
     update_spawner(c, site)
@@ -87,6 +89,18 @@ def proxy_command(site: Site) -> list[str]:
     name, *rest = site.proxy.command
     places = [os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)]
     return [shutil.which(name, path=os.pathsep.join(places)) or name, *rest]
+
+
+def update_internal_tls(c: Any, site: Site) -> None:
+    """Certificates for all that talk to each other; jobs ask for theirs through the proxy."""
+    if not site.hub.internal_tls:
+        return
+    hosts = {str(urlsplit(url).hostname) for url in (site.hub.address, site.proxy.api)}
+    c.JupyterHub.internal_ssl = True
+    c.JupyterHub.trusted_alt_names = [f"DNS:{host}" for host in sorted(hosts)]
+    port = urlsplit(site.proxy.public).port
+    proxy = site.proxy.public_url or f"http://{urlsplit(site.hub.address).hostname}:{port}"
+    c.SlurmSpawner.starter_url = f"{proxy}{site.hub.base_url}hub/api"
 
 
 def update_login(c: Any, site: Site) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from flatirons.errors import CommandMissing
 from flatirons.hub import state
+from flatirons.hub.certificates import proxy_options
 from flatirons.hub.configure import extra_code, proxy_command
 from flatirons.hub.site import Site
 
@@ -21,18 +22,25 @@ def run_hub(site: Site, site_file: str, arguments: Sequence[str]) -> None:
     The site goes by a configuration file that is part of the package, so that JupyterHub's subcommands
     (`token`, `upgrade-db`) and its `--show-config` see the same configuration; nothing is written for that.
     """
-    state.prepare(site.hub.state_dir)  # what is wrong here is a sentence, and inside JupyterHub a traceback
+    # what is wrong here is a sentence, and inside JupyterHub a traceback
+    folder = state.prepare(site.hub.state_dir)
     extra_code(site)
     from jupyterhub.app import JupyterHub
 
     os.environ["FLATIRONS_SITE"] = str(Path(site_file).absolute())
+    if site.hub.internal_tls:
+        proxy_options(folder, CONFIG_FILE)
     JupyterHub.launch_instance([*arguments, "--config", str(CONFIG_FILE)])
 
 
-def run_proxy(site: Site) -> None:
+def run_proxy(site: Site, site_file: str) -> None:
     """Replaces this process by the site's proxy; raises CommandMissing when there is none."""
-    token = state.secret(state.prepare(site.hub.state_dir) / "proxy_token")
+    folder = state.prepare(site.hub.state_dir)
+    token = state.secret(folder / "proxy_token")
     argv = proxy_argv(site)
+    if site.hub.internal_tls:
+        os.environ["FLATIRONS_SITE"] = str(Path(site_file).absolute())
+        argv += proxy_options(folder, CONFIG_FILE)
     try:
         os.execvpe(argv[0], argv, {**os.environ, "CONFIGPROXY_AUTH_TOKEN": token})
     except OSError as error:

@@ -80,6 +80,12 @@ class Hub(Section):
     """How many servers with a name of their own a user may have besides the default one: a number; `true` for
     any number; `false` or 0 for none."""
 
+    internal_tls: bool = False
+    """Whether hub, proxy and notebook servers talk by TLS among themselves, each with a certificate that the
+    hub makes; a server's names its very node. `hub.address` and `proxy.api` are https then. Nodes must reach
+    the proxy by `proxy.public_url`, or else by the hub's host name and the port of `proxy.public`: a job asks
+    there for its certificate."""
+
     extra_config: AbsolutePath = ""
     """A `jupyterhub_config.py` that is read last, for what this file has no key for; it may use `c` and
     `site`."""
@@ -330,7 +336,7 @@ def parse(text: str, source: str = "site.toml") -> Site:
         site = Site.model_validate(given)
     except ValidationError as error:
         raise SiteError(problems(error, Site, given), source) from error
-    mistakes = [*_bad_environments(site), *_bad_names_in_form(site)]
+    mistakes = [*_bad_environments(site), *_bad_names_in_form(site), *_bad_schemes(site)]
     try:
         options_form(site)
     except SiteError as error:
@@ -358,6 +364,14 @@ def _bad_environments(site: Site) -> list[tuple[str, str]]:
         except ImageError as error:
             mistakes.append((f"environments.{name}", error.user.partition(": ")[2]))
     return mistakes
+
+
+def _bad_schemes(site: Site) -> list[tuple[str, str]]:
+    """Internal addresses whose scheme doesn't fit internal_tls."""
+    scheme = "https" if site.hub.internal_tls else "http"
+    why = f"must begin with {scheme}:// when internal_tls is {str(site.hub.internal_tls).lower()}"
+    urls = {"hub.address": site.hub.address, "hub.listen": site.hub.listen, "proxy.api": site.proxy.api}
+    return [(key, why) for key, url in urls.items() if url and not url.startswith(f"{scheme}://")]
 
 
 def _container_keys_without_image(name: str, environment: Environment) -> list[tuple[str, str]]:

@@ -95,6 +95,11 @@ class SlurmSpawner(Spawner):
         config=True
     )
 
+    @default("ssl_alt_names_include_local")
+    def _default_ssl_alt_names_include_local(self) -> bool:
+        """The server's certificate names its node and nothing else."""
+        return False
+
     @default("start_timeout")
     def _default_start_timeout(self) -> int:
         """JupyterHub's own limit covers waiting and starting; ours tell the two apart and come first."""

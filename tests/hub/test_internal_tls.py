@@ -1,0 +1,57 @@
+"""Internal TLS on the virtual cluster: a server's certificate names its node, known when the job runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.hub.person import Person
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture
+def tls(cluster: Any) -> Iterator[None]:
+    """The hub and the proxy with internal TLS; afterwards they are as they were."""
+    file = cluster.demo.etc / "site.toml"
+    plain = file.read_text()
+    secure = plain.replace('"http://hub:', '"https://hub:').replace('api = "http:', 'api = "https:')
+    restart(cluster, file, secure.replace("[hub]\n", "[hub]\ninternal_tls = true\n"))
+    yield
+    restart(cluster, file, plain)
+
+
+def restart(cluster: Any, file: Any, site: str) -> None:
+    cluster.stop_hub()
+    cluster.kill_proxy()
+    file.write_text(site)
+    cluster.start_proxy()
+    cluster.start_hub()
+
+
+def test_a_server_has_a_certificate_for_its_node_and_the_proxy_checks_it(cluster: Any, tls: None) -> None:
+    carol = Person(cluster.hub_url, "carol").log_in()
+    try:
+        carol.start(cluster="summit", account="csdms", partition="shas", environment="python")
+        carol.wait_ready()
+        assert carol.ask_server("api/status").status_code == 200
+        route = re.findall(r"to proxy /user/carol/ => https://(shas\d+):(\d+)", cluster.hub_log.read_text())[
+            -1
+        ]
+        shown = certificate(cluster, *route)
+        assert shown.split() == ["X509v3", "Subject", "Alternative", "Name:", f"DNS:{route[0]}"]
+        carol.stop()
+        left = cluster.exec(route[0], ["find", "/tmp", "-name", "flatirons-tls-*"]).stdout
+        assert left == "", "the key goes with the job"
+    finally:
+        carol.http.close()
+
+
+def certificate(cluster: Any, host: str, port: str) -> str:
+    """What the server shows to whoever connects."""
+    show = "openssl x509 -noout -ext subjectAltName"
+    ask = f"openssl s_client -connect {host}:{port} </dev/null 2>/dev/null | {show}"
+    return str(cluster.exec("hub", ["sh", "-c", ask]).stdout)
