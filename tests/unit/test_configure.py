@@ -196,9 +196,13 @@ def test_cancelling_on_the_pending_page_means_the_server_that_it_is_about():
     page = JinjaEnvironment(loader=loader, autoescape=True).get_template("spawn_pending.html")
     what = SimpleNamespace(name="second", options_form="")
     who = SimpleNamespace(name="alice", spawner=what)
-    html = page.render(user=who, spawner=what, static_url=lambda *path, **options: "")
+    url = "/hub/api/users/alice/servers/second/progress"
+    html = page.render(
+        user=who, spawner=what, progress_url=url, base_url="/hub/", static_url=lambda *path, **options: ""
+    )
     assert 'var owner = "alice";' in html
     assert 'var server = "second";' in html
+    assert 'href="/hub/spawn/alice/second"' in html, "the way back to the form"
 
 
 class Routes(RequestHandler):

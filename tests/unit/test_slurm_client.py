@@ -54,8 +54,8 @@ async def test_a_refusal_shows_slurms_sentence_and_what_to_do(slurm: FakeSlurm, 
     with pytest.raises(SubmitRefused) as caught:
         await client.submit(JobSpec("x", account="nope"), SCRIPT, user="alice")
     assert caught.value.user == (
-        "Slurm refused the job: Invalid account or account/partition combination specified. Slurm doesn't let "
-        "you use this account, or not in this partition. Choose another account or partition."
+        "Slurm refused the job: Invalid account or account/partition combination specified. Slurm doesn't "
+        "let you use this account, or not in this partition. Choose another account or partition."
     )
     assert "sbatch" in caught.value.detail
 

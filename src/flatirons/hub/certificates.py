@@ -13,7 +13,7 @@ def proxy_options(state_dir: Path, config_file: Path) -> list[str]:
     """The proxy's options for internal TLS; the certificates that they name exist from now on.
 
     `config_file` is JupyterHub's. Hub and proxy start together, and the store of certificates doesn't bear
-    two writers: hence the lock, and hence the options are written down, so that only the first comer opens it.
+    two writers: hence the lock, and the options are written down, so that only the first comer opens it.
     """
     written = state_dir / "internal-ssl-options.json"
     with (state_dir / "internal-ssl.lock").open("w") as lock:
