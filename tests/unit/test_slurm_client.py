@@ -74,6 +74,9 @@ async def test_a_refusal_shows_slurms_sentence_and_what_to_do(slurm: FakeSlurm, 
         ),
         ("sbatch: fatal: Could not establish a configuration source\n", "did not say"),
         ("sudo: a password is required\n", NOT_ALLOWED),
+        ("Sorry, user jupyterhub is not allowed to execute 'sbatch' as alice on hub.\n", NOT_ALLOWED),
+        ("ssh: connect to host login1 port 22: No route to host\n", "did not say"),
+        ("alice@login1: Permission denied (publickey).\n", "did not say"),
         ("", "did not say"),
     ],
 )
@@ -81,8 +84,25 @@ async def test_a_slurm_that_is_not_reached_has_refused_nothing(
     slurm: FakeSlurm, client: SlurmClient, stderr: str, sentence: str
 ) -> None:
     slurm.fail("sbatch", stderr)
-    with pytest.raises(SlurmUnreachable, match=sentence[:20]):
+    with pytest.raises(SlurmUnreachable) as caught:
         await client.submit(SPEC, SCRIPT, user="alice")
+    assert sentence in caught.value.user
+
+
+async def test_sudo_that_cannot_look_up_its_host_is_no_obstacle(
+    slurm: FakeSlurm, client: SlurmClient
+) -> None:
+    stderr = "sudo: unable to resolve host hub: Name unknown\nsbatch: error: Invalid qos specification\n"
+    slurm.fail("sbatch", stderr)
+    with pytest.raises(SubmitRefused):
+        await client.submit(SPEC, SCRIPT, user="alice")
+
+
+async def test_a_trial_that_is_not_answered_submitted_nothing(slurm: FakeSlurm, client: SlurmClient) -> None:
+    slurm.fail("sbatch", "allocation failure: Socket timed out on send/recv operation\n")
+    with pytest.raises(SlurmUnreachable) as caught:
+        await client.test_only(SPEC, SCRIPT, user="alice")
+    assert caught.value.user == NOT_ANSWERING
 
 
 async def test_a_submission_that_takes_too_long_may_have_happened(
@@ -236,6 +256,14 @@ async def test_ends_are_asked_for_once_and_not_at_all_for_nothing(
     )
     assert await client.ends([]) == {}
     assert slurm.count("sacct") == 1
+
+
+async def test_thousands_of_ends_are_asked_for_in_lines_that_a_command_can_hold(
+    slurm: FakeSlurm, client: SlurmClient
+) -> None:
+    ids = [slurm.add_job("alice") for _ in range(2500)]
+    assert set(await client.ends(ids)) == set(ids)
+    assert slurm.count("sacct") == 3
 
 
 async def test_without_accounting_slurmctld_is_asked_what_it_still_knows(

@@ -555,6 +555,26 @@ async def test_jobs_that_are_hidden_from_the_hub_are_asked_for_as_their_owner(
     assert reader.states == ["RUNNING", "COMPLETED"]
 
 
+async def test_a_mistake_of_ours_is_logged_and_the_next_kick_goes_on(
+    slurm: FakeSlurm, clock: FakeClock, watcher: Watcher, caplog: pytest.LogCaptureFixture
+) -> None:
+    job_id = slurm.add_job("alice")
+    reader = Reader(watcher.watch(job_id))
+    await clock.advance(5)
+
+    def mistake(text: str) -> str:
+        raise ZeroDivisionError("ours")
+
+    slurm.tamper("squeue", mistake)
+    await clock.advance(60)
+    assert "ours" in caplog.text
+    slurm.run_job(job_id)
+    watcher.kick()
+    await clock.advance(5)
+    assert reader.states == ["PENDING", "RUNNING"]
+    reader.subscription.close()
+
+
 async def test_a_stopped_watcher_asks_no_more(slurm: FakeSlurm, clock: FakeClock, watcher: Watcher) -> None:
     await quiet(clock)
     await watcher.stop()

@@ -28,6 +28,7 @@ from flatirons.slurm.model import Cluster, End, Job, JobSpec, Snapshot
 
 QUERY_SECONDS = 30.0
 SUBMIT_SECONDS = 60.0
+SACCT_IDS = 1000  # at a time: one argument of a command holds at most 128 KiB
 # Characters: a longer answer (about 1,000 jobs) is parsed in a thread, so that the event loop isn't held up.
 THREAD_FROM = 250_000
 
@@ -50,10 +51,13 @@ _UNREACHED = re.compile(
     | Slurm\ temporarily\ unable | Unexpected\ message\ received | Incompatible\ versions
     | Could\ not\ establish\ a\ configuration\ source | Unable\ to\ process\ configuration\ file
     | Name\ or\ service\ not\ known | Can't\ find\ an\ address | Resource\ temporarily\ unavailable
-    | Slurm\ job\ queue\ full
+    | Slurm\ job\ queue\ full | Problem\ talking\ to\ the\ database
+    | ^ssh: | ^kex_exchange | Host\ key\ verification\ failed | Permission\ denied\ \( | Connection\ closed
     """,
-    re.VERBOSE,
+    re.VERBOSE | re.MULTILINE,
 )
+# What sudo says of itself, but for the warning that it can't look up its own host's name.
+_NOT_ALLOWED = re.compile(r"^sudo: (?!unable to resolve host)|^Sorry, user .* not allowed", re.MULTILINE)
 _CONNECT_FAILURE = "Unable to contact slurm controller (connect failure)"
 _NO_SUCH_JOB = "Invalid job id specified"
 _NO_ACCOUNTING = "Slurm accounting storage is disabled"
@@ -94,7 +98,8 @@ class SlurmClient:
                 argv.sbatch(spec), user=user, stdin=script, deadline=SUBMIT_SECONDS, late=MAYBE_SUBMITTED
             )
         except CommandFailed as error:
-            raise _refused(error) from error
+            late = NOT_ANSWERING if _CONNECT_FAILURE in error.stderr else MAYBE_SUBMITTED
+            raise _refused(error, late) from error
         return parse.job_id(done.stdout)
 
     async def _undo(self, submission: asyncio.Future[int], user: str | None) -> None:
@@ -106,7 +111,7 @@ class SlurmClient:
         try:
             done = await self._run(argv.sbatch(spec, test_only=True), user=user, stdin=script)
         except CommandFailed as error:
-            raise _refused(error) from error
+            raise _refused(error, NOT_ANSWERING) from error
         return parse.estimated_start(done.stderr), explain.slurm_sentence(done.stderr)
 
     async def cancel(self, job_id: int, *, user: str | None, signal: str = "") -> None:
@@ -149,15 +154,16 @@ class SlurmClient:
         Without accounting, what slurmctld still remembers of those that are over (its MinJobAge, 5 minutes).
         """
         ids = sorted(set(job_ids))
-        if not ids:
-            return {}
+        found: dict[int, End] = {}
         try:
-            done = await self._run(argv.sacct(ids))
+            for first in range(0, len(ids), SACCT_IDS):
+                done = await self._run(argv.sacct(ids[first : first + SACCT_IDS]))
+                found |= parse.ends(done.stdout)
         except CommandFailed as error:
             if _NO_ACCOUNTING in error.stderr + error.stdout:
                 return await self._ends_without_accounting(ids)
             raise _failed(error) from error
-        return parse.ends(done.stdout)
+        return found
 
     async def _ends_without_accounting(self, ids: Sequence[int]) -> dict[int, End]:
         snapshot = await self.jobs()
@@ -188,7 +194,7 @@ class SlurmClient:
 
 def _failed(error: CommandFailed) -> SlurmError:
     """What a command other than sbatch means by its failure."""
-    if error.stderr.startswith("sudo:"):
+    if _NOT_ALLOWED.search(error.stderr):
         return SlurmUnreachable(NOT_ALLOWED, error.detail)
     if _UNREACHED.search(error.stderr) or not error.stderr.strip():
         return SlurmUnreachable(NOT_ANSWERING, error.detail)
@@ -196,13 +202,11 @@ def _failed(error: CommandFailed) -> SlurmError:
     return SlurmError(f"Slurm says: {sentence}", error.detail)
 
 
-def _refused(error: CommandFailed) -> SlurmError:
-    """What sbatch means by its failure."""
-    if _CONNECT_FAILURE in error.stderr:
-        return SlurmUnreachable(NOT_ANSWERING, error.detail)
+def _refused(error: CommandFailed, unreached: str) -> SlurmError:
+    """What sbatch means by its failure; `unreached` is said when it didn't reach Slurm."""
     failure = _failed(error)
     if isinstance(failure, SlurmUnreachable):
-        return SlurmUnreachable(NOT_ALLOWED if failure.user == NOT_ALLOWED else MAYBE_SUBMITTED, error.detail)
+        return failure if failure.user == NOT_ALLOWED else SlurmUnreachable(unreached, error.detail)
     sentence, explanation = explain.refusal(error.stderr)
     return SubmitRefused(f"Slurm refused the job: {sentence} {explanation}".strip(), error.detail)
 

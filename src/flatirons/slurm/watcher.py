@@ -176,9 +176,10 @@ class Watcher:
     # -- asking
 
     def start(self) -> None:
-        """Asks Slurm from now on, as often as is needed."""
-        if self._loop is None:
+        """Asks Slurm from now on, as often as is needed; started already, it goes on."""
+        if self._loop is None or self._loop.done():
             self._loop = asyncio.create_task(self._ask_forever())
+            self._loop.add_done_callback(_report)
 
     async def stop(self) -> None:
         """Asks no more; returns when nothing of it runs."""
@@ -191,6 +192,8 @@ class Watcher:
     def kick(self) -> None:
         """Slurm is asked soon: something was just submitted, or a starter reported."""
         self._wake.set()
+        if self._loop and self._loop.done():
+            self.start()  # a mistake of ours ended it: see the log
 
     async def refresh(self) -> Snapshot:
         """A fresh snapshot; a query that is on its way is shared. Raises SlurmUnreachable or SlurmError."""
@@ -261,6 +264,7 @@ class Watcher:
         missing = [job_id for job_id in self._subscriptions if self._is_missing(job_id, snapshot)]
         if missing and (self._settling is None or self._settling.done()):
             self._settling = asyncio.create_task(self._settle(missing))
+            self._settling.add_done_callback(_report)
 
     def _is_missing(self, job_id: int, snapshot: Snapshot) -> bool:
         """Should the snapshot show the job, and doesn't? One begun before the job was watched need not."""
@@ -336,6 +340,12 @@ class Bucket:
 
 def _ended(job: Job, end: End) -> Job:
     return replace(job, state=end.state, exit_code=end.exit_code, signal=end.signal, raw_state=end.raw_state)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    """Logs a mistake of ours that ended a task which nobody waits for."""
+    if not task.cancelled() and (error := task.exception()):
+        log.error("A watcher's task ended by a mistake", exc_info=error)
 
 
 def _retrieve(query: asyncio.Task[Snapshot]) -> None:
