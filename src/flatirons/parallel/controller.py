@@ -57,7 +57,7 @@ def jobs_of(cluster_file: Path) -> list[int]:
     try:
         sets = json.loads(cluster_file.read_text())["engines"]["sets"]
         return [job for job in (state.get("job_id", 0) for state in sets.values()) if job]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return []
 
 

@@ -41,6 +41,7 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
     output_file = Unicode(config=True, help="Where the engines' output goes.").tag(to_dict=True)
 
     watch: Watch | None = None
+    output = ""
 
     @default("output_file")
     def _default_output_file(self) -> str:
@@ -132,12 +133,13 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
         return self.stop_data.get("exit_code") if self.state == "after" else None
 
     def get_output(self, remove: bool = False) -> str:
-        """What the engines printed so far."""
+        """What the engines printed so far, or until their log was removed."""
         path = Path(self.output_file)
-        text = path.read_text(errors="replace") if path.is_file() else ""
+        if path.is_file():
+            self.output = path.read_text(errors="replace")
         if remove:
             path.unlink(missing_ok=True)
-        return text
+        return self.output
 
     # -- found again by another process
 

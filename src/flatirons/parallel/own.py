@@ -21,11 +21,11 @@ def slurm_of(environ: Mapping[str, str]) -> SlurmClient:
 
 
 async def signal_steps(environ: Mapping[str, str], job_id: int, signal: str) -> None:
-    """Sends a signal to every task of the job's steps, on all its nodes. Raises CommandError.
+    """Sends a signal to every task of the job's steps, on all its nodes, and not to its script.
 
-    With --full, as SlurmClient.cancel has it, the batch script alone would get it (seen with Slurm 24.11).
+    Raises CommandError.
     """
-    words = [word for word in argv.scancel(job_id, signal) if word != "--full"]
+    words = [word for word in argv.scancel(job_id, signal) if word != "--batch"]
     await AsSelf(hidden=OWN_JOB).run(words, env=_cluster(environ).environment())
 
 

@@ -1,0 +1,169 @@
+"""A set of engines as one job: what sbatch is asked, and the script."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flatirons.errors import ImageError, OptionsRefused
+from flatirons.parallel.engines import container, engine_argv, job_script, job_spec, registration
+from flatirons.parallel.options import EngineOptions
+from flatirons.slurm import argv
+
+GOLDEN = r"""#!/bin/bash
+export HOME=~ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin USER="$(id -un)"
+export LOGNAME="$USER"
+[ -r /etc/profile ] && . /etc/profile
+unset SLURM_EXPORT_ENV SLURM_GET_USER_ENV SLURM_TIME_FORMAT
+set -e
+timeout 30 bash -c 'if ! true <>"/dev/tcp/$1/$2"; then
+    echo "Nothing listens at $1 port $2: the notebook has ended, or this node can'"'"'t reach it." >&2
+    exit 1
+fi' bash 10.0.0.7 40000
+export 'GREETING=it'"'"'s "me" $HOME'
+exec srun --export=ALL --ntasks=8 --cpus-per-task=2 --kill-on-bad-exit=0 --wait=0 --label python -m engine
+"""
+
+
+def test_the_script_is_one_step_with_a_task_for_each_engine() -> None:
+    script = job_script(
+        8,
+        EngineOptions(cpus=2),
+        ["python", "-m", "engine"],
+        environment={"GREETING": 'it\'s "me" $HOME'},
+        controller=("10.0.0.7", 40000),
+    )
+    assert script == GOLDEN
+
+
+def test_an_impossible_name_of_a_variable_is_refused() -> None:
+    with pytest.raises(OptionsRefused, match="x;y"):
+        job_script(1, EngineOptions(), ["python"], environment={"x;y": "1"})
+
+
+def run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """The script where srun writes down its arguments, apart by NUL."""
+    srun = folder / "srun"
+    srun.write_text('#!/bin/sh\nprintf "%s\\0" "$@" > "$OUT"\n')
+    srun.chmod(0o755)
+    # /etc/profile may set PATH anew, so srun is named by its path
+    script = script.replace("exec srun", f"exec {srun}")
+    env = {"OUT": str(folder / "out"), "PATH": "/usr/bin:/bin"}
+    return subprocess.run(["bash", "-s"], input=script, env=env, capture_output=True, text=True, timeout=20)
+
+
+@pytest.mark.parametrize("word", ["a b", "'", '"', "$(touch x)", "`id`", "a\nb", "*", "", "\\", "ä€", "-n"])
+def test_no_shell_reads_an_engines_arguments(word: str, tmp_path: Path) -> None:
+    done = run(job_script(1, EngineOptions(), ["engine", word]), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out").read_text().split("\0")[-3:-1] == ["engine", word]
+
+
+def test_a_job_whose_notebook_has_gone_ends_before_any_engine(tmp_path: Path) -> None:
+    done = run(job_script(1, EngineOptions(), ["engine"], controller=("127.0.0.1", 1)), tmp_path)
+    assert done.returncode == 1
+    assert "Nothing listens at 127.0.0.1 port 1" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_nodes_are_filled_evenly() -> None:
+    words = argv.sbatch(job_spec(8, EngineOptions(nodes=3)))
+    assert {"--nodes=3", "--ntasks=8", "--ntasks-per-node=3"} <= set(words)
+
+
+def test_there_are_never_more_nodes_than_engines() -> None:
+    words = argv.sbatch(job_spec(1, EngineOptions(nodes=2)))
+    assert {"--nodes=1", "--ntasks=1", "--ntasks-per-node=1"} <= set(words)
+
+
+def test_without_a_word_slurm_places_the_engines() -> None:
+    words = argv.sbatch(job_spec(8, EngineOptions()))
+    assert "--ntasks=8" in words
+    assert not [
+        word for word in words if word.startswith(("--nodes", "--ntasks-per-node", "--mem", "--time"))
+    ]
+
+
+def test_a_most_for_each_node_lets_slurm_count_the_nodes() -> None:
+    words = argv.sbatch(job_spec(8, EngineOptions(engines_per_node=4)))
+    assert "--ntasks-per-node=4" in words
+    assert not [word for word in words if word.startswith("--nodes")]
+
+
+def test_engines_that_cannot_fit_are_refused_before_slurm_is_asked() -> None:
+    with pytest.raises(OptionsRefused, match="8 engines don't fit on 2 nodes with at most 3"):
+        job_spec(8, EngineOptions(nodes=2, engines_per_node=3))
+
+
+@pytest.mark.parametrize("n", [0, -1])
+def test_a_set_has_at_least_one_engine(n: int) -> None:
+    with pytest.raises(OptionsRefused):
+        job_spec(n, EngineOptions())
+
+
+def test_memory_is_for_each_engine_whatever_its_cores() -> None:
+    words = argv.sbatch(job_spec(2, EngineOptions(memory=1000, cpus=3)))
+    assert "--mem-per-cpu=334M" in words
+    assert "--cpus-per-task=3" in words
+
+
+def test_a_percent_sign_in_the_logs_path_is_no_pattern() -> None:
+    assert "--output=/home/a%%b/x.log" in argv.sbatch(job_spec(1, EngineOptions(), log="/home/a%b/x.log"))
+
+
+@given(st.integers(1, 500), st.integers(0, 20), st.integers(0, 20))
+def test_what_is_asked_holds_all_engines(n: int, nodes: int, most: int) -> None:
+    try:
+        spec = job_spec(n, EngineOptions(nodes=nodes, engines_per_node=most))
+    except OptionsRefused:
+        assert nodes * most < n
+        return
+    [per_node] = [int(word.partition("=")[2]) for word in spec.extra] or [n]
+    assert per_node <= n
+    if most:
+        assert per_node <= most
+    if spec.nodes:
+        assert per_node * spec.nodes >= n > per_node * (spec.nodes - 1) - spec.nodes
+
+
+def test_engines_find_the_controller_by_file_and_no_key_is_in_their_argv() -> None:
+    words = engine_argv(["python"], "/home/a/.ipython/profile_default", "123-ab")
+    assert words[:3] == ["python", "--profile-dir=/home/a/.ipython/profile_default", "--cluster-id=123-ab"]
+    assert not [word for word in words if "key" in word.lower()]
+
+
+def test_the_container_is_the_notebooks_own() -> None:
+    prefix = ["apptainer", "exec", "--bind", "/a:/b", "/srv/base.sif"]
+    assert container({"FLATIRONS_CONTAINER": json.dumps(prefix), "FLATIRONS_IMAGE": "/other.sif"}) == prefix
+
+
+def test_an_empty_prefix_means_no_container() -> None:
+    assert container({"FLATIRONS_CONTAINER": "[]", "FLATIRONS_IMAGE": ""}) == []
+
+
+def test_an_image_alone_is_run_plainly() -> None:
+    assert container({"FLATIRONS_IMAGE": "/srv/base.sif"}) == ["apptainer", "exec", "/srv/base.sif"]
+
+
+def test_outside_of_a_notebook_there_is_no_container() -> None:
+    assert container({}) == []
+
+
+@pytest.mark.parametrize("text", ["{", '"apptainer"', "[1]", "{}"])
+def test_a_prefix_that_is_no_list_of_words_is_refused(text: str) -> None:
+    with pytest.raises(ImageError, match="FLATIRONS_CONTAINER"):
+        container({"FLATIRONS_CONTAINER": text})
+
+
+def test_engines_register_where_the_connection_file_says() -> None:
+    assert registration('{"interface": "tcp://10.0.0.7", "registration": 40000}') == ("10.0.0.7", 40000)
+
+
+def test_a_controller_that_is_not_on_the_network_is_not_knocked_at() -> None:
+    assert registration('{"interface": "ipc:///tmp/x", "registration": 1}') is None
+    assert registration("") is None

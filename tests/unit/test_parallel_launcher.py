@@ -1,0 +1,257 @@
+"""The launchers against a Slurm in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ipyparallel.cluster import Cluster as StockCluster
+from ipyparallel.cluster.launcher import LocalEngineSetLauncher, NotRunning
+from traitlets import TraitError
+
+from flatirons.errors import SlurmUnreachable, SubmitRefused
+from flatirons.parallel import Cluster, controller, launcher
+from flatirons.parallel.launcher import FlatironsControllerLauncher, FlatironsEngineSetLauncher
+from flatirons.slurm.client import SlurmClient
+from flatirons.slurm.model import Cluster as SlurmCluster
+from tests.fakes.slurm import FakeSlurm
+
+KEY = "7c9a2d11-secretsecretsecretsecret"
+CONNECTION = json.dumps({"interface": "tcp://10.0.0.7", "registration": 40000, "key": KEY})
+
+
+@pytest.fixture
+def slurm(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    fake = FakeSlurm()
+    fake.accounts["root"] = ("ucb-general",)
+    client = SlurmClient(SlurmCluster("summit"), fake)
+    monkeypatch.setattr(launcher, "slurm_of", lambda environ: client)
+    monkeypatch.setattr(controller, "slurm_of", lambda environ: client)
+    monkeypatch.setattr(launcher, "STOP_PAUSE", 0)
+    monkeypatch.setattr("flatirons.parallel.watch.BRISK", 0.005)
+    for name in ("SLURM_JOB_PARTITION", "SLURM_JOB_ACCOUNT", "SLURM_JOB_QOS", "FLATIRONS_PARALLEL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    return fake
+
+
+def open_log(engines: FlatironsEngineSetLauncher) -> Path:
+    return Path(engines.output_file)
+
+
+Make = Callable[..., FlatironsEngineSetLauncher]
+
+
+@pytest.fixture
+def make(tmp_path: Path, slurm: FakeSlurm) -> Make:
+    def make(**options: Any) -> FlatironsEngineSetLauncher:
+        engines = FlatironsEngineSetLauncher(
+            profile_dir=str(tmp_path), cluster_id="abc", engine_set_id="1", **options
+        )
+        engines.environment["IPP_CONNECTION_INFO"] = CONNECTION
+        return engines
+
+    return make
+
+
+async def test_engines_are_one_job_that_names_its_notebook(make: Make, slurm: FakeSlurm) -> None:
+    engines = make(nodes=2, runtime="2:00:00")
+    job_id = await engines.start(8)
+    job = slurm.jobs[job_id]
+    assert (job.name, job.comment) == ("ipengines", "flatirons-engines:77:abc")
+    assert {"ntasks": "8", "nodes": "2", "time": "120"}.items() <= job.options.items()
+    assert engines.state == "running"
+
+
+async def test_no_key_reaches_slurm(make: Make, slurm: FakeSlurm) -> None:
+    await make(environment={"OMP_NUM_THREADS": "1"}).start(2)
+    for call in slurm.calls:
+        assert KEY not in repr(call)
+    assert "export OMP_NUM_THREADS=1\n" in slurm.jobs[1].script
+
+
+async def test_a_refusal_is_slurms_own_sentence(make: Make, slurm: FakeSlurm) -> None:
+    engines = make(partition="nonesuch")
+    with pytest.raises(SubmitRefused, match="invalid partition specified: nonesuch"):
+        await engines.start(2)
+    assert engines.state == "after"
+    await engines.stop()
+    assert slurm.count("scancel") == 0
+
+
+async def test_stopping_returns_when_slurm_says_that_the_job_is_gone(make: Make, slurm: FakeSlurm) -> None:
+    engines = make()
+    job_id = await engines.start(2)
+    slurm.run_job(job_id)
+    await engines.stop()
+    assert slurm.jobs[job_id].state == "CANCELLED"
+    assert (engines.state, engines.stop_data["state"]) == ("after", "CANCELLED")
+
+
+async def test_a_slurm_that_does_not_answer_leaves_the_set_as_it_is(make: Make, slurm: FakeSlurm) -> None:
+    engines = make()
+    await engines.start(2)
+    slurm.fail("scancel", "scancel: error: Unable to contact slurm controller (connect failure)")
+    with pytest.raises(SlurmUnreachable):
+        await engines.stop()
+    assert engines.state == "running"
+
+
+async def test_the_end_of_the_job_is_noticed_and_explained(make: Make, slurm: FakeSlurm) -> None:
+    engines = make()
+    job_id = await engines.start(2)
+    open_log(engines).write_text("0: no module named ipyparallel\n")
+    end = asyncio.get_running_loop().create_future()
+    engines.on_stop(end.set_result)
+    slurm.run_job(job_id)
+    slurm.end_job(job_id, "FAILED", exit_code="1:0")
+    told = await end
+    assert (told["job_id"], told["state"], told["exit_code"]) == (job_id, "FAILED", 1)
+    assert told["why"]
+    assert "no module named ipyparallel" in engines.get_output()
+
+
+async def test_another_process_finds_the_set_again(make: Make, slurm: FakeSlurm) -> None:
+    first = make(nodes=1)
+    job_id = await first.start(3)
+    slurm.run_job(job_id)
+    state = json.loads(json.dumps(first.to_dict()))
+    again = FlatironsEngineSetLauncher.from_dict(state, engine_set_id="1")
+    assert (again.job_id, again.n, again.nodes, again.state) == (job_id, 3, 1, "running")
+    assert KEY not in json.dumps(state)
+    await again.stop()
+    assert slurm.jobs[job_id].state == "CANCELLED"
+
+
+async def test_a_set_whose_job_is_over_is_not_running(make: Make, slurm: FakeSlurm) -> None:
+    engines = make()
+    job_id = await engines.start(1)
+    state = engines.to_dict()
+    slurm.end_job(job_id)
+    with pytest.raises(NotRunning, match="COMPLETED"):
+        FlatironsEngineSetLauncher.from_dict(state)
+    slurm.lose(job_id)
+    with pytest.raises(NotRunning, match="VANISHED"):
+        FlatironsEngineSetLauncher.from_dict(state)
+
+
+async def test_a_set_that_slurm_is_silent_about_is_kept(make: Make, slurm: FakeSlurm) -> None:
+    engines = make()
+    await engines.start(1)
+    slurm.hang("squeue", times=10)
+    assert FlatironsEngineSetLauncher.from_dict(engines.to_dict()).state == "running"
+
+
+async def test_a_set_that_was_never_submitted_is_not_running(make: Make) -> None:
+    with pytest.raises(NotRunning):
+        FlatironsEngineSetLauncher.from_dict(make().to_dict())
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"runtime": "2:00"}, {"memory": "lots"}, {"nodes": -1}, {"partition": "a\nb"}, {"cpus": "two"}]
+)
+def test_an_option_of_the_wrong_kind_is_refused_at_once(wrong: dict[str, Any]) -> None:
+    with pytest.raises(TraitError, match=next(iter(wrong))):
+        Cluster(**wrong)
+
+
+def test_an_unknown_keyword_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(TypeError, match=r"no keyword 'partitions'.*partition, account"):
+        Cluster(partitions="shas")
+
+
+def test_our_cluster_uses_our_launchers(tmp_path: Path) -> None:
+    ours = Cluster(n=2, profile_dir=str(tmp_path))
+    assert ours.engine_launcher_class is FlatironsEngineSetLauncher
+    assert ours.controller_launcher_class is FlatironsControllerLauncher
+
+
+def test_ipyparallels_own_cluster_gets_our_controller_by_default(tmp_path: Path) -> None:
+    stock = StockCluster(profile_dir=str(tmp_path))
+    assert stock.controller_launcher_class is FlatironsControllerLauncher
+
+
+async def test_keywords_of_the_cluster_reach_slurm_and_those_of_a_set_come_first(
+    tmp_path: Path, slurm: FakeSlurm
+) -> None:
+    ours = Cluster(n=4, profile_dir=str(tmp_path), account="ucb-general", qos="long", memory="2G")
+    await ours.start_engines()
+    await ours.start_engines(2, qos="debug")
+    first, second = (slurm.jobs[number].options for number in (1, 2))
+    assert (first["ntasks"], first["qos"], first["mem-per-cpu"]) == ("4", "long", "2048M")
+    assert (second["ntasks"], second["qos"], second["account"]) == ("2", "debug", "ucb-general")
+    await ours.stop_engines()
+
+
+async def test_waiting_for_engines_ends_with_their_job_and_not_by_the_clock(
+    tmp_path: Path, slurm: FakeSlurm
+) -> None:
+    ours = Cluster(profile_dir=str(tmp_path))
+    await ours.start_engines(1)
+    assert ours.engine_timeout == -1
+    await ours.stop_engines()
+    patient = Cluster(profile_dir=str(tmp_path), engine_timeout=300)
+    await patient.start_engines(1)
+    assert patient.engine_timeout == 300
+    await patient.stop_engines()
+
+
+def beside(engines: type, folder: Path, *args: str) -> FlatironsControllerLauncher:
+    """A controller's launcher in a cluster with such engines."""
+    cluster = StockCluster(engines=engines, profile_dir=str(folder), parent=None)
+    return FlatironsControllerLauncher(parent=cluster, profile_dir=str(folder), controller_args=list(args))
+
+
+async def started(it: FlatironsControllerLauncher, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The argv with which it would be started."""
+    argv: list[list[str]] = []
+    monkeypatch.setattr("flatirons.parallel.address.of_this_node", lambda environ: "10.0.0.7")
+    monkeypatch.setattr(
+        "ipyparallel.cluster.launcher.LocalControllerLauncher.start", lambda self: argv.append(self.args)
+    )
+    await it.start()
+    return argv[0]
+
+
+async def test_for_our_engines_the_controller_listens_on_the_nodes_address_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    words = await started(beside(FlatironsEngineSetLauncher, tmp_path), monkeypatch)
+    assert words[1:3] == ["-m", "flatirons.parallel.controller"]
+    assert {"--ip=10.0.0.7", "--location=10.0.0.7"} <= set(words)
+
+
+async def test_an_address_that_was_given_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    words = await started(beside(FlatironsEngineSetLauncher, tmp_path, "--ip=10.9.9.9"), monkeypatch)
+    assert [word for word in words if word.startswith("--ip")] == ["--ip=10.9.9.9"]
+
+
+async def test_for_other_engines_the_controller_is_ipyparallels_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    words = await started(beside(LocalEngineSetLauncher, tmp_path), monkeypatch)
+    assert words[1:] == ["-m", "ipyparallel.controller"]
+
+
+async def test_a_controllers_end_cancels_the_engines_of_its_cluster(
+    make: Make, slurm: FakeSlurm, tmp_path: Path
+) -> None:
+    job_ids = [await make().start(1), await make().start(2)]
+    file = tmp_path / "cluster-abc.json"
+    sets = {str(number): {"job_id": number} for number in job_ids} | {"unsubmitted": {"job_id": 0}}
+    file.write_text(json.dumps({"cluster": {}, "engines": {"class": "flatirons", "sets": sets}}))
+    assert controller.jobs_of(file) == job_ids
+    await controller.cancel(controller.jobs_of(file))
+    assert {job.state for job in slurm.jobs.values()} == {"CANCELLED"}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"engines": {}}', "null"])
+def test_a_cluster_file_that_tells_nothing_names_no_jobs(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "cluster-abc.json"
+    file.write_text(text)
+    assert controller.jobs_of(file) == []
+    assert controller.jobs_of(tmp_path / "absent.json") == []

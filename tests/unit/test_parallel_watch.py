@@ -1,0 +1,120 @@
+"""The watch on a job of engines, against a Slurm in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from flatirons.errors import SlurmUnreachable
+from flatirons.parallel import watch
+from flatirons.parallel.watch import Watch, look, wait_for, waiting_sentence
+from flatirons.slurm.client import SlurmClient
+from flatirons.slurm.model import Cluster, Job, JobState
+from tests.fakes.slurm import FakeSlurm
+
+UNREACHED = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n"
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for pause in ("BRISK", "CALM", "RARE"):
+        monkeypatch.setattr(watch, pause, 0.0)
+
+
+@pytest.fixture
+def slurm() -> FakeSlurm:
+    return FakeSlurm()
+
+
+@pytest.fixture
+def client(slurm: FakeSlurm) -> SlurmClient:
+    return SlurmClient(Cluster("summit"), slurm)
+
+
+class Diary:
+    """What a watch told; `then` is done after each change, in order."""
+
+    def __init__(self, slurm: FakeSlurm, client: SlurmClient) -> None:
+        self.slurm = slurm
+        self.states: list[JobState] = []
+        self.ends: list[JobState] = []
+        self.watch = Watch(lambda: client, slurm.add_job("alice"), self.changed, self.ends_with)
+        self.job_id = self.watch.job_id
+
+    def changed(self, job: Job) -> None:
+        self.states.append(job.state)
+        if job.state is JobState.PENDING:
+            self.slurm.run_job(self.job_id)
+        else:
+            self.slurm.end_job(self.job_id)
+
+    def ends_with(self, job: Job) -> None:
+        self.ends.append(job.state)
+
+    def follow(self) -> None:
+        self.watch.start()
+        assert self.watch.join(10)
+
+
+@pytest.fixture
+def diary(slurm: FakeSlurm, client: SlurmClient) -> Diary:
+    return Diary(slurm, client)
+
+
+def test_every_change_is_told_once_and_then_the_end(diary: Diary) -> None:
+    diary.follow()
+    assert diary.states == [JobState.PENDING, JobState.RUNNING]
+    assert diary.ends == [JobState.COMPLETED]
+
+
+def test_a_look_that_fails_says_nothing_about_the_job(diary: Diary, slurm: FakeSlurm) -> None:
+    slurm.fail("squeue", UNREACHED, times=3)
+    diary.follow()
+    assert diary.states == [JobState.PENDING, JobState.RUNNING]
+    assert diary.ends == [JobState.COMPLETED]
+
+
+def test_a_job_that_the_controller_forgot_ends_as_accounting_tells(diary: Diary, slurm: FakeSlurm) -> None:
+    slurm.end_job(diary.job_id, "TIMEOUT")
+    slurm.forget(diary.job_id)
+    diary.follow()
+    assert diary.ends == [JobState.TIMEOUT]
+
+
+def test_a_job_that_nobody_knows_has_vanished(diary: Diary, slurm: FakeSlurm) -> None:
+    slurm.lose(diary.job_id)
+    diary.follow()
+    assert diary.ends == [JobState.VANISHED]
+
+
+def test_a_watch_that_is_stopped_says_nothing_more(diary: Diary) -> None:
+    diary.watch.stop()
+    diary.follow()
+    assert diary.states == diary.ends == []
+
+
+def test_an_answer_can_be_waited_for_without_a_loop(client: SlurmClient, slurm: FakeSlurm) -> None:
+    job_id = slurm.add_job("alice", state="RUNNING")
+    assert wait_for(look(client, job_id)).state is JobState.RUNNING
+
+
+async def test_an_answer_can_be_waited_for_inside_a_loop(client: SlurmClient, slurm: FakeSlurm) -> None:
+    job_id = slurm.add_job("alice", state="RUNNING")
+    assert wait_for(look(client, job_id)).state is JobState.RUNNING
+    assert asyncio.get_running_loop().is_running()
+
+
+def test_a_failure_of_what_was_waited_for_is_the_callers(client: SlurmClient, slurm: FakeSlurm) -> None:
+    slurm.fail("squeue", UNREACHED)
+    with pytest.raises(SlurmUnreachable):
+        wait_for(look(client, 1))
+
+
+def test_a_job_that_waits_tells_why_and_until_when() -> None:
+    start = datetime(2026, 11, 3, 17, 30, tzinfo=UTC)
+    told = waiting_sentence(Job(id=12, state=JobState.PENDING, reason="Resources", start=start))
+    assert told.startswith("Engines (job 12) wait: ")
+    assert told.endswith(f"Slurm expects to start them at {start.astimezone():%H:%M on %d %b}.")
+    assert "expects" not in waiting_sentence(Job(id=12, state=JobState.PENDING, reason="Resources"))
