@@ -11,7 +11,6 @@ import re
 import socket
 import subprocess
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,9 +104,13 @@ async def _serve(
 
 
 async def _forward(listening: socket.socket, address: str, port: int) -> None:
-    async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.CancelledError):
-            await _serve(reader, writer, address, port)
+    # asyncio itself forgets a connection that has ended in one direction, and so the task that serves it.
+    serving: set[asyncio.Task[None]] = set()
+
+    def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(_serve(reader, writer, address, port))
+        serving.add(task)
+        task.add_done_callback(serving.discard)
 
     server = await asyncio.start_server(on_connection, sock=listening, backlog=1024)
     await server.serve_forever()

@@ -91,6 +91,7 @@ def _boot(instance: Instance, settings: Settings, listeners: list[forward.Listen
         pids = {each.name: node.start(instance, settings, each.name) for each in site.nodes}
         network.plug(instance.network, pids)
     except ClusterError:
+        _require_alive(instance, site)
         require_namespaces()
         raise
     for listener in listeners:
@@ -98,6 +99,14 @@ def _boot(instance: Instance, settings: Settings, listeners: list[forward.Listen
     wait_until_ready(instance, site, pids)
     enter = node.enter_argv(pids[site.hub.name], "root", "/root")
     run([*enter, *reservation_command(site)], "making the reservation")
+
+
+def _require_alive(instance: Instance, site: Site) -> None:
+    """ClusterError, with what it said last, if a node that was started is no longer there."""
+    for each in site.nodes:
+        if (instance.node(each.name) / "inner").exists() and node.recorded(instance, each.name) is None:
+            last = node.last_line(instance.node(each.name) / "console")
+            raise ClusterError(f"{each.name} did not start: {last}")
 
 
 def _homes(settings: Settings) -> Path:
@@ -148,8 +157,7 @@ def wait_until_ready(instance: Instance, site: Site, pids: dict[str, int]) -> No
 def _has_started(instance: Instance, site: Site, name: str) -> bool:
     """Whether all daemons of a node have been started; ClusterError if one has died or a command failed."""
     if not (instance.node(name) / "shared" / "control").exists():
-        if node.recorded(instance, name) is None:
-            raise ClusterError(f"{name} did not start: {node.last_line(instance.node(name) / 'console')}")
+        _require_alive(instance, site)
         return False
     daemons = node.ask(instance, name, {"do": "status"})
     for daemon, state in daemons.items():

@@ -67,7 +67,7 @@ _PERSON = ("--no-create-home", "--shell", "/bin/bash")
 _HUB_HOME = ("--create-home", "--home-dir", f"/var/lib/{HUB_ACCOUNT.name}", "--shell", "/usr/sbin/nologin")
 ACCOUNT_COMMANDS: tuple[tuple[str, ...], ...] = (
     *((*_USERADD, str(person.uid), *_PERSON, person.name) for person in PEOPLE),
-    # The hub checks passwords without being root: unix_chkpwd lets whoever may read shadow.
+    # The hub checks passwords without being root: PAM needs to read shadow for that.
     (*_USERADD, str(HUB_ACCOUNT.uid), "--system", "--groups", "shadow", *_HUB_HOME, HUB_ACCOUNT.name),
 )
 
@@ -79,16 +79,15 @@ def packages(suite: str) -> tuple[str, ...]:
     return (*PACKAGES, *APPTAINER) if suite in APPTAINER_SUITES else PACKAGES
 
 
-def source_lines(suite: str, mirror: str | None) -> list[str]:
-    """apt's sources for mmdebstrap; empty if it should use the mirror that it knows itself."""
-    if mirror is None:
-        return []
-    # A mirror may lag: on this one source a signature's age is not checked, the signature is.
-    unstable = f"deb [check-valid-until=no] {mirror} unstable main"
+def unstable_hook(suite: str) -> str:
+    """Shell for mmdebstrap ($1 is the tree): makes unstable known beside the own source, on the same mirror.
+
+    A mirror may lag: on this one source a signature's age is not checked; the signature is.
+    """
+    lines = rf"s/^deb (\[([^]]*)\] )?(\S+) {suite} main$/deb [\2 check-valid-until=no] \3 unstable main/"
     if suite == "unstable":
-        return [unstable]
-    own = f"deb {mirror} {suite} main"
-    return [own, unstable] if suite in APPTAINER_SUITES else [own]
+        return f"sed -i -E '{lines}' \"$1/etc/apt/sources.list\""
+    return f'sed -n -E \'{lines}p\' "$1/etc/apt/sources.list" > "$1/etc/apt/sources.list.d/unstable.list"'
 
 
 def seed_files(suite: str) -> dict[str, str]:
@@ -108,5 +107,7 @@ def mmdebstrap_argv(
     for option in (*apt_options, 'APT::Install-Recommends "false"', 'Acquire::Languages "none"'):
         argv.append(f"--aptopt={option}")
     argv += [f"--dpkgopt={option}" for option in DPKG_OPTIONS]
-    argv += [f"--setup-hook=copy-in '{seed}/etc' /"]
-    return [*argv, suite, target, *source_lines(suite, mirror)]
+    argv.append(f"--setup-hook=copy-in '{seed}/etc' /")
+    if suite in APPTAINER_SUITES:
+        argv.append(f"--setup-hook={unstable_hook(suite)}")
+    return [*argv, suite, target, *([mirror] if mirror else [])]

@@ -29,6 +29,7 @@ ReturnToService=2
 SlurmctldTimeout=30
 SlurmdTimeout=30
 MessageTimeout=10
+EnforcePartLimits=ALL
 InactiveLimit=0
 KillWait=5
 MinJobAge=300

@@ -12,10 +12,8 @@ from pathlib import Path
 from .errors import ClusterError
 from .layout import Site, make_site
 from .processes import Process
-from .tree import cache, remove
+from .tree import MARKER, RUN, cache, remove
 
-RUN = Path("/run/flatirons")
-MARKER = "instance.json"
 DEFAULT_NAME = "flatirons"
 
 

@@ -26,7 +26,7 @@ def slurm_states(instance: Instance, cluster: Cluster, hub: str) -> dict[str, st
         "--format=%N %T",
     ]
     try:
-        return dict(line.split() for line in run(argv, "asking Slurm", deadline_s=15).splitlines())
+        return dict(line.split() for line in run(argv, "asking Slurm", deadline_s=2).splitlines())
     except ClusterError:
         return {}
 

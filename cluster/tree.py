@@ -3,11 +3,13 @@
 import fcntl
 import hashlib
 import inspect
+import json
 import os
 import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,9 @@ from .prerequisites import ensure_build_commands, require_disk, say
 from .processes import run
 from .sources import debian_mirror, read_os_release, read_sources
 
+RUN = Path("/run/flatirons")
+MARKER = "instance.json"
+UNUSED_S = 14 * 24 * 3600
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 LOCAL_CAS = Path("/usr/local/share/ca-certificates")
 # Where pip looks, site first, then root's own.
@@ -93,15 +98,25 @@ def ensure_tree(suite: str = recipe.DEFAULT_SUITE) -> Path:
     mirror, options = _host_mirror(), _apt_options()
     tree = cache() / f"tree-{suite}-{tree_key(suite, mirror, options)}"
     if tree.is_dir():
+        os.utime(tree)
         return tree
     with _lock(cache() / f"tree-{suite}.lock") as lock:
         if not tree.is_dir():
             for stale in cache().glob(f".building-{suite}-*"):
                 remove(stale)
+            _prune(suite)
             ensure_build_commands()
             require_disk(cache())
             _build(suite, tree, mirror, options, lock)
     return tree
+
+
+def _prune(suite: str) -> None:
+    """Removes the trees of a suite that no running instance has and nobody asked for in two weeks."""
+    used = {json.loads(marker.read_text())["tree"] for marker in RUN.glob(f"*/{MARKER}")}
+    for tree in cache().glob(f"tree-{suite}-*"):
+        if str(tree) not in used and time.time() - tree.stat().st_mtime > UNUSED_S:
+            remove(tree)
 
 
 def _build(suite: str, tree: Path, mirror: str | None, options: list[str], lock: int) -> None:

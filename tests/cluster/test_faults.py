@@ -1,0 +1,141 @@
+"""Faults: each breaks just what it says, and can be mended."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from .conftest import Driver
+
+pytestmark = pytest.mark.cluster
+
+DEADLINE_S = 60
+
+
+@pytest.fixture(scope="module")
+def site(make_driver: Callable[[str], Driver]) -> Driver:
+    """Both clusters of the default suite."""
+    driver = make_driver("faults")
+    driver.run("up")
+    return driver
+
+
+def eventually(question: Callable[[], bool], what: str) -> None:
+    """Returns once the answer is yes; fails after the deadline."""
+    until = time.monotonic() + DEADLINE_S
+    while not question():
+        assert time.monotonic() < until, what
+        time.sleep(0.05)
+
+
+def answers(site: Driver, cluster: str = "summit") -> bool:
+    """Whether the controller answers within a second."""
+    conf = f"SLURM_CONF=/etc/slurm/{cluster}/slurm.conf"
+    return site.exec("hub", "env", conf, "timeout", "1", "squeue", check=False).returncode == 0
+
+
+def wait_until_saved(site: Driver, job: str) -> None:
+    """Returns once summit's controller has written the present state of a job to its disk."""
+    mark = f"saved-{time.monotonic_ns()}"
+    site.exec("hub", "scontrol", "update", f"job={job}", f"comment={mark}")
+    grep = ["grep", "-q", mark, "/var/lib/slurm/summit/job_state"]
+    eventually(lambda: site.exec("ctl", *grep, check=False).returncode == 0, f"job {job} is saved")
+
+
+def test_a_killed_controller_leaves_the_other_cluster_alone_and_comes_back(site: Driver) -> None:
+    site.run("fault", "kill", "slurmctld")
+    assert site.status()["ctl"]["daemons"]["slurmctld@summit"] == "down"
+    assert not answers(site)
+    assert answers(site, "blanca")
+    assert site.run("status", check=False).returncode == 1
+    site.run("fault", "start", "slurmctld")
+    eventually(lambda: answers(site), "summit answers again")
+
+
+def test_a_job_survives_the_death_of_the_controller(site: Driver) -> None:
+    wait = ["sbatch", "--parsable", "--wrap=until test -f go; do sleep 0.1; done"]
+    job = site.exec("hub", *wait, user="alice").stdout.strip()
+    state = ["timeout", "2", "squeue", "-h", "-o", "%T", "-j", job]
+    eventually(lambda: site.exec("hub", *state).stdout == "RUNNING\n", "the job runs")
+    wait_until_saved(site, job)
+    site.run("fault", "kill", "slurmctld@summit")
+    site.run("fault", "start", "slurmctld@summit")
+    eventually(lambda: site.exec("hub", *state, check=False).stdout == "RUNNING\n", "the job is known again")
+    site.exec("hub", "touch", "go", user="alice")
+    eventually(lambda: site.exec("hub", *state, check=False).stdout in ("", "COMPLETED\n"), "the job ends")
+
+
+def test_a_stopped_daemon_is_silent_until_it_continues(site: Driver) -> None:
+    site.run("fault", "stop", "slurmctld@blanca")
+    assert not answers(site, "blanca")
+    site.run("fault", "cont", "slurmctld@blanca")
+    eventually(lambda: answers(site, "blanca"), "blanca answers again")
+
+
+def test_without_munge_on_one_node_only_that_node_is_shut_out(site: Driver) -> None:
+    site.run("fault", "kill", "munged@hub")
+    assert not answers(site)
+    assert site.exec("shas0101", "timeout", "5", "squeue", check=False).returncode == 0
+    site.run("fault", "start", "munged@hub")
+    eventually(lambda: answers(site), "the hub is let in again")
+
+
+def test_jobs_are_accepted_while_accounting_is_down(site: Driver) -> None:
+    for daemon in ("slurmdbd", "mariadbd"):
+        site.run("fault", "kill", daemon)
+    assert site.exec("hub", "srun", "hostname", user="bob").stdout.startswith("shas")
+    for daemon in ("mariadbd", "slurmdbd"):
+        site.run("fault", "start", daemon)
+    listed = ["timeout", "5", "sacctmgr", "-nP", "list", "user"]
+    eventually(lambda: "bob" in site.exec("hub", *listed, check=False).stdout, "accounting answers again")
+
+
+def test_a_cut_node_cannot_be_reached_until_it_is_mended(site: Driver) -> None:
+    ping = ["ping", "-c1", "-W1", "shas0102"]
+    assert site.exec("hub", *ping).returncode == 0
+    site.run("fault", "cut", "shas0102")
+    assert site.exec("hub", *ping, check=False).returncode
+    assert site.exec("shas0102", "hostname").stdout == "shas0102\n"
+    site.run("fault", "mend", "shas0102")
+    eventually(lambda: site.exec("hub", *ping, check=False).returncode == 0, "the node is reached again")
+
+
+def test_a_killed_node_is_off_and_starts_again_with_what_it_had_written(site: Driver) -> None:
+    site.exec("sknl0701", "sh", "-c", "echo kept > /var/tmp/note")
+    site.run("fault", "kill", "sknl0701")
+    assert not site.status()["sknl0701"]["running"]
+    assert "is off" in site.exec("sknl0701", "true", check=False).stderr
+    site.run("fault", "start", "sknl0701")
+    assert site.exec("sknl0701", "cat", "/var/tmp/note").stdout == "kept\n"
+    words = ["timeout", "20", "srun", "-p", "sknl", "-A", "ucb-knl", "hostname"]
+    eventually(
+        lambda: site.exec("hub", *words, user="alice", check=False).stdout == "sknl0701\n",
+        "it runs jobs again",
+    )
+
+
+def test_the_controller_node_starts_again_with_its_jobs_and_accounts(site: Driver) -> None:
+    job = site.exec("hub", "sbatch", "--parsable", "--hold", "--wrap=true", user="carol").stdout.strip()
+    wait_until_saved(site, job)
+    site.run("fault", "kill", "ctl")
+    site.run("fault", "start", "ctl")
+    eventually(lambda: answers(site), "summit answers again")
+    listed = site.exec("hub", "squeue", "-h", "-o", "%i %u %a")
+    assert f"{job} carol csdms\n" in listed.stdout
+    site.exec("hub", "scancel", job, user="carol")
+
+
+@pytest.mark.parametrize(
+    ("what", "target", "why"),
+    [
+        ("kill", "nosuch", "names no daemons"),
+        ("kill", "slurmd", "names several daemons"),
+        ("cut", "slurmdbd", "only a node can be cut"),
+        ("start", "hub", "already running"),
+    ],
+)
+def test_a_fault_that_makes_no_sense_is_refused(site: Driver, what: str, target: str, why: str) -> None:
+    done = site.run("fault", what, target, check=False)
+    assert done.returncode == 1
+    assert why in done.stderr
+    assert done.stderr.count("\n") == 1
