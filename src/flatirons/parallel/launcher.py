@@ -28,6 +28,7 @@ from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Job, JobState
 
 IPYPARALLELS_PATIENCE = 60  # seconds; default of Cluster.engine_timeout
+IPYPARALLELS_DELAY = 1.0  # seconds; default of Cluster.delay
 NO_LIMIT = -1
 STOP_PAUSE = 0.5  # seconds between two looks at a job that was cancelled
 
@@ -207,6 +208,7 @@ class FlatironsControllerLauncher(LocalControllerLauncher):
         if self._is_for_our_engines():
             await self._listen_to_other_nodes()
             self._end_together()
+            self._lose_no_time()
         super().start()
 
     async def _listen_to_other_nodes(self) -> None:
@@ -220,6 +222,11 @@ class FlatironsControllerLauncher(LocalControllerLauncher):
             self.controller_cmd = [sys.executable, "-m", "flatirons.parallel.controller"]
         if getattr(self.parent, "shutdown_atexit", False):
             self.environment = {**self.environment, OWNER: str(os.getpid())}
+
+    def _lose_no_time(self) -> None:
+        """Engines are submitted once the connection files are there, so no pause before that is needed."""
+        if self.parent.send_engines_connection_env and self.parent.delay == IPYPARALLELS_DELAY:
+            self.parent.delay = 0
 
     def _is_for_our_engines(self) -> bool:
         wanted = getattr(self.parent, "engine_launcher_class", None)

@@ -1,0 +1,220 @@
+"""A program that uses engines, whole: ipyparallel, controller, engines are real; only Slurm is played."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import local_slurm
+
+SOURCE = Path(__file__).parents[2] / "src"
+pytestmark = pytest.mark.timeout(90)
+ENTRY_POINTS = """\
+[ipyparallel.controller_launchers]
+flatirons = flatirons.parallel.launcher:FlatironsControllerLauncher
+
+[ipyparallel.engine_launchers]
+flatirons = flatirons.parallel.launcher:FlatironsEngineSetLauncher
+"""
+PATIENT = """
+import os, subprocess, time
+def until(condition, seconds=30):
+    last = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < last
+        time.sleep(0.05)
+"""
+
+
+class Desk:
+    """A place to run programs in, with Slurm's commands on PATH and a home."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("home", "jobs", "bin", "site/flatirons-0.dist-info"):
+            (folder / name).mkdir(parents=True)
+        (folder / "site/flatirons-0.dist-info/METADATA").write_text("Name: flatirons\nVersion: 0\n")
+        (folder / "site/flatirons-0.dist-info/entry_points.txt").write_text(ENTRY_POINTS)
+        for name in ("sbatch", "srun", "scancel", "squeue"):
+            command = folder / "bin" / name
+            command.write_text(f"#!{sys.executable}\n{Path(local_slurm.__file__).read_text()}")
+            command.chmod(0o755)
+
+    @property
+    def env(self) -> dict[str, str]:
+        path = f"{self.folder / 'site'}:{SOURCE}"
+        return {
+            "PATH": f"{self.folder / 'bin'}:/usr/bin:/bin",
+            "HOME": str(self.folder / "home"),
+            "LANG": "C.UTF-8",
+            "LOCAL_SLURM": str(self.folder / "jobs"),
+            "PYTHONPATH": path,
+            "FLATIRONS_CONTAINER": json.dumps(["env", f"PYTHONPATH={path}", f"HOME={self.folder / 'home'}"]),
+            # what the notebook's own job has
+            **{"SLURM_JOB_ID": "77", "SLURM_JOB_PARTITION": "shas", "SLURM_JOB_ACCOUNT": "ucb-general"},
+            **{
+                "SLURM_MEM_PER_NODE": "2000",
+                "SBATCH_QOS": "wrong",
+                "PMI_RANK": "0",
+                "SLURM_CONF": "/etc/x.conf",
+            },
+        }
+
+    def run(self, code: str) -> str:
+        """What a program prints, which must end well."""
+        done = subprocess.run(
+            [sys.executable, "-c", PATIENT + code],
+            env=self.env,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=80,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def is_over(self, job: int) -> bool:
+        """Whether the job has ended."""
+        return (self.folder / "jobs" / f"{job}.status").exists()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+START = """
+import ipyparallel as ipp
+rc = ipp.Cluster(engines="flatirons", n=2, log_level=30, controller_ip="127.0.0.1").start_and_connect_sync()
+"""
+
+
+def test_engines_answer_and_end_with_the_program(desk: Desk) -> None:
+    printed = desk.run(START + "print(sorted(rc[:].apply_sync(lambda: 6 * 7)))")
+    assert printed == "[42, 42]\n"
+    assert desk.is_over(1)
+    security = desk.folder / "home/.ipython/profile_default/security"
+    assert list(security.iterdir()) == []
+
+
+def test_neither_the_key_nor_the_notebooks_job_reaches_slurm(desk: Desk) -> None:
+    key = desk.run(
+        START + "import json; print(json.load(open(rc.cluster.controller.connection_files['engine']))['key'])"
+    ).strip()
+    record = json.loads((desk.folder / "jobs/1.json").read_text())
+    assert len(key) > 20
+    assert key not in json.dumps(record) + (desk.folder / "jobs/1.script").read_text()
+    left = [name for name in record["env"] if name.startswith(("SLURM", "SBATCH", "PMI"))]
+    assert set(left) <= {"SLURM_CONF", "SLURM_TIME_FORMAT"}
+    assert record["env"]["SLURM_CONF"] == "/etc/x.conf"
+    assert {"--partition=shas", "--account=ucb-general", "--ntasks=2"} <= set(record["argv"])
+
+
+def test_an_interrupt_reaches_the_engines(desk: Desk) -> None:
+    printed = desk.run(
+        START
+        + """
+import signal
+marks = [f"{os.getcwd()}/mark{i}" for i in (0, 1)]
+def work(mark):
+    open(mark, "w").close()
+    __import__("time").sleep(60)
+ar = rc[:].map_async(work, marks)
+until(lambda: all(map(os.path.exists, marks)))
+rc.cluster.signal_engines_sync(signal.SIGINT)
+try:
+    ar.get(timeout=20)
+except ipp.CompositeError as error:
+    print({name for name, *_ in error.elist})
+"""
+    )
+    assert printed == "{'KeyboardInterrupt'}\n"
+
+
+def test_a_program_that_is_killed_takes_its_engines_along(desk: Desk) -> None:
+    program = subprocess.Popen(
+        [sys.executable, "-c", START + "print('up', flush=True); import signal; signal.pause()"],
+        env=desk.env,
+        cwd=desk.folder,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert program.stdout
+    assert program.stdout.readline() == "up\n"
+    program.kill()
+    program.wait()
+    program.stdout.close()
+    desk.run("until(lambda: os.path.exists('jobs/1.status'))")
+    assert desk.is_over(1)
+
+
+def test_another_program_lists_and_stops_them(desk: Desk) -> None:
+    printed = desk.run(
+        START
+        + """
+import sys
+def ipcluster(*words):
+    command = [sys.executable, "-m", "ipyparallel.cluster", *words]
+    return subprocess.run(command, capture_output=True, text=True)
+print([line.split()[2:] for line in ipcluster("list").stdout.splitlines()[1:]])
+done = ipcluster("stop", f"--cluster-id={rc.cluster.cluster_id}")
+assert done.returncode == 0, done.stderr
+"""
+    )
+    assert printed == "[['True', '2', 'Flatirons']]\n"
+    assert desk.is_over(1)
+
+
+def test_engines_that_cannot_start_are_told_by_their_log(desk: Desk) -> None:
+    printed = desk.run(
+        """
+import ipyparallel as ipp, json
+os.environ["FLATIRONS_CONTAINER"] = json.dumps(["no-such-apptainer", "exec"])
+cluster = ipp.Cluster(engines="flatirons", n=1, controller_ip="127.0.0.1")
+try:
+    cluster.start_and_connect_sync()
+except ipp.error.EngineError as error:
+    print(error)
+print(cluster.engine_set.get_output())
+cluster.stop_cluster_sync()
+"""
+    )
+    assert "'state': 'FAILED'" in printed
+    assert "no-such-apptainer" in printed
+
+
+def test_refused_engines_leave_no_controller(desk: Desk) -> None:
+    printed = desk.run(
+        """
+from flatirons.parallel import Cluster
+from flatirons.errors import SubmitRefused
+cluster = Cluster(n=1, partition="nonesuch", log_level=30, controller_ip="127.0.0.1")
+try:
+    cluster.start_and_connect_sync()
+except SubmitRefused as error:
+    print(error)
+print(cluster.controller)
+"""
+    )
+    assert "invalid partition specified: nonesuch" in printed
+    assert printed.endswith("None\n")
+
+
+def test_the_profile_slurm_works_without_any_set_up(desk: Desk) -> None:
+    etc = desk.folder / "etc"
+    etc.mkdir()
+    code = f"""
+import IPython.core.application as app, shutil, flatirons.parallel
+shutil.copy(os.path.dirname(flatirons.parallel.__file__) + "/etc/ipython/ipcluster_config.py", {str(etc)!r})
+app.ENV_CONFIG_DIRS[:] = [{str(etc)!r}]
+import ipyparallel as ipp
+cluster = ipp.Cluster(profile="slurm", n=1, log_level=30, controller_ip="127.0.0.1")
+print(cluster.engine_launcher_class.__name__, cluster.controller_launcher_class.__name__)
+"""
+    assert desk.run(code) == "FlatironsEngineSetLauncher FlatironsControllerLauncher\n"
+    assert os.path.exists(desk.folder / "home/.ipython/profile_slurm/ipcluster_config.py")
