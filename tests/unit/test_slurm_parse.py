@@ -281,6 +281,7 @@ def test_durations_are_read_in_minutes(text: str, minutes: int | None) -> None:
         ("2T", 2 * 2**20),
         ("4000Mn", 4000),
         ("2Gc", 2048),
+        ("18446744073709551616M", None),
         ("", None),
         ("?", None),
     ],

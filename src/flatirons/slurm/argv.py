@@ -42,6 +42,12 @@ JOB_FIELDS = (
     *("Name", "Comment"),
 )
 END_FIELDS = ("JobIDRaw", "State", "ExitCode", "ElapsedRaw", "MaxRSS", "ReqMem", "NodeList")
+ASSOCIATION_FIELDS = (
+    *("Cluster", "Account", "User", "Partition", "QOS", "DefaultQOS", "DefaultAccount"),
+    *("MaxJobs", "MaxSubmitJobs", "MaxWall"),
+)
+QOS_FIELDS = ("Name", "Priority", "MaxWall", "MaxJobsPerUser", "MaxSubmitJobsPerUser", "MaxTRESPerUser")
+_SACCTMGR = ("sacctmgr", "--readonly", "--noheader", "--parsable2")
 
 
 def sbatch(spec: JobSpec, *, test_only: bool = False) -> list[str]:
@@ -152,6 +158,19 @@ def scontrol_nodes() -> list[str]:
 def scontrol_reservations() -> list[str]:
     """scontrol for all reservations, one a line."""
     return ["scontrol", "--oneliner", "show", "reservation"]
+
+
+def sacctmgr_associations(user: str) -> list[str]:
+    """sacctmgr for what a user may charge, in every cluster of the database."""
+    if not user or set(user) & set(", ="):
+        raise ValueError(f"not a user's name: {user!r}")
+    line = [*_SACCTMGR, "show", "user", "withassoc", "where", f"name={_text('user', user)}"]
+    return [*line, f"format={','.join(ASSOCIATION_FIELDS)}"]
+
+
+def sacctmgr_qos() -> list[str]:
+    """sacctmgr for every QOS of the database."""
+    return [*_SACCTMGR, "show", "qos", f"format={','.join(QOS_FIELDS)}"]
 
 
 def _option(text: str) -> str:

@@ -23,8 +23,19 @@ from flatirons.errors import (
     SubmitRefused,
 )
 from flatirons.runner import Completed, Runner
-from flatirons.slurm import argv, explain, parse
-from flatirons.slurm.model import Cluster, End, Job, JobSpec, Snapshot
+from flatirons.slurm import argv, explain, offers, parse
+from flatirons.slurm.model import (
+    Association,
+    Cluster,
+    End,
+    Job,
+    JobSpec,
+    Node,
+    Partition,
+    Qos,
+    Reservation,
+    Snapshot,
+)
 
 QUERY_SECONDS = 30.0
 SUBMIT_SECONDS = 60.0
@@ -127,11 +138,8 @@ class SlurmClient:
         """All jobs that slurmctld has (with `job_names`: of those names), in one query."""
         mark = secrets.token_hex(4)
         began = time.monotonic()
-        try:
-            done = await self._run(argv.squeue_jobs(mark, names=self.job_names))
-        except CommandFailed as error:
-            raise _failed(error) from error
-        jobs = await _apart(parse.jobs, done.stdout, mark)
+        text = await self._ask(argv.squeue_jobs(mark, names=self.job_names))
+        jobs = await _apart(parse.jobs, text, mark)
         return Snapshot(jobs, began, time.monotonic())
 
     async def job(self, job_id: int, *, user: str | None = None) -> Job | None:
@@ -169,6 +177,32 @@ class SlurmClient:
         snapshot = await self.jobs()
         remembered = (snapshot.jobs[number] for number in ids if number in snapshot.jobs)
         return {job.id: parse.end_of(job) for job in remembered if job.state.is_over}
+
+    async def partitions(self) -> list[Partition]:
+        """All partitions, hidden ones too."""
+        return offers.partitions(await self._ask(argv.scontrol_partitions()))
+
+    async def nodes(self) -> list[Node]:
+        """All nodes with what is in use of them now."""
+        return offers.nodes(await self._ask(argv.scontrol_nodes()))
+
+    async def reservations(self) -> list[Reservation]:
+        """All reservations, those to come too."""
+        return offers.reservations(await self._ask(argv.scontrol_reservations()))
+
+    async def associations(self, user: str) -> list[Association]:
+        """What a user may charge, in every cluster of the accounting database."""
+        return offers.associations(await self._ask(argv.sacctmgr_associations(user)))
+
+    async def qos(self) -> list[Qos]:
+        """Every QOS of the accounting database."""
+        return offers.qos(await self._ask(argv.sacctmgr_qos()))
+
+    async def _ask(self, line: Sequence[str]) -> str:
+        try:
+            return (await self._run(line)).stdout
+        except CommandFailed as error:
+            raise _failed(error) from error
 
     async def _run(
         self,

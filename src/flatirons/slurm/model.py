@@ -235,3 +235,112 @@ class Snapshot:
     jobs: Mapping[int, Job] = field(default_factory=dict)
     began_at: float = 0.0
     taken_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """What a partition offers and whom it admits; None where it sets no limit or admits all.
+
+    `gpus` counts by type, under "" those without one; a partition of mixed types has several.
+    """
+
+    name: str
+    is_up: bool
+    is_default: bool = False
+    is_hidden: bool = False
+    nodes: str = ""
+    total_nodes: int = 0
+    total_cpus: int = 0
+    gpus: Mapping[str, int] = field(default_factory=dict)
+    default_minutes: int | None = None
+    max_minutes: int | None = None
+    max_nodes: int | None = None
+    max_cpus_per_node: int | None = None
+    max_memory_per_node_mib: int | None = None
+    allow_accounts: tuple[str, ...] | None = None
+    deny_accounts: tuple[str, ...] = ()
+    allow_qos: tuple[str, ...] | None = None
+    deny_qos: tuple[str, ...] = ()
+    allow_groups: tuple[str, ...] | None = None
+    qos: str = ""
+    needs_reservation: bool = False
+
+    def admits(self, account: str, qos: str = "") -> bool:
+        """May a job with this account (and QOS) be submitted here, as far as lists tell?"""
+        return _admits(self.allow_accounts, self.deny_accounts, account) and (
+            not qos or _admits(self.allow_qos, self.deny_qos, qos)
+        )
+
+
+def _admits(allowed: tuple[str, ...] | None, denied: tuple[str, ...], name: str) -> bool:
+    return name not in denied if allowed is None else name in allowed
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node, what it has and what of that is in use; `state` is Slurm's base state, `flags` the rest."""
+
+    name: str
+    state: str
+    flags: frozenset[str] = frozenset()
+    partitions: tuple[str, ...] = ()
+    cpus: int = 0
+    cpus_in_use: int = 0
+    memory_mib: int = 0
+    memory_in_use_mib: int = 0
+    gpus: Mapping[str, int] = field(default_factory=dict)
+    gpus_in_use: Mapping[str, int] = field(default_factory=dict)
+    features: tuple[str, ...] = ()
+
+    @property
+    def is_usable(self) -> bool:
+        """Could a job that fits start there now? Not while it is down, drained or reserved for upkeep."""
+        return self.state in ("IDLE", "MIXED") and not self.flags & _UNUSABLE
+
+
+_UNUSABLE = frozenset(
+    {"DRAIN", "MAINTENANCE", "MAINT", "NOT_RESPONDING", "FAIL", "INVALID_REG", "POWERING_DOWN"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Nodes set aside, from when until when and for whom."""
+
+    name: str
+    is_active: bool
+    start: datetime | None = None
+    end: datetime | None = None
+    nodes: str = ""
+    partition: str = ""
+    users: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Association:
+    """A user's right to charge an account, in one of the accounting database's clusters (or partitions)."""
+
+    cluster: str
+    account: str
+    user: str
+    partition: str = ""
+    qos: tuple[str, ...] = ()
+    default_qos: str = ""
+    is_default: bool = False
+    max_jobs: int | None = None
+    max_submitted: int | None = None
+    max_minutes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Qos:
+    """A quality of service and its limits; `max_tres_per_user` is by Slurm's names, such as "gres/gpu"."""
+
+    name: str
+    priority: int = 0
+    max_minutes: int | None = None
+    max_jobs_per_user: int | None = None
+    max_submitted_per_user: int | None = None
+    max_tres_per_user: Mapping[str, int] = field(default_factory=dict)

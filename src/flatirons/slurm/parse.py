@@ -6,6 +6,7 @@ there are none.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -19,7 +20,8 @@ NO_ANSWER = "Slurm's answer can't be read. This says nothing about your job; ple
 _JOB_ID = re.compile(r"([0-9]{1,18})(?:;[^\s;]+)?")
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _DURATION = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGTPE]?)[nc]?")
+_SIZE = re.compile(r"([0-9]{1,24}(?:\.[0-9]{1,9})?)([KMGTPE]?)[nc]?")
+_TOO_MUCH = 2**40  # MiB: an exbibyte
 _CANCELLED_BY = re.compile(r"CANCELLED by (\d+)")
 _ESTIMATE = re.compile(r"Job \d+ to start at (\S+)")
 _MIB = {"": 1 / 2**20, "K": 1 / 2**10, "M": 1.0, "G": 2.0**10, "T": 2.0**20, "P": 2.0**30, "E": 2.0**40}
@@ -61,12 +63,12 @@ def _records(text: str, mark: str) -> list[list[str]]:
 
 def _job(record: list[str]) -> Job:
     try:
-        number, state, user, account, partition, qos, reason, nodes, host, *rest = record
+        job_number, state, user, account, partition, qos, reason, nodes, host, *rest = record
         submit, start, end, limit, code, priority, restarts, name, comment = rest
         ended = JobState.parse(state).is_over
         exit_code, signal = _wait_status(code) if ended else (None, None)
         return Job(
-            id=int(number),
+            id=int(job_number),
             state=JobState.parse(state),
             name=name,
             comment=_given(comment),
@@ -83,8 +85,8 @@ def _job(record: list[str]) -> Job:
             runtime_limit_minutes=minutes(limit),
             exit_code=exit_code,
             signal=signal,
-            priority=_number(priority) or 0,
-            restarts=_number(restarts) or 0,
+            priority=number(priority) or 0,
+            restarts=number(restarts) or 0,
             raw_state=state,
         )
     except ValueError as error:
@@ -97,7 +99,8 @@ def _given(text: str) -> str:
     return "" if text in _NOTHING else text
 
 
-def _number(text: str) -> int | None:
+def number(text: str) -> int | None:
+    """A whole number from 0, None for any other text."""
     return int(text) if _NUMBER.fullmatch(text) else None
 
 
@@ -110,7 +113,7 @@ def time(text: str) -> datetime | None:
     if text in _NOTHING:
         return None
     try:
-        seconds = _number(text)
+        seconds = number(text)
         if seconds is not None:
             return datetime.fromtimestamp(seconds, UTC)
         return datetime.fromisoformat(text).astimezone(UTC)
@@ -128,20 +131,22 @@ def minutes(text: str) -> int | None:
 
 
 def mebibytes(text: str) -> int | None:
-    """Slurm's memory ("1234K", "4G", "4000Mn", bytes) in MiB, rounded up; None where there is none."""
+    """Slurm's memory ("1234K", "4G", "4000Mn", bytes) in MiB, rounded up; None where there is none.
+
+    sacct of 22.05 prints 2**64 for a moment after a job was cancelled: that is none too.
+    """
     match = _SIZE.fullmatch(text)
-    if not match:
-        return None
-    return -int(-float(match[1]) * _MIB[match[2]] // 1)
+    size = math.ceil(float(match[1]) * _MIB[match[2]]) if match else _TOO_MUCH
+    return size if size < _TOO_MUCH else None
 
 
 def _wait_status(text: str) -> tuple[int | None, int | None]:
     """Exit code and signal of squeue's exit_code (as of wait(2)) or of the form "1:0"."""
-    status = _number(text)
+    status = number(text)
     if status is not None:
         return status >> 8 & 0xFF, (status & 0x7F) or None
     code, _, signal = text.partition(":")
-    return _number(code), _number(signal) or None
+    return number(code), number(signal) or None
 
 
 def ends(text: str) -> dict[int, End]:
@@ -153,14 +158,14 @@ def ends(text: str) -> dict[int, End]:
     steps: dict[int, list[dict[str, str]]] = {}
     for row in _rows(text):
         text_of_id, dot, _ = row["JobIDRaw"].partition(".")
-        number = _number(text_of_id)
-        if number is None:
+        job_number = number(text_of_id)
+        if job_number is None:
             raise SlurmUnreachable(NO_ANSWER, f"sacct printed a line that can't be read: {row!r}")
         if dot:
-            steps.setdefault(number, []).append(row)
+            steps.setdefault(job_number, []).append(row)
         else:
-            jobs[number] = row
-    return {number: _end(number, row, steps.get(number, [])) for number, row in jobs.items()}
+            jobs[job_number] = row
+    return {each: _end(each, row, steps.get(each, [])) for each, row in jobs.items()}
 
 
 def _rows(text: str) -> Iterator[dict[str, str]]:
@@ -173,7 +178,7 @@ def _rows(text: str) -> Iterator[dict[str, str]]:
         yield dict(zip(END_FIELDS, values, strict=True))
 
 
-def _end(number: int, row: dict[str, str], steps: list[dict[str, str]]) -> End:
+def _end(job_number: int, row: dict[str, str], steps: list[dict[str, str]]) -> End:
     state = JobState.parse(row["State"])
     starved = any(JobState.parse(step["State"]) is JobState.OUT_OF_MEMORY for step in steps)
     if starved and state is JobState.FAILED:
@@ -182,15 +187,15 @@ def _end(number: int, row: dict[str, str], steps: list[dict[str, str]]) -> End:
     used = [size for step in steps if (size := mebibytes(step["MaxRSS"])) is not None]
     by = _CANCELLED_BY.fullmatch(row["State"])
     return End(
-        job_id=number,
+        job_id=job_number,
         state=state,
         exit_code=exit_code,
         signal=signal,
-        elapsed_seconds=_number(row["ElapsedRaw"]),
+        elapsed_seconds=number(row["ElapsedRaw"]),
         max_rss_mib=max(used, default=None),
         requested_memory_mib=mebibytes(row["ReqMem"]),
         node=_given(row["NodeList"]).replace("None assigned", ""),
-        cancelled_by=_number(by[1]) if by else None,
+        cancelled_by=number(by[1]) if by else None,
         raw_state=row["State"],
     )
 

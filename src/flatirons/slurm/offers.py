@@ -1,0 +1,196 @@
+"""What a cluster offers, read from scontrol and sacctmgr: partitions, nodes, reservations, rights; pure.
+
+Raises SlurmUnreachable for what can't be read, as `parse` does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from flatirons.errors import SlurmUnreachable
+from flatirons.slurm.argv import ASSOCIATION_FIELDS, QOS_FIELDS
+from flatirons.slurm.model import Association, Node, Partition, Qos, Reservation
+from flatirons.slurm.parse import NO_ANSWER, mebibytes, minutes, number, time
+
+_WORD = re.compile(r"(?:^|\s)([A-Za-z][\w/:]*)=(\S*)")
+_GRES = re.compile(r"gpu(?::([A-Za-z][\w.-]*))?:(\d+)(?:\(.*?\))?")
+_NOTHING = ("", "(null)", "N/A", "NONE", "None")
+
+
+def partitions(text: str) -> list[Partition]:
+    """The partitions of `scontrol show partition`, in its order."""
+    return [_partition(facts) for facts in _lines(text, "PartitionName")]
+
+
+def _partition(facts: Mapping[str, str]) -> Partition:
+    tres = _tres(facts.get("TRES", ""))
+    return Partition(
+        name=facts["PartitionName"],
+        is_up=facts.get("State") == "UP",
+        is_default=facts.get("Default") == "YES",
+        is_hidden=facts.get("Hidden") == "YES",
+        nodes=_given(facts.get("Nodes", "")),
+        total_nodes=number(facts.get("TotalNodes", "")) or 0,
+        total_cpus=number(facts.get("TotalCPUs", "")) or 0,
+        gpus=_gpus(tres),
+        default_minutes=minutes(facts.get("DefaultTime", "")),
+        max_minutes=minutes(facts.get("MaxTime", "")),
+        max_nodes=number(facts.get("MaxNodes", "")),
+        max_cpus_per_node=number(facts.get("MaxCPUsPerNode", "")),
+        max_memory_per_node_mib=number(facts.get("MaxMemPerNode", "")),
+        allow_accounts=_admitted(facts.get("AllowAccounts", "")),
+        deny_accounts=_names(facts.get("DenyAccounts", "")),
+        allow_qos=_admitted(facts.get("AllowQos", "")),
+        deny_qos=_names(facts.get("DenyQos", "")),
+        allow_groups=_admitted(facts.get("AllowGroups", "")),
+        qos=_given(facts.get("QoS", "")),
+        needs_reservation=facts.get("ReqResv") == "YES",
+    )
+
+
+def nodes(text: str) -> list[Node]:
+    """The nodes of `scontrol show node`, in its order."""
+    return [_node(facts) for facts in _lines(text, "NodeName")]
+
+
+def _node(facts: Mapping[str, str]) -> Node:
+    state, *flags = facts.get("State", "").rstrip("*~#!%$@^-").split("+")
+    if facts.get("State", "").endswith("*"):
+        flags.append("NOT_RESPONDING")
+    return Node(
+        name=facts["NodeName"],
+        state=state,
+        flags=frozenset(flags),
+        partitions=_names(facts.get("Partitions", "")),
+        cpus=number(facts.get("CPUTot", "")) or 0,
+        cpus_in_use=number(facts.get("CPUAlloc", "")) or 0,
+        memory_mib=number(facts.get("RealMemory", "")) or 0,
+        memory_in_use_mib=number(facts.get("AllocMem", "")) or 0,
+        gpus=_gres(facts.get("Gres", "")),
+        gpus_in_use=_gpus(_tres(facts.get("AllocTRES", ""))),
+        features=_names(facts.get("ActiveFeatures", "")),
+    )
+
+
+def reservations(text: str) -> list[Reservation]:
+    """The reservations of `scontrol show reservation`; none when it says that there are none."""
+    if text.strip() == "No reservations in the system":
+        return []
+    return [_reservation(facts) for facts in _lines(text, "ReservationName")]
+
+
+def _reservation(facts: Mapping[str, str]) -> Reservation:
+    return Reservation(
+        name=facts["ReservationName"],
+        is_active=facts.get("State") == "ACTIVE",
+        start=time(facts.get("StartTime", "")),
+        end=time(facts.get("EndTime", "")),
+        nodes=_given(facts.get("Nodes", "")),
+        partition=_given(facts.get("PartitionName", "")),
+        users=_names(facts.get("Users", "")),
+        accounts=_names(facts.get("Accounts", "")),
+        groups=_names(facts.get("Groups", "")),
+    )
+
+
+def associations(text: str) -> list[Association]:
+    """What a user may charge; none for a user whom accounting doesn't know."""
+    return [_association(row) for row in _rows(text, ASSOCIATION_FIELDS)]
+
+
+def _association(row: Mapping[str, str]) -> Association:
+    return Association(
+        cluster=row["Cluster"],
+        account=row["Account"],
+        user=row["User"],
+        partition=row["Partition"],
+        qos=_names(row["QOS"]),
+        default_qos=row["DefaultQOS"],
+        is_default=row["Account"] == row["DefaultAccount"],
+        max_jobs=number(row["MaxJobs"]),
+        max_submitted=number(row["MaxSubmitJobs"]),
+        max_minutes=minutes(row["MaxWall"]),
+    )
+
+
+def qos(text: str) -> list[Qos]:
+    """Every QOS of the accounting database."""
+    return [
+        Qos(
+            name=row["Name"],
+            priority=number(row["Priority"]) or 0,
+            max_minutes=minutes(row["MaxWall"]),
+            max_jobs_per_user=number(row["MaxJobsPerUser"]),
+            max_submitted_per_user=number(row["MaxSubmitJobsPerUser"]),
+            max_tres_per_user=_tres(row["MaxTRESPerUser"]),
+        )
+        for row in _rows(text, QOS_FIELDS)
+    ]
+
+
+def _lines(text: str, first: str) -> Iterator[dict[str, str]]:
+    """Each line's words `Key=value`; of a key that comes twice the first counts."""
+    _refuse_cut(text)
+    for line in text.splitlines():
+        if not line.strip():
+            continue
+        if not line.startswith(f"{first}="):
+            raise SlurmUnreachable(NO_ANSWER, f"scontrol printed a line that can't be read: {line!r}")
+        words: dict[str, str] = {}
+        for key, value in _WORD.findall(line):
+            words.setdefault(key, value)
+        yield words
+
+
+def _rows(text: str, fields: Sequence[str]) -> Iterator[dict[str, str]]:
+    _refuse_cut(text)
+    for line in text.splitlines():
+        values = line.split("|")
+        if len(values) != len(fields):
+            raise SlurmUnreachable(NO_ANSWER, f"sacctmgr printed a line that can't be read: {line!r}")
+        yield dict(zip(fields, values, strict=True))
+
+
+def _refuse_cut(text: str) -> None:
+    if text and not text.endswith("\n"):
+        raise SlurmUnreachable(NO_ANSWER, f"an answer of Slurm's is cut: ...{text[-200:]!r}")
+
+
+def _given(text: str) -> str:
+    return "" if text in _NOTHING else text
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in _given(text).split(",") if name)
+
+
+def _admitted(text: str) -> tuple[str, ...] | None:
+    return None if text in ("ALL", *_NOTHING) else _names(text)
+
+
+def _tres(text: str) -> dict[str, int]:
+    """ "cpu=8,mem=16000M,gres/gpu:v100=2" by name; memory in MiB."""
+    found: dict[str, int] = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        amount = mebibytes(value) if name in ("mem", "bb") else number(value)
+        if name and amount is not None:
+            found[name] = amount
+    return found
+
+
+def _gpus(tres: Mapping[str, int]) -> dict[str, int]:
+    """GPUs by type; what no type accounts for is under ""."""
+    prefix = "gres/gpu:"
+    typed = {name.removeprefix(prefix): count for name, count in tres.items() if name.startswith(prefix)}
+    rest = tres.get("gres/gpu", 0) - sum(typed.values())
+    return {**typed, "": rest} if rest > 0 else typed
+
+
+def _gres(text: str) -> dict[str, int]:
+    """ "gpu:v100:2(S:0-1),gpu:a100:1" by type."""
+    found: dict[str, int] = {}
+    for kind, count in _GRES.findall(text):
+        found[kind] = found.get(kind, 0) + int(count)
+    return found

@@ -1,0 +1,183 @@
+"""What a cluster offers: partitions, nodes, reservations and rights, as Slurm prints them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flatirons.errors import SlurmUnreachable
+from flatirons.slurm import argv, offers
+from flatirons.slurm.model import Association, Qos, Reservation
+
+# as read from the virtual cluster, 24.11 but where it says otherwise
+SHAS_22_05 = (
+    "PartitionName=shas AllowGroups=ALL AllowAccounts=ALL AllowQos=ALL AllocNodes=ALL Default=YES "
+    "QoS=N/A DefaultTime=01:00:00 DisableRootJobs=NO ExclusiveUser=NO GraceTime=0 Hidden=NO "
+    "MaxNodes=UNLIMITED MaxTime=7-00:00:00 MinNodes=0 LLN=NO MaxCPUsPerNode=UNLIMITED "
+    "Nodes=shas[0101-0102] PriorityJobFactor=1 PriorityTier=1 RootOnly=NO ReqResv=NO OverSubscribe=NO "
+    "OverTimeLimit=NONE PreemptMode=OFF State=UP TotalCPUs=16 TotalNodes=2 SelectTypeParameters=NONE "
+    "JobDefaults=(null) DefMemPerNode=UNLIMITED MaxMemPerNode=UNLIMITED "
+    "TRES=cpu=16,mem=32000M,node=2,billing=16,gres/gpu=2,gres/gpu:v100=2\n"
+)
+SKNL_26_05 = (
+    "PartitionName=sknl AllowGroups=ALL AllowAccounts=ucb-knl AllowQos=normal,debug AllocNodes=ALL "
+    "Default=NO QoS=N/A DefaultTime=NONE DisableRootJobs=NO Exclusive=NO GraceTime=0 Hidden=YES "
+    "MaxNodes=4 MaxTime=UNLIMITED MinNodes=0 LLN=NO MaxCPUsPerNode=24 MaxCPUsPerSocket=UNLIMITED "
+    "Nodes=sknl0701 PriorityJobFactor=1 PriorityTier=1 RootOnly=NO ReqResv=YES OverSubscribe=NO "
+    "State=DRAIN TotalCPUs=8 TotalNodes=1 SelectTypeParameters=NONE JobDefaults=(null) "
+    "DefMemPerNode=UNLIMITED MaxMemPerNode=4000 "
+    "TRES=cpu=8,mem=16000M,node=1,billing=8,gres/gpu=5,gres/gpu:a100=2,gres/gpu:v100=2\n"
+)
+NODE = (
+    "NodeName=shas0102 Arch=x86_64 CoresPerSocket=8  CPUAlloc=3 CPUEfctv=8 CPUTot=8 CPULoad=2.39 "
+    "AvailableFeatures=a,b ActiveFeatures=a Gres=gpu:v100:2(S:0-1),gpu:a100:1 NodeAddr=10.89.1.2 "
+    "NodeHostName=shas0102 Version=24.11.5 OS=Linux 6.18.44 #1 SMP PREEMPT_DYNAMIC @0  RealMemory=16000 "
+    "AllocMem=2000 FreeMem=4688 Sockets=1 Boards=1 State={} ThreadsPerCore=1 TmpDisk=0 Weight=1 "
+    "Owner=N/A MCS_label=N/A Partitions=shas,test  BootTime=2026-11-22T22:03:35 "
+    "CfgTRES=cpu=8,mem=16000M,billing=8 AllocTRES=cpu=3,mem=2000M,gres/gpu=1,gres/gpu:v100=1 "
+    "CurrentWatts=0 Reason=State=IDLE CPUTot=999 [root@2026-11-22T22:03:35]\n"
+)
+WORKSHOP = (
+    "ReservationName=workshop StartTime=1795388123 EndTime=1795391723 Duration=01:00:00 Nodes=shas0101 "
+    "NodeCnt=1 CoreCnt=2 Features=(null) PartitionName=shas Flags=SPEC_NODES   NodeName=shas0101 "
+    "CoreIDs=0-1 TRES=cpu=2 Users=alice,carol Groups=(null) Accounts=(null) Licenses=(null) "
+    "State=ACTIVE BurstBuffer=(null)\n"
+)
+RIGHTS = (
+    "blanca|csdms|alice||long,normal|normal|csdms|||\n"
+    "summit|ucb-knl|alice|sknl|normal|normal|ucb-general|3|10|1-00:00:00\n"
+)
+
+
+def test_a_partition_for_all_has_no_limits_but_its_time() -> None:
+    shas = offers.partitions(SHAS_22_05)[0]
+    assert (shas.name, shas.is_up, shas.is_default, shas.is_hidden) == ("shas", True, True, False)
+    assert (shas.nodes, shas.total_nodes, shas.total_cpus, shas.gpus) == (
+        "shas[0101-0102]",
+        2,
+        16,
+        {"v100": 2},
+    )
+    assert (shas.default_minutes, shas.max_minutes, shas.max_nodes) == (60, 7 * 1440, None)
+    assert (shas.allow_accounts, shas.allow_qos, shas.max_memory_per_node_mib) == (None, None, None)
+    assert shas.admits("anything", "any")
+
+
+def test_a_partition_for_some_says_for_whom_and_how_much() -> None:
+    sknl = offers.partitions(SKNL_26_05)[0]
+    assert (sknl.is_up, sknl.is_default, sknl.is_hidden, sknl.needs_reservation) == (False, False, True, True)
+    assert (sknl.default_minutes, sknl.max_minutes, sknl.max_nodes) == (None, None, 4)
+    assert (sknl.max_cpus_per_node, sknl.max_memory_per_node_mib) == (24, 4000)
+    assert (sknl.allow_accounts, sknl.allow_qos) == (("ucb-knl",), ("normal", "debug"))
+    assert sknl.admits("ucb-knl")
+    assert sknl.admits("ucb-knl", "debug")
+    assert not sknl.admits("ucb-knl", "long")
+    assert not sknl.admits("ucb-general")
+
+
+def test_a_partition_of_mixed_gpus_keeps_every_type_and_those_without() -> None:
+    assert offers.partitions(SKNL_26_05)[0].gpus == {"a100": 2, "v100": 2, "": 1}
+
+
+def test_a_denied_account_is_not_admitted() -> None:
+    text = SHAS_22_05.replace("AllowAccounts=ALL", "DenyAccounts=bad,worse")
+    assert not offers.partitions(text)[0].admits("worse")
+    assert offers.partitions(text)[0].admits("good")
+
+
+def test_a_node_tells_what_it_has_and_what_is_in_use_and_its_reason_forges_nothing() -> None:
+    node = offers.nodes(NODE.format("MIXED"))[0]
+    assert (node.name, node.state, node.partitions) == ("shas0102", "MIXED", ("shas", "test"))
+    assert (node.cpus, node.cpus_in_use, node.memory_mib, node.memory_in_use_mib) == (8, 3, 16000, 2000)
+    assert (node.gpus, node.gpus_in_use) == ({"v100": 2, "a100": 1}, {"v100": 1})
+    assert node.features == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("state", "usable"),
+    [
+        ("IDLE", True),
+        ("MIXED", True),
+        ("IDLE+PLANNED", True),
+        ("IDLE+RESERVED", True),
+        ("IDLE+DRAIN", False),
+        ("MIXED+DRAIN", False),
+        ("IDLE*", False),
+        ("IDLE+MAINTENANCE", False),
+        ("ALLOCATED", False),
+        ("DOWN*+DRAIN", False),
+        ("DOWN", False),
+        ("", False),
+    ],
+)
+def test_a_node_is_usable_when_a_job_could_start_there(state: str, usable: bool) -> None:
+    assert offers.nodes(NODE.format(state))[0].is_usable is usable
+
+
+def test_a_reservation_is_read() -> None:
+    assert offers.reservations(WORKSHOP) == [
+        Reservation(
+            name="workshop",
+            is_active=True,
+            start=datetime(2026, 11, 22, 22, 55, 23, tzinfo=UTC),
+            end=datetime(2026, 11, 22, 23, 55, 23, tzinfo=UTC),
+            nodes="shas0101",
+            partition="shas",
+            users=("alice", "carol"),
+        )
+    ]
+
+
+def test_no_reservations_is_an_answer() -> None:
+    assert offers.reservations("No reservations in the system\n") == []
+
+
+def test_rights_are_read_with_their_limits() -> None:
+    assert offers.associations(RIGHTS) == [
+        Association("blanca", "csdms", "alice", "", ("long", "normal"), "normal", is_default=True),
+        Association("summit", "ucb-knl", "alice", "sknl", ("normal",), "normal", False, 3, 10, 1440),
+    ]
+    assert offers.associations("") == []
+
+
+def test_a_qos_is_read_with_its_limits() -> None:
+    text = "debug|100|01:00:00|2|4|cpu=8,gres/gpu=1,mem=4G\nnormal|0|||||\n".replace("|||||", "||||")
+    assert offers.qos(text) == [
+        Qos("debug", 100, 60, 2, 4, {"cpu": 8, "gres/gpu": 1, "mem": 4096}),
+        Qos("normal"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("read", "text"),
+    [
+        (offers.partitions, SHAS_22_05),
+        (offers.nodes, NODE.format("IDLE")),
+        (offers.reservations, WORKSHOP),
+        (offers.associations, RIGHTS),
+    ],
+)
+def test_a_cut_or_strange_answer_is_no_answer(read: Callable[[str], list[object]], text: str) -> None:
+    for damaged in (text[:-1], text[: len(text) // 2], "garbage\n", text + "slurm error: x\n"):
+        with pytest.raises(SlurmUnreachable):
+            read(damaged)
+
+
+@given(st.text())
+def test_no_text_makes_a_reader_raise_anything_else(text: str) -> None:
+    for read in (offers.partitions, offers.nodes, offers.reservations, offers.associations, offers.qos):
+        for hostile in (text, SHAS_22_05 + text + "\n", f"NodeName=x State={text} Gres={text}\n"):
+            try:
+                read(hostile)
+            except SlurmUnreachable:
+                continue
+
+
+@pytest.mark.parametrize("user", ["", "a,b", "a b", "a=b", "a\nb"])
+def test_only_a_name_can_be_asked_for(user: str) -> None:
+    with pytest.raises(ValueError, match="user"):
+        argv.sacctmgr_associations(user)
