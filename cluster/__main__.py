@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -111,6 +112,8 @@ def _do(arguments: argparse.Namespace) -> int:
 
 def main() -> int:
     """Does what the command line says; a ClusterError becomes one sentence and exit code 1."""
+    # An `up` that is told to end cleans up as after Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         return _do(_parser().parse_args())
     except ClusterError as error:

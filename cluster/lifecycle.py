@@ -4,6 +4,7 @@ import os
 import shutil
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from .accounts import reservation_command
 from .daemons import once_names
 from .errors import ClusterError
 from .layout import Cluster, Site
-from .prerequisites import ensure_run_commands, require_namespaces, say
+from .prerequisites import ensure_run_commands, require_namespaces, say, warn_of_apparmor
 from .processes import end_all, run, wait_until
 from .slurmconf import CONFIGURATION, configuration_files
 from .state import Instance, Settings
@@ -35,6 +36,7 @@ def up(instance: Instance, wanted: Settings) -> Settings:
         tree, store = ensure_tree(wanted.suite), cache() / "instances" / instance.name
         settings = replace(wanted, tree=str(tree), store=str(store))
         listeners = [forward.listen(each) for each in settings.publish]
+        warn_of_apparmor()
         started = time.monotonic()
         try:
             _boot(instance, settings, listeners)
@@ -151,7 +153,7 @@ def wait_until_ready(instance: Instance, site: Site, pids: dict[str, int]) -> No
     )
     hub = node.enter_argv(pids[site.hub.name], "root", "/root")
     for cluster in site.clusters:
-        wait_until(lambda c=cluster: _is_idle(hub, c), f"bringing up {cluster.name}", UP_DEADLINE_S)  # type: ignore[misc]
+        wait_until(partial(_is_idle, hub, cluster), f"bringing up {cluster.name}", UP_DEADLINE_S)
 
 
 def _has_started(instance: Instance, site: Site, name: str) -> bool:

@@ -69,6 +69,13 @@ def require_disk(place: Path) -> None:
         )
 
 
+def warn_of_apparmor() -> None:
+    """Says so if this machine keeps ordinary users from containers (Ubuntu's default since 23.10)."""
+    switch = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+    if switch.exists() and switch.read_text().strip() == "1":
+        say(f"containers of ordinary users will fail: AppArmor forbids them, sysctl {switch.name} is 1")
+
+
 def require_namespaces() -> None:
     """ClusterError unless this machine lets us make namespaces, and in them mounts and bridges."""
     links = "ip link add name br0 type bridge && ip link add v0 type veth peer name v1"

@@ -7,9 +7,11 @@ Every mount made here is private to the node and goes away with its last process
 """
 
 import ctypes
+import errno
 import json
 import os
 import stat
+import subprocess
 import sys
 from typing import Any
 
@@ -68,11 +70,26 @@ def make_devices(dev: str, extra: list[list[Any]]) -> None:
         os.symlink(target, f"{dev}/{name}")
 
 
+def mount_overlay(plan: dict[str, Any], upper: str, work: str) -> bool:
+    """The tree below, what the node writes above; false if the upper layer's file system isn't fit for it."""
+    layers = f"lowerdir={plan['tree']},upperdir={upper},workdir={work}".encode()
+    if not libc.mount(b"overlay", plan["root"].encode(), b"overlay", ctypes.c_ulong(0), layers):
+        return True
+    if ctypes.get_errno() == errno.EINVAL and work == plan["work"]:
+        return False
+    check(1, f"mounting an overlay on {plan['root']}")
+    return False
+
+
 def make_root(plan: dict[str, Any]) -> None:
     """The tree below, the node's own changes above, and what every Linux expects around it."""
     root = plan["root"]
-    layers = f"lowerdir={plan['tree']},upperdir={plan['upper']},workdir={plan['work']}"
-    mount("overlay", root, "overlay", 0, layers)
+    if not mount_overlay(plan, plan["upper"], plan["work"]):
+        # The disk can't carry an upper layer (it is an overlay itself): what is written stays in memory.
+        mount("tmpfs", plan["work"], "tmpfs", 0, "mode=755")
+        subprocess.run(["cp", "-a", plan["upper"], plan["work"]], check=True)
+        os.mkdir(f"{plan['work']}/work")
+        mount_overlay(plan, f"{plan['work']}/upper", f"{plan['work']}/work")
     mount("proc", f"{root}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     mount("sysfs", f"{root}/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY)
     make_devices(f"{root}/dev", plan["devices"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.processes import Process
+from cluster.processes import Process, wait_until
 from cluster.tree import cache
 
 from .conftest import SCRIPT, Driver
@@ -99,6 +99,16 @@ def test_an_up_that_fails_cleans_up_and_says_where_its_logs_are(make_driver: Cal
     assert "a link leads out of the node" in done.stderr
     assert not (Path("/run/flatirons") / site.name).exists()
     assert not Path("/run/flatirons-test").exists()
+
+
+def test_an_up_that_is_told_to_end_cleans_up(make_driver: Callable[[str], Driver]) -> None:
+    site = make_driver("ended")
+    run = Path("/run/flatirons") / site.name
+    with subprocess.Popen([str(SCRIPT), "--name", site.name, "up"]) as process:
+        wait_until(run.exists, "the state directory", 60, 0.001)
+        process.terminate()
+    assert process.returncode == 143
+    assert not run.exists()
 
 
 def test_homes_that_were_given_outlive_the_instance(
