@@ -1,0 +1,124 @@
+"""SlurmSpawner from a plain jupyterhub_config.py: the one in the manual, with the virtual cluster's addresses."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.layout import HUB, HUB_ACCOUNT
+from cluster.processes import children
+from tests.hub.person import Person, eventually
+
+pytestmark = pytest.mark.cluster
+
+MANUAL = Path(__file__).parents[2] / "docs" / "how-to" / "plain-jupyterhub.md"
+PATH = "PATH=/opt/flatirons/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+STATE = "/var/lib/jupyterhub/plain"
+# what stands in the manual -> what it is in the virtual cluster
+HERE = {
+    "http://0.0.0.0:8081": "http://hub:8081",
+    "http://hub.cluster.example.org:8081": "http://hub:8081",
+    "/etc/jupyterhub/proxy_token": "/var/lib/flatirons/proxy_token",
+    "/var/lib/jupyterhub/": f"{STATE}/",
+    "c.Authenticator.allow_all = True": 'c.Authenticator.allow_all = True\nc.PAMAuthenticator.service = "sshd"',
+}
+
+
+def block(language: str) -> str:
+    """The first block of a language in the manual."""
+    found = re.search(rf"^```{language}\n(.*?)^```$", MANUAL.read_text(encoding="utf-8"), re.M | re.S)
+    assert found
+    return found[1]
+
+
+def configuration() -> str:
+    """The manual's configuration, for the virtual cluster."""
+    text = block("python")
+    for there, here in HERE.items():
+        assert there in text
+        text = text.replace(there, here)
+    return text
+
+
+@pytest.fixture(scope="module")
+def plain_hub(cluster: Any) -> Iterator[Path]:
+    """The log of a hub with the manual's configuration; afterwards the demo's own hub is back."""
+    (cluster.demo.etc / "plain.py").write_text(configuration())
+    as_hub = cluster.demo.enter(HUB, HUB_ACCOUNT.name)
+    subprocess.run([*as_hub, "install", "-d", "-m", "700", STATE], check=True)
+    log = cluster.demo.own / "plain.log"
+    argv = [*as_hub, PATH, "/opt/flatirons/bin/jupyterhub", "-f", "/etc/flatirons/plain.py"]
+    cluster.stop_hub()
+    try:
+        with log.open("wb") as output:
+            hub = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        eventually(lambda: hub.poll() is not None or cluster.demo.is_healthy(), 60)
+        assert hub.poll() is None, log.read_text()
+        yield log
+        for pid in children(hub.pid):
+            os.kill(pid, signal.SIGTERM)
+        hub.wait(30)
+    finally:
+        cluster.start_hub()
+
+
+@pytest.fixture
+def alice(cluster: Any, plain_hub: Path) -> Iterator[Person]:
+    """Alice at the plain hub; her server is stopped afterwards."""
+    person = Person(cluster.hub_url, "alice").log_in()
+    yield person
+    person.stop()
+    person.http.close()
+
+
+def test_a_server_starts_by_rest_and_runs_as_a_job_of_its_user(cluster: Any, alice: Person) -> None:
+    assert alice.start(partition="shas", account="ucb-general", cpus=2).status_code in (201, 202)
+    alice.wait_ready()
+    assert alice.ask_server("api/status").status_code == 200
+    assert jobs(cluster).split() == ["jupyter", "shas", "ucb-general", "2", "1:00:00"]
+    alice.stop()
+    eventually(lambda: jobs(cluster) == "")
+
+
+def test_a_server_starts_by_the_form(cluster: Any, alice: Person) -> None:
+    page = alice.form()
+    assert 'name="partition"' in page.text and 'name="cluster"' not in page.text, "one cluster is no choice"
+    answer = alice.post_form(partition="shas", runtime="5m")
+    assert answer.status_code == 302, answer.text
+    alice.wait_ready()
+    assert jobs(cluster).split()[-1] == "5:00"
+    assert alice.ask_server("api/status").status_code == 200
+
+
+def test_an_option_that_the_form_refuses_starts_nothing(cluster: Any, alice: Person) -> None:
+    page = alice.post_form(nodes="3")
+    assert alice.message_of(page, "nodes")
+    refused = alice.start(nodes=3)
+    assert refused.status_code == 400 and "nodes" in refused.json()["message"]
+    assert jobs(cluster) == ""
+
+
+def test_a_job_that_slurm_refuses_brings_back_the_form_with_slurms_reason(alice: Person) -> None:
+    page = alice.post_form(account="sol")
+    assert page.status_code < 500
+    assert 'value="sol"' in page.text and "account" in page.text
+
+
+def test_the_manuals_sudo_rules_are_valid_and_enough(cluster: Any) -> None:
+    checked = cluster.exec(HUB, ["visudo", "-cf", "-"], stdin=block("sudoers"))
+    assert checked.returncode == 0, checked.stderr
+    ours = {line for line in cluster.render("sudoers").splitlines() if line.startswith(("Cmnd", "Defaults"))}
+    assert ours <= set(block("sudoers").splitlines())
+
+
+def jobs(cluster: Any) -> str:
+    """Alice's jobs on summit that aren't over."""
+    ask = ["env", "SLURM_CONF=/etc/slurm/summit/slurm.conf", "squeue", "--me", "-h", "-o", "%j %P %a %C %l"]
+    return str(cluster.exec(HUB, ask, "alice").stdout)
