@@ -138,7 +138,7 @@ KEY = pytest.StashKey[RealCluster]()
 def _end_forgotten() -> None:
     """Takes down what a test run that was killed left behind."""
     for place in RUN.glob("test-*"):
-        owner = place.name.removeprefix("test-")
+        owner = place.name.split("-")[1]
         if owner.isdigit() and not Path(f"/proc/{owner}").exists():
             Demo(place.name).down()
 

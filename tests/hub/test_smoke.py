@@ -1,0 +1,56 @@
+"""What `scripts/demo` promises a person at a shell."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cluster.demo.leftovers import Traces
+from cluster.demo.service import Demo, free_port
+from tests.conftest import RealCluster
+from tests.hub.person import eventually
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+REPO = Path(__file__).parent.parent.parent
+
+
+def test_the_smoke_test_passes_and_proves_who_ran_where(cluster: RealCluster) -> None:
+    argv = [sys.executable, "-m", "cluster.demo.smoke", "--name", cluster.name]
+    done = subprocess.run(argv, cwd=REPO, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "8 engines answer" in done.stdout
+    assert "ran as alice, inside a container, on compute nodes" in done.stdout
+
+
+def test_the_demo_shows_what_goes_on_ends_at_ctrl_c_and_leaves_nothing(
+    cluster: RealCluster, tmp_path: Path
+) -> None:
+    demo = Demo(f"test-{os.getpid()}-demo", free_port())
+    argv = [str(REPO / "scripts/demo"), "--name", demo.instance.name, "--port", str(demo.asked_port)]
+    printed = tmp_path / "printed"
+    began = time.monotonic()
+    with printed.open("w") as output, subprocess.Popen(argv, stdout=output, stderr=output) as running:
+        try:
+            eventually(lambda: "nodes 6/6 up | jobs: none | servers: 0 ready" in printed.read_text(), 60)
+            assert time.monotonic() - began < 20, "everything is cached"
+            traces = Traces.of(demo)
+            assert traces.processes and traces.namespaces
+        finally:
+            running.send_signal(signal.SIGINT)
+            assert running.wait(timeout=60) == 0
+    assert "alice/alice" in printed.read_text()
+    assert "no process, mount, network or namespace of it is left" in printed.read_text()
+    assert traces.remaining() == []
+    demo.forget()
+
+
+def test_stopping_a_demo_that_is_not_there_is_no_mistake(cluster: RealCluster) -> None:
+    argv = [str(REPO / "scripts/demo"), "--stop", "--name", "test-nothing"]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
