@@ -1,4 +1,4 @@
-"""SlurmSpawner from a plain jupyterhub_config.py: the one in the manual, with the virtual cluster's addresses."""
+"""SlurmSpawner from a plain jupyterhub_config.py: the manual's own, with the demo's addresses."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ pytestmark = pytest.mark.cluster
 MANUAL = Path(__file__).parents[2] / "docs" / "how-to" / "plain-jupyterhub.md"
 PATH = "PATH=/opt/flatirons/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 STATE = "/var/lib/jupyterhub/plain"
+PAM = "c.Authenticator.allow_all = True\nc.PAMAuthenticator.service = 'sshd'"
 # what stands in the manual -> what it is in the virtual cluster
 HERE = {
     "http://0.0.0.0:8081": "http://hub:8081",
     "http://hub.cluster.example.org:8081": "http://hub:8081",
     "/etc/jupyterhub/proxy_token": "/var/lib/flatirons/proxy_token",
     "/var/lib/jupyterhub/": f"{STATE}/",
-    "c.Authenticator.allow_all = True": 'c.Authenticator.allow_all = True\nc.PAMAuthenticator.service = "sshd"',
+    "c.Authenticator.allow_all = True": PAM,
 }
 
 

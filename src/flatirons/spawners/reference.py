@@ -1,0 +1,96 @@
+"""The reference of SlurmSpawner, made from its traits: `python -m flatirons.spawners.reference [FILE]`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from traitlets import Dict, Enum, Float, Integer, List, TraitType, Unicode
+
+from flatirons.spawners.slurm import SlurmSpawner
+from flatirons.spawners.slurm_form import FIELDS
+
+HEAD = """\
+# SlurmSpawner
+
+<!-- Made by `python -m flatirons.spawners.reference docs/reference/spawner.md` from the traits' help. -->
+
+Entry point `flatirons-slurm`, class `flatirons.spawners.slurm.SlurmSpawner`. With a [site file](site.md)
+none of this is needed; [a plain jupyterhub_config.py](../how-to/plain-jupyterhub.md) sets these traits, as
+`c.SlurmSpawner.NAME = ...`.
+"""
+
+SITE = """\
+## What the site sets
+
+The keys of an environment are those of [`[environments.NAME]`](site.md#environmentsname), and `apptainer`,
+the program that runs the container; its `binds` and `options` are all that there are. The keys of `parallel`
+are those of [`[parallel]`](site.md#parallel).
+"""
+
+USER = """\
+## What the user chooses
+
+The standard form sets these, for the page and for REST bodies alike; what is configured here holds where
+the user says nothing.
+"""
+
+INHERITED = """\
+## JupyterHub's own
+
+All traits of JupyterHub's `Spawner` are there. `environment`, `args`, `default_url`, `notebook_dir`, `cmd`
+(where an environment has none of its own), `poll_interval`, `http_timeout` and the hooks do what they always
+do. `start_timeout` is the sum of `queue_timeout`, `node_timeout` and `stop_timeout` unless it is set. `ip`,
+`port`, `mem_limit` and `cpu_limit` have no say in the job: its address is found on the node, its size is
+what the traits above ask of Slurm.
+"""
+
+KINDS: tuple[tuple[type[TraitType], str], ...] = (
+    (Unicode, "text"),
+    (Integer, "whole number"),
+    (Float, "number"),
+    (Dict, "dict"),
+    (List, "list"),
+)
+
+
+def reference() -> str:
+    """The page as Markdown."""
+    chosen = {field.trait or field.name for field in FIELDS}
+    traits = SlurmSpawner.class_own_traits(config=True)
+    in_order = [name for name in vars(SlurmSpawner) if name in traits]
+    for_users = {name: traits[name] for name in in_order if name in chosen}
+    for_sites = {name: traits[name] for name in in_order if name not in chosen}
+    return "\n".join([HEAD, SITE, *_entries(for_sites), "", USER, *_entries(for_users), "", INHERITED])
+
+
+def _entries(traits: dict[str, Any]) -> Iterator[str]:
+    for name, trait in traits.items():
+        facts = ", ".join(filter(None, [_kind(trait), _default(trait)]))
+        yield f"- **`{name}`** ({facts}): {' '.join(trait.help.split())}"
+
+
+def _kind(trait: Any) -> str:
+    if isinstance(trait, Enum):
+        return " or ".join(f"`{json.dumps(value)}`" for value in trait.values or ())
+    return next(name for kind, name in KINDS if isinstance(trait, kind))
+
+
+def _default(trait: Any) -> str:
+    value = trait.default_value
+    return f"default `{json.dumps(value)}`" if isinstance(value, str | int | float) and value else ""
+
+
+def main() -> None:
+    """Prints the page, or writes it to the file that is named."""
+    if len(sys.argv) > 1:
+        Path(sys.argv[1]).write_text(reference(), encoding="utf-8")
+    else:
+        sys.stdout.write(reference())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+"""The reference of SlurmSpawner is what its traits say."""
+
+from pathlib import Path
+
+from flatirons.spawners.reference import reference
+from flatirons.spawners.slurm import SlurmSpawner
+from flatirons.spawners.slurm_form import FIELDS
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_reference_is_not_stale():
+    page = (ROOT / "docs" / "reference" / "spawner.md").read_text(encoding="utf-8")
+    assert page == reference(), "run: python -m flatirons.spawners.reference docs/reference/spawner.md"
+
+
+def test_every_trait_is_described():
+    for name, trait in SlurmSpawner.class_own_traits(config=True).items():
+        assert trait.help, name
+        assert f"- **`{name}`**" in reference()
+
+
+def test_every_option_of_the_standard_form_is_a_trait():
+    for field in FIELDS:
+        assert SlurmSpawner.class_traits(config=True)[field.trait or field.name]
