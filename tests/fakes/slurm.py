@@ -196,6 +196,10 @@ class FakeSlurm(Runner):
 
         self._tampers.setdefault(command, []).extend([answer] * times)
 
+    def heal(self) -> None:
+        """Everything works from now on."""
+        self._tampers.clear()
+
     def hold(self, command: str) -> asyncio.Event:
         """Runs of `command` wait until the event that this gives is set."""
         return self._gates.setdefault(command, asyncio.Event())

@@ -22,7 +22,7 @@ from flatirons.slurm.model import End, Job, JobState, Snapshot
 log = logging.getLogger(__name__)
 
 HIDDEN = (
-    "squeue, asked for all jobs, doesn't show job {job_id} of {user}. With PrivateData=jobs in slurm.conf "
+    "squeue, asked for all jobs, doesn't show job %s of %s, which lives. With PrivateData=jobs in slurm.conf "
     "the hub's account needs AdminLevel=Operator (sacctmgr); until then each job is asked for by itself."
 )
 
@@ -50,6 +50,7 @@ class Pace:
     other at once when there is news to fetch, after that one each `gap`. A job of which slurmctld knows
     nothing, while accounting doesn't answer or believes it alive, counts as vanished after `doubt`. A job
     that has been seen running for `settled` isn't starting any more, even if nobody said so.
+    The same trouble is logged once in `warnings` seconds.
     """
 
     starting: float = 1.0
@@ -60,6 +61,7 @@ class Pace:
     burst: int = 3
     doubt: float = 30.0
     settled: float = 600.0
+    warnings: float = 300.0
 
     def interval(self, wanted: float, query_seconds: float, failures: int) -> float:
         """Seconds from one query's end to the next one's start."""
@@ -131,6 +133,7 @@ class Watcher:
         self._asked: dict[int, float] = {}
         self._doubted: dict[int, float] = {}
         self._running_since: dict[int, float] = {}
+        self._warned: dict[str, float] = {}
         self._seconds = 0.0
         self._wake = asyncio.Event()
         self._bucket = Bucket(self.pace.burst, self.pace.gap, self.clock.now())
@@ -208,7 +211,7 @@ class Watcher:
             try:
                 await self.refresh()
             except SlurmError as error:
-                log.warning("%s: no answer from Slurm: %s", self.client.cluster.name, error.detail or error)
+                self._warn("no answer from Slurm: %s", error.detail or error)
             await self.clock.wait(
                 self._wake, self.pace.interval(self._wanted(), self._seconds, self.failures)
             )
@@ -285,6 +288,13 @@ class Watcher:
             for subscription in self._subscriptions[job.id]:
                 subscription.ring()
 
+    def _warn(self, text: str, *facts: object) -> None:
+        """Logs a trouble, and again only after a while, however often it comes."""
+        now = self.clock.now()
+        if now - self._warned.get(text, -math.inf) >= self.pace.warnings:
+            self._warned[text] = now
+            log.warning(f"%s: {text}", self.client.cluster.name, *facts)
+
     # -- jobs that a snapshot doesn't show
 
     async def _settle(self, missing: Sequence[int]) -> None:
@@ -293,7 +303,7 @@ class Watcher:
             ends = await self.client.ends(missing)
             is_patient = False
         except SlurmError as error:
-            log.warning("%s: no accounting: %s", self.client.cluster.name, error.detail or error)
+            self._warn("no accounting: %s", error.detail or error)
             ends = {}
             is_patient = True
         for job_id in missing:
@@ -309,12 +319,10 @@ class Watcher:
         try:
             job = await self.client.job(job_id, user=user)
         except SlurmError as error:
-            log.warning(
-                "%s: no answer about job %s: %s", self.client.cluster.name, job_id, error.detail or error
-            )
+            self._warn("no answer about a job: %s", error.detail or error)
             return
         if job:
-            log.warning("%s: %s", self.client.cluster.name, HIDDEN.format(job_id=job_id, user=job.user))
+            self._warn(HIDDEN, job_id, job.user)
             self._asked[job_id] = self.clock.now()
             self._learn(job)
             return
