@@ -135,6 +135,52 @@ async def test_a_boot_code_is_used_by_one_starter_only(run: ServerRun, slurm: Fa
             await late
 
 
+async def test_a_starter_may_say_ready_again_when_the_answer_was_lost(run: ServerRun, desk: Desk) -> None:
+    """Refused, it would end a good server: seen when the hub was killed between storing and answering."""
+    slurm = cast(FakeSlurm, run.client.runner)
+    arrival = await started(run, slurm)
+    await run.boot(1, KEY)
+    await asyncio.gather(run.ready(4321), run.ready(4321))
+    await arrival
+    after_restart = make_run(desk, saved(run)[-1])
+    await after_restart.ready(4321)
+    await after_restart.arrive()
+    with pytest.raises(NotExpected):
+        await after_restart.ready(4322)
+    after_restart.close()
+
+
+async def test_a_starter_of_a_server_that_is_being_stopped_is_refused(
+    run: ServerRun, desk: Desk, slurm: FakeSlurm
+) -> None:
+    """What it would be given could serve whatever is started next under the same name."""
+    gate = slurm.hold("sbatch")
+    submitting = asyncio.ensure_future(run.submit(spec(run), "script"))
+    await asyncio.sleep(0)
+    booting = asyncio.ensure_future(run.boot(1, KEY))
+    stopping = asyncio.ensure_future(run.stop())
+    await asyncio.sleep(0)
+    gate.set()
+    await submitting
+    with pytest.raises(NotExpected):
+        await booting
+    await stopping
+    assert desk.by_key(KEY) is None
+
+
+async def test_ready_of_a_job_that_slurm_no_longer_shows_ends_with_the_run(
+    run: ServerRun, slurm: FakeSlurm
+) -> None:
+    await run.submit(spec(run), "script")
+    await run.boot(1, KEY)
+    saying = asyncio.ensure_future(run.ready(4321))
+    await until(lambda: slurm.count("squeue") > 3)
+    run.close()
+    with pytest.raises(NotExpected):
+        async with asyncio.timeout(2):
+            await saying
+
+
 async def test_a_starter_that_is_faster_than_sbatchs_answer_is_waited_for(
     run: ServerRun, slurm: FakeSlurm
 ) -> None:

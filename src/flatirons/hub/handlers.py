@@ -8,12 +8,15 @@ from here.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from jupyterhub.apihandlers.base import APIHandler
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tornado.web import HTTPError
 
+from flatirons.errors import SlurmError
 from flatirons.spawners.desk import SETTINGS_KEY, Desk
 from flatirons.spawners.run import Ending, NotExpected, ServerRun
 
@@ -84,6 +87,18 @@ class StarterHandler(APIHandler):
             raise HTTPError(403, "Not a starter of this hub")
         return run
 
+    @contextmanager
+    def told(self, status: int, sentence: str) -> Iterator[None]:
+        """What isn't expected becomes `status`, which a starter takes for final; a silent Slurm 503."""
+        try:
+            yield
+        except NotExpected as error:
+            self.log.warning("Refused: %s", error)
+            raise HTTPError(status, sentence) from None
+        except SlurmError as error:
+            self.log.warning("A starter has to wait for Slurm: %s", error.detail or error)
+            raise HTTPError(503, error.user) from None
+
     def answer(self, body: Any = None) -> None:
         """Ends the call with a JSON body."""
         self.set_header("Cache-Control", "no-store")
@@ -99,12 +114,9 @@ class BootHandler(StarterHandler):
         run = self.desk.by_code(body.code)
         if run is None:
             raise HTTPError(403, "This boot code isn't valid, or not any more")
-        try:
+        with self.told(403, "This boot code isn't valid, or not any more"):
             await run.boot(body.job_id, body.key)
-        except NotExpected as error:
-            self.log.warning("Refused: %s", error)
-            raise HTTPError(403, "This boot code isn't valid, or not any more") from None
-        self.answer(await run.spawner.boot())
+            self.answer(await run.spawner.boot())
 
 
 class ReadyHandler(StarterHandler):
@@ -114,11 +126,8 @@ class ReadyHandler(StarterHandler):
         """Completes the start of the caller's server."""
         body = self.read(ReadyBody)
         run = self.run_of_key()
-        try:
+        with self.told(409, "This server isn't starting"):
             await run.ready(body.port)
-        except NotExpected as error:
-            self.log.warning("Refused: %s", error)
-            raise HTTPError(409, "This server isn't starting") from None
         self.answer()
 
 

@@ -68,6 +68,7 @@ class ServerRun:
         self._attendant: asyncio.Task[None] | None = None
         self._changes: Subscription | None = None
         self._stopping = False
+        self.closed = asyncio.Event()
         desk.expect(self)
         self._since = time.monotonic()  # when the present phase, queue or node, began
 
@@ -162,6 +163,7 @@ class ServerRun:
 
     def close(self) -> None:
         """Stops following the job."""
+        self.closed.set()
         self.desk.forget(self)
         if self._attendant and self._attendant is not asyncio.current_task():
             self._attendant.cancel()
@@ -225,8 +227,8 @@ class ServerRun:
             await asyncio.wait([self._submission])  # a job may run before sbatch told us its id
         if not self.attempt.job_id:
             await self.find()
-        used = self.attempt.key_digest and self.attempt.key_digest != digest(key)
-        if job_id != self.attempt.job_id or used or self.attempt.port or self.error:
+        used = self.attempt.port or self.attempt.key_digest not in ("", digest(key))
+        if job_id != self.attempt.job_id or used or not self._is_wanted:
             raise NotExpected(f"boot of job {job_id} for {self.attempt}")
         self._change(key_digest=digest(key))
         self.desk.expect(self)
@@ -235,21 +237,30 @@ class ServerRun:
         self.watcher.kick()
 
     async def host(self) -> str:
-        """The node that runs the job's script, as Slurm says; asks again until Slurm knows."""
+        """The node that runs the job's script, as Slurm says; asks again until Slurm knows.
+
+        Raises NotExpected when the run is over before that, SlurmError when Slurm doesn't answer.
+        """
         while True:
             job = self.job or self.watcher.job(self.attempt.job_id)
             if job and job.batch_host:
                 return job.batch_host
+            if not self._is_wanted:
+                raise NotExpected(f"no node is known for {self.attempt}")
             snapshot = await self.watcher.refresh()
             self.job = snapshot.jobs.get(self.attempt.job_id, self.job)
 
     async def ready(self, port: int) -> None:
-        """The server listens on `port` of the job's node."""
-        if self.attempt.port or self.error:
+        """The server listens on `port` of the job's node; raises NotExpected for a server that isn't wanted.
+
+        A starter says it again when the answer was lost on the way, as when the hub was killed meanwhile.
+        """
+        host = self.attempt.host or await self.host()
+        if self.attempt.port not in (0, port) or not self._is_wanted:
             raise NotExpected(f"ready on port {port} for {self.attempt}")
-        host = await self.host()
-        self._change(host=host, port=port)
-        self.story.tell(90, f"The server is up on {host}.")
+        if not self.attempt.port:
+            self._change(host=host, port=port)
+            self.story.tell(90, f"The server is up on {host}.")
 
     async def end(self, ending: Ending) -> None:
         """The server ended. Slurm is given a moment to say why (it may have run out of memory)."""
@@ -262,6 +273,11 @@ class ServerRun:
             self._fail(_ended(ending))
 
     # -- parts
+
+    @property
+    def _is_wanted(self) -> bool:
+        """Is there still somebody who waits for the server, or has it?"""
+        return not (self.error or self._stopping or self.closed.is_set())
 
     def _change(self, **known: str | int) -> None:
         self.attempt = replace(self.attempt, **known)  # type: ignore[arg-type]  # names and types are Attempt's
