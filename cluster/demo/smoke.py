@@ -166,12 +166,9 @@ def keep_logs(demo: Demo) -> str:
             if log.exists():
                 file.write(f"==> {log.name} <==\n{log.read_text(errors='replace')}\n")
         logs.show(demo.instance, to=file)
-        show = [
-            "sh",
-            "-c",
-            f"tail -n +1 /home/{USER.name}/.flatirons/logs/* /home/{USER.name}/.ipython/*/log/*",
-        ]
-        file.write(demo.exec(HUB, show).stdout)
+        users = (".local/state/flatirons", ".ipython/profile_default/log")
+        show = " ".join(["tail -n +1", *(f"/home/{USER.name}/{place}/*" for place in users)])
+        file.write(demo.exec(HUB, ["sh", "-c", show]).stdout)
     return str(place)
 
 
