@@ -62,37 +62,39 @@ def _records(text: str, mark: str) -> list[list[str]]:
 
 
 def _job(record: list[str]) -> Job:
-    try:
-        job_number, state, user, account, partition, qos, reason, nodes, host, *rest = record
-        submit, start, end, limit, code, priority, restarts, name, comment = rest
-        ended = JobState.parse(state).is_over
-        exit_code, signal = _wait_status(code) if ended else (None, None)
-        return Job(
-            id=int(job_number),
-            state=JobState.parse(state),
-            name=name,
-            comment=_given(comment),
-            user=_given(user),
-            account=_given(account),
-            partition=_given(partition),
-            qos=_given(qos),
-            reason=_given(reason),
-            nodes=_given(nodes),
-            batch_host=_given(host),
-            submit=time(submit),
-            start=time(start),
-            end=time(end),
-            runtime_limit_minutes=minutes(limit),
-            exit_code=exit_code,
-            signal=signal,
-            priority=number(priority) or 0,
-            restarts=number(restarts) or 0,
-            raw_state=state,
-        )
-    except ValueError as error:
-        raise SlurmUnreachable(
-            NO_ANSWER, f"squeue printed a record that can't be read: {record!r}"
-        ) from error
+    job_number = number(record[0])
+    if job_number is None or len(record) != len(JOB_FIELDS):
+        raise SlurmUnreachable(NO_ANSWER, f"squeue printed a record that can't be read: {record!r}")
+    return _job_of(job_number, record)
+
+
+def _job_of(job_number: int, record: list[str]) -> Job:
+    state = JobState.parse(record[1])
+    user, account, partition, qos, reason, nodes, host = map(_given, record[2:9])
+    submit, start, end, limit, code, priority, restarts, name, comment = record[9:]
+    exit_code, signal = _wait_status(code) if state.is_over else (None, None)
+    return Job(
+        id=job_number,
+        state=state,
+        name=name,
+        comment=_given(comment),
+        user=user,
+        account=account,
+        partition=partition,
+        qos=qos,
+        reason=reason,
+        nodes=nodes,
+        batch_host=host,
+        submit=time(submit),
+        start=time(start),
+        end=time(end),
+        runtime_limit_minutes=minutes(limit),
+        exit_code=exit_code,
+        signal=signal,
+        priority=number(priority) or 0,
+        restarts=number(restarts) or 0,
+        raw_state=record[1],
+    )
 
 
 def _given(text: str) -> str:

@@ -321,6 +321,8 @@ class Watcher:
         except SlurmError as error:
             self._warn("no answer about a job: %s", error.detail or error)
             return
+        if job_id not in self._subscriptions:
+            return
         if job:
             self._warn(HIDDEN, job_id, job.user)
             self._asked[job_id] = self.clock.now()
