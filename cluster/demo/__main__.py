@@ -14,6 +14,8 @@ from .build import build
 from .progress import Progress
 from .service import Demo
 
+# Debian 12 has no Apptainer, so it can't run the image.
+SUITES = ("trixie", "unstable")
 LOG_INS = "alice/alice, bob/bob, carol/carol (dave/dave has no account in Slurm and is refused by it)"
 
 
@@ -34,6 +36,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--nodes", type=int, default=3, help="nodes of the cluster summit (default: %(default)s)"
     )
+    parser.add_argument("--suite", choices=SUITES, default=SUITES[0], help="of Debian (default: %(default)s)")
     parser.add_argument("--site-extra", type=Path, help="a file to append to the demo's site.toml")
     return parser.parse_args()
 
@@ -43,7 +46,7 @@ def _start(demo: Demo, progress: Progress, arguments: argparse.Namespace) -> Non
     if demo.is_up() and demo.is_healthy():
         progress.say("the demo is already up")
         return
-    built = build(progress)
+    built = build(progress, arguments.suite)
     if demo.is_up():
         demo.down()
     with progress.step("virtual cluster and hub"):
@@ -99,7 +102,7 @@ def _do(arguments: argparse.Namespace) -> int:
     require_root()
     demo, progress = Demo(arguments.name, arguments.port), Progress()
     if arguments.build:
-        build(progress)
+        build(progress, arguments.suite)
     elif arguments.stop:
         _stop(demo)
     elif arguments.smoke:
@@ -125,6 +128,10 @@ def main() -> int:
         return _do(_arguments())
     except ClusterError as error:
         print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except PermissionError as error:
+        advice = "run it as root, or set FLATIRONS_CACHE to a directory of yours"
+        print(f"demo: {error.filename}: {error.strerror}; {advice}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

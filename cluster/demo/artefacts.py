@@ -1,5 +1,6 @@
 """Directories in the cache, each keyed by the content of what it is made from; half a one never counts."""
 
+import contextlib
 import fcntl
 import hashlib
 import tempfile
@@ -40,7 +41,8 @@ def ensure(name: str, parts: Sequence[str | bytes | Path], build: Callable[[Path
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not place.is_dir():
                 _make(name, place, build)
-    place.touch()
+    with contextlib.suppress(PermissionError):  # made by root, used by somebody else
+        place.touch()
     return place
 
 

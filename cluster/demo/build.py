@@ -20,11 +20,11 @@ def build(progress: Progress, suite: str = "trixie") -> Software:
     with ThreadPoolExecutor(3) as pool:
         tree = pool.submit(_tree, progress, suite)
         tools = pool.submit(_tools, progress)
-        image = pool.submit(_image, progress, tree)
+        image = pool.submit(_image, progress, tree, suite)
         hub = pool.submit(_hub, progress, tree, tools)
         futures: list[Future[Path]] = [tree, tools, image, hub]
         wait(futures, return_when=FIRST_EXCEPTION)
-        return Software(tree=tree.result(), hub=hub.result(), image=image.result())
+        return Software(suite, tree=tree.result(), hub=hub.result(), image=image.result())
 
 
 def _tree(progress: Progress, suite: str) -> Path:
@@ -45,11 +45,12 @@ def _hub(progress: Progress, tree: Future[Path], tools: Future[Path]) -> Path:
         return software.hub(place)
 
 
-def _image(progress: Progress, tree: Future[Path]) -> Path:
+def _image(progress: Progress, tree: Future[Path], suite: str) -> Path:
     given = os.environ.get("FLATIRONS_IMAGE_FILE")
     if given:
         return Path(given)
     tree.result()
     with progress.step("image"):
-        printed = run_logged([str(software.REPO / "scripts/build"), "base"], "building the image")
+        command = [str(software.REPO / "scripts/build"), "--suite", suite, "base"]
+        printed = run_logged(command, "building the image")
         return Path(printed.strip().splitlines()[-1])

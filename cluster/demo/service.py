@@ -32,6 +32,7 @@ HUB_DEADLINE_S = 60.0
 class Software:
     """What a demo runs: directories and files of the cache."""
 
+    suite: str
     tree: Path
     hub: Path
     image: Path
@@ -83,7 +84,7 @@ class Demo:
             Bind(str(software.image), "/srv/images/base.sif", False),
         ]
         publish = [f"127.0.0.1:{self.asked_port}={HUB}:8000"]
-        wanted = Settings(suite="trixie", tree="", store="", summit_nodes=nodes, binds=binds, publish=publish)
+        wanted = Settings(software.suite, tree="", store="", summit_nodes=nodes, binds=binds, publish=publish)
         lifecycle.up(self.instance, wanted)
         try:
             self._prepare_hub()
