@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from flatirons.slurm.watcher import Pace, Watcher
 from flatirons.spawners.attempt import Attempt
 from flatirons.spawners.desk import Desk
 from flatirons.spawners.run import Ending, Limits, NotExpected, ServerRun
-from flatirons.spawners.story import StartFailed
+from flatirons.spawners.story import StartFailed, Story
 from tests.fakes.slurm import FakeSlurm
 
 CODE = "the one-time boot code"
@@ -35,6 +35,11 @@ class StubSpawner:
     saved: list[Attempt] = field(default_factory=list)
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("test"))
     run: ServerRun | None = None
+    ready: bool = False
+    notified: int = 0
+
+    async def poll_and_notify(self) -> None:
+        self.notified += 1
 
     @property
     def user(self) -> Any:
@@ -312,8 +317,72 @@ async def test_after_a_restart_a_job_is_found_by_its_comment(desk: Desk, slurm: 
     run.close()
 
 
+async def test_after_a_restart_an_sbatch_that_is_still_on_its_way_is_waited_for(
+    desk: Desk, slurm: FakeSlurm
+) -> None:
+    """A killed hub takes no sbatch with it."""
+    attempt = Attempt.new("summit", CODE)
+    run = make_run(desk, attempt)
+    arrival = asyncio.ensure_future(run.arrive())
+    await until(lambda: slurm.count("squeue") > 2)
+    job_id = slurm.add_job("alice", comment=desk.comment(attempt.spawn_id, "alice/"))
+    await until(lambda: run.attempt.job_id == job_id)
+    arrival.cancel()
+    run.close()
+
+
+async def test_a_stop_right_after_a_restart_finds_the_job_first(desk: Desk, slurm: FakeSlurm) -> None:
+    attempt = Attempt.new("summit", CODE)
+    job_id = slurm.add_job("alice", comment=desk.comment(attempt.spawn_id, "alice/"))
+    run = make_run(desk, attempt)
+    await run.stop()
+    assert slurm.jobs[job_id].state == "CANCELLED"
+    run.close()
+
+
+async def test_once_a_server_listens_its_job_is_looked_at_less_often(
+    run: ServerRun, slurm: FakeSlurm
+) -> None:
+    run.watcher.pace = replace(QUICK, quiet=60.0, longest=60.0)
+    arrival = await started(run, slurm)
+    await run.boot(1, KEY)
+    await until(lambda: run.job and run.job.state.is_running)
+    await run.ready(4321)
+    await arrival
+    await asyncio.sleep(0.1)
+    before = slurm.count("squeue")
+    await asyncio.sleep(0.3)
+    assert slurm.count("squeue") == before
+
+
+@pytest.mark.parametrize("ready", [True, False])
+async def test_jupyterhub_is_told_of_an_end_only_once_it_listens_to_that(
+    run: ServerRun, slurm: FakeSlurm, ready: bool
+) -> None:
+    arrival = await started(run, slurm)
+    await run.boot(1, KEY)
+    await run.ready(4321)
+    await arrival
+    spawner = cast(StubSpawner, run.spawner)
+    spawner.ready = ready
+    slurm.end_job(1, "COMPLETED")
+    assert run._attendant
+    await run._attendant
+    assert spawner.notified == int(ready)
+    assert run.exit_status() == 0
+
+
+async def test_no_change_is_missed_between_asking_for_it_and_waiting() -> None:
+    """asyncio.wait_for of Python 3.11 begins to wait in another task, later."""
+    story = Story()
+    changed = story.changed()
+    story.ring()
+    async with asyncio.timeout(1):
+        await changed
+
+
 async def test_after_a_restart_a_spawn_that_never_reached_slurm_is_told(desk: Desk) -> None:
-    run = make_run(desk, Attempt.new("summit", CODE))
+    run = make_run(desk, Attempt.new("summit", CODE), Limits(60, 60, 5, late=0))
     with pytest.raises(ServerEnded, match="before the job was submitted"):
         await run.arrive()
     assert run.exit_status() == 1

@@ -27,11 +27,15 @@ SECONDS_FOR_SLURMS_WORD = 3.0  # how long a server's end waits to learn what Slu
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds: in the queue, from the job's start until the server listens, and for a stop."""
+    """Seconds: in the queue, from the job's start until the server listens, and for a stop.
+
+    `late` is how long an sbatch that a killed hub left behind may take to bring its job to Slurm.
+    """
 
     queue: float
     node: float
     stop: float
+    late: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,8 @@ class ServerRun:
         except SlurmError as error:
             self.log.warning("Can't look for the job of spawn %s yet: %s", self.attempt.spawn_id, error)
             return
+        if job is None and time.monotonic() - self._since < self.limits.late and not self._stopping:
+            return
         if job is None:
             self._fail(ServerEnded("The hub was restarted before the job was submitted. Please start again."))
         else:
@@ -141,6 +147,7 @@ class ServerRun:
         self._stopping = True
         if self._submission:
             await asyncio.wait([self._submission])
+        await self.find()
         if not self.attempt.job_id:
             return
         last = time.monotonic() + self.limits.stop
@@ -186,7 +193,8 @@ class ServerRun:
 
     async def _tell_jupyterhub(self) -> None:
         """A server that was up has ended by itself: JupyterHub needn't wait for its next poll to notice."""
-        if self.attempt.port and not self._stopping:
+        # before a server is ready nobody is notified, and yet JupyterHub would poll no more
+        if self.spawner.ready and not self._stopping:
             await self.spawner.poll_and_notify()
 
     def _see(self, job: Job) -> None:
@@ -260,6 +268,8 @@ class ServerRun:
             raise NotExpected(f"ready on port {port} for {self.attempt}")
         if not self.attempt.port:
             self._change(host=host, port=port)
+            if self._changes:
+                self._changes.urgent = False
             self.story.tell(90, f"The server is up on {host}.")
 
     async def end(self, ending: Ending) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import html
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any
 
 from jupyterhub.spawner import SpawnException
@@ -39,9 +39,9 @@ class Story:
         bell, self._bell = self._bell, asyncio.Event()
         bell.set()
 
-    async def changed(self) -> None:
-        """Returns at the next change."""
-        await self._bell.wait()
+    def changed(self) -> Coroutine[Any, Any, bool]:
+        """Awaited, returns at the next change from this call on, even if the awaiting begins later."""
+        return self._bell.wait()
 
     async def follow(self) -> AsyncIterator[Event]:
         """All events, from the first on; the caller stops when the start is over."""
