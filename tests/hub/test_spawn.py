@@ -209,6 +209,35 @@ def test_a_hub_killed_and_restarted_finds_running_and_pending_servers(
     assert slurm.jobs("alice") == []
 
 
+def test_a_start_that_the_hub_took_up_again_can_be_cancelled_and_begun_anew(
+    cluster: Any, alice: Person, slurm: Slurm, full_sknl: int
+) -> None:
+    alice.start(**BLOCKED)
+    eventually(lambda: waiting(slurm))
+    cluster.kill_hub()
+    cluster.start_hub()
+    eventually(lambda: alice.server())
+    answer = alice.rest("DELETE", alice.path())
+    assert answer.status_code in (202, 204), answer.text
+    eventually(lambda: not waiting(slurm))
+    eventually(lambda: not alice.servers().get("", {}).get("pending"))
+    assert alice.start(**SHAS).status_code in (201, 202)
+    alice.wait_ready()
+
+
+def test_a_start_that_the_hub_took_up_again_tells_its_end(
+    cluster: Any, alice: Person, slurm: Slurm, full_sknl: int
+) -> None:
+    alice.start(**BLOCKED)
+    eventually(lambda: waiting(slurm))
+    cluster.kill_hub()
+    cluster.start_hub()
+    eventually(lambda: alice.server())
+    slurm.ask("scancel", str(full_sknl))
+    last = alice.events()[-1]
+    assert last.get("ready"), last
+
+
 def test_a_job_whose_id_was_never_stored_is_found_by_its_comment(
     cluster: Any, alice: Person, slurm: Slurm, full_sknl: int
 ) -> None:

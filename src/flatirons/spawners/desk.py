@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from flatirons.spawners.slurm import SlurmSpawner
 
 SETTINGS_KEY = "flatirons_desk"
-RECONCILE_SECONDS = 600.0
+RECONCILE_SECONDS = 60.0
 
 
 def runner_for(run_as: str, ssh_host: str = "") -> Runner:
@@ -52,7 +52,7 @@ class Desk:
     watchers: dict[str, Watcher] = field(default_factory=dict)
     _by_code: dict[str, ServerRun] = field(default_factory=dict)
     _by_key: dict[str, ServerRun] = field(default_factory=dict)
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _reconciling: asyncio.Task[None] | None = None
 
     @classmethod
     def of(cls, spawner: SlurmSpawner) -> Desk:
@@ -112,12 +112,17 @@ class Desk:
         return self._by_key.get(digest(key))
 
     def start_reconciling(self, known_spawn_ids: Callable[[], set[str]]) -> None:
-        """Looks for orphans now and every ten minutes; `known_spawn_ids()` says what isn't one.
+        """Looks for orphans now and every minute; `known_spawn_ids()` says what isn't one.
 
-        Only the first call of a process does anything.
+        Looks already, it goes on; ended by a mistake of ours, it begins again.
         """
-        if not self._tasks:
-            self._tasks.add(asyncio.ensure_future(self._reconcile_forever(known_spawn_ids)))
+        if self._reconciling is None or self._reconciling.done():
+            self._reconciling = asyncio.ensure_future(self._reconcile_forever(known_spawn_ids))
+            self._reconciling.add_done_callback(self._report)
+
+    def _report(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            self.log.error("Looking for orphans ended by a mistake", exc_info=error)
 
     async def _reconcile_forever(self, known_spawn_ids: Callable[[], set[str]]) -> None:
         while True:

@@ -13,6 +13,7 @@ The traits named like options (partition, account, ...) are what the form, a lin
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import secrets
 from collections.abc import AsyncIterator
@@ -25,7 +26,7 @@ from jupyterhub.spawner import Spawner
 from jupyterhub.utils import url_path_join
 from traitlets import Dict, Enum, Float, Integer, List, Unicode, default
 
-from flatirons.errors import FlatironsError
+from flatirons.errors import FlatironsError, OptionsRefused, ServerEnded
 from flatirons.images import Catalogue, Environment
 from flatirons.job.script import StarterConfig, notebook
 from flatirons.slurm.model import JobSpec
@@ -115,6 +116,7 @@ class SlurmSpawner(Spawner):
 
     def __init__(self, **kwargs: Any) -> None:
         self.run: ServerRun | None = None
+        self._spawn_future: asyncio.Future[None] | None = None
         super().__init__(**kwargs)
 
     @property
@@ -132,10 +134,12 @@ class SlurmSpawner(Spawner):
     def load_state(self, state: dict[str, Any]) -> None:
         """Takes up the attempt of an earlier hub process."""
         super().load_state(state)
+        self.desk.start_reconciling(self._known_spawn_ids)
         attempt = Attempt.from_state(state)
-        if attempt:
+        if attempt and attempt.cluster in self.desk.clients:
             self._take_up(attempt)
-            self.desk.start_reconciling(self._known_spawn_ids)
+        elif attempt:  # the site no longer has the cluster; one server's trouble mustn't keep the hub down
+            self.log.error("%s is lost: there is no cluster %r any more", self._log_name, attempt.cluster)
 
     def clear_state(self) -> None:
         """Forgets the run: its server is gone, or a new one is about to be made."""
@@ -162,9 +166,11 @@ class SlurmSpawner(Spawner):
 
     async def start(self) -> str:
         """Submits the job and gives the server's URL once its starter says that it listens."""
+        if self.cluster not in self.desk.clients:
+            raise StartFailed(OptionsRefused({"cluster": f"There is no cluster {self.cluster!r} here."}))
+        self.desk.start_reconciling(self._known_spawn_ids)
         code = secrets.token_urlsafe(32)
         run = self._take_up(Attempt.new(self.cluster, code))
-        self.desk.start_reconciling(self._known_spawn_ids)
         try:
             await run.submit(self.job_spec(run.attempt), self.job_script(code))
             await run.arrive()
@@ -173,11 +179,18 @@ class SlurmSpawner(Spawner):
         return self.url
 
     async def poll(self) -> int | None:
-        """None while the job lives, or nothing better is known; starts no process."""
-        if self.run is None:
+        """None while the job lives, or nothing better is known; starts no process.
+
+        The first poll after a restart of the hub returns only when an unfinished start is finished: from here
+        JupyterHub goes on to probe the server, or to clean up.
+        """
+        run = self.run
+        if run is None:
             return 0
-        self.run.attend()
-        return self.run.exit_status()
+        run.attend()
+        if self._check_pending and not self._spawn_pending and not run.attempt.port:
+            return await self._resume(run)
+        return run.exit_status()
 
     async def stop(self, now: bool = False) -> None:
         """Cancels the job and returns when it is gone; Slurm itself decides between TERM and KILL."""
@@ -188,38 +201,47 @@ class SlurmSpawner(Spawner):
                 raise StartFailed(error) from error
 
     async def get_url(self) -> str:
-        """After a restart: the server's URL, once it is up where the hub ended before it was."""
-        assert self.run
-        if not self.run.attempt.port:
-            # as in an ordinary start, so that the page shows progress and the user can cancel
-            self._spawn_pending = True
-            coming_back = asyncio.ensure_future(self._come_back())
-            self._spawn_future = coming_back
-            await asyncio.wait([coming_back])
-            self._spawn_pending = False
-            if coming_back.cancelled():
-                del self._spawn_future  # JupyterHub asks for its exception, which raises for a cancelled one
-            self._rejoining = asyncio.ensure_future(self._rejoin_proxy())
-        if self.run and self.run.attempt.port:
-            return self.url
-        self.http_timeout = 1  # nothing answers at the old URL; the hub needn't wait to find that out
-        return str(self.server.url)
+        """After a restart of the hub: the server's URL. JupyterHub stores all of it but the scheme."""
+        self.server.proto = urlsplit(self.url).scheme
+        return str(url_path_join(self.url, self.server.base_url))
 
-    async def _come_back(self) -> None:
-        """A start that another hub process began, to its end."""
-        assert self.run
+    async def _resume(self, run: ServerRun) -> int | None:
+        """Goes on with a start that another hub process began; None once the server listens.
+
+        To JupyterHub it looks like an ordinary start: there is progress, and it can be cancelled.
+        """
+        arrived = asyncio.ensure_future(run.arrive())
+        self._spawn_pending = True
+        self._spawn_future = asyncio.ensure_future(self._finish_start(arrived))
+        self._spawn_future.add_done_callback(self._start_finished)
+        await asyncio.wait([arrived])
+        if arrived.cancelled():
+            # by DELETE, which stops the server after a second, and refuses to while a check is pending
+            self._check_pending = False
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(run.closed.wait(), self.stop_timeout + 10)
+            return 1
+        return 1 if arrived.exception() else None
+
+    async def _finish_start(self, arrived: asyncio.Task[None]) -> None:
+        """To the route in the proxy: JupyterHub adds it once all servers are checked, and another may queue
+        for days."""
         try:
-            await self.run.arrive()
+            await arrived
         except FlatironsError as error:
             self.log.error("%s ended while starting: %s", self._log_name, error.detail or error)
             raise StartFailed(error) from error
-
-    async def _rejoin_proxy(self) -> None:
-        """Adds the route: JupyterHub does so once all servers are checked, and another may queue for days."""
         while self._check_pending:  # noqa: ASYNC110
             await asyncio.sleep(0.2)  # JupyterHub clears the flag without telling anyone
-        if self.ready:
-            await self.user.settings["proxy"].add_user(self.user, self.name)
+        if self._stop_pending or self.server is None:
+            raise StartFailed(ServerEnded("The server listened, but did not answer. Please start again."))
+        await self.user.settings["proxy"].add_user(self.user, self.name)
+
+    def _start_finished(self, start: asyncio.Task[None]) -> None:
+        """A failure is kept: the page shows it."""
+        self._spawn_pending = False
+        if start.cancelled() or start.exception() is None:
+            self._spawn_future = None
 
     async def progress(self) -> AsyncIterator[Event]:
         """What happens, on every change, never twice."""
@@ -296,15 +318,21 @@ class SlurmSpawner(Spawner):
         """The answer to a starter that showed its code: the server's environment, with its token."""
         assert self.run
         if not self.api_token:
-            self._renew_token()
+            await self._renew_token()
         tls = await self._certificate(await self.run.host()) if self.internal_ssl else None
         return {"environment": self.get_env(), "prefix": self.server.base_url, "tls": tls}
 
-    def _renew_token(self) -> None:
+    async def _renew_token(self) -> None:
         """After a restart the hub has only the old token's hash: the server gets a new one."""
-        self.api_token = self.user.new_api_token(note=f"Server at {self.server.base_url}", roles=["server"])
+        note = f"Server at {self.server.base_url}"
+        scopes = await self._get_oauth_client_allowed_scopes()
+        self.api_token = self.user.new_api_token(note=note, roles=["server"])
         self.user.settings["oauth_provider"].add_client(
-            self.oauth_client_id, self.api_token, url_path_join(self.server.base_url, "oauth_callback")
+            self.oauth_client_id,
+            self.api_token,
+            url_path_join(self.server.base_url, "oauth_callback"),
+            allowed_scopes=scopes,
+            description=note,
         )
 
     async def create_certs(self) -> dict[str, str]:

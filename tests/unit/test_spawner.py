@@ -1,0 +1,167 @@
+"""SlurmSpawner as JupyterHub drives it, on a Slurm in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from jupyterhub.orm import Server
+
+from flatirons.slurm.client import SlurmClient
+from flatirons.slurm.model import Cluster
+from flatirons.slurm.watcher import Watcher
+from flatirons.spawners.attempt import Attempt
+from flatirons.spawners.desk import SETTINGS_KEY, Desk
+from flatirons.spawners.slurm import SlurmSpawner
+from flatirons.spawners.story import StartFailed
+from tests.fakes.slurm import FakeSlurm
+from tests.unit.test_run import KEY, QUICK, until
+
+
+class Routes:
+    """The proxy's table."""
+
+    def __init__(self) -> None:
+        self.added: list[str] = []
+
+    async def add_user(self, user: Any, name: str) -> None:
+        self.added.append(f"{user.name}/{name}")
+
+
+@pytest.fixture
+def slurm() -> FakeSlurm:
+    return FakeSlurm()
+
+
+@pytest.fixture
+async def desk(slurm: FakeSlurm) -> AsyncIterator[Desk]:
+    client = SlurmClient(Cluster("summit"), slurm)
+    watcher = Watcher(client, pace=QUICK)
+    watcher.start()
+    made = Desk("hub1", {"summit": client}, logging.getLogger("test"), {"summit": watcher})
+    yield made
+    if made._reconciling:
+        made._reconciling.cancel()
+    await watcher.stop()
+
+
+@pytest.fixture
+async def spawner(desk: Desk) -> AsyncIterator[SlurmSpawner]:
+    """Of a server that JupyterHub believes to exist, as after a restart of the hub."""
+    settings = {SETTINGS_KEY: desk, "proxy": Routes()}
+    orm_spawner: Any = SimpleNamespace(name="", state={})
+    known = SimpleNamespace(filter=lambda condition: [orm_spawner])
+    db = SimpleNamespace(commit=lambda: None, query=lambda table: known)
+    user = SimpleNamespace(name="alice", settings=settings, db=db, url="/user/alice/")
+    server = Server(id=1, base_url="/user/alice/", proto="http", ip="", port=1, cookie_name="c")
+    orm_spawner.server = server
+    made = SlurmSpawner(user=user, orm_spawner=orm_spawner, clusters={"summit": {}}, hub=None)
+    yield made
+    made.clear_state()
+
+
+def routes(spawner: SlurmSpawner) -> list[str]:
+    added: list[str] = spawner.user.settings["proxy"].added
+    return added
+
+
+async def taken_up(spawner: SlurmSpawner, slurm: FakeSlurm) -> tuple[int, asyncio.Task[int | None]]:
+    """The job of a start that an earlier hub left unfinished, and JupyterHub's poll of it."""
+    attempt = Attempt.new("summit", "code")
+    job_id = slurm.add_job("alice", comment=spawner.desk.comment(attempt.spawn_id, "alice/"))
+    spawner.orm_spawner.state = attempt.as_state()
+    spawner.load_state(spawner.orm_spawner.state)
+    spawner._check_pending = True
+    checking = asyncio.ensure_future(spawner.poll())
+    await until(lambda: spawner.run and spawner.run.job)
+    assert spawner.pending == "spawn"
+    return job_id, checking
+
+
+async def test_a_start_of_an_earlier_hub_ends_in_the_proxy(spawner: SlurmSpawner, slurm: FakeSlurm) -> None:
+    job_id, checking = await taken_up(spawner, slurm)
+    starting = spawner._spawn_future
+    slurm.run_job(job_id)
+    assert spawner.run and starting
+    await spawner.run.boot(job_id, KEY)
+    await spawner.run.ready(4321)
+    assert await checking is None
+    assert await spawner.get_url() == "http://shas0101:4321/user/alice/"
+    assert spawner.pending == "spawn" and routes(spawner) == []
+    spawner._check_pending = False  # JupyterHub has probed the server
+    await starting
+    assert spawner.ready and routes(spawner) == ["alice/"]
+
+
+async def test_a_start_of_an_earlier_hub_can_be_cancelled_and_stopped_at_once(
+    spawner: SlurmSpawner, slurm: FakeSlurm
+) -> None:
+    job_id, checking = await taken_up(spawner, slurm)
+    assert spawner._spawn_future
+    spawner._spawn_future.cancel()
+    await until(lambda: not spawner.pending)  # else JupyterHub answers 500 to its own DELETE
+    assert not checking.done(), "JupyterHub's check would clean up as well, and maybe the next server"
+    await spawner.stop()
+    spawner.clear_state()
+    assert await checking == 1
+    assert slurm.jobs[job_id].state == "CANCELLED" and routes(spawner) == []
+
+
+async def test_the_failure_of_a_start_of_an_earlier_hub_is_kept_for_the_page(
+    spawner: SlurmSpawner, slurm: FakeSlurm
+) -> None:
+    job_id, checking = await taken_up(spawner, slurm)
+    starting = spawner._spawn_future
+    slurm.end_job(job_id, "NODE_FAIL")
+    assert await checking == 1
+    await until(lambda: starting and starting.done())
+    assert isinstance(starting and starting.exception(), StartFailed)
+    assert spawner._spawn_future is starting and not spawner._spawn_pending
+
+
+async def test_with_internal_tls_the_scheme_is_stored_too(spawner: SlurmSpawner) -> None:
+    """JupyterHub 6.1 writes it to an attribute that isn't stored."""
+    spawner.internal_ssl = True
+    spawner.load_state({**Attempt.new("summit", "code").as_state(), "host": "shas0101", "port": 4321})
+    assert await spawner.get_url() == "https://shas0101:4321/user/alice/"
+    assert spawner.server.proto == "https"
+
+
+async def test_a_server_on_a_cluster_that_the_site_no_longer_has_does_not_keep_the_hub_down(
+    spawner: SlurmSpawner,
+) -> None:
+    spawner.load_state(Attempt.new("gone", "code").as_state())
+    assert await spawner.poll() == 0
+
+
+async def test_a_cluster_that_is_not_there_is_told_in_words(spawner: SlurmSpawner) -> None:
+    spawner.cluster = "typo"
+    with pytest.raises(StartFailed, match="no cluster 'typo'") as raised:
+        await spawner.start()
+    assert raised.value.status_code == 400
+
+
+async def test_orphans_are_looked_for_though_no_server_is_known(
+    spawner: SlurmSpawner, desk: Desk, slurm: FakeSlurm
+) -> None:
+    """Such as one that a stop left behind while Slurm didn't answer, before the hub was restarted."""
+    orphan = slurm.add_job("alice", comment=desk.comment("0123456789abcdef", "alice/"))
+    spawner.load_state({})
+    await until(lambda: slurm.jobs[orphan].state == "CANCELLED")
+
+
+async def test_looking_for_orphans_begins_again_after_a_mistake(
+    desk: Desk, slurm: FakeSlurm, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> set[str]:
+        raise RuntimeError("the database is locked")
+
+    orphan = slurm.add_job("alice", comment=desk.comment("0123456789abcdef", "alice/"))
+    desk.start_reconciling(broken)
+    await until(lambda: "the database is locked" in caplog.text)
+    desk.start_reconciling(set)
+    await until(lambda: slurm.jobs[orphan].state == "CANCELLED")
