@@ -29,9 +29,11 @@ def sbatch() -> None:
         sys.exit(f"sbatch: error: invalid partition specified: {option('partition')}")
     job = 1 + len(list(HERE.glob("*.json")))
     (HERE / f"{job}.json").write_text(json.dumps({"argv": sys.argv, "env": dict(os.environ)}))
-    srun = Path(sys.argv[0]).with_name("srun")
     script = HERE / f"{job}.script"
-    script.write_text(sys.stdin.read().replace("exec srun", f"exec {srun}"))
+    text = sys.stdin.read()
+    for command in ("srun", "scancel"):  # the script sets PATH anew
+        text = text.replace(f" {command} ", f" {Path(sys.argv[0]).with_name(command)} ")
+    script.write_text(text)
     print(job, flush=True)
     if os.fork():
         return

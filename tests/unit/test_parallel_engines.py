@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flatirons.errors import ImageError, OptionsRefused
-from flatirons.parallel.engines import container, engine_argv, job_script, job_spec, registration
+from flatirons.parallel.engines import Controller, container, engine_argv, job_script, job_spec
 from flatirons.parallel.options import EngineOptions
 from flatirons.slurm import argv
 
@@ -24,10 +26,18 @@ set -e
 timeout 30 bash -c 'if ! true <>"/dev/tcp/$1/$2"; then
     echo "Nothing listens at $1 port $2: the notebook has ended, or this node can'"'"'t reach it." >&2
     exit 1
-fi' bash 10.0.0.7 40000
+fi' bash 10.0.0.7 40009
 export 'GREETING=it'"'"'s "me" $HOME'
-exec srun --export=ALL --ntasks=8 --cpus-per-task=2 --kill-on-bad-exit=0 --wait=0 --label python -m engine
-"""
+exec bash -c 'exec 3<>"/dev/tcp/$1/$2" || exit
+shift 2
+(
+    read -r -u 3 2>/dev/null
+    echo "The notebook has ended, so its engines end." >&2
+    scancel "$SLURM_JOB_ID"
+) &
+exec "$@" 3>&-' bash 10.0.0.7 40009 srun --export=ALL --ntasks=8 --cpus-per-task=2 --kill-on-bad-exit=0 \
+--wait=0 --label python -m engine
+""".replace("\\\n", "")
 
 
 def test_the_script_is_one_step_with_a_task_for_each_engine() -> None:
@@ -36,7 +46,7 @@ def test_the_script_is_one_step_with_a_task_for_each_engine() -> None:
         EngineOptions(cpus=2),
         ["python", "-m", "engine"],
         environment={"GREETING": 'it\'s "me" $HOME'},
-        controller=("10.0.0.7", 40000),
+        controller=Controller("10.0.0.7", 40000, lifeline=40009),
     )
     assert script == GOLDEN
 
@@ -46,29 +56,47 @@ def test_an_impossible_name_of_a_variable_is_refused() -> None:
         job_script(1, EngineOptions(), ["python"], environment={"x;y": "1"})
 
 
-def run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """The script where srun writes down its arguments, apart by NUL."""
+def run(script: str, folder: Path) -> tuple[int, str]:
+    """How the script ends, and its output, where srun writes down its arguments, apart by NUL."""
     srun = folder / "srun"
     srun.write_text('#!/bin/sh\nprintf "%s\\0" "$@" > "$OUT"\n')
     srun.chmod(0o755)
     # /etc/profile may set PATH anew, so srun is named by its path
-    script = script.replace("exec srun", f"exec {srun}")
-    env = {"OUT": str(folder / "out"), "PATH": "/usr/bin:/bin"}
-    return subprocess.run(["bash", "-s"], input=script, env=env, capture_output=True, text=True, timeout=20)
+    script = script.replace("srun", str(srun), 1).replace('scancel "', f'{folder}/scancel "')
+    env = {"OUT": str(folder / "out"), "PATH": "/usr/bin:/bin", "SLURM_JOB_ID": "12"}
+    with (folder / "log").open("w") as log:  # no pipe, which what runs on in the background would hold open
+        done = subprocess.run(
+            ["bash", "-s"], input=script.encode(), env=env, stdout=log, stderr=log, timeout=20
+        )
+    return done.returncode, (folder / "log").read_text()
 
 
 @pytest.mark.parametrize("word", ["a b", "'", '"', "$(touch x)", "`id`", "a\nb", "*", "", "\\", "ä€", "-n"])
 def test_no_shell_reads_an_engines_arguments(word: str, tmp_path: Path) -> None:
-    done = run(job_script(1, EngineOptions(), ["engine", word]), tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert run(job_script(1, EngineOptions(), ["engine", word]), tmp_path) == (0, "")
     assert (tmp_path / "out").read_text().split("\0")[-3:-1] == ["engine", word]
 
 
 def test_a_job_whose_notebook_has_gone_ends_before_any_engine(tmp_path: Path) -> None:
-    done = run(job_script(1, EngineOptions(), ["engine"], controller=("127.0.0.1", 1)), tmp_path)
-    assert done.returncode == 1
-    assert "Nothing listens at 127.0.0.1 port 1" in done.stderr
+    gone = Controller("127.0.0.1", 1)
+    status, printed = run(job_script(1, EngineOptions(), ["engine"], controller=gone), tmp_path)
+    assert status == 1
+    assert "Nothing listens at 127.0.0.1 port 1" in printed
     assert not (tmp_path / "out").exists()
+
+
+def test_a_job_is_cancelled_when_its_controller_ends(tmp_path: Path) -> None:
+    scancel = tmp_path / "scancel"
+    scancel.write_text('#!/bin/sh\necho "$@" > "$OUT.cancelled"\n')
+    scancel.chmod(0o755)
+    with socket.create_server(("127.0.0.1", 0)) as controller:
+        where = Controller("127.0.0.1", 1, lifeline=controller.getsockname()[1])
+        # srun ends at once here, and its script with it, so the watch on the lifeline is what is left
+        assert run(job_script(1, EngineOptions(), ["engine"], controller=where), tmp_path) == (0, "")
+        assert not (tmp_path / "out.cancelled").exists()
+    while not (tmp_path / "out.cancelled").exists():
+        time.sleep(0.01)
+    assert (tmp_path / "out.cancelled").read_text() == "12\n"
 
 
 def test_nodes_are_filled_evenly() -> None:
@@ -160,10 +188,12 @@ def test_a_prefix_that_is_no_list_of_words_is_refused(text: str) -> None:
         container({"FLATIRONS_CONTAINER": text})
 
 
-def test_engines_register_where_the_connection_file_says() -> None:
-    assert registration('{"interface": "tcp://10.0.0.7", "registration": 40000}') == ("10.0.0.7", 40000)
+def test_the_connection_file_says_where_the_controller_listens() -> None:
+    known = {"interface": "tcp://10.0.0.7", "registration": 40000}
+    assert Controller.of(json.dumps(known)) == ("10.0.0.7", 40000, 0)
+    assert Controller.of(json.dumps({**known, "lifeline": 40009})) == ("10.0.0.7", 40000, 40009)
 
 
 def test_a_controller_that_is_not_on_the_network_is_not_knocked_at() -> None:
-    assert registration('{"interface": "ipc:///tmp/x", "registration": 1}') is None
-    assert registration("") is None
+    assert Controller.of('{"interface": "ipc:///tmp/x", "registration": 1}') is None
+    assert Controller.of("") is None

@@ -218,3 +218,19 @@ print(cluster.engine_launcher_class.__name__, cluster.controller_launcher_class.
 """
     assert desk.run(code) == "FlatironsEngineSetLauncher FlatironsControllerLauncher\n"
     assert os.path.exists(desk.folder / "home/.ipython/profile_slurm/ipcluster_config.py")
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_a_controller_that_is_ended_while_it_starts_leaves_nothing(desk: Desk, attempt: int) -> None:
+    profile = desk.folder / "profile"
+    words = ["-m", "flatirons.parallel.controller", f"--profile-dir={profile}", "--ip=127.0.0.1"]
+    with (desk.folder / "log").open("w") as log:
+        controller = subprocess.Popen(
+            [sys.executable, *words], env=desk.env, stdout=log, stderr=log, start_new_session=True
+        )
+    file = profile / "security" / "ipcontroller-engine.json"
+    desk.run(f"until(lambda: os.path.exists({str(file)!r}))")
+    controller.terminate()
+    controller.wait(10)
+    assert list(file.parent.iterdir()) == []
+    assert subprocess.run(["pgrep", "-g", str(controller.pid)], check=False).returncode == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from flatirons.errors import ImageError, OptionsRefused
 from flatirons.images import Image, container_prefix
@@ -26,6 +27,16 @@ if ! true <>"/dev/tcp/$1/$2"; then
     echo "Nothing listens at $1 port $2: the notebook has ended, or this node can't reach it." >&2
     exit 1
 fi"""
+# The operating system ends this connection when the controller ends, even one that was killed.
+_LIFELINE = """\
+exec 3<>"/dev/tcp/$1/$2" || exit
+shift 2
+(
+    read -r -u 3 2>/dev/null
+    echo "The notebook has ended, so its engines end." >&2
+    scancel "$SLURM_JOB_ID"
+) &
+exec "$@" 3>&-"""
 
 
 def container(environ: Mapping[str, str]) -> list[str]:
@@ -107,13 +118,21 @@ def engine_argv(
     ]
 
 
-def registration(connection_info: str) -> tuple[str, int] | None:
-    """Where engines register, from the content of a connection file; None when it doesn't tell."""
-    if not connection_info:
-        return None
-    known = json.loads(connection_info)
-    protocol, _, host = known["interface"].partition("://")
-    return (host, int(known["registration"])) if protocol == "tcp" else None
+class Controller(NamedTuple):
+    """Where a controller listens; `lifeline` is the port of our own, which lives as long as it."""
+
+    host: str
+    registration: int
+    lifeline: int = 0
+
+    @classmethod
+    def of(cls, connection_info: str) -> Controller | None:
+        """What the text of an engines' connection file says; None when it isn't on the network."""
+        if not connection_info:
+            return None
+        known = json.loads(connection_info)
+        protocol, _, host = known["interface"].partition("://")
+        return cls(host, known["registration"], known.get("lifeline", 0)) if protocol == "tcp" else None
 
 
 def job_script(
@@ -122,15 +141,15 @@ def job_script(
     engine: Sequence[str],
     *,
     environment: Mapping[str, str] | None = None,
-    controller: tuple[str, int] | None = None,
+    controller: Controller | None = None,
 ) -> str:
     """The batch script: one step, one task per engine. Slurm keeps scripts: no secret in `environment`.
 
-    The job ends at once when the `controller` is gone by the time that it starts.
+    The job ends when the `controller` does, and at once when that is gone by the time that it starts.
     """
     exports = [["export", f"{name}={value}"] for name, value in (environment or {}).items() if _is_name(name)]
     step = [
-        *("exec", "srun", "--export=ALL"),
+        *("srun", "--export=ALL"),
         f"--ntasks={n}",
         *([f"--cpus-per-task={options.cpus}"] if options.cpus else []),  # since 22.05 srun doesn't inherit it
         "--kill-on-bad-exit=0",  # one engine that crashes leaves the others alone
@@ -138,12 +157,13 @@ def job_script(
         "--label",
         *engine,
     ]
-    first = (
-        [["timeout", "30", "bash", "-c", _KNOCK, "bash", controller[0], str(controller[1])]]
-        if controller
-        else []
-    )
-    return script.compose(_PROLOGUE, [*first, *exports, step])
+    knock: list[list[str]] = []
+    if controller:
+        host, port = controller.host, str(controller.lifeline or controller.registration)
+        knock = [["timeout", "30", "bash", "-c", _KNOCK, "bash", host, port]]
+        if controller.lifeline:
+            step = ["bash", "-c", _LIFELINE, "bash", host, port, *step]
+    return script.compose(_PROLOGUE, [*knock, *exports, ["exec", *step]])
 
 
 def _is_name(name: str) -> bool:

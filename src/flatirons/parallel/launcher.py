@@ -85,7 +85,7 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
             options,
             self.find_args(),
             environment=self.environment_without_keys(),
-            controller=engines.registration(self.environment.get("IPP_CONNECTION_INFO", "")),
+            controller=engines.Controller.of(self.environment.get("IPP_CONNECTION_INFO", "")),
         )
         job_id = await slurm_of(os.environ).submit(spec, script, user=None)
         self.log.info("Engines are job %s%s.", job_id, f" in {spec.partition}" if spec.partition else "")
