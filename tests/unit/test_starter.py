@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from flatirons.job import starter
 from flatirons.job.script import StarterConfig, notebook
 
 SERVER = """
@@ -47,13 +48,14 @@ if not os.path.exists("stranger.pid"):
 
 
 class PlayedHub(ThreadingHTTPServer):
-    """Answers a starter. `calls` holds what came; `refuse` is a status by call name, `away` counts 503s."""
+    """Answers a starter. `calls` holds what came; `refuse` is a status by call name; the first answers have
+    the statuses in `away`, 0 for one that ends in its middle."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
         self.calls: list[tuple[str, dict[str, Any], str]] = []
         self.refuse: dict[str, int] = {}
-        self.away = 0
+        self.away: list[int] = []
         self.came = threading.Condition()
 
     @property
@@ -80,14 +82,13 @@ class Answer(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         status = self.server.refuse.get(name, 200)
         if self.server.away:
-            self.server.away -= 1
-            status = 503
+            status = self.server.away.pop(0)
         answer = {"environment": {"JUPYTERHUB_API_TOKEN": "t0ken"}, "prefix": "/user/alice/", "tls": None}
         if name == "boot" and "tls" in os.environ.get("PLAYED_HUB", ""):
             answer["tls"] = {"JUPYTERHUB_SSL_KEYFILE": "secret"}
         payload = json.dumps(answer if name == "boot" else {}).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(payload)))
+        self.send_response(status or 200)
+        self.send_header("Content-Length", str(len(payload) + (0 if status else 10)))
         self.end_headers()
         self.wfile.write(payload)
         if status == 200:
@@ -112,16 +113,18 @@ def hub() -> Iterator[PlayedHub]:
 class Job:
     """The script as Slurm would run it, in a home of its own."""
 
-    def __init__(self, home: Path, hub: PlayedHub, **config: Any) -> None:
+    def __init__(self, folder: Path, hub: PlayedHub, home: "Path | None" = None, **config: Any) -> None:
+        home = home or folder
         text = notebook(StarterConfig(hub=hub.url, code="c" * 30, hub_deadline=10, **config), sys.executable)
         env = {
             "HOME": str(home),
             "SLURM_JOB_ID": "17",
+            "SLURM_CLUSTER_NAME": "summit",
             "PATH": os.environ["PATH"],
             "SLURM_EXPORT_ENV": "NONE",
         }
-        self.log = home / ".local/state/flatirons/server-17.log"
-        self.process = subprocess.Popen(["bash"], stdin=subprocess.PIPE, env=env, cwd=home)
+        self.log = home / ".local/state/flatirons/server-summit-17.log"
+        self.process = subprocess.Popen(["bash"], stdin=subprocess.PIPE, env=env, cwd=folder)
         assert self.process.stdin
         self.process.stdin.write(text.encode())
         self.process.stdin.close()
@@ -210,10 +213,64 @@ def test_a_missing_command_is_named(hub: PlayedHub, tmp_path: Path) -> None:
 
 
 def test_the_starter_waits_for_a_hub_that_is_away(hub: PlayedHub, tmp_path: Path) -> None:
-    hub.away = 3
+    hub.away = [
+        503,
+        0,
+        404,
+        502,
+    ]  # a proxy without a hub, a hub killed at work, a proxy that knows nothing yet
     job = Job(tmp_path, hub, command=server(before="sys.exit(0)"))
     assert job.wait() == 0
     assert hub.names() == ["boot", "end"]
+
+
+def test_a_home_that_the_node_has_not_got_is_named(hub: PlayedHub, tmp_path: Path) -> None:
+    home = tmp_path / "gone"
+    home.write_text("a file, so that not even root makes a folder of it")
+    job = Job(tmp_path, hub, home=home, command=server())
+    assert job.wait() == 1
+    end = hub.body("end")
+    assert f"Your home directory {home} can't be entered" in end["message"]
+    assert "The log is here because of" in end["log"][0]
+
+
+def test_a_full_home_is_told_and_the_log_kept_elsewhere(hub: PlayedHub, tmp_path: Path) -> None:
+    folder = tmp_path / ".local/state/flatirons"
+    folder.mkdir(parents=True)
+    (folder / "server-summit-17.log").symlink_to("/dev/full")
+    job = Job(tmp_path, hub, command=server(before="sys.exit('no room')"))
+    assert job.wait() == 1
+    told, last = hub.body("end")["log"]
+    assert "No space left on device" in told and last == "no room"
+
+
+def test_nothing_that_lies_in_the_users_folder_gets_in_the_starters_way(
+    hub: PlayedHub, tmp_path: Path
+) -> None:
+    (tmp_path / "random.py").write_text("raise SystemExit('mistaken for a module of Python')")
+    job = Job(tmp_path, hub, command=["true"])
+    assert job.wait() == 0
+
+
+def test_a_signal_that_comes_while_the_server_is_started_still_reaches_it() -> None:
+    class Interrupted(starter.Server):
+        def start(self, address: str, port: int) -> "subprocess.Popen[bytes]":
+            child = super().start(address, port)
+            self.on_signal(signal.SIGTERM, None)
+            return child
+
+    config: dict[str, Any] = {"command": ["sleep", "60"], "prologue": "", "environment": {}, "ports": None}
+    begun = Interrupted(config, {"environment": {}, "prefix": "/"})
+    assert begun.listen() is None
+    assert begun.child and begun.child.wait() == -signal.SIGTERM
+
+
+def test_logs_that_another_job_forgets_at_the_same_time_are_no_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "listdir", lambda _: [f"server-summit-{number}.log" for number in range(30)])
+    (tmp_path / "server-summit-3.log").write_text("")
+    starter.forget_old_logs(str(tmp_path))
 
 
 def test_a_refused_boot_starts_nothing(hub: PlayedHub, tmp_path: Path) -> None:

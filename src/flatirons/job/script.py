@@ -38,7 +38,8 @@ def notebook(config: StarterConfig, python: str = "python3") -> str:
     """The job script of a notebook server: a shell line that hands the starter's text to Python.
 
     The text stands in a quoted here-document, where the shell expands nothing; the configuration is a JSON
-    text inside a Python literal, pure ASCII. So no character of an option is ever read by a shell.
+    text inside a Python literal, pure ASCII. So no character of an option is ever read by a shell. Python is
+    isolated (-I): a random.py in the folder where the job begins, or a PYTHONPATH, is none of its business.
     """
     values = {
         "hub": config.hub,
@@ -55,7 +56,7 @@ def notebook(config: StarterConfig, python: str = "python3") -> str:
     body = "\n".join(lines)
     if _END in body:
         raise ValueError(f"the text {_END} can't be part of an option")
-    return f"#!/bin/bash\nexec {quote([python, '-'])} <<'{_END}'\n{body}\n{_END}\n"
+    return f"#!/bin/bash\nexec {quote([python, '-I', '-'])} <<'{_END}'\n{body}\n{_END}\n"
 
 
 def quote(argv: Sequence[str]) -> str:

@@ -9,10 +9,13 @@ boot   {job_id, code, key} -> {environment, prefix, tls}; the code works once. `
 ready  {port}, once the server that we started listens there;
 end    {exit_code, signal, message, log}, when it ended. `log` holds the last lines of its output.
 
-All of them are repeated while the hub can't be reached (it may be restarting); a refusal (4xx) is final.
+All of them are repeated while the hub can't be reached (it may be restarting); a refusal is final. A
+404 is none: it is what a proxy says that was restarted and doesn't know the way to the hub yet.
 """
 
 import atexit
+import contextlib
+import http.client
 import ipaddress
 import json
 import os
@@ -21,7 +24,6 @@ import secrets
 import shutil
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import tempfile
@@ -36,11 +38,16 @@ Config = Dict[str, Any]  # of job/script.py, StarterConfig
 PORT_ATTEMPTS = 10
 LOG_LINES = 40
 LOG_FILES_KEPT = 20
+REFUSALS = (400, 401, 403, 409, 413)
 NO_PROXY = urllib.request.ProxyHandler({})
 
 
 class Refused(Exception):
     """The hub said no: this job is not, or no longer, wanted."""
+
+
+class Unreachable(Exception):
+    """The hub didn't answer in time."""
 
 
 class CannotRun(Exception):
@@ -56,7 +63,7 @@ class Hub:
         self.opener = urllib.request.build_opener(NO_PROXY)
 
     def post(self, name: str, body: Dict[str, Any], deadline: float) -> Any:
-        """The hub's answer to POST flatirons/NAME; raises Refused, or OSError when the deadline passed."""
+        """The hub's answer to POST flatirons/NAME; raises Refused, or Unreachable at the deadline."""
         request = urllib.request.Request(
             f"{self.url}/flatirons/{name}",
             data=json.dumps(body).encode(),
@@ -70,13 +77,13 @@ class Hub:
                 with self.opener.open(request, timeout=30) as answer:
                     return json.loads(answer.read().decode() or "null")
             except urllib.error.HTTPError as error:
-                if error.code < 500 and error.code != 429:
+                if error.code in REFUSALS:
                     raise Refused(f"the hub refused {name}: {error}") from None
                 problem = error
-            except (OSError, ssl.SSLError) as error:
-                problem = error
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                problem = error  # away, killed in the middle of its answer, or a page from a proxy
             if time.monotonic() + pause > last:
-                raise OSError(f"the hub at {self.url} can't be reached: {problem}")
+                raise Unreachable(f"the hub at {self.url} can't be reached: {problem}")
             time.sleep(pause)  # between attempts at a hub that is away; there is nothing to wait on
             pause = min(pause * 2, 5)
 
@@ -88,8 +95,10 @@ def open_log(job_id: int) -> str:
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         forget_old_logs(folder)
-        path = os.path.join(folder, f"server-{job_id}.log")
+        name = "server-{}-{}.log".format(os.environ.get("SLURM_CLUSTER_NAME", "slurm"), job_id)
+        path = os.path.join(folder, name)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+        try_to_write(descriptor)
     except OSError as error:  # home full, read-only or missing: the job's node still has a place
         descriptor, path = tempfile.mkstemp(prefix=f"flatirons-{job_id}-", suffix=".log")
         os.write(descriptor, f"The log is here because of: {error}\n".encode())
@@ -98,11 +107,30 @@ def open_log(job_id: int) -> str:
     return path
 
 
+def try_to_write(descriptor: int) -> None:
+    """Raises OSError where a file can be made but not filled: that is how a full home looks."""
+    os.write(descriptor, b"\n")
+    os.fsync(descriptor)
+    os.ftruncate(descriptor, 0)
+
+
 def forget_old_logs(folder: str) -> None:
-    """Keeps the newest logs only."""
-    logs = [os.path.join(folder, name) for name in os.listdir(folder) if name.startswith("server-")]
-    for path in sorted(logs, key=os.path.getmtime)[: -LOG_FILES_KEPT + 1]:
-        os.unlink(path)
+    """Keeps the newest logs only. Another job of the user may be at it at the same time."""
+    ages = {}  # type: Dict[str, float]
+    for name in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):
+            if name.startswith("server-"):
+                path = os.path.join(folder, name)
+                ages[path] = os.path.getmtime(path)
+    for path in sorted(ages, key=lambda path: ages[path])[: -LOG_FILES_KEPT + 1]:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def say(text: object) -> None:
+    """Adds a line to the log, whatever the locale, and if there is room."""
+    with contextlib.suppress(OSError):
+        os.write(1, f"{text}\n".encode("utf-8", "replace"))
 
 
 def last_lines(path: str) -> List[str]:
@@ -215,14 +243,15 @@ class Server:
         self.config = config
         self.answer = answer
         self.child = None  # type: Optional[subprocess.Popen[bytes]]
-        self.stopping = False
+        self.signals = []  # type: List[int]
         self.files = self.write_certificate()
 
     def on_signal(self, number: int, _frame: Optional[FrameType]) -> None:
         """Hands a signal on to the server; from then on its end is what was asked for."""
-        self.stopping = True
+        self.signals.append(number)
         if self.child is not None and self.child.poll() is None:
-            os.killpg(self.child.pid, number)
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # it ended this very moment
+                os.killpg(self.child.pid, number)
 
     def environment(self, address: str, port: int) -> Dict[str, str]:
         """The server's environment: the job's own, what the hub sent, and where to listen."""
@@ -259,7 +288,9 @@ class Server:
         """The child; the prologue runs first, in the shell that then becomes the server."""
         argv = self.config["command"]
         if self.config["prologue"]:
-            argv = ["bash", "-c", self.config["prologue"] + '\nexec "$@"', "flatirons", *argv]
+            # /etc/profile is where `module` comes from: sbatch --export gave the job nothing of a log-in
+            lines = ["[ ! -r /etc/profile ] || . /etc/profile", self.config["prologue"], 'exec "$@"']
+            argv = ["bash", "-c", "\n".join(lines), "flatirons", *argv]
         try:
             return subprocess.Popen(
                 argv,
@@ -275,19 +306,31 @@ class Server:
         address = own_address()
         taken = set()  # type: Set[int]
         for _ in range(PORT_ATTEMPTS):
-            if self.stopping:
+            if self.signals:
                 return None
             port = free_port(address, self.config["ports"], taken)
             taken.add(port)
             child = self.child = self.start(address, port)
+            if self.signals:  # told so while there was no child to tell
+                self.on_signal(signal.SIGTERM, None)
             while child.poll() is None:
                 if listens(child.pid, port):
                     return port
                 time.sleep(0.05)  # the kernel offers nothing to wait on for "a process listens"
-            if self.stopping or is_free(address, port):
+            if self.signals or is_free(address, port):
                 return None
-            print(f"Port {port} was taken meanwhile; trying another.", flush=True)
+            say(f"Port {port} was taken meanwhile; trying another.")
         raise CannotRun(f"{PORT_ATTEMPTS} ports in a row were taken by others.")
+
+
+def enter_home() -> None:
+    """Goes to the user's home; raises CannotRun, naming it, where the node hasn't got it."""
+    home = os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
+    node = os.environ.get("SLURMD_NODENAME", "this node")
+    try:
+        os.chdir(home)
+    except OSError as error:
+        raise CannotRun(f"Your home directory {home} can't be entered on {node}: {error.strerror}.") from None
 
 
 def check_image(config: Config) -> None:
@@ -306,14 +349,15 @@ def run(config: Config, hub: Hub, job_id: int) -> Tuple[Optional[int], Optional[
     server = Server(config, hub.post("boot", body, config["hub_deadline"]))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, server.on_signal)
+    enter_home()
     check_image(config)
     port = server.listen()
     if port is not None:
         try:
             hub.post("ready", {"port": port}, config["hub_deadline"])
-        except Refused as error:
+        except (Refused, Unreachable) as error:
             server.on_signal(signal.SIGTERM, None)
-            print(error, flush=True)
+            say(error)
     if server.child is None:
         return None, int(signal.SIGTERM), ""
     status = server.child.wait()
@@ -324,22 +368,21 @@ def main(config: Config) -> int:
     """The job, from its first moment to its last; gives the exit code of the job."""
     job_id = int(os.environ["SLURM_JOB_ID"])
     log = open_log(job_id)
-    os.chdir(os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir)
     hub = Hub(config["hub"], secrets.token_urlsafe(32))
     status, number, message = 1, None, ""  # type: Optional[int], Optional[int], str
     try:
         status, number, message = run(config, hub, job_id)
-    except (Refused, OSError) as error:
-        print(error, flush=True)
+    except (Refused, Unreachable) as error:
+        say(error)
         return 1
-    except CannotRun as error:
-        print(error, flush=True)
+    except (CannotRun, OSError) as error:
+        say(error)
         message = str(error)
     body = {"exit_code": status, "signal": number, "message": message, "log": last_lines(log)}
     try:
         hub.post("end", body, 5)
-    except (Refused, OSError) as error:
-        print(error, flush=True)
+    except (Refused, Unreachable) as error:
+        say(error)
     return status if status is not None else 128 + (number or 0)
 
 
