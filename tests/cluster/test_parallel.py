@@ -1,0 +1,269 @@
+"""Engines from a notebook on the virtual cluster: real Slurm, real containers, the image's ipyparallel."""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from cluster.demo.visitor import Kernel, SmokeFailure, Visitor
+from tests.conftest import RealCluster
+from tests.hub.person import eventually
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.timeout(240),
+    # websockets of the demo's visitor, when a cell fails
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:Unclosed WebSocketClientConnection:ResourceWarning"),
+]
+
+SERVER = {
+    "cluster": "summit",
+    "partition": "shas",
+    "account": "ucb-general",
+    "runtime": "30m",
+    "memory": "4G",
+}
+START = """
+import ipyparallel as ipp, json, os, socket
+def probe():
+    import os, socket
+    return {"host": socket.gethostname(), "uid": os.getuid(), "job": os.environ["SLURM_JOB_ID"],
+            "image": os.environ.get("APPTAINER_CONTAINER", ""), "cwd": os.getcwd()}
+"""
+EIGHT = (
+    START
+    + """
+rc = ipp.Cluster(engines="flatirons", n=8).start_and_connect_sync()
+print(json.dumps([rc[:].apply_sync(probe), probe(), rc.cluster.controller.connection_files["engine"]]))
+"""
+)
+TWO = (
+    START
+    + """
+rc = ipp.Cluster(engines="flatirons", n=2).start_and_connect_sync()
+print(json.dumps(rc.cluster.engine_set.job_id))
+"""
+)
+
+
+class Slurm:
+    """What Slurm knows of engines, asked in the hub node."""
+
+    def __init__(self, cluster: RealCluster) -> None:
+        self.cluster = cluster
+
+    def ask(self, *argv: str, user: str | None = None) -> str:
+        done = self.cluster.exec("hub", list(argv), user=user)
+        assert done.returncode == 0, done
+        return done.stdout.strip()
+
+    def engines(self, user: str = "alice") -> list[int]:
+        """Live jobs of engines."""
+        return [
+            int(row) for row in self.ask("squeue", "-h", "-u", user, "-n", "ipengines", "-o", "%i").split()
+        ]
+
+    def state(self, job: int) -> str:
+        return self.ask("squeue", "-h", "-t", "all", "-j", str(job), "-o", "%T")
+
+    def job(self, job: int) -> dict[str, str]:
+        words = self.ask("scontrol", "--oneliner", "show", "job", str(job)).split()
+        return dict(word.split("=", 1) for word in words if "=" in word)
+
+
+@pytest.fixture(scope="module")
+def slurm(cluster: RealCluster) -> Slurm:
+    return Slurm(cluster)
+
+
+def start_server(visitor: Visitor) -> None:
+    visitor.submit_form(**SERVER)
+    assert list(visitor.progress())[-1].get("ready")
+
+
+@pytest.fixture(scope="module")
+def visitor(cluster: RealCluster, slurm: Slurm) -> Iterator[Visitor]:
+    """Alice, whose server runs."""
+    alice = Visitor(cluster.hub_url, "alice")
+    alice.log_in()
+    start_server(alice)
+    yield alice
+    if alice.has_server():
+        alice.stop()
+    slurm.ask("scancel", "-u", "alice")
+    eventually(lambda: not slurm.ask("squeue", "-h", "-u", "alice"), 60)
+    alice.http.close()
+
+
+@pytest.fixture
+def kernel(visitor: Visitor, slurm: Slurm) -> Iterator[Kernel]:
+    """A new kernel in alice's notebook server; in the end no engines are left."""
+    if not visitor.has_server():
+        start_server(visitor)
+    yield visitor.kernel()
+    gc.collect()
+    if slurm.engines():
+        slurm.ask("scancel", "-u", "alice", "-n", "ipengines")
+        eventually(lambda: not slurm.engines(), 60)
+
+
+@pytest.fixture
+def sknl_is_taken(slurm: Slurm) -> Iterator[Callable[[], None]]:
+    """sknl has one node, and all of it is in use until this is called."""
+    words = ("-p", "sknl", "-A", "ucb-knl", "--exclusive", "-J", "blocker", "--wrap", "sleep 600")
+    job = slurm.ask("sbatch", "--parsable", "-o", "/dev/null", *words, user="alice")
+    eventually(lambda: slurm.state(int(job)) == "RUNNING")
+    yield lambda: slurm.ask("scancel", job) and None
+    slurm.ask("scancel", job)
+
+
+def last_json(printed: str) -> Any:
+    return json.loads(printed.strip().rpartition("\n")[2])
+
+
+def test_eight_engines_are_one_job_over_two_nodes_in_the_notebooks_image(
+    kernel: Kernel, slurm: Slurm
+) -> None:
+    engines, notebook, _ = last_json(kernel.run(EIGHT))
+    assert sorted(each["host"] for each in engines) == ["shas0101"] * 4 + ["shas0102"] * 4
+    assert {each["job"] for each in engines} == {str(slurm.engines()[0])} != {notebook["job"]}
+    for key in ("uid", "image", "cwd"):
+        assert {each[key] for each in engines} == {notebook[key]}
+    assert notebook["image"]
+    kernel.run("rc.cluster.stop_cluster_sync()")
+    assert slurm.engines() == []
+
+
+def test_no_key_is_in_what_slurm_keeps_or_in_any_command_line(kernel: Kernel, slurm: Slurm) -> None:
+    engines, _, file = last_json(kernel.run(EIGHT))
+    key = last_json(kernel.run(f"print(json.dumps(json.load(open({file!r}))['key']))"))
+    [job] = slurm.engines()
+    kept = slurm.ask("scontrol", "show", "job", str(job)) + slurm.ask(
+        "scontrol", "write", "batch_script", str(job), "-"
+    )
+    for host in {each["host"] for each in engines}:
+        kept += slurm.cluster.exec(host, ["ps", "-e", "-o", "args"]).stdout
+    assert "ipyparallel.engine" in kept
+    assert key not in kept
+    assert last_json(kernel.run(f"print(json.dumps(oct(os.stat({file!r}).st_mode)))")) == "0o100600"
+
+
+def test_keywords_say_what_is_asked_of_slurm(kernel: Kernel, slurm: Slurm) -> None:
+    words = 'n=3, partition="sknl", account="ucb-knl", runtime="0:20:00", cpus=2, memory="600M", nodes=1'
+    kernel.run(
+        START + f"from flatirons.parallel import Cluster\nrc = Cluster({words}).start_and_connect_sync()"
+    )
+    job = slurm.job(slurm.engines()[0])
+    wanted = {"Partition": "sknl", "Account": "ucb-knl", "TimeLimit": "00:20:00", "NumTasks": "3"}
+    assert wanted.items() <= job.items()
+    assert "cpu=6,mem=1800M,node=1" in job["ReqTRES"]
+
+
+def test_a_refusal_is_slurms_own_sentence(kernel: Kernel, slurm: Slurm) -> None:
+    words = 'n=2, account="csdms"'
+    with pytest.raises(
+        SmokeFailure, match=r"SubmitRefused: .*Invalid account or account/partition combination"
+    ):
+        kernel.run(f"from flatirons.parallel import Cluster\nrc = Cluster({words}).start_and_connect_sync()")
+    assert slurm.engines() == []
+
+
+def test_engines_that_wait_say_why_and_are_gone_when_they_are_no_longer_wanted(
+    kernel: Kernel, slurm: Slurm, sknl_is_taken: Callable[[], None]
+) -> None:
+    printed = kernel.run(
+        START
+        + """
+from flatirons.parallel import Cluster
+import asyncio
+c = Cluster(n=1, partition="sknl", account="ucb-knl")
+await c.start_cluster()
+while not c.engine_set.watch.seen or not c.engine_set.watch.seen.reason:
+    await asyncio.sleep(0.2)
+"""
+    )
+    assert "wait: " in printed
+    assert [slurm.state(job) for job in slurm.engines()] == ["PENDING"]
+    kernel.run("await c.stop_cluster()")
+    assert slurm.engines() == []
+
+
+def test_engines_whose_notebook_has_gone_meanwhile_end_as_soon_as_they_start(
+    kernel: Kernel, slurm: Slurm, sknl_is_taken: Callable[[], None]
+) -> None:
+    job = last_json(
+        kernel.run(
+            START
+            + """
+from flatirons.parallel import Cluster
+c = Cluster(n=1, partition="sknl", account="ucb-knl")
+await c.start_cluster()
+import psutil
+controller = psutil.Process(c.controller.pid)
+for process in [*controller.children(recursive=True), controller]:
+    process.kill()
+print(c.engine_set.job_id)
+"""
+        )
+    )
+    assert slurm.state(job) == "PENDING"
+    sknl_is_taken()
+    eventually(lambda: slurm.state(job) == "FAILED", 20)
+
+
+def test_a_kernel_that_dies_takes_its_engines_along(kernel: Kernel, slurm: Slurm) -> None:
+    job = last_json(kernel.run(TWO))
+    with pytest.raises((SmokeFailure, TimeoutError)):
+        kernel.run("import signal; os.kill(os.getpid(), signal.SIGKILL)", deadline_s=5)
+    eventually(lambda: slurm.state(job) == "CANCELLED", 20)
+
+
+def test_an_engine_that_crashes_leaves_the_others_alone(kernel: Kernel, slurm: Slurm) -> None:
+    kernel.run(TWO)
+    kernel.run("rc[0].apply_async(lambda: __import__('os').kill(__import__('os').getpid(), 9))")
+    kernel.run("import asyncio\nwhile 0 in rc.ids: await asyncio.sleep(0.1)")
+    assert last_json(kernel.run("print(json.dumps(rc[1].apply_sync(lambda: 6 * 7)))")) == 42
+    assert len(slurm.engines()) == 1
+
+
+def test_ipcluster_starts_lists_and_stops_them_by_the_profile(kernel: Kernel, slurm: Slurm) -> None:
+    printed = kernel.run(
+        """
+import shutil, subprocess, os
+shutil.rmtree(os.path.expanduser("~/.ipython/profile_slurm"), ignore_errors=True)
+def ipcluster(*words):
+    done = subprocess.run(["ipcluster", *words], capture_output=True, text=True, check=False)
+    print(done.stdout)
+    assert done.returncode == 0, done.stderr
+ipcluster("start", "--profile=slurm", "--n=2", "--daemonize")
+ipcluster("list")
+import ipyparallel as ipp
+c = ipp.Cluster.from_file(profile="slurm")
+rc = await c.connect_client()
+rc.wait_for_engines(2, timeout=60)
+print(rc.ids)
+"""
+    )
+    assert printed.split("\n")[-2] == "[0, 1]"
+    assert "Flatirons" in printed
+    assert len(slurm.engines()) == 1
+    kernel.run('rc.close(); ipcluster("stop", "--profile=slurm")')
+    assert slurm.engines() == []
+
+
+def test_slurms_commands_of_the_notebook_are_those_of_its_own_cluster(kernel: Kernel) -> None:
+    printed = kernel.run(
+        "import subprocess; print(subprocess.check_output(['sinfo', '-h', '-o', '%R'], text=True))"
+    )
+    assert set(printed.split()) == {"shas", "sknl"}
+
+
+def test_stopping_the_server_ends_its_engines(visitor: Visitor, kernel: Kernel, slurm: Slurm) -> None:
+    job = last_json(kernel.run(TWO))
+    visitor.stop()
+    eventually(lambda: slurm.state(job) == "CANCELLED", 20)
