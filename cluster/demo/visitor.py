@@ -144,33 +144,34 @@ class Kernel:
 
     async def _run(self, code: str) -> str:
         socket = await websocket_connect(HTTPRequest(self.channels, headers=self.headers))
-        header = {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "version": "5.4"}
-        header |= {"session": uuid.uuid4().hex, "username": "", "date": "2000-01-01T00:00:00Z"}
-        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
-        message = {
-            "header": header,
-            "parent_header": {},
-            "metadata": {},
-            "content": content,
-            "channel": "shell",
-        }
-        await socket.write_message(json.dumps({**message, "buffers": []}))
-        printed, seen = [], set[str]()
-        while seen != {"idle", "reply"}:
+        request = execute_request(code)
+        await socket.write_message(json.dumps(request))
+        printed, missing = "", {"idle", "execute_reply"}
+        while missing:
             text = await socket.read_message()
             if text is None:
                 raise SmokeFailure("the kernel's websocket was closed")
             answer = json.loads(text)
-            if answer["parent_header"].get("msg_id") != header["msg_id"]:
-                continue
-            kind, content = answer["msg_type"], answer["content"]
-            if kind == "stream" and content["name"] == "stdout":
-                printed.append(content["text"])
-            elif kind == "error":
-                raise SmokeFailure(f"a cell raised {content['ename']}: {content['evalue']}")
-            elif kind == "execute_reply":
-                seen.add("reply")
-            elif kind == "status" and content["execution_state"] == "idle":
-                seen.add("idle")
+            if answer["parent_header"].get("msg_id") == request["header"]["msg_id"]:
+                printed += printed_by(answer)
+                missing -= {answer["msg_type"], answer["content"].get("execution_state")}
         socket.close()
-        return "".join(printed)
+        return printed
+
+
+def execute_request(code: str) -> dict[str, Any]:
+    """The message that runs a cell, of Jupyter's protocol 5.4."""
+    header = {"msg_id": uuid.uuid4().hex, "session": uuid.uuid4().hex, "msg_type": "execute_request"}
+    header |= {"username": "", "date": "2000-01-01T00:00:00Z", "version": "5.4"}
+    content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
+    rest = {"parent_header": {}, "metadata": {}, "buffers": [], "channel": "shell"}
+    return {"header": header, "content": content, **rest}
+
+
+def printed_by(answer: dict[str, Any]) -> str:
+    """What a message of the kernel adds to a cell's stdout; SmokeFailure if it says that the cell raised."""
+    content = answer["content"]
+    if answer["msg_type"] == "error":
+        raise SmokeFailure(f"a cell raised {content['ename']}: {content['evalue']}")
+    is_stdout = answer["msg_type"] == "stream" and content["name"] == "stdout"
+    return str(content["text"]) if is_stdout else ""
