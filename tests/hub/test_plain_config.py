@@ -48,30 +48,47 @@ def configuration() -> str:
     return text
 
 
+class PlainHub:
+    """A hub with the manual's configuration, in the hub node, beside the demo's proxy."""
+
+    def __init__(self, demo: Any) -> None:
+        self.demo = demo
+        self.log = demo.own / "plain.log"
+        (demo.etc / "plain.py").write_text(configuration())
+        made = demo.exec(HUB, ["install", "-d", "-m", "700", STATE], HUB_ACCOUNT.name)
+        assert made.returncode == 0, made.stderr
+
+    def start(self) -> None:
+        """Returns when it answers; fails the test with its log when it ended."""
+        argv = [*self.demo.enter(HUB, HUB_ACCOUNT.name), PATH]
+        argv += ["/opt/flatirons/bin/jupyterhub", "-f", "/etc/flatirons/plain.py"]
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        eventually(lambda: self.process.poll() is not None or self.demo.is_healthy(), 60)
+        assert self.process.poll() is None, self.log.read_text()
+
+    def stop(self) -> None:
+        """Ends it in good order, if it runs."""
+        for pid in children(self.process.pid) if self.process.poll() is None else ():
+            os.kill(pid, signal.SIGTERM)
+        self.process.wait(30)
+
+
 @pytest.fixture(scope="module")
-def plain_hub(cluster: Any) -> Iterator[Path]:
-    """The log of a hub with the manual's configuration; afterwards the demo's own hub is back."""
-    (cluster.demo.etc / "plain.py").write_text(configuration())
-    as_hub = cluster.demo.enter(HUB, HUB_ACCOUNT.name)
-    subprocess.run([*as_hub, "install", "-d", "-m", "700", STATE], check=True)
-    log = cluster.demo.own / "plain.log"
-    argv = [*as_hub, PATH, "/opt/flatirons/bin/jupyterhub", "-f", "/etc/flatirons/plain.py"]
+def plain_hub(cluster: Any) -> Iterator[PlainHub]:
+    """It runs in the place of the demo's own hub, which is back afterwards."""
+    hub = PlainHub(cluster.demo)
     cluster.stop_hub()
     try:
-        with log.open("wb") as output:
-            hub = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        eventually(lambda: hub.poll() is not None or cluster.demo.is_healthy(), 60)
-        assert hub.poll() is None, log.read_text()
-        yield log
-        for pid in children(hub.pid):
-            os.kill(pid, signal.SIGTERM)
-        hub.wait(30)
+        hub.start()
+        yield hub
     finally:
+        hub.stop()
         cluster.start_hub()
 
 
 @pytest.fixture
-def alice(cluster: Any, plain_hub: Path) -> Iterator[Person]:
+def alice(cluster: Any, plain_hub: PlainHub) -> Iterator[Person]:
     """Alice at the plain hub; her server is stopped afterwards."""
     person = Person(cluster.hub_url, "alice").log_in()
     yield person
@@ -96,6 +113,17 @@ def test_a_server_starts_by_the_form(cluster: Any, alice: Person) -> None:
     alice.wait_ready()
     assert jobs(cluster).split()[-1] == "5:00"
     assert alice.ask_server("api/status").status_code == 200
+
+
+def test_a_server_outlives_the_hub(cluster: Any, alice: Person, plain_hub: PlainHub) -> None:
+    alice.start(partition="shas")
+    started = alice.wait_ready()["started"]
+    plain_hub.stop()
+    plain_hub.start()
+    assert alice.wait_ready()["started"] == started
+    assert alice.ask_server("api/status").status_code == 200
+    alice.stop()
+    eventually(lambda: jobs(cluster) == "")
 
 
 def test_an_option_that_the_form_refuses_starts_nothing(cluster: Any, alice: Person) -> None:
