@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -268,10 +269,42 @@ async def test_waiting_and_starting_have_limits_of_their_own(desk: Desk, slurm: 
     with pytest.raises(ServerEnded, match="in the queue"):
         await queued.arrive()
     silent = make_run(desk, Attempt.new("summit", "b"), Limits(queue=60, node=0.05, stop=5))
-    with pytest.raises(ServerEnded, match="no server answered"):
+    with pytest.raises(ServerEnded, match="the hub heard nothing of it"):
         await (await started(silent, slurm))
-    for run in (queued, silent):
+    slow = make_run(desk, Attempt.new("summit", "c"), Limits(queue=60, node=0.3, stop=5))
+    arrival = await started(slow, slurm)
+    await slow.boot(slow.attempt.job_id, KEY)
+    with pytest.raises(ServerEnded, match="no server answered"):
+        await arrival
+    for run in (queued, silent, slow):
         run.close()
+
+
+async def test_an_estimate_that_hardly_changed_is_not_told_again(run: ServerRun, slurm: FakeSlurm) -> None:
+    """Else the page of a server that waits for days gets a line each half minute."""
+    await run.submit(spec(run), "script")
+    run.attend()
+    now = int(time.time())
+    told = []
+    for seconds in (36000, 36600, 35000, 7200):
+        slurm.change(1, start=now + seconds)
+        await until(lambda: run.job and run.job.start and run.job.start.timestamp() == now + seconds)  # noqa: B023
+        told.append(run.story.events[-1]["message"])
+    assert told[0] == told[1] == told[2] != told[3]
+    assert time.strftime("%Z") in told[0], "a time without its zone misleads"
+
+
+async def test_a_mistake_while_a_job_is_followed_is_logged_and_the_job_followed_anew(
+    run: ServerRun, slurm: FakeSlurm, caplog: pytest.LogCaptureFixture
+) -> None:
+    await run.submit(spec(run), "script")
+    run.story.tell = cast(Any, None)  # type: ignore[method-assign]
+    run.attend()
+    await until(lambda: "was not followed any more" in caplog.text)
+    del run.story.tell
+    run.attend()
+    slurm.run_job(1)
+    await until(lambda: run.job and run.job.state.is_running)
 
 
 async def test_stop_returns_when_slurm_says_that_the_job_is_over(run: ServerRun, slurm: FakeSlurm) -> None:

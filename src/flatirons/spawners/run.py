@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from flatirons.errors import FlatironsError, ServerEnded, SlurmError
@@ -22,6 +23,7 @@ from flatirons.spawners.story import Story
 if TYPE_CHECKING:
     from flatirons.spawners.slurm import SlurmSpawner
 
+LONGEST_SILENCE = 30.0  # seconds: a start without news makes sure that its job is still followed
 SECONDS_FOR_SLURMS_WORD = 3.0  # how long a server's end waits to learn what Slurm says of it
 
 
@@ -73,6 +75,7 @@ class ServerRun:
         self._changes: Subscription | None = None
         self._stopping = False
         self.closed = asyncio.Event()
+        self._estimate: datetime | None = None  # of the job's start, as the user was told
         desk.expect(self)
         self._since = time.monotonic()  # when the present phase, queue or node, began
 
@@ -101,12 +104,12 @@ class ServerRun:
 
     async def arrive(self) -> None:
         """Returns when the server listens; raises ServerEnded when it won't."""
-        self.attend()
         while not self.attempt.port:
             if self.error:
                 raise self.error
+            self.attend()
             try:
-                await asyncio.wait_for(self.story.changed(), self._seconds_left())
+                await asyncio.wait_for(self.story.changed(), min(self._seconds_left(), LONGEST_SILENCE))
             except TimeoutError:
                 if self._seconds_left() <= 0:
                     raise self._too_late() from None
@@ -115,6 +118,13 @@ class ServerRun:
         """Follows the job from now until it is over."""
         if self._attendant is None:
             self._attendant = asyncio.ensure_future(self._attend())
+            self._attendant.add_done_callback(self._attended)
+
+    def _attended(self, attendant: asyncio.Task[None]) -> None:
+        """A mistake of ours, or of the database, says nothing about the job: it is attended anew."""
+        if not attendant.cancelled() and (error := attendant.exception()):
+            self.log.error("Job %s was not followed any more", self.attempt.job_id, exc_info=error)
+            self._attendant = None
 
     def exit_status(self) -> int | None:
         """None while the job lives; then its exit code, 1 where only a failure is known."""
@@ -202,7 +212,8 @@ class ServerRun:
         if job.state.is_running and not (before and before.state.is_running):
             self._since = time.monotonic()
         if job.state.is_waiting:
-            self.story.tell(20, _waiting(job))
+            self._estimate = _news(self._estimate, job.start)
+            self.story.tell(20, _waiting(job, self._estimate))
         elif job.state.is_starting:
             self.story.tell(40, f"Node {job.nodes or 'of the job'} is booting.")
         elif job.state.is_running and not self.attempt.port:
@@ -304,6 +315,12 @@ class ServerRun:
         return self._since + limit - time.monotonic()
 
     def _too_late(self) -> ServerEnded:
+        if self.job and self.job.state.is_running and not self.attempt.key_digest:
+            return ServerEnded(
+                f"The job started on {self.job.batch_host}, but the hub heard nothing of it within "
+                f"{self.limits.node:.0f} seconds, so it was cancelled. Please tell the operator: that node "
+                "must have Python 3 and reach the hub."
+            )
         if self.job and self.job.state.is_running:
             return ServerEnded(
                 f"The job started on {self.job.batch_host}, but no server answered within "
@@ -315,10 +332,19 @@ class ServerRun:
         )
 
 
-def _waiting(job: Job) -> str:
+def _news(told: datetime | None, start: datetime | None) -> datetime | None:
+    """The estimate to tell: Slurm makes a new one every half minute; it is news if it differs by a tenth."""
+    if told is None or start is None:
+        return start
+    change, wait = abs(start - told), abs(start - datetime.now(UTC))
+    return told if change < max(wait / 10, timedelta(minutes=2)) else start
+
+
+def _waiting(job: Job, estimate: datetime | None) -> str:
     explanation = explain.reason(job.reason)
-    estimate = f" Slurm estimates a start at {job.start:%H:%M on %d %b}." if job.start else ""
-    return f"Waiting in the queue of {job.partition}: {explanation.sentence}{estimate}"
+    # in the hub's time zone, named: the user's may be another
+    start = f" Slurm estimates a start at {estimate.astimezone():%H:%M %Z on %d %b}." if estimate else ""
+    return f"Waiting in the queue of {job.partition}: {explanation.sentence}{start}"
 
 
 def _ended(ending: Ending, sentence: str = "") -> ServerEnded:
