@@ -13,7 +13,7 @@ from ipyparallel.cluster import Cluster as StockCluster
 from ipyparallel.cluster.launcher import LocalEngineSetLauncher, NotRunning
 from traitlets import TraitError
 
-from flatirons.errors import SlurmUnreachable, SubmitRefused
+from flatirons.errors import CommandTimeout, SlurmUnreachable, SubmitRefused
 from flatirons.parallel import Cluster, controller, launcher
 from flatirons.parallel.launcher import FlatironsControllerLauncher, FlatironsEngineSetLauncher
 from flatirons.slurm.client import SlurmClient
@@ -50,7 +50,7 @@ Make = Callable[..., FlatironsEngineSetLauncher]
 def make(tmp_path: Path, slurm: FakeSlurm) -> Make:
     def make(**options: Any) -> FlatironsEngineSetLauncher:
         engines = FlatironsEngineSetLauncher(
-            profile_dir=str(tmp_path), cluster_id="abc", engine_set_id="1", **options
+            profile_dir=str(tmp_path), cluster_id="abc", **{"engine_set_id": "1", **options}
         )
         engines.environment["IPP_CONNECTION_INFO"] = CONNECTION
         return engines
@@ -62,7 +62,7 @@ async def test_engines_are_one_job_that_names_its_notebook(make: Make, slurm: Fa
     engines = make(nodes=2, runtime="2:00:00")
     job_id = await engines.start(8)
     job = slurm.jobs[job_id]
-    assert (job.name, job.comment) == ("ipengines", "flatirons-engines:77:abc")
+    assert (job.name, job.comment) == ("ipengines", "flatirons-engines:77:abc:1")
     assert {"ntasks": "8", "nodes": "2", "time": "120"}.items() <= job.options.items()
     assert engines.state == "running"
 
@@ -81,6 +81,17 @@ async def test_a_refusal_is_slurms_own_sentence(make: Make, slurm: FakeSlurm) ->
     assert engines.state == "after"
     await engines.stop()
     assert slurm.count("scancel") == 0
+
+
+async def test_a_job_whose_id_was_lost_on_the_way_is_found_again(make: Make, slurm: FakeSlurm) -> None:
+    def lose(answer: str) -> str:
+        raise CommandTimeout("A command didn't end within 60 seconds.", ["sbatch"])
+
+    slurm.tamper("sbatch", lose)
+    assert await make().start(2) == 1
+    slurm.hang("sbatch")
+    with pytest.raises(SlurmUnreachable):
+        await make(engine_set_id="2").start(2)
 
 
 async def test_stopping_returns_when_slurm_says_that_the_job_is_gone(make: Make, slurm: FakeSlurm) -> None:

@@ -109,7 +109,7 @@ def end(controller: Controller, status: int) -> NoReturn:
     An ordinary exit joins the children and waits for the sockets, and may wait for ever when a signal came
     while it was being set up.
     """
-    children = psutil.Process().children()
+    children = psutil.Process().children(recursive=True)
     for child in children:
         with contextlib.suppress(psutil.NoSuchProcess):
             child.kill()

@@ -11,9 +11,9 @@ from flatirons.errors import ImageError, OptionsRefused
 from flatirons.images import Image, container_prefix
 from flatirons.job import script
 from flatirons.parallel.options import EngineOptions
+from flatirons.parallel.own import JOB_NAME
 from flatirons.slurm.model import JobSpec
 
-JOB_NAME = "ipengines"
 # Slurm gives a job no environment of its own (see slurm.argv), and what sbatch was told isn't meant for srun.
 _PROLOGUE = """\
 export HOME=~ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin USER="$(id -un)"

@@ -17,15 +17,15 @@ from ipyparallel.cluster.launcher import (
 )
 from traitlets import Integer, Unicode, default
 
-from flatirons.errors import FlatironsError, SlurmError
+from flatirons.errors import FlatironsError, SlurmError, SlurmUnreachable
 from flatirons.parallel import address, engines
 from flatirons.parallel.asked import Asked
-from flatirons.parallel.options import resolve
-from flatirons.parallel.own import OWNER, signal_steps, slurm_of
+from flatirons.parallel.options import EngineOptions, resolve
+from flatirons.parallel.own import OWNER, find, signal_steps, slurm_of
 from flatirons.parallel.watch import Watch, look, wait_for, waiting_sentence
 from flatirons.slurm import explain
 from flatirons.slurm.client import SlurmClient
-from flatirons.slurm.model import Job, JobState
+from flatirons.slurm.model import Job, JobSpec, JobState
 
 IPYPARALLELS_PATIENCE = 60  # seconds; default of Cluster.engine_timeout
 IPYPARALLELS_DELAY = 1.0  # seconds; default of Cluster.delay
@@ -71,25 +71,35 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
     async def _submit(self, n: int) -> int:
         options = resolve(self.asked(), os.environ)
         Path(self.output_file).parent.mkdir(parents=True, exist_ok=True)
-        owner = os.environ.get("SLURM_JOB_ID", "")
-        spec = engines.job_spec(
-            n,
-            options,
-            comment=f"flatirons-engines:{owner}:{self.cluster_id}",
-            folder=os.getcwd(),
-            log=self.output_file,
-        )
-        # connection keys stay in the profile's connection file: Slurm keeps scripts and environments
-        script = engines.job_script(
+        spec = engines.job_spec(n, options, comment=self._comment(), folder=os.getcwd(), log=self.output_file)
+        job_id = await self._send(spec, self._script(n, options))
+        self.log.info("Engines are job %s%s.", job_id, f" in {spec.partition}" if spec.partition else "")
+        return job_id
+
+    def _comment(self) -> str:
+        """By which the job is found again, and known to belong to the notebook's."""
+        notebook = os.environ.get("SLURM_JOB_ID", "")
+        return f"flatirons-engines:{notebook}:{self.cluster_id}:{self.engine_set_id}"
+
+    def _script(self, n: int, options: EngineOptions) -> str:
+        """Slurm keeps scripts, so keys stay in the profile's connection file."""
+        return engines.job_script(
             n,
             options,
             self.find_args(),
             environment=self.environment_without_keys(),
             controller=engines.Controller.of(self.environment.get("IPP_CONNECTION_INFO", "")),
         )
-        job_id = await slurm_of(os.environ).submit(spec, script, user=None)
-        self.log.info("Engines are job %s%s.", job_id, f" in {spec.partition}" if spec.partition else "")
-        return job_id
+
+    async def _send(self, spec: JobSpec, script: str) -> int:
+        slurm = slurm_of(os.environ)
+        try:
+            return await slurm.submit(spec, script, user=None)
+        except SlurmUnreachable:  # Slurm may have taken the job, and only its answer was lost
+            job_id = await find(slurm, spec.comment)
+            if not job_id:
+                raise
+            return job_id
 
     def environment_without_keys(self) -> dict[str, str]:
         """What the user wants engines to find in their environment."""
