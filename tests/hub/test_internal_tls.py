@@ -55,3 +55,16 @@ def certificate(cluster: Any, host: str, port: str) -> str:
     show = "openssl x509 -noout -ext subjectAltName"
     ask = f"openssl s_client -connect {host}:{port} </dev/null 2>/dev/null | {show}"
     return str(cluster.exec("hub", ["sh", "-c", ask]).stdout)
+
+
+def test_a_start_that_the_hub_took_up_again_keeps_its_scheme(cluster: Any, tls: None) -> None:
+    carol = Person(cluster.hub_url, "carol").log_in()
+    try:
+        carol.start(cluster="summit", account="csdms", partition="shas", environment="python")
+        cluster.kill_hub()
+        cluster.start_hub()
+        carol.wait_ready()
+        assert carol.ask_server("api/status").status_code == 200
+        carol.stop()
+    finally:
+        carol.http.close()
