@@ -1,0 +1,38 @@
+"""The links of the documentation lead somewhere, and its index knows every page."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
+
+
+def links(page: Path) -> Iterator[str]:
+    """The links of a page to files of this repository; what stands in code is none."""
+    text = re.sub(r"^```.*?^```$|`[^`\n]*`", "`", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    return (target for target in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in target)
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub calls the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
+    for link in links(page):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_the_index_knows_every_page() -> None:
+    index = DOCS / "README.md"
+    known = {(DOCS / link.partition("#")[0]).resolve() for link in links(index)}
+    assert {page for page in DOCS.rglob("*.md") if page != index} <= known
