@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -267,3 +269,12 @@ def test_stopping_the_server_ends_its_engines(visitor: Visitor, kernel: Kernel, 
     job = last_json(kernel.run(TWO))
     visitor.stop()
     eventually(lambda: slurm.state(job) == "CANCELLED", 20)
+
+
+def test_the_how_to_works_as_it_is_written(visitor: Visitor, kernel: Kernel, slurm: Slurm) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "parallel.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 5
+    for block in blocks:
+        kernel.run(block)
+    assert slurm.engines() == []

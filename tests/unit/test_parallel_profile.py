@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -28,6 +29,15 @@ def test_it_tells_every_option_there_is(tmp_path: Path) -> None:
     launcher = FlatironsEngineSetLauncher(config=config)
     assert launcher.asked().runtime == 120
     assert launcher.asked().memory == 4096
+
+
+def test_the_how_to_tells_every_option_there_is() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "parallel.md").read_text()
+    table = page.partition("| keyword |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`(\w+)`", "".join(row.split("|")[1] for row in table.splitlines()[1:]))) == {
+        "n",
+        *NAMES,
+    }
 
 
 def test_what_a_user_changed_stays(tmp_path: Path) -> None:
