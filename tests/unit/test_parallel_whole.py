@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -234,3 +236,16 @@ def test_a_controller_that_is_ended_while_it_starts_leaves_nothing(desk: Desk, a
     controller.wait(10)
     assert list(file.parent.iterdir()) == []
     assert subprocess.run(["pgrep", "-g", str(controller.pid)], check=False).returncode == 1
+
+
+def test_the_controller_keeps_to_the_sites_ports_and_leaves_those_in_use_alone(desk: Desk) -> None:
+    with contextlib.ExitStack() as taken:
+        first = taken.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+        ports = list(range(first, first + 60))
+        profile = desk.folder / "home/.ipython/profile_default"
+        profile.mkdir(parents=True)
+        (profile / "ipcontroller_config.py").write_text(f"get_config().IPController.ports = {ports}\n")
+        printed = desk.run(START + "print(open(rc.cluster.controller.connection_files['engine']).read())")
+    known = json.loads(printed)
+    used = [known[name] for name in ("registration", "control", "mux", "task", "iopub", "lifeline")]
+    assert set(used) <= set(ports) - {first}

@@ -43,10 +43,18 @@ class Controller(IPController):
         self.lifeline = self._listen()
         super().init_hub()
 
+    def next_port(self, pool_name: str = "common") -> int:
+        """A port of the site's pools that nobody on this node uses, a random one if none is left."""
+        while True:
+            port: int = super().next_port(pool_name)
+            with contextlib.suppress(OSError), socket.create_server((self._host(), port)):
+                return port
+
+    def _host(self) -> str:
+        return "" if self.engine_ip == "*" else str(self.engine_ip)
+
     def _listen(self) -> socket.socket:
-        port = self.next_port("engine") if self.engine_ports or self.ports else 0
-        host = "" if self.engine_ip == "*" else self.engine_ip
-        listener = socket.create_server((host, port), backlog=BACKLOG)
+        listener = socket.create_server((self._host(), self.next_port("engine")), backlog=BACKLOG)
         os.register_at_fork(after_in_child=listener.close)  # a child that lives on must not keep it open
         return listener
 
