@@ -317,6 +317,31 @@ async def test_stop_returns_when_slurm_says_that_the_job_is_over(run: ServerRun,
     assert run.exit_status() is not None
 
 
+async def test_a_running_server_is_told_to_end_before_its_job_is(run: ServerRun, slurm: FakeSlurm) -> None:
+    arrival = await started(run, slurm)
+    await run.boot(1, KEY)
+    await run.ready(4321)
+    await arrival
+    stopping = asyncio.ensure_future(run.stop())
+    await until(lambda: slurm.count("scancel") == 1)
+    assert slurm.jobs[1].state == "RUNNING", "only its script was told"
+    slurm.end_job(1, "COMPLETED")
+    await stopping
+    assert slurm.count("scancel") == 1
+
+
+async def test_a_server_that_does_not_heed_is_ended_by_slurm(desk: Desk, slurm: FakeSlurm) -> None:
+    run = make_run(desk, Attempt.new("summit", CODE), Limits(60, 60, stop=0.2))
+    arrival = await started(run, slurm)
+    await run.boot(1, KEY)
+    await run.ready(4321)
+    await arrival
+    await run.stop()
+    assert slurm.count("scancel") == 2
+    assert slurm.jobs[1].state == "CANCELLED"
+    run.close()
+
+
 async def test_a_job_that_does_not_go_is_an_error_and_not_a_silence(desk: Desk, slurm: FakeSlurm) -> None:
     run = make_run(desk, Attempt.new("summit", CODE), Limits(60, 60, stop=0.1))
     await started(run, slurm)

@@ -20,6 +20,7 @@ import ipaddress
 import json
 import os
 import pwd
+import resource
 import secrets
 import shutil
 import signal
@@ -247,11 +248,14 @@ class Server:
         self.files = self.write_certificate()
 
     def on_signal(self, number: int, _frame: Optional[FrameType]) -> None:
-        """Hands a signal on to the server; from then on its end is what was asked for."""
+        """Hands a signal on to the server; from then on its end is what was asked for.
+
+        To the server alone: the container's file system, a process of the same group, must outlive it.
+        """
         self.signals.append(number)
         if self.child is not None and self.child.poll() is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):  # it ended this very moment
-                os.killpg(self.child.pid, number)
+                os.kill(self.child.pid, number)
 
     def environment(self, address: str, port: int) -> Dict[str, str]:
         """The server's environment: the job's own, what the hub sent, and where to listen."""
@@ -323,6 +327,12 @@ class Server:
         raise CannotRun(f"{PORT_ATTEMPTS} ports in a row were taken by others.")
 
 
+def keep_cores_out() -> None:
+    """No core files, unless the user raises the limit again: they fill the home when Slurm ends a job."""
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
+
+
 def enter_home() -> None:
     """Goes to the user's home; raises CannotRun, naming it, where the node hasn't got it."""
     home = os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
@@ -349,6 +359,7 @@ def run(config: Config, hub: Hub, job_id: int) -> Tuple[Optional[int], Optional[
     server = Server(config, hub.post("boot", body, config["hub_deadline"]))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, server.on_signal)
+    keep_cores_out()
     enter_home()
     check_image(config)
     port = server.listen()
@@ -358,9 +369,9 @@ def run(config: Config, hub: Hub, job_id: int) -> Tuple[Optional[int], Optional[
         except (Refused, Unreachable) as error:
             server.on_signal(signal.SIGTERM, None)
             say(error)
-    if server.child is None:
-        return None, int(signal.SIGTERM), ""
-    status = server.child.wait()
+    status = server.child.wait() if server.child else 0
+    if server.signals:
+        return 0, None, "The notebook server was stopped."
     return (status, None, "") if status >= 0 else (None, -status, "")
 
 

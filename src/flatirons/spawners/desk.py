@@ -61,7 +61,9 @@ class Desk:
         if SETTINGS_KEY not in settings:
             runner = runner_for(spawner.run_as, spawner.ssh_host)
             clients = {
-                name: SlurmClient(Cluster(name=name, **facts), runner)
+                name: SlurmClient(
+                    Cluster(name, facts.get("slurm_conf", ""), facts.get("bin_dir", "")), runner
+                )
                 for name, facts in spawner.clusters.items()
             }
             settings[SETTINGS_KEY] = cls(hub_id(settings["cookie_secret"]), clients, spawner.log)

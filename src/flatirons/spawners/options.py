@@ -74,7 +74,7 @@ class UsersBusiness(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, RefusedOptions | FilledIn):
+        if isinstance(error, SpawnException | FilledIn):
             record.levelno, record.levelname = logging.INFO, "INFO"
             record.msg, record.args = "No server is started: %s", (getattr(error, "message", error),)
             record.exc_info = None

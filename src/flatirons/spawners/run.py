@@ -7,6 +7,7 @@ pushed from the node). A run puts both together: a story for the user, an addres
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from flatirons.spawners.slurm import SlurmSpawner
 
 LONGEST_SILENCE = 30.0  # seconds: a start without news makes sure that its job is still followed
+SECONDS_TO_END_IN_PEACE = 10.0  # how long a server that is told to end has before Slurm ends its job
 SECONDS_FOR_SLURMS_WORD = 3.0  # how long a server's end waits to learn what Slurm says of it
 
 
@@ -94,9 +96,8 @@ class ServerRun:
         try:
             job_id = await self.client.submit(spec, script, user=self.user)
         except FlatironsError as error:
-            self._fail(
-                error
-            )  # should Slurm have taken the job without telling us, it is an orphan by its comment
+            # should Slurm have taken the job without telling us, it is found as an orphan by its comment
+            self._fail(error)
             raise
         self._change(job_id=job_id)
         self.log.info("Job %s on %s belongs to spawn %s", job_id, self.attempt.cluster, self.attempt.spawn_id)
@@ -160,23 +161,39 @@ class ServerRun:
         await self.find()
         if not self.attempt.job_id:
             return
-        last = time.monotonic() + self.limits.stop
-        await self.client.cancel(self.attempt.job_id, user=self.user)
         self.attend()
         if self._changes:
             self._changes.urgent = True
+        if await self._ended_in_peace():
+            return
+        await self.client.cancel(self.attempt.job_id, user=self.user)
+        if not await self._is_over_within(self.limits.stop):
+            raise SlurmError(
+                "Slurm has not ended the job yet. Please try again in a minute.",
+                f"job {self.attempt.job_id} still there {self.limits.stop} s after scancel: {self.job}",
+            )
+
+    async def _ended_in_peace(self) -> bool:
+        """Whether a server that runs has ended when its starter alone was told to.
+
+        scancel without a signal tells all processes at once, the container's file system among them; a server
+        that loses that before it has ended crashes, and leaves a core file in the home.
+        """
+        if not (self.attempt.key_digest and self.job and self.job.state.is_running):
+            return False
+        await self.client.cancel(self.attempt.job_id, user=self.user, signal="TERM")
+        return await self._is_over_within(min(SECONDS_TO_END_IN_PEACE, self.limits.stop / 2))
+
+    async def _is_over_within(self, seconds: float) -> bool:
+        """Whether Slurm says within this time that the job is over; asks it as soon as there may be news."""
+        last = time.monotonic() + seconds
         while not (self.job and self.job.state.is_over):
-            left = last - time.monotonic()
-            if left <= 0:
-                raise SlurmError(
-                    "Slurm has not ended the job yet. Please try again in a minute.",
-                    f"job {self.attempt.job_id} still there {self.limits.stop} s after scancel: {self.job}",
-                )
             self.watcher.kick()
-            try:
-                await asyncio.wait_for(self.story.changed(), left)
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.story.changed(), max(0.0, last - time.monotonic()))
+            if time.monotonic() >= last:
+                return False
+        return True
 
     def close(self) -> None:
         """Stops following the job."""

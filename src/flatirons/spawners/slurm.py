@@ -2,12 +2,20 @@
 
 In a plain jupyterhub_config.py::
 
+    from flatirons.hub.handlers import handlers
+    from flatirons.spawners.options import FormHooks
+    from flatirons.spawners.slurm_form import slurm_form
+
     c.JupyterHub.spawner_class = "flatirons-slurm"
-    c.JupyterHub.extra_handlers = flatirons.hub.handlers.handlers
+    c.JupyterHub.extra_handlers = handlers
+    c.JupyterHub.cleanup_servers = False
     c.SlurmSpawner.clusters = {"summit": {"slurm_conf": "/etc/slurm/slurm.conf"}}
     c.SlurmSpawner.environments = {"python": {"image": "/srv/images/python.sif", "binds": ["/run/munge"]}}
 
-The traits named like options (partition, account, ...) are what the form, a link or a REST body may set.
+    FormHooks(lambda spawner: slurm_form({}, spawner.clusters, spawner.environments)).attach(c.SlurmSpawner)
+
+All of such a file, and what else it needs: docs/how-to/plain-jupyterhub.md. The traits named like options
+(partition, account, ...) are what the form or a REST body may set; a link fills the form in.
 """
 
 from __future__ import annotations
@@ -24,7 +32,7 @@ from urllib.parse import urlsplit
 from jupyterhub.orm import Spawner as OrmSpawner
 from jupyterhub.spawner import Spawner
 from jupyterhub.utils import url_path_join
-from traitlets import Dict, Enum, Float, Integer, List, Unicode, default
+from traitlets import Dict, Enum, Float, Integer, List, TraitError, Unicode, default, validate
 
 from flatirons.errors import FlatironsError, OptionsRefused, ServerEnded
 from flatirons.images import Catalogue, Environment
@@ -35,13 +43,15 @@ from flatirons.spawners.desk import Desk
 from flatirons.spawners.run import Limits, ServerRun
 from flatirons.spawners.story import Event, StartFailed
 
+CLUSTER_KEYS = frozenset({"slurm_conf", "bin_dir", "title"})
+
 
 class SlurmSpawner(Spawner):
     """Runs each server as a Slurm job of its user, in the container of the chosen environment."""
 
     # -- what the site sets
     clusters = Dict(
-        help="Slurm clusters by name, each {'slurm_conf': path, 'bin_dir': path}; both may be left out."
+        help="Slurm clusters by name, each with 'slurm_conf' and 'bin_dir' (paths) and 'title', all optional."
     ).tag(config=True)
     environments = Dict(
         help="What users can choose to work in, by name; see flatirons.images.Environment for the keys."
@@ -95,6 +105,15 @@ class SlurmSpawner(Spawner):
     env_keep = List(Unicode(), help="Names of the hub's environment variables that servers get: none.").tag(
         config=True
     )
+
+    @validate("clusters")
+    def _known_keys_only(self, proposal: Any) -> dict[str, dict[str, str]]:
+        clusters: dict[str, dict[str, str]] = proposal["value"]
+        for name, facts in clusters.items():
+            if unknown := set(facts) - CLUSTER_KEYS:
+                known = ", ".join(sorted(CLUSTER_KEYS))
+                raise TraitError(f"cluster {name!r} has the unknown key {min(unknown)!r}; known: {known}")
+        return clusters
 
     @default("ssl_alt_names_include_local")
     def _default_ssl_alt_names_include_local(self) -> bool:
