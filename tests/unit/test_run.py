@@ -328,6 +328,7 @@ async def test_a_running_server_is_told_to_end_before_its_job_is(run: ServerRun,
     slurm.end_job(1, "COMPLETED")
     await stopping
     assert slurm.count("scancel") == 1
+    assert slurm.count("sacct") == 0, "accounting isn't asked why"
 
 
 async def test_a_server_that_does_not_heed_is_ended_by_slurm(desk: Desk, slurm: FakeSlurm) -> None:

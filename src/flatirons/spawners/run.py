@@ -214,7 +214,7 @@ class ServerRun:
             async for job in changes:
                 changes.urgent = self._stopping or not self.attempt.port
                 self._see(job)
-                if job.state.is_over:
+                if job.state.is_over and not self._stopping:  # nobody asks why a server ended that was stopped
                     await self._explain(job)
         await self._tell_jupyterhub()
 
