@@ -12,18 +12,17 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from logging import Logger
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flatirons.errors import FlatironsError, SlurmError
 from flatirons.runner import AsRoot, AsSelf, AsSudo, OverSsh, Runner
 from flatirons.slurm.client import SlurmClient
-from flatirons.slurm.model import Cluster, Job
+from flatirons.slurm.model import Job
 from flatirons.slurm.watcher import Watcher
 from flatirons.spawners.attempt import digest
 
 if TYPE_CHECKING:
     from flatirons.spawners.run import ServerRun
-    from flatirons.spawners.slurm import SlurmSpawner
 
 SETTINGS_KEY = "flatirons_desk"
 RECONCILE_SECONDS = 60.0
@@ -53,22 +52,6 @@ class Desk:
     _by_code: dict[str, ServerRun] = field(default_factory=dict)
     _by_key: dict[str, ServerRun] = field(default_factory=dict)
     _reconciling: asyncio.Task[None] | None = None
-
-    @classmethod
-    def of(cls, spawner: SlurmSpawner) -> Desk:
-        """The desk of the spawner's hub, set up when the first spawner asks for it."""
-        settings: dict[str, Any] = spawner.user.settings
-        if SETTINGS_KEY not in settings:
-            runner = runner_for(spawner.run_as, spawner.ssh_host)
-            clients = {
-                name: SlurmClient(
-                    Cluster(name, facts.get("slurm_conf", ""), facts.get("bin_dir", "")), runner
-                )
-                for name, facts in spawner.clusters.items()
-            }
-            settings[SETTINGS_KEY] = cls(hub_id(settings["cookie_secret"]), clients, spawner.log)
-        desk: Desk = settings[SETTINGS_KEY]
-        return desk
 
     def comment(self, spawn_id: str, server: str) -> str:
         """The job comment by which a spawn's job is found again; `server` is for human readers."""

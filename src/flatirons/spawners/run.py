@@ -11,7 +11,8 @@ import contextlib
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from logging import Logger
+from typing import Any, Protocol
 
 from flatirons.errors import FlatironsError, ServerEnded, SlurmError
 from flatirons.slurm import explain
@@ -20,9 +21,6 @@ from flatirons.slurm.watcher import Subscription
 from flatirons.spawners.attempt import Attempt, digest
 from flatirons.spawners.desk import Desk
 from flatirons.spawners.story import Story
-
-if TYPE_CHECKING:
-    from flatirons.spawners.slurm import SlurmSpawner
 
 LONGEST_SILENCE = 30.0  # seconds: a start without news makes sure that its job is still followed
 SECONDS_TO_END_IN_PEACE = 10.0  # how long a server that is told to end has before Slurm ends its job
@@ -52,6 +50,23 @@ class Ending:
     log: tuple[str, ...] = ()
 
 
+class Owner(Protocol):
+    """What a run needs of its spawner, as JupyterHub's Spawner names it."""
+
+    log: Logger
+    user: Any
+    ready: bool
+
+    def save(self) -> None:
+        """Stores the run's attempt now, without waiting for anything."""
+
+    async def boot(self) -> dict[str, Any]:
+        """What the starter is answered when it boots."""
+
+    async def poll_and_notify(self) -> Any:
+        """Tells JupyterHub that the server has ended."""
+
+
 class NotExpected(Exception):
     """A starter's call that doesn't fit what we know: wrong job, used code, server already up."""
 
@@ -59,7 +74,7 @@ class NotExpected(Exception):
 class ServerRun:
     """Follows one attempt of a spawner, whose state it stores whenever something becomes known."""
 
-    def __init__(self, attempt: Attempt, spawner: SlurmSpawner, desk: Desk, limits: Limits) -> None:
+    def __init__(self, attempt: Attempt, spawner: Owner, desk: Desk, limits: Limits) -> None:
         self.attempt = attempt
         self.spawner = spawner
         self.user: str = spawner.user.name
@@ -214,7 +229,7 @@ class ServerRun:
             async for job in changes:
                 changes.urgent = self._stopping or not self.attempt.port
                 self._see(job)
-                if job.state.is_over and not self._stopping:  # nobody asks why a server ended that was stopped
+                if job.state.is_over and not self._stopping:  # nobody asks why a stopped server ended
                     await self._explain(job)
         await self._tell_jupyterhub()
 

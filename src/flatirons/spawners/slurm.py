@@ -37,9 +37,10 @@ from traitlets import Dict, Enum, Float, Integer, List, TraitError, Unicode, def
 from flatirons.errors import FlatironsError, OptionsRefused, ServerEnded
 from flatirons.images import Catalogue, Environment
 from flatirons.job.script import StarterConfig, notebook
-from flatirons.slurm.model import JobSpec
+from flatirons.slurm.client import SlurmClient
+from flatirons.slurm.model import Cluster, JobSpec
 from flatirons.spawners.attempt import Attempt
-from flatirons.spawners.desk import Desk
+from flatirons.spawners.desk import SETTINGS_KEY, Desk, hub_id, runner_for
 from flatirons.spawners.run import Limits, ServerRun
 from flatirons.spawners.story import Event, StartFailed
 
@@ -140,8 +141,19 @@ class SlurmSpawner(Spawner):
 
     @property
     def desk(self) -> Desk:
-        """What all servers of this hub share."""
-        return Desk.of(self)
+        """What all servers of this hub share; set up when the first of them asks for it."""
+        settings: dict[str, Any] = self.user.settings
+        if SETTINGS_KEY not in settings:
+            runner = runner_for(self.run_as, self.ssh_host)
+            clients = {
+                name: SlurmClient(
+                    Cluster(name, facts.get("slurm_conf", ""), facts.get("bin_dir", "")), runner
+                )
+                for name, facts in self.clusters.items()
+            }
+            settings[SETTINGS_KEY] = Desk(hub_id(settings["cookie_secret"]), clients, self.log)
+        desk: Desk = settings[SETTINGS_KEY]
+        return desk
 
     # -- what a restart of the hub needs
 
