@@ -224,7 +224,7 @@ class SlurmSpawner(Spawner):
         return run.exit_status()
 
     async def stop(self, now: bool = False) -> None:
-        """Cancels the job and returns when it is gone; Slurm itself decides between TERM and KILL."""
+        """Ends the server, then its job if that isn't enough; returns when Slurm says that it is gone."""
         if self.run:
             try:
                 await self.run.stop()
