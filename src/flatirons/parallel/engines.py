@@ -148,22 +148,23 @@ def job_script(
     The job ends when the `controller` does, and at once when that is gone by the time that it starts.
     """
     exports = [["export", f"{name}={value}"] for name, value in (environment or {}).items() if _is_name(name)]
-    step = [
-        *("srun", "--export=ALL"),
-        f"--ntasks={n}",
+    knock: list[list[str]] = []
+    step = [*_srun(n, options), *engine]
+    if controller:
+        where = ["bash", controller.host, str(controller.lifeline or controller.registration)]
+        knock = [["timeout", "30", "bash", "-c", _KNOCK, *where]]
+        step = ["bash", "-c", _LIFELINE, *where, *step] if controller.lifeline else step
+    return script.compose(_PROLOGUE, [*knock, *exports, ["exec", *step]])
+
+
+def _srun(n: int, options: EngineOptions) -> list[str]:
+    return [
+        *("srun", "--export=ALL", f"--ntasks={n}"),
         *([f"--cpus-per-task={options.cpus}"] if options.cpus else []),  # since 22.05 srun doesn't inherit it
         "--kill-on-bad-exit=0",  # one engine that crashes leaves the others alone
         "--wait=0",  # for as long as they like
         "--label",
-        *engine,
     ]
-    knock: list[list[str]] = []
-    if controller:
-        host, port = controller.host, str(controller.lifeline or controller.registration)
-        knock = [["timeout", "30", "bash", "-c", _KNOCK, "bash", host, port]]
-        if controller.lifeline:
-            step = ["bash", "-c", _LIFELINE, "bash", host, port, *step]
-    return script.compose(_PROLOGUE, [*knock, *exports, ["exec", *step]])
 
 
 def _is_name(name: str) -> bool:
