@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,11 @@ from flatirons.slurm.model import Cluster as SlurmCluster
 
 EXTRA_SITE = Path(__file__).with_name("site-extra.toml")
 TAIL_LINES = 40
+
+
+def pytest_configure() -> None:
+    """Ctrl-C works in what tests start, even where a shell started us in the background, with it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class InHubNode(Runner):

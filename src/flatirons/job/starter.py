@@ -70,8 +70,7 @@ class Hub:
             data=json.dumps(body).encode(),
             headers={"Content-Type": "application/json", "Authorization": "Bearer " + self.key},
         )
-        last = time.monotonic() + deadline
-        pause = 0.1
+        last, pause = time.monotonic() + deadline, 0.1
         problem = None  # type: Optional[Exception]
         while True:
             try:
