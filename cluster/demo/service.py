@@ -159,7 +159,10 @@ class Demo:
         try:
             with urllib.request.urlopen(f"{self.url}/hub/health", timeout=2) as answer:
                 return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
+        except urllib.error.HTTPError as refused:  # the proxy's, while there is no hub
+            refused.close()
+            return False
+        except OSError:
             return False
 
     def ask_hub(self, path: str) -> Any:

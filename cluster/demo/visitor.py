@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 from tornado.httpclient import HTTPRequest
-from tornado.websocket import websocket_connect
+from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 CELL_DEADLINE_S = 180.0
 
@@ -144,19 +144,27 @@ class Kernel:
 
     async def _run(self, code: str) -> str:
         socket = await websocket_connect(HTTPRequest(self.channels, headers=self.headers))
-        request = execute_request(code)
-        await socket.write_message(json.dumps(request))
-        printed, missing = "", {"idle", "execute_reply"}
-        while missing:
-            text = await socket.read_message()
-            if text is None:
-                raise SmokeFailure("the kernel's websocket was closed")
-            answer = json.loads(text)
-            if answer["parent_header"].get("msg_id") == request["header"]["msg_id"]:
-                printed += printed_by(answer)
-                missing -= {answer["msg_type"], answer["content"].get("execution_state")}
-        socket.close()
-        return printed
+        try:
+            return await converse(socket, execute_request(code))
+        finally:
+            socket.close()
+            while socket.close_code is None and await socket.read_message() is not None:
+                pass  # until the other side has closed too: nothing is left open
+
+
+async def converse(socket: WebSocketClientConnection, request: dict[str, Any]) -> str:
+    """What a cell prints, once the kernel has run it; SmokeFailure when it can't."""
+    await socket.write_message(json.dumps(request))
+    printed, missing = "", {"idle", "execute_reply"}
+    while missing:
+        text = await socket.read_message()
+        if text is None:
+            raise SmokeFailure("the kernel's websocket was closed")
+        answer = json.loads(text)
+        if answer["parent_header"].get("msg_id") == request["header"]["msg_id"]:
+            printed += printed_by(answer)
+            missing -= {answer["msg_type"], answer["content"].get("execution_state")}
+    return printed
 
 
 def execute_request(code: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -29,10 +30,10 @@ def carol(page: Page, cluster: RealCluster) -> Iterator[Page]:
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url(re.compile("/hub/(home|spawn)"))
     yield page
-    page.goto("/hub/home")
-    if page.locator("#stop").is_visible():
-        page.locator("#stop").click()
-        page.locator("#start", has_text="Start").wait_for()
+    with httpx.Client(base_url=f"{cluster.hub_url}/hub/api") as hub:
+        hub.headers["Authorization"] = f"token {cluster.token}"
+        hub.delete("/users/carol/server")
+        eventually(lambda: hub.get("/users/carol").json()["servers"] == {}, 60)
     cluster.exec("hub", ["scancel", "--user=carol"])
 
 
