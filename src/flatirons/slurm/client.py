@@ -222,8 +222,8 @@ class SlurmClient:
             raise
         except CommandTimeout as error:
             raise SlurmUnreachable(late, error.detail) from error
-        except CommandError as error:
-            raise SlurmUnreachable(NOT_ANSWERING, error.detail) from error
+        except CommandError as error:  # no such command, or no such account: waiting won't help
+            raise SlurmUnreachable(f"{error.user} Please tell the operator.", error.detail) from error
 
 
 def _failed(error: CommandFailed) -> SlurmError:
