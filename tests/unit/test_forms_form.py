@@ -17,9 +17,7 @@ FORM = Form(
         Select("cluster", "Cluster", choices=["summit", "blanca"], default="summit", required=True),
         Select(
             "partition",
-            choices=lambda context: {"summit": ["shas"], "blanca": ["sol"]}.get(
-                str(context.values["cluster"]), []
-            ),
+            choices=lambda cluster: {"summit": ["shas"], "blanca": ["sol"]}.get(cluster, []),
         ),
         Integer("nodes", "Nodes", minimum=1, maximum=4, default=1),
         Text("account", default="ucb"),
@@ -122,7 +120,7 @@ async def test_a_form_begins_with_what_can_still_be_taken_of_the_last_options() 
 
 
 async def test_a_default_that_breaks_the_rules_is_refused_like_any_value() -> None:
-    form = Form([Integer("nodes", default=lambda context: 9, maximum=4)])
+    form = Form([Integer("nodes", default=lambda: 9, maximum=4)])
     with pytest.raises(OptionsRefused):
         await form.check({}, ALICE)
 
@@ -132,3 +130,88 @@ def test_two_fields_of_one_name_and_an_unknown_group_are_mistakes() -> None:
         Form([Text("a"), Text("a")])
     with pytest.raises(ValueError, match="group"):
         Form([Text("a", group="b")], groups=[Group("c")])
+
+
+async def test_fields_are_evaluated_after_those_that_they_look_at() -> None:
+    form = Form(
+        [
+            Select(
+                "qos",
+                choices=lambda partition: [f"{partition}-normal"],
+                default=lambda partition: f"{partition}-normal",
+            ),
+            Select(
+                "partition", choices=lambda cluster: [f"{cluster}-a"], default=lambda cluster: f"{cluster}-a"
+            ),
+            Select("cluster", choices=["summit", "blanca"], default="summit"),
+        ]
+    )
+    assert await form.check({"cluster": "blanca"}, ALICE) == {
+        "qos": "blanca-a-normal",
+        "partition": "blanca-a",
+        "cluster": "blanca",
+    }
+    assert list(await form.check({}, ALICE)) == ["qos", "partition", "cluster"]
+
+
+def test_a_circle_of_functions_is_named_when_the_form_is_made() -> None:
+    fields = [
+        Select("qos", choices=lambda partition: [partition]),
+        Select("partition", visible=lambda account: bool(account)),
+        Select("account", default=lambda qos: qos),
+    ]
+    with pytest.raises(ValueError, match=r"in a circle: .*qos.*->.*") as caught:
+        Form(fields)
+    assert {"qos", "partition", "account"} <= set(str(caught.value).replace(":", " ").split())
+    with pytest.raises(ValueError, match="in a circle: nodes -> nodes"):
+        Form([Integer("nodes", maximum=lambda nodes: nodes)])
+
+
+def test_a_last_rule_may_look_at_its_own_field_by_value_only() -> None:
+    with pytest.raises(
+        ValueError, match=r'nodes: its minimum looks at "ntask", no field. Did you mean "ntasks"'
+    ):
+        Form([Integer("ntasks"), Integer("nodes", minimum=lambda ntask: ntask)])
+    with pytest.raises(ValueError, match="a setting's function names each thing"):
+        Integer("nodes", minimum=lambda *everything: 1)
+
+
+async def test_while_choosing_what_is_not_offered_any_more_gives_way_with_a_note() -> None:
+    form = Form(
+        [
+            Select("cluster", choices=["summit", "blanca"], default="summit"),
+            Select(
+                "partition",
+                choices=lambda cluster: [f"{cluster}-a", f"{cluster}-b"],
+                default=lambda cluster: f"{cluster}-a",
+            ),
+            Integer("nodes", maximum=4),
+            Text("account", required=True),
+        ]
+    )
+    given = {"cluster": "blanca", "partition": "summit-b", "nodes": "9", "account": ""}
+    answers = {a.field.name: a for a in await form.answers(given, ALICE, from_page=True, live=True)}
+    assert answers["partition"].value == "blanca-a"
+    assert answers["partition"].note == '"summit-b" isn\'t possible here: changed to blanca-a.'
+    assert answers["partition"].message == ""
+    assert answers["nodes"].given == "9"
+    assert answers["nodes"].message == "Must be at most 4."
+    assert answers["account"].message == ""
+    html = await form.render(given, {}, ALICE, from_page=True, live=True)
+    assert 'id="error-nodes"' in html
+    assert 'id="note-partition"' in html
+    assert "flatirons-problems" not in html
+
+
+async def test_a_box_that_was_not_shown_yet_keeps_its_default() -> None:
+    form = Form([Checkbox("fast"), Checkbox("sure", default=True, visible=lambda fast: fast)])
+    posted = {"fast": ["on"], "_boxes": ["fast"]}
+    assert await form.parse(posted, ALICE) == {"fast": True, "sure": True}
+    assert await form.parse({**posted, "_boxes": ["fast,sure"]}, ALICE) == {"fast": True, "sure": False}
+
+
+def test_a_box_may_stand_for_a_text() -> None:
+    form = Form([Checkbox("feature", on="avx512")])
+    assert asyncio.run(form.parse({"feature": ["avx512"]}, ALICE)) == {"feature": "avx512"}
+    assert asyncio.run(form.parse({}, ALICE)) == {"feature": None}
+    assert "feature" in messages(form.parse({"feature": ["on"]}, ALICE))

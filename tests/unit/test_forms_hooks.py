@@ -75,7 +75,7 @@ async def test_a_trait_that_doesnt_take_the_value_refuses_the_option() -> None:
 
 async def test_the_form_and_its_facts_may_depend_on_the_spawner() -> None:
     def form(spawner: Any) -> Form:
-        return Form([Select("account", choices=lambda context: context.facts[context.user])])
+        return Form([Select("account", choices=lambda user, facts: facts[user])])
 
     async def facts(spawner: Any) -> dict[str, list[str]]:
         return {spawner.user.name: [f"{spawner.user.name}s"]}

@@ -1,6 +1,12 @@
 """Options forms, declared as fields and evaluated on the server; they know nothing of Slurm or JupyterHub.
 
-A `Form` is a sequence of fields. The same rules serve every way in:
+A `Form` is a sequence of fields. A field's settings (choices, minimum, maximum, default, visible, required,
+locked, help, nothing, gauges) are values or functions, sync or async. A function names what it looks at by
+its parameters: other fields, whose typed values it gets, `user`, `facts`::
+
+    Select("qos", "QOS", choices=lambda partition, facts: facts.qos_of(partition))
+
+So a circle is found when the form is made. The same rules serve every way in:
 
 `await form.parse(posted, context)`    what a page posted (lists of texts) -> typed options
 `await form.check(options, context)`   what a REST body or the database holds -> typed options: the gate
@@ -43,7 +49,7 @@ from flatirons.forms.fields import (
     Text,
 )
 from flatirons.forms.form import WHOLE_FORM, Form, Group
-from flatirons.forms.values import Choice, Context, Refusal, Rules, Value
+from flatirons.forms.values import Choice, Context, Gauge, Refusal, Rules, Value
 
 __all__ = [
     "WHOLE_FORM",
@@ -53,6 +59,7 @@ __all__ = [
     "Duration",
     "Field",
     "Form",
+    "Gauge",
     "Group",
     "Hidden",
     "Integer",

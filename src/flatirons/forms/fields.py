@@ -1,6 +1,6 @@
 """The kinds of fields: how what was given becomes a typed value, and how a value is written back.
 
-Every setting in `Field` that is typed `Setting` is a value or a function of the `Context`.
+Every setting in `Field` that is typed `Setting` is a value, or a function of what its parameters name.
 """
 
 from __future__ import annotations
@@ -9,39 +9,56 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from flatirons.forms import units
 from flatirons.forms.values import (
+    ABOUT_THE_REQUEST,
     LONGEST_TEXT,
     Choice,
     Context,
+    Gauge,
     Refusal,
+    Rule,
     Rules,
     Setting,
     Value,
     printable,
     quoted,
-    resolved,
 )
 
 Choices: TypeAlias = Sequence[object]
 """What `Choice.of` takes."""
 
-RESERVED = {"options", "user_options", "display_name", "next"}
-"""Names that mean something else: the form as a whole, and JupyterHub's own."""
+RESERVED = {"options", "user_options", "display_name", "next", "value", *ABOUT_THE_REQUEST}
+"""Names that mean something else: the form as a whole, JupyterHub's own, what a function may look at."""
+
+SETTINGS = (
+    *("choices", "minimum", "maximum", "default", "visible", "required", "locked"),
+    *("help", "nothing", "gauges"),
+)
+"""Settings of every field that may be functions."""
 
 SLURM_NAME = r"[A-Za-z0-9_.,:+@=][A-Za-z0-9_.,:+@=-]*"
 LARGEST = 2**31 - 1
+
+
+class Missing(Refusal):
+    """Nothing was given where something is needed."""
+
+
+class NotOffered(Refusal):
+    """What was given is none of the choices, or isn't to be chosen at all."""
 
 
 @dataclass(frozen=True, eq=False)
 class Field:
     """One option. `trait` is the spawner's trait that its value lands on (the option's name, if empty).
 
-    `flag` is shown small beside the label; `nothing` says what an empty input means; `group` is the part of
-    the form it stands in; `attrs` are HTML attributes of the input; `must` is a last rule: it gives a
-    sentence when the value can't be taken.
+    `flag` is shown small beside the label; `nothing` says what an empty input means; `gauges` how much is
+    free of what this field is about; `group` is the part of the form it stands in; `attrs` are HTML
+    attributes of the input; `must` is a last rule, a function of `value` and whatever else it names: it gives
+    a sentence when the value can't be taken.
     """
 
     name: str
@@ -55,12 +72,14 @@ class Field:
     visible: Setting[bool] = True
     required: Setting[bool] = False
     locked: Setting[bool] = False
-    must: Callable[[Value, Context], str | None] | None = None
+    nothing: Setting[str] = ""
+    gauges: Setting[Sequence[Gauge]] = ()
+    must: Callable[..., str | None] | None = None
     trait: str = ""
     flag: str = ""
-    nothing: str = ""
     group: str = ""
     attrs: Mapping[str, str] = field(default_factory=dict)
+    _functions: Mapping[str, Rule] = field(init=False, repr=False, default_factory=dict)
 
     widget: ClassVar[str] = "text"
     input_type: ClassVar[str] = "text"
@@ -73,6 +92,20 @@ class Field:
             raise ValueError(f"{self.name!r} can't be an option's name: it is JupyterHub's or the form's own")
         if forbidden := {"id", "name"} & {key.lower() for key in self.attrs}:
             raise ValueError(f"{self.name}: the form itself sets {', '.join(sorted(forbidden))}")
+        object.__setattr__(self, "_functions", self._read_functions())
+
+    def _read_functions(self) -> dict[str, Rule]:
+        given = {key: getattr(self, key) for key in (*SETTINGS, "must")}
+        try:
+            return {key: Rule.of(setting) for key, setting in given.items() if callable(setting)}
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}") from None
+
+    @property
+    def looks_at(self) -> Mapping[str, frozenset[str]]:
+        """The fields that each of its functions looks at, by the setting's name."""
+        known = {*ABOUT_THE_REQUEST, "value"}
+        return {key: frozenset(rule.names) - known for key, rule in self._functions.items()}
 
     def read(self, given: object) -> Value:
         """The typed value of a text or of a value from JSON; raises Refusal."""
@@ -92,28 +125,27 @@ class Field:
 
     async def rules(self, context: Context) -> Rules:
         """This field's settings in this context."""
-        return Rules(
-            choices=tuple(map(Choice.of, await resolved(self.choices, context))),
-            minimum=self._typed(await resolved(self.minimum, context)),
-            maximum=self._typed(await resolved(self.maximum, context)),
-            default=self._typed(await resolved(self.default, context)),
-            visible=await resolved(self.visible, context),
-            required=await resolved(self.required, context),
-            locked=await resolved(self.locked, context),
-            help=await resolved(self.help, context),
-        )
+        found: dict[str, Any] = {}
+        for key in SETTINGS:
+            function = self._functions.get(key)
+            found[key] = await function.resolve(context) if function else getattr(self, key)
+        for key in ("minimum", "maximum", "default"):
+            found[key] = self._typed(found[key])
+        found["choices"] = tuple(map(Choice.of, found["choices"]))
+        found["gauges"] = tuple(found["gauges"])
+        return Rules(**found)
 
-    def accept(self, given: object, rules: Rules, context: Context) -> Value | None:
+    async def accept(self, given: object, rules: Rules, context: Context) -> Value | None:
         """The typed value, None when nothing was given; raises Refusal when the rules don't allow it."""
         value = None if is_empty(given) else self._read_choice(given, rules)
         if rules.is_fixed:
             return self._fixed(value, rules)
         if value is None:
             if rules.required:
-                raise Refusal("Choose one." if rules.choices else "This is needed.")
+                raise Missing("Choose one." if rules.choices else "This is needed.")
             return None
         self._hold(value, rules)
-        if self.must is not None and (sentence := self.must(value, context)):
+        if self.must and (sentence := await self._functions["must"].resolve(context, value=value)):
             raise Refusal(sentence)
         return value
 
@@ -132,11 +164,11 @@ class Field:
         if value is None or value == rules.default:
             return rules.default
         if rules.visible and rules.default is not None:
-            raise Refusal(f"This is fixed to {quoted(self.write(rules.default))} here.")
-        raise Refusal("This can't be chosen here.")
+            raise NotOffered(f"This is fixed to {quoted(self.write(rules.default))} here.")
+        raise NotOffered("This can't be chosen here.")
 
     def _hold(self, value: Value, rules: Rules) -> None:
-        if rules.choices and value not in (self.read(choice.value) for choice in rules.choices):
+        if rules.choices and not self._is_offered(value, rules):
             raise self._not_offered(self.write(value), rules)
         low, high = rules.minimum, rules.maximum
         too_low = low is not None and less(self.measure(value), self.measure(low))
@@ -144,10 +176,16 @@ class Field:
         if too_low or too_high:
             raise Refusal(f"Must be {self._bounds(low, high)}.")
 
+    def _is_offered(self, value: Value, rules: Rules) -> bool:
+        text = self.write(value)
+        return any(choice.value == text for choice in rules.choices) or any(
+            self.read(choice.value) == value for choice in rules.choices
+        )
+
     def _not_offered(self, text: str, rules: Rules) -> Refusal:
         offered = ", ".join(printable(choice.value, 40) for choice in rules.choices[:8])
         others = "" if len(rules.choices) <= 8 else f" and {len(rules.choices) - 8} more"
-        return Refusal(f"{quoted(text)} isn't offered here. Choose from {offered}{others}.")
+        return NotOffered(f"{quoted(text)} isn't offered here. Choose from {offered}{others}.")
 
     def _bounds(self, low: Value | None, high: Value | None) -> str:
         if low is not None and high is not None:
@@ -182,7 +220,7 @@ class Select(Text):
 
     def _hold(self, value: Value, rules: Rules) -> None:
         if not rules.choices:
-            raise Refusal("There is nothing to choose from.")
+            raise NotOffered("There is nothing to choose from.")
         super()._hold(value, rules)
 
 
@@ -274,8 +312,13 @@ class Memory(Field):
 
 @dataclass(frozen=True, eq=False)
 class Checkbox(Field):
-    """Yes or no. A browser posts nothing for an empty box, so that is a no."""
+    """Yes or no. A browser posts nothing for an empty box, so that is a no.
 
+    With `on`, a box that gives this text when it is ticked, and nothing (None) when it isn't.
+    """
+
+    _: KW_ONLY
+    on: str = ""
     widget: ClassVar[str] = "checkbox"
     words: ClassVar[Mapping[str, bool]] = {
         **dict.fromkeys(("on", "true", "yes", "1"), True),
@@ -283,18 +326,22 @@ class Checkbox(Field):
     }
 
     def read(self, given: object) -> Value:
-        if isinstance(given, bool):
+        if isinstance(given, bool) and not self.on:
             return given
-        word = as_text(given, LONGEST_TEXT).lower()
-        if word not in self.words:
+        word = as_text(given, LONGEST_TEXT)
+        if self.on:
+            if word != self.on:
+                raise Refusal(f"{quoted(word)} is not what this box stands for: {quoted(self.on)} is.")
+            return word
+        if word.lower() not in self.words:
             raise Refusal(f"{quoted(word)} is neither yes nor no.")
-        return self.words[word]
+        return self.words[word.lower()]
 
     def write(self, value: Value) -> str:
-        return "on" if value else "off"
+        return str(value) if self.on else "on" if value else "off"
 
     def unposted(self, default: Value | None) -> Value | None:
-        return False
+        return None if self.on else False
 
 
 def is_empty(given: object) -> bool:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import difflib
+import graphlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from urllib.parse import urlencode
 
 from markupsafe import Markup
 
 from flatirons.errors import OptionsRefused
 from flatirons.forms import page
-from flatirons.forms.fields import Field
+from flatirons.forms.fields import Field, Missing, NotOffered, is_empty
 from flatirons.forms.values import Context, Refusal, Rules, Value, printable, quoted
 
 WHOLE_FORM = "options"
 """The name under which `OptionsRefused.messages` holds what is wrong with the form as a whole."""
 
-NOT_OPTIONS = {"_xsrf"}
-"""JupyterHub's own: may be in a body, is no option."""
+BOXES = "_boxes"
+"""Name of the input that lists the checkboxes of a page: a box that isn't in the list wasn't shown yet."""
+
+NOT_OPTIONS = {"_xsrf", BOXES, "_preset", "_preset_name", "_save_preset", "_forget_preset"}
+"""JupyterHub's own, and the page's: may be in a body, are no options."""
+
+LINKED = "opt-"
+"""What JupyterHub wants before an option's name in a link."""
 
 MOST_KEYS = 100
 MOST_NAMED = 5
@@ -41,10 +49,15 @@ class Answer:
     given: object = None
     value: Value | None = None
     message: str = ""
+    note: str = ""
 
 
 class Form:
-    """Fields, declared once: the same rules render, parse and check."""
+    """Fields, declared once: the same rules render, parse and check.
+
+    The fields stand on the page as they are declared. They are evaluated so that each comes after those that
+    it looks at; ValueError names what looks at itself, or at what isn't there.
+    """
 
     def __init__(self, fields: Sequence[Field], *, groups: Sequence[Group] = ()) -> None:
         self.fields = {field.name: field for field in fields}
@@ -55,6 +68,7 @@ class Form:
         for field in fields:
             if field.group not in names:
                 raise ValueError(f"{field.name} stands in a group that isn't there: {field.group!r}")
+        self._order = tuple(self.fields[name] for name in _in_order(self.fields))
 
     async def parse(
         self, posted: Mapping[str, object], context: Context, *, from_page: bool = True
@@ -85,7 +99,7 @@ class Form:
         given: dict[str, object] = {}
         messages = self._strangers(posted)
         for name, values in posted.items():
-            if name not in self.fields:
+            if name not in self.fields and name != BOXES:
                 continue
             several = values if isinstance(values, list | tuple) else [values]
             if len(several) == 1:
@@ -96,19 +110,30 @@ class Form:
         return given, messages
 
     async def answers(
-        self, given: Mapping[str, object], context: Context, *, from_page: bool = False
+        self,
+        given: Mapping[str, object],
+        context: Context,
+        *,
+        from_page: bool = False,
+        live: bool = False,
     ) -> list[Answer]:
-        """What becomes of each field, in order; a rule sees the values of the fields before its own."""
-        values: dict[str, Value | None] = dict(context.values)
+        """What becomes of each field, as they are declared.
+
+        `live`: somebody is still choosing. What isn't offered any more gives way to the default, with a note.
+        """
+        values: dict[str, Value | None] = {}
         context = replace(context, values=values)
-        answers = []
-        for field in self.fields.values():
+        answers = {}
+        boxes = _shown_boxes(given.get(BOXES)) if from_page else None
+        for field in self._order:
             rules = await field.rules(context)
-            absent = field.unposted(rules.default) if from_page and not rules.is_fixed else rules.default
-            answer = self._answer(field, rules, given.get(field.name, absent), context)
+            absent = rules.default
+            if from_page and not rules.is_fixed and (boxes is None or field.name in boxes):
+                absent = field.unposted(rules.default)
+            answer = await self._answer(field, rules, given.get(field.name, absent), context)
+            answers[field.name] = self._eased(answer) if live and answer.message else answer
             values[field.name] = answer.value
-            answers.append(answer)
-        return answers
+        return [answers[name] for name in self.fields]
 
     async def render(
         self,
@@ -119,13 +144,20 @@ class Form:
         notice: str = "",
         linked: Sequence[str] = (),
         from_page: bool = False,
+        live: bool = False,
+        around: page.Around = page.NOTHING_AROUND,
     ) -> Markup:
         """The form as HTML, without the <form> and the button, holding these texts or typed values.
 
         `messages` stand beside their fields and in a summary on top; `notice` is news that is no error;
-        `linked` are the names of the fields that a link filled in.
+        `linked` are the names of the fields that a link filled in. `live`: as for `answers`; then each field
+        has its own message, and there is no summary, which would move the page under the user's hands.
         """
-        answers = await self.answers(given, context, from_page=from_page)
+        answers = await self.answers(given, context, from_page=from_page, live=live)
+        if live:
+            messages = {**messages, **{a.field.name: a.message for a in answers if a.message}}
+        if around.link:
+            around = replace(around, link=f"{around.link}?{self._query(answers)}")
         parts = [
             page.Part(
                 group.name,
@@ -136,17 +168,40 @@ class Form:
             for group in self.groups
         ]
         shown = {a.field.name for a in answers if a.rules.visible and a.field.widget != "hidden"}
-        return page.render(parts, self._summary(messages, shown), notice)
+        return page.render(
+            parts, [] if live else self._summary(messages, shown), notice, around, whole=not live
+        )
 
     def label(self, name: str) -> str:
         """What the page calls an option."""
         return (self.fields[name].label if name in self.fields else "") or name
 
-    def _answer(self, field: Field, rules: Rules, given: object, context: Context) -> Answer:
+    async def _answer(self, field: Field, rules: Rules, given: object, context: Context) -> Answer:
         try:
-            return Answer(field, rules, given, field.accept(given, rules, context))
+            return Answer(field, rules, given, await field.accept(given, rules, context))
+        except Missing as refusal:
+            return Answer(field, rules, given, rules.default, str(refusal))
+        except NotOffered as refusal:
+            return Answer(field, rules, given, rules.default, str(refusal), _gives_way(field, rules, given))
         except Refusal as refusal:
             return Answer(field, rules, given, rules.default, str(refusal))
+
+    def _eased(self, answer: Answer) -> Answer:
+        """The answer while its user is still choosing."""
+        if answer.note:
+            note = answer.note if answer.rules.visible else ""
+            return replace(answer, given=answer.value, message="", note=note)
+        return replace(answer, message="") if is_empty(answer.given) else answer
+
+    def _query(self, answers: Sequence[Answer]) -> str:
+        """The part of a link that says what differs from the defaults."""
+        return urlencode(
+            {
+                f"{LINKED}{a.field.name}": "" if a.value is None else a.field.write(a.value)
+                for a in answers
+                if not a.rules.is_fixed and not a.message and a.value != a.rules.default
+            }
+        )
 
     def _options(self, answers: Sequence[Answer], messages: Mapping[str, str]) -> dict[str, Value | None]:
         refused = {a.field.name: a.message for a in answers if a.message} | dict(messages)
@@ -169,7 +224,8 @@ class Form:
 
     def _shown(self, answer: Answer, messages: Mapping[str, str], linked: Sequence[str]) -> page.Shown:
         name = answer.field.name
-        return page.Shown.of(answer.field, answer.rules, answer.given, messages.get(name, ""), name in linked)
+        message = messages.get(name, "")
+        return page.Shown.of(answer.field, answer.rules, answer.given, message, name in linked, answer.note)
 
     def _summary(self, messages: Mapping[str, str], shown: set[str]) -> list[page.Problem]:
         places = [group.name for group in self.groups]
@@ -181,3 +237,34 @@ class Form:
     def _problem(self, name: str, message: str, has_input: bool) -> page.Problem:
         label = "" if name == WHOLE_FORM else printable(self.label(name), 40)
         return page.Problem(name if has_input else "", label, printable(message))
+
+
+def _in_order(fields: Mapping[str, Field]) -> list[str]:
+    """The fields' names, each after those that it looks at; raises ValueError as Form does."""
+    graph: dict[str, set[str]] = {}
+    for name, field in fields.items():
+        for setting, seen in field.looks_at.items():
+            if strangers := sorted(seen - set(fields)):
+                close = difflib.get_close_matches(strangers[0], fields, 1)
+                meant = f" Did you mean {quoted(close[0])}?" if close else ""
+                raise ValueError(f"{name}: its {setting} looks at {quoted(strangers[0])}, no field.{meant}")
+        graph[name] = set().union(*field.looks_at.values()) - (
+            {name} if name in field.looks_at.get("must", ()) else set()
+        )
+    try:
+        return list(graphlib.TopologicalSorter(graph).static_order())
+    except graphlib.CycleError as error:
+        cycle = " -> ".join(reversed(error.args[1]))
+        raise ValueError(f"options look at each other in a circle: {cycle}") from None
+
+
+def _shown_boxes(listed: object) -> frozenset[str] | None:
+    return frozenset(listed.split(",")) if isinstance(listed, str) else None
+
+
+def _gives_way(field: Field, rules: Rules, given: object) -> str:
+    """A note that the default stands where something else stood."""
+    was = printable(given, 40) if isinstance(given, str) else printable(str(given), 40)
+    if rules.default is None:
+        return f"{quoted(was)} isn't possible here."
+    return f"{quoted(was)} isn't possible here: changed to {field.write(rules.default)}."

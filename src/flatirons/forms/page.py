@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,6 +15,40 @@ from markupsafe import Markup
 from flatirons.forms.fields import Field, Integer, Number, is_empty
 from flatirons.forms.values import Choice, Refusal, Rules, printable
 
+MOST_AT_A_GLANCE = 12
+ROOM = Path(__file__).parent
+STATIC = ROOM / "static"
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """Options to begin with, chosen by one click: the site's, the user's own, or those of the last time."""
+
+    key: str
+    title: str
+    description: str = ""
+    is_own: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What surrounds the fields. All are URLs of the hub's, empty for what there isn't.
+
+    `form` re-renders the form as it is posted, `estimate` says when such a job would start, `static` is the
+    folder of this room's files, `link` the page that a link leads to. `age` is a sentence on old facts.
+    """
+
+    form: str = ""
+    estimate: str = ""
+    static: str = ""
+    link: str = ""
+    cards: Sequence[Card] = ()
+    may_save: bool = False
+    age: str = ""
+
+
+NOTHING_AROUND = Around()
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
@@ -23,12 +58,15 @@ class Shown:
     rules: Rules
     text: str
     message: str
-    is_linked: bool
+    is_linked: bool = False
+    note: str = ""
 
     @classmethod
-    def of(cls, field: Field, rules: Rules, given: object, message: str, is_linked: bool) -> Shown:
+    def of(
+        cls, field: Field, rules: Rules, given: object, message: str, is_linked: bool = False, note: str = ""
+    ) -> Shown:
         """The field with the text of what was given, readable or not."""
-        return cls(field, rules, text_of(field, given), printable(message), is_linked)
+        return cls(field, rules, text_of(field, given), printable(message), is_linked, note)
 
     @property
     def label(self) -> str:
@@ -52,8 +90,18 @@ class Shown:
         return self.field.short and not self.field.choices
 
     @property
+    def ticked(self) -> str:
+        """What a ticked box posts."""
+        return getattr(self.field, "on", "") or "on"
+
+    @property
     def is_checked(self) -> bool:
-        return self._read(self.text) is True
+        return self._read(self.text) == (getattr(self.field, "on", "") or True)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether its choices are so many that one searches them."""
+        return len(self.rules.choices) > MOST_AT_A_GLANCE
 
     @property
     def minimum(self) -> str:
@@ -66,14 +114,18 @@ class Shown:
     @property
     def described_by(self) -> str:
         """The ids of the elements that say more about this input."""
-        said = [("help", self.rules.help), ("error", self.message)]
+        said = [("gauges", self.rules.gauges), ("help", self.rules.help)]
+        said += [("note", self.note), ("error", self.message)]
         return " ".join(f"{kind}-{self.field.name}" for kind, text in said if text)
 
     @property
     def chosen(self) -> str:
         """The value of the choice that is selected, empty when it is none of them."""
+        values = [choice.value for choice in self.rules.choices]
+        if self.text in values:
+            return self.text
         given = self._read(self.text)
-        return next((choice.value for choice in self.rules.choices if self._read(choice.value) == given), "")
+        return next((value for value in values if given is not None and self._read(value) == given), "")
 
     @property
     def headings(self) -> list[tuple[str, list[Choice]]]:
@@ -128,15 +180,41 @@ def text_of(field: Field, given: object) -> str:
         return printable(str(given), 40)
 
 
-def render(parts: Sequence[Part], problems: Sequence[Problem], notice: str) -> Markup:
-    """The HTML inside JupyterHub's <form>."""
-    return Markup(_template().render(parts=parts, problems=problems, notice=printable(notice)))
+def render(
+    parts: Sequence[Part],
+    problems: Sequence[Problem],
+    notice: str,
+    around: Around = NOTHING_AROUND,
+    *,
+    whole: bool = True,
+) -> Markup:
+    """The HTML inside JupyterHub's <form>; not `whole`: what takes the place of `#flatirons-form` there."""
+    boxes = [shown.field.name for part in parts for shown in part.visible if shown.widget == "checkbox"]
+    html = _template().render(
+        parts=parts,
+        problems=problems,
+        notice=printable(notice),
+        around=around,
+        boxes=",".join(boxes),
+        whole=whole,
+        version=version(),
+    )
+    return Markup(html)
+
+
+@functools.cache
+def version() -> str:
+    """Changes with the files in static/, so that browsers may keep them for ever."""
+    digest = hashlib.sha256()
+    for file in sorted(STATIC.iterdir()):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 @functools.cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=jinja2.FileSystemLoader([ROOM / "templates", STATIC]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

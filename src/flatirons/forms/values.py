@@ -20,23 +20,67 @@ class Refusal(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a rule may look at: the values of the fields before its own, who asks, and the site's facts."""
+    """Who fills the form in, the site's facts as rules may look at them, and the values known so far."""
 
     values: Mapping[str, Value | None] = field(default_factory=dict)
     user: str = ""
     facts: Any = None
 
 
-Setting: TypeAlias = T | Callable[[Context], T | Awaitable[T]]
-"""A value, or a function (sync or async) of the context that gives it."""
+Setting: TypeAlias = T | Callable[..., T | Awaitable[T]]
+"""A value, or a function (sync or async) that gives it.
+
+A function names what it looks at by its parameters: other fields, whose typed values (or None) it is given;
+`user`; `facts`.
+"""
+
+ABOUT_THE_REQUEST = ("user", "facts")
+"""Parameters of a setting's function that aren't fields."""
 
 
-async def resolved(setting: Setting[T], context: Context) -> T:
-    """The setting's value in this context."""
-    if not callable(setting):
-        return setting
-    answer = setting(context)
-    return await answer if inspect.isawaitable(answer) else answer
+def parameters(function: Callable[..., object]) -> tuple[str, ...]:
+    """What a setting's function looks at, by name; raises ValueError for one that doesn't tell."""
+    found = inspect.signature(function).parameters.values()
+    if any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD, each.POSITIONAL_ONLY) for each in found):
+        raise ValueError("a setting's function names each thing that it looks at")
+    return tuple(each.name for each in found if each.default is each.empty)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A setting's function with the names of what it looks at, read once."""
+
+    function: Callable[..., Any]
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, function: Callable[..., Any]) -> Rule:
+        """The rule; raises ValueError as `parameters` does."""
+        return cls(function, parameters(function))
+
+    async def resolve(self, context: Context, **more: object) -> Any:
+        """What the function gives in this context."""
+        answer = self.function(**{name: self._seen(name, context, more) for name in self.names})
+        return await answer if inspect.isawaitable(answer) else answer
+
+    def _seen(self, name: str, context: Context, more: Mapping[str, object]) -> object:
+        if name in more:
+            return more[name]
+        return getattr(context, name) if name in ABOUT_THE_REQUEST else context.values[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """How much of something is free, as shown beside a field; without a total a bare count."""
+
+    label: str
+    free: int
+    total: int | None = None
+
+    @property
+    def percent(self) -> int:
+        """The free part, 0 to 100."""
+        return round(100 * self.free / self.total) if self.total else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +91,7 @@ class Choice:
     label: str = ""
     description: str = ""
     group: str = ""
+    gauges: tuple[Gauge, ...] = ()
 
     @classmethod
     def of(cls, given: object) -> Choice:
@@ -59,7 +104,9 @@ class Choice:
             case [value, label]:
                 return cls(str(value), str(label))
             case Mapping() if "value" in given and set(given) <= set(cls.__slots__):
-                return cls(**{str(key): str(text) for key, text in given.items()})
+                return cls(
+                    **{str(key): text if key == "gauges" else str(text) for key, text in given.items()}
+                )
         raise ValueError(f"not a choice: {given!r}")
 
 
@@ -75,6 +122,8 @@ class Rules:
     required: bool = False
     locked: bool = False
     help: str = ""
+    nothing: str = ""
+    gauges: tuple[Gauge, ...] = ()
 
     @property
     def is_fixed(self) -> bool:

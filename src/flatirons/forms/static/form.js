@@ -1,0 +1,108 @@
+// What the page does beyond htmx: it keeps what the user does while the hub's answer comes in, searches long
+// lists, copies the link, takes a suggestion over. Every rule of the form is the hub's.
+(function () {
+  "use strict";
+
+  const ROOT = "flatirons-form";
+  const root = () => document.getElementById(ROOT);
+  const inputs = (selector) => [...root().querySelectorAll(selector)];
+
+  document.documentElement.classList.add("flatirons-live");
+  htmx.config.morphIgnore = [...(htmx.config.morphIgnore || []), "open"];
+
+  // -- what the hub answers holds, save where somebody is typing
+
+  function settle() {
+    for (const option of inputs("option")) {
+      const select = option.closest("select");
+      const isSet = option.hasAttribute("selected");
+      if (select !== document.activeElement && option.selected !== isSet && isSet) option.selected = true;
+    }
+    for (const box of inputs("input[type=checkbox], input[type=radio]")) {
+      box.checked = box.hasAttribute("checked");
+    }
+    for (const input of inputs("input[type=text][name], input[type=number][name]")) {
+      if (input !== document.activeElement) input.value = input.getAttribute("value") || "";
+    }
+    for (const part of inputs("details[data-open]")) part.open = true;
+    for (const search of inputs(".flatirons-search")) filter(search);
+  }
+
+  // -- searching
+
+  const listOf = (search) => document.getElementById(search.getAttribute("aria-controls"));
+
+  function filter(search) {
+    const words = search.value.toLowerCase().split(/\s+/);
+    for (const option of listOf(search).options) {
+      const text = `${option.value} ${option.text}`.toLowerCase();
+      option.hidden = !option.selected && !words.every((word) => text.includes(word));
+    }
+  }
+
+  function chooseFirst(search) {
+    const list = listOf(search);
+    const first = [...list.options].find((option) => !option.hidden && option.value && !option.selected);
+    if (!search.value || !first) return;
+    first.selected = true;
+    list.dispatchEvent(new Event("change", { bubbles: true }));
+  }
+
+  for (const kind of ["input", "change"]) {
+    document.addEventListener(kind, (event) => {
+      const isOurs = event.target.matches?.(".flatirons-search, [name=_preset_name]");
+      if (isOurs) event.stopPropagation(); // it changes no option
+      if (isOurs && event.target.matches(".flatirons-search")) filter(event.target);
+    }, true);
+  }
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && event.target.matches?.(".flatirons-search")) {
+      event.preventDefault(); // Enter would start a server
+      chooseFirst(event.target);
+    } else if (event.key === "Enter" && event.target.matches?.("[name=_preset_name]")) {
+      event.preventDefault();
+      document.getElementById("flatirons-save").click();
+    } else if (event.key === "ArrowDown" && event.target.matches?.(".flatirons-search")) {
+      event.preventDefault();
+      listOf(event.target).focus();
+    }
+  });
+
+  // -- one click
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.("#flatirons-link");
+    if (link && navigator.clipboard) {
+      event.preventDefault();
+      navigator.clipboard.writeText(link.href).then(() => { link.textContent = "Link copied"; });
+    }
+    const change = event.target.closest?.("[data-flatirons-set]");
+    if (change) {
+      for (const [name, text] of Object.entries(JSON.parse(change.dataset.flatironsSet))) {
+        const input = document.getElementById(`option-${name}`);
+        if (input) { input.value = text; input.setAttribute("value", text); }
+      }
+      root().dispatchEvent(new Event("change", { bubbles: true }));
+    }
+  });
+
+  // -- talking to the hub
+
+  document.addEventListener("htmx:config:request", (event) => {
+    event.detail.ctx.request.headers["X-XSRFToken"] = window.jhdata?.xsrf_token || "";
+  });
+  document.addEventListener("htmx:after:swap", (event) => {
+    if (event.detail.ctx.target?.id !== ROOT) return;
+    root().classList.remove("flatirons-is-away");
+    settle();
+    root().dispatchEvent(new CustomEvent("flatirons:settled", { bubbles: true }));
+  });
+  for (const kind of ["htmx:error", "htmx:response:error"]) {
+    document.addEventListener(kind, () => root().classList.add("flatirons-is-away"));
+  }
+  setInterval(() => {
+    const isBusy = document.hidden || root().contains(document.activeElement);
+    if (!isBusy) root().dispatchEvent(new CustomEvent("flatirons:refresh"));
+  }, 30000);
+})();
