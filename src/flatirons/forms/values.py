@@ -104,9 +104,9 @@ class Choice:
             case [value, label]:
                 return cls(str(value), str(label))
             case Mapping() if "value" in given and set(given) <= set(cls.__slots__):
-                return cls(
-                    **{str(key): text if key == "gauges" else str(text) for key, text in given.items()}
-                )
+                said = {str(key): item for key, item in given.items()}
+                texts = (str(said.get(key, "")) for key in ("value", "label", "description", "group"))
+                return cls(*texts, gauges=tuple(said.get("gauges", ())))
         raise ValueError(f"not a choice: {given!r}")
 
 
