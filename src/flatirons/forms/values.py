@@ -106,7 +106,7 @@ class Choice:
             case Mapping() if "value" in given and set(given) <= set(cls.__slots__):
                 said = {str(key): item for key, item in given.items()}
                 texts = (str(said.get(key, "")) for key in ("value", "label", "description", "group"))
-                return cls(*texts, gauges=tuple(said.get("gauges", ())))
+                return cls(*texts, tuple(said.get("gauges", ())))  # type: ignore[arg-type]
         raise ValueError(f"not a choice: {given!r}")
 
 
