@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flatirons.errors import SlurmUnreachable
 from flatirons.slurm import argv, offers
-from flatirons.slurm.model import Association, Qos, Reservation
+from flatirons.slurm.model import Association, Configuration, Qos, Reservation
 
 # as read from the virtual cluster, 24.11 but where it says otherwise
 SHAS_22_05 = (
@@ -48,8 +48,8 @@ WORKSHOP = (
     "State=ACTIVE BurstBuffer=(null)\n"
 )
 RIGHTS = (
-    "blanca|csdms|alice||long,normal|normal|csdms|||\n"
-    "summit|ucb-knl|alice|sknl|normal|normal|ucb-general|3|10|1-00:00:00\n"
+    "blanca|csdms|alice||long,normal|normal|csdms||||||\n"
+    "summit|ucb-knl|alice|sknl|normal|normal|ucb-general|3|10|1-00:00:00|cpu=16||gres/gpu=4\n"
 )
 
 
@@ -128,8 +128,33 @@ def test_a_reservation_is_read() -> None:
             nodes="shas0101",
             partition="shas",
             users=("alice", "carol"),
+            total_nodes=1,
+            cpus=2,
+            node_names=("shas0101",),
         )
     ]
+
+
+def test_a_list_of_nodes_is_expanded() -> None:
+    assert offers.expanded("c[1-3,07-08],login,gpu[9]") == ("c1", "c2", "c3", "c07", "c08", "login", "gpu9")
+    assert offers.expanded("") == ()
+    with pytest.raises(SlurmUnreachable):
+        offers.expanded("c[1-99999999]")
+
+
+def test_what_is_enforced_is_read_with_what_it_implies() -> None:
+    head = "Configuration data as of 2026-11-23\nAccountingStorageEnforce = {}\n"
+    text = head + "ClusterName             = summit\n"
+    assert offers.configuration(text.format("limits,qos")) == Configuration(
+        "summit", frozenset({"associations", "limits", "qos"})
+    )
+    assert offers.configuration(text.format("none")).enforced == frozenset()
+    with pytest.raises(SlurmUnreachable):
+        offers.configuration("slurm_load_ctl_conf error\n")
+
+
+def test_a_job_that_waits_for_several_partitions_counts_for_each() -> None:
+    assert offers.waiting("shas\nshas,sknl\n") == {"shas": 2, "sknl": 1}
 
 
 def test_no_reservations_is_an_answer() -> None:
@@ -139,15 +164,46 @@ def test_no_reservations_is_an_answer() -> None:
 def test_rights_are_read_with_their_limits() -> None:
     assert offers.associations(RIGHTS) == [
         Association("blanca", "csdms", "alice", "", ("long", "normal"), "normal", is_default=True),
-        Association("summit", "ucb-knl", "alice", "sknl", ("normal",), "normal", False, 3, 10, 1440),
+        Association(
+            "summit",
+            "ucb-knl",
+            "alice",
+            "sknl",
+            ("normal",),
+            "normal",
+            False,
+            3,
+            10,
+            1440,
+            {"cpu": 16},
+            {},
+            {"gres/gpu": 4},
+        ),
     ]
     assert offers.associations("") == []
 
 
 def test_a_qos_is_read_with_its_limits() -> None:
-    text = "debug|100|01:00:00|2|4|cpu=8,gres/gpu=1,mem=4G\nnormal|0|||||\n".replace("|||||", "||||")
+    text = (
+        "debug|100|01:00:00|2|4|cpu=8,gres/gpu=1,mem=4G|cpu=4|||node=2|DenyOnLimit,OverPartQOS\n"
+        "normal|0|||||||||\n"
+    )
     assert offers.qos(text) == [
-        Qos("debug", 100, 60, 2, 4, {"cpu": 8, "gres/gpu": 1, "mem": 4096}),
+        Qos(
+            *(
+                "debug",
+                100,
+                60,
+                2,
+                4,
+                {"cpu": 8, "gres/gpu": 1, "mem": 4096},
+                {"cpu": 4},
+                {},
+                {},
+                {"node": 2},
+            ),
+            flags=frozenset({"DenyOnLimit", "OverPartQOS"}),
+        ),
         Qos("normal"),
     ]
 

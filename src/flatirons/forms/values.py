@@ -104,9 +104,10 @@ class Choice:
             case [value, label]:
                 return cls(str(value), str(label))
             case Mapping() if "value" in given and set(given) <= set(cls.__slots__):
-                said = {str(key): item for key, item in given.items()}
-                texts = (str(said.get(key, "")) for key in ("value", "label", "description", "group"))
-                return cls(*texts, tuple(said.get("gauges", ())))  # type: ignore[arg-type]
+                value, label, description, group = (
+                    str(given.get(key, "")) for key in ("value", "label", "description", "group")
+                )
+                return cls(value, label, description, group, tuple(given.get("gauges", ())))
         raise ValueError(f"not a choice: {given!r}")
 
 

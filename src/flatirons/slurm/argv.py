@@ -44,9 +44,12 @@ JOB_FIELDS = (
 END_FIELDS = ("JobIDRaw", "State", "ExitCode", "ElapsedRaw", "MaxRSS", "ReqMem", "NodeList")
 ASSOCIATION_FIELDS = (
     *("Cluster", "Account", "User", "Partition", "QOS", "DefaultQOS", "DefaultAccount"),
-    *("MaxJobs", "MaxSubmitJobs", "MaxWall"),
+    *("MaxJobs", "MaxSubmitJobs", "MaxWall", "MaxTRESPerJob", "MaxTRESPerNode", "GrpTRES"),
 )
-QOS_FIELDS = ("Name", "Priority", "MaxWall", "MaxJobsPerUser", "MaxSubmitJobsPerUser", "MaxTRESPerUser")
+QOS_FIELDS = (
+    *("Name", "Priority", "MaxWall", "MaxJobsPerUser", "MaxSubmitJobsPerUser", "MaxTRESPerUser"),
+    *("MaxTRESPerJob", "MaxTRESPerNode", "MinTRESPerJob", "GrpTRES", "Flags"),
+)
 _SACCTMGR = ("sacctmgr", "--readonly", "--noheader", "--parsable2")
 
 
@@ -158,6 +161,16 @@ def scontrol_nodes() -> list[str]:
 def scontrol_reservations() -> list[str]:
     """scontrol for all reservations, one a line."""
     return ["scontrol", "--oneliner", "show", "reservation"]
+
+
+def scontrol_config() -> list[str]:
+    """scontrol for slurmctld's configuration, a setting a line."""
+    return ["scontrol", "show", "config"]
+
+
+def squeue_waiting() -> list[str]:
+    """squeue for the partitions of each waiting job, a job a line; a job may list several."""
+    return ["squeue", "--all", "--local", "--noheader", "--states=PENDING", "--format=%P"]
 
 
 def sacctmgr_associations(user: str) -> list[str]:

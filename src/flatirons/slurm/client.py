@@ -11,8 +11,9 @@ import contextlib
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from flatirons.errors import (
     CommandError,
@@ -27,6 +28,7 @@ from flatirons.slurm import argv, explain, offers, parse
 from flatirons.slurm.model import (
     Association,
     Cluster,
+    Configuration,
     End,
     Job,
     JobSpec,
@@ -36,6 +38,8 @@ from flatirons.slurm.model import (
     Reservation,
     Snapshot,
 )
+
+T = TypeVar("T")
 
 QUERY_SECONDS = 30.0
 SUBMIT_SECONDS = 60.0
@@ -180,15 +184,23 @@ class SlurmClient:
 
     async def partitions(self) -> list[Partition]:
         """All partitions, hidden ones too."""
-        return offers.partitions(await self._ask(argv.scontrol_partitions()))
+        return await _apart(offers.partitions, await self._ask(argv.scontrol_partitions()))
 
     async def nodes(self) -> list[Node]:
         """All nodes with what is in use of them now."""
-        return offers.nodes(await self._ask(argv.scontrol_nodes()))
+        return await _apart(offers.nodes, await self._ask(argv.scontrol_nodes()))
 
     async def reservations(self) -> list[Reservation]:
         """All reservations, those to come too."""
-        return offers.reservations(await self._ask(argv.scontrol_reservations()))
+        return await _apart(offers.reservations, await self._ask(argv.scontrol_reservations()))
+
+    async def configuration(self) -> Configuration:
+        """What of slurmctld's configuration matters to its users."""
+        return offers.configuration(await self._ask(argv.scontrol_config()))
+
+    async def waiting(self) -> Mapping[str, int]:
+        """How many jobs wait for each partition."""
+        return offers.waiting(await self._ask(argv.squeue_waiting()))
 
     async def associations(self, user: str) -> list[Association]:
         """What a user may charge, in every cluster of the accounting database."""
@@ -245,8 +257,8 @@ def _refused(error: CommandFailed, unreached: str) -> SlurmError:
     return SubmitRefused(f"Slurm refused the job: {sentence} {explanation}".strip(), error.detail)
 
 
-async def _apart(parser: Callable[[str, str], dict[int, Job]], text: str, mark: str) -> dict[int, Job]:
+async def _apart(parser: Callable[..., T], text: str, *more: str) -> T:
     """Parses here, or in a thread where that would take long."""
     if len(text) < THREAD_FROM:
-        return parser(text, mark)
-    return await asyncio.to_thread(parser, text, mark)
+        return parser(text, *more)
+    return await asyncio.to_thread(parser, text, *more)

@@ -264,6 +264,9 @@ class Partition:
     allow_groups: tuple[str, ...] | None = None
     qos: str = ""
     needs_reservation: bool = False
+    default_memory_per_cpu_mib: int | None = None
+    default_memory_per_node_mib: int | None = None
+    max_memory_per_cpu_mib: int | None = None
 
     def admits(self, account: str, qos: str = "") -> bool:
         """May a job with this account (and QOS) be submitted here, as far as lists tell?"""
@@ -304,6 +307,18 @@ _UNUSABLE = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class Configuration:
+    """What of slurm.conf matters to a cluster's users.
+
+    `cluster_name` is Slurm's own, as accounting writes it; `enforced` the words of AccountingStorageEnforce,
+    with what they imply (`associations`, `limits`, `qos`).
+    """
+
+    cluster_name: str
+    enforced: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Reservation:
     """Nodes set aside, from when until when and for whom."""
 
@@ -316,6 +331,9 @@ class Reservation:
     users: tuple[str, ...] = ()
     accounts: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    total_nodes: int = 0
+    cpus: int = 0
+    node_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,11 +350,14 @@ class Association:
     max_jobs: int | None = None
     max_submitted: int | None = None
     max_minutes: int | None = None
+    max_tres_per_job: Mapping[str, int] = field(default_factory=dict)
+    max_tres_per_node: Mapping[str, int] = field(default_factory=dict)
+    group_tres: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Qos:
-    """A quality of service and its limits; `max_tres_per_user` is by Slurm's names, such as "gres/gpu"."""
+    """A quality of service and its limits; TRES are by Slurm's names, such as "gres/gpu"; memory in MiB."""
 
     name: str
     priority: int = 0
@@ -344,3 +365,8 @@ class Qos:
     max_jobs_per_user: int | None = None
     max_submitted_per_user: int | None = None
     max_tres_per_user: Mapping[str, int] = field(default_factory=dict)
+    max_tres_per_job: Mapping[str, int] = field(default_factory=dict)
+    max_tres_per_node: Mapping[str, int] = field(default_factory=dict)
+    min_tres_per_job: Mapping[str, int] = field(default_factory=dict)
+    group_tres: Mapping[str, int] = field(default_factory=dict)
+    flags: frozenset[str] = frozenset()

@@ -6,15 +6,19 @@ Raises SlurmUnreachable for what can't be read, as `parse` does.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from flatirons.errors import SlurmUnreachable
 from flatirons.slurm.argv import ASSOCIATION_FIELDS, QOS_FIELDS
-from flatirons.slurm.model import Association, Node, Partition, Qos, Reservation
+from flatirons.slurm.model import Association, Configuration, Node, Partition, Qos, Reservation
 from flatirons.slurm.parse import NO_ANSWER, mebibytes, minutes, number, time
 
 _WORD = re.compile(r"(?:^|\s)([A-Za-z][\w/:]*)=(\S*)")
 _GRES = re.compile(r"gpu(?::([A-Za-z][\w.-]*))?:(\d+)(?:\(.*?\))?")
+_SETTING = re.compile(r"^(\w+) *= *(.*?) *$", re.MULTILINE)
+_NODES = re.compile(r"([^,\[\]]+)(?:\[([^\]]*)\])?")
+MOST_NODES = 1_000_000
 _NOTHING = ("", "(null)", "N/A", "NONE", "None")
 
 
@@ -46,6 +50,9 @@ def _partition(facts: Mapping[str, str]) -> Partition:
         allow_groups=_admitted(facts.get("AllowGroups", "")),
         qos=_given(facts.get("QoS", "")),
         needs_reservation=facts.get("ReqResv") == "YES",
+        default_memory_per_cpu_mib=number(facts.get("DefMemPerCPU", "")),
+        default_memory_per_node_mib=number(facts.get("DefMemPerNode", "")),
+        max_memory_per_cpu_mib=number(facts.get("MaxMemPerCPU", "")),
     )
 
 
@@ -91,6 +98,9 @@ def _reservation(facts: Mapping[str, str]) -> Reservation:
         users=_names(facts.get("Users", "")),
         accounts=_names(facts.get("Accounts", "")),
         groups=_names(facts.get("Groups", "")),
+        total_nodes=number(facts.get("NodeCnt", "")) or 0,
+        cpus=_tres(facts.get("TRES", "")).get("cpu", 0),
+        node_names=expanded(_given(facts.get("Nodes", ""))),
     )
 
 
@@ -111,6 +121,9 @@ def _association(row: Mapping[str, str]) -> Association:
         max_jobs=number(row["MaxJobs"]),
         max_submitted=number(row["MaxSubmitJobs"]),
         max_minutes=minutes(row["MaxWall"]),
+        max_tres_per_job=_tres(row["MaxTRESPerJob"]),
+        max_tres_per_node=_tres(row["MaxTRESPerNode"]),
+        group_tres=_tres(row["GrpTRES"]),
     )
 
 
@@ -124,9 +137,49 @@ def qos(text: str) -> list[Qos]:
             max_jobs_per_user=number(row["MaxJobsPerUser"]),
             max_submitted_per_user=number(row["MaxSubmitJobsPerUser"]),
             max_tres_per_user=_tres(row["MaxTRESPerUser"]),
+            max_tres_per_job=_tres(row["MaxTRESPerJob"]),
+            max_tres_per_node=_tres(row["MaxTRESPerNode"]),
+            min_tres_per_job=_tres(row["MinTRESPerJob"]),
+            group_tres=_tres(row["GrpTRES"]),
+            flags=frozenset(_names(row["Flags"])),
         )
         for row in _rows(text, QOS_FIELDS)
     ]
+
+
+def configuration(text: str) -> Configuration:
+    """What of `scontrol show config` matters to its users."""
+    _refuse_cut(text)
+    settings = dict(_SETTING.findall(text))
+    if "AccountingStorageEnforce" not in settings or not settings.get("ClusterName"):
+        raise SlurmUnreachable(NO_ANSWER, f"scontrol show config printed something else: {text[:200]!r}")
+    words = {word.strip().lower() for word in settings["AccountingStorageEnforce"].split(",")}
+    words -= {"none", "", "0", "(null)"}
+    if words & {"limits", "qos", "safe", "wckeys"}:
+        words.add("associations")
+    if "safe" in words:
+        words.add("limits")
+    return Configuration(settings["ClusterName"], frozenset(words))
+
+
+def waiting(text: str) -> Counter[str]:
+    """How many jobs wait for each partition; one that would take several counts for each of them."""
+    _refuse_cut(text)
+    return Counter(name for line in text.split() for name in line.split(","))
+
+
+def expanded(text: str) -> tuple[str, ...]:
+    """The names in a list of nodes as Slurm writes it: "c[1-3,07],login" is c1 c2 c3 c07 login."""
+    names: list[str] = []
+    for prefix, ranges in _NODES.findall(text):
+        for part in ranges.split(",") if ranges else ():
+            first, _, last = part.partition("-")
+            if not first.isdecimal() or (last and not last.isdecimal()) or int(last or 0) > MOST_NODES:
+                raise SlurmUnreachable(NO_ANSWER, f"a list of nodes can't be read: {text[:200]!r}")
+            numbers = range(int(first), int(last or first) + 1)
+            names += (f"{prefix}{number:0{len(first)}}" for number in numbers)
+        names += () if ranges else (prefix,)
+    return tuple(names)
 
 
 def _lines(text: str, first: str) -> Iterator[dict[str, str]]:

@@ -1,0 +1,141 @@
+"""How much one job may ask for with one partition, account and QOS; pure.
+
+Slurm would accept some jobs that can never start (a QOS without DenyOnLimit, a limit of a group): they are
+out of bounds too. Source: resource_limits.html (which limit counts), slurm.conf(5), sacctmgr(1).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import ceil
+
+from flatirons.slurm.facts import Shape
+
+_GPUS = re.compile(r"(?:(?P<kind>[^:]+):)?(?P<count>[0-9]+)")
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Limits of one job. None is no limit. TRES are by Slurm's names ("cpu", "mem", "node", "gres/gpu:v100").
+
+    Arguments of the methods are what is chosen already, None for nothing: `gpus` as text for each node ("2",
+    "v100:2"), `cpus` for each task.
+    """
+
+    shapes: tuple[Shape, ...]
+    max_minutes: int | None = None
+    default_minutes: int | None = None
+    most_nodes: int | None = None
+    per_job: Mapping[str, int] = field(default_factory=dict)
+    per_node: Mapping[str, int] = field(default_factory=dict)
+    least: Mapping[str, int] = field(default_factory=dict)
+    default_memory_per_cpu_mib: int | None = None
+    default_memory_per_node_mib: int | None = None
+    max_memory_per_cpu_mib: int | None = None
+
+    def gpu_types(self) -> dict[str, int]:
+        """The most GPUs of each type that a job can have on a node; "" is any type."""
+        kinds = sorted({kind for shape in self.shapes for kind, _ in shape.gpus if kind})
+        there = {
+            kind: max((shape.gpus_of(kind) for shape in self.shapes), default=0) for kind in ["", *kinds]
+        }
+        allowed = {kind: min([count, *self._gpu_limits(kind)]) for kind, count in there.items()}
+        return {kind: count for kind, count in allowed.items() if count > 0}
+
+    @property
+    def least_gpus(self) -> int:
+        """The fewest GPUs that a job must ask for."""
+        return max((count for name, count in self.least.items() if name.startswith("gres/gpu")), default=0)
+
+    def max_nodes(self, gpus: str | None = None) -> int:
+        """The most nodes."""
+        kind, count = parsed(gpus)
+        limits = [sum(shape.count for shape in self._fitting(gpus)), *self._given(self.most_nodes)]
+        limits += [limit for name in ("node", "cpu") for limit in self._given(self.per_job.get(name))]
+        if count:
+            names = ("gres/gpu", f"gres/gpu:{kind}")
+            limits += [self.per_job[name] // count for name in names if name in self.per_job]
+        return min(limits)
+
+    def max_ntasks(self, nodes: int | None = None, gpus: str | None = None) -> int:
+        """The most tasks of one core each."""
+        taken = self._largest(nodes or self.max_nodes(gpus), gpus)
+        return min([sum(shape.cpus * shape.count for shape in taken), *self._given(self.per_job.get("cpu"))])
+
+    def max_cpus(self, nodes: int | None = None, ntasks: int | None = None, gpus: str | None = None) -> int:
+        """The most cores for each task."""
+        tasks = ntasks or nodes or 1
+        taken = self._largest(nodes or min(tasks, self.max_nodes(gpus)), gpus)
+        limits = [limit // tasks for limit in self._given(self.per_job.get("cpu"))]
+        most = min([max((shape.cpus for shape in taken), default=0), *limits])
+        room = (n for n in range(most, 0, -1) if sum(s.cpus // n * s.count for s in taken) >= tasks)
+        return next(room, 0)
+
+    def max_memory_mib(
+        self,
+        nodes: int | None = None,
+        ntasks: int | None = None,
+        cpus: int | None = None,
+        gpus: str | None = None,
+    ) -> int:
+        """The most memory on each node."""
+        count = nodes or 1
+        cores = ceil((ntasks or count) / count) * (cpus or 1)
+        fitting = self._fitting(gpus)
+        wide = [shape for shape in fitting if shape.cpus >= cores] or fitting
+        limits = [limit // count for limit in self._given(self.per_job.get("mem"))]
+        return min([self._memory_on(wide, count), *limits])
+
+    def _memory_on(self, among: Sequence[Shape], count: int) -> int:
+        """The most memory that so many nodes have, each of them."""
+        memory = 0
+        for shape in sorted(among, key=self._memory_of, reverse=True):
+            memory = self._memory_of(shape)
+            count -= shape.count
+            if count <= 0:
+                break
+        return memory
+
+    def default_memory_mib(self, nodes: int | None, ntasks: int | None, cpus: int | None) -> int | None:
+        """What a job gets on each node that says nothing of memory; None when Slurm doesn't tell."""
+        if self.default_memory_per_cpu_mib is not None:
+            count = nodes or 1
+            return self.default_memory_per_cpu_mib * ceil((ntasks or count) / count) * (cpus or 1)
+        return self.default_memory_per_node_mib
+
+    def _memory_of(self, shape: Shape) -> int:
+        by_cpus = [shape.cpus * most for most in self._given(self.max_memory_per_cpu_mib)]
+        return min([shape.memory_mib, *by_cpus, *self._node("mem")])
+
+    def _gpu_limits(self, kind: str) -> list[int]:
+        names = ["gres/gpu", *([f"gres/gpu:{kind}"] if kind else [])]
+        return [limits[name] for limits in (self.per_job, self.per_node) for name in names if name in limits]
+
+    def _fitting(self, gpus: str | None) -> list[Shape]:
+        """The sorts of nodes that have the GPUs, with no more cores than one job may have on each."""
+        kind, count = parsed(gpus)
+        fitting = [shape for shape in self.shapes if shape.gpus_of(kind) >= count]
+        return [replace(shape, cpus=min([shape.cpus, *self._node("cpu")])) for shape in fitting]
+
+    def _largest(self, count: int, gpus: str | None) -> list[Shape]:
+        """So many nodes, those with the most cores."""
+        taken = []
+        for shape in sorted(self._fitting(gpus), key=lambda shape: shape.cpus, reverse=True):
+            if count > 0:
+                taken.append(replace(shape, count=min(shape.count, count)))
+                count -= shape.count
+        return taken
+
+    def _node(self, name: str) -> list[int]:
+        return self._given(self.per_node.get(name))
+
+    def _given(self, limit: int | None) -> list[int]:
+        return [] if limit is None else [limit]
+
+
+def parsed(gpus: str | None) -> tuple[str, int]:
+    """ "v100:2" as ("v100", 2), "2" as ("", 2), nothing as ("", 0)."""
+    match = _GPUS.fullmatch(gpus or "0")
+    return (match["kind"] or "", int(match["count"])) if match else ("", 0)

@@ -1,0 +1,97 @@
+"""What a cluster offers at one moment: partitions, nodes, reservations, QOS, jobs that wait; pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from flatirons.slurm.model import Configuration, Node, Partition, Qos, Reservation
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Nodes that are alike: what each has, and how many there are. GPUs are by type, "" for no type."""
+
+    cpus: int
+    memory_mib: int
+    gpus: tuple[tuple[str, int], ...]
+    count: int = 1
+
+    def gpus_of(self, kind: str) -> int:
+        """How many GPUs of a type each has, of any with ""."""
+        return sum(count for name, count in self.gpus if kind in ("", name))
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """What of a partition is free now; `gpus` is (free, total) by type."""
+
+    idle_nodes: int = 0
+    total_nodes: int = 0
+    free_cpus: int = 0
+    total_cpus: int = 0
+    gpus: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    waiting: int = 0
+
+
+@dataclass(frozen=True)
+class ClusterFacts:
+    """A snapshot of a cluster; `taken_at` is in seconds since 1970. What is derived is worked out once."""
+
+    configuration: Configuration
+    partitions: tuple[Partition, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    reservations: tuple[Reservation, ...] = ()
+    qos: Mapping[str, Qos] = field(default_factory=dict)
+    waiting: Mapping[str, int] = field(default_factory=dict)
+    taken_at: float = 0.0
+
+    @cached_property
+    def partition(self) -> Mapping[str, Partition]:
+        """The partitions by name."""
+        return {each.name: each for each in self.partitions}
+
+    @cached_property
+    def nodes_of(self) -> Mapping[str, tuple[Node, ...]]:
+        """The nodes of each partition."""
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in node.partitions:
+                found.setdefault(name, []).append(node)
+        return {name: tuple(nodes) for name, nodes in found.items()}
+
+    @cached_property
+    def shapes_of(self) -> Mapping[str, tuple[Shape, ...]]:
+        """The sorts of nodes of each partition, those that are down as well: a job may wait for them."""
+        return {name: shapes(nodes) for name, nodes in self.nodes_of.items()}
+
+    @cached_property
+    def supply(self) -> Mapping[str, Supply]:
+        """What is free in each partition."""
+        return {
+            each.name: _supply(self.nodes_of.get(each.name, ()), self.waiting.get(each.name, 0))
+            for each in self.partitions
+        }
+
+
+def shapes(nodes: Iterable[Node]) -> tuple[Shape, ...]:
+    """The sorts of nodes, largest first."""
+    sorts = Counter((node.cpus, node.memory_mib, tuple(sorted(node.gpus.items()))) for node in nodes)
+    return tuple(Shape(*sort, count) for sort, count in sorted(sorts.items(), reverse=True))
+
+
+def _supply(nodes: Iterable[Node], waiting: int) -> Supply:
+    idle = total = free_cpus = total_cpus = 0
+    gpus: dict[str, tuple[int, int]] = {}
+    for node in nodes:
+        total += 1
+        total_cpus += node.cpus
+        idle += node.is_usable and node.state == "IDLE"
+        free_cpus += max(node.cpus - node.cpus_in_use, 0) if node.is_usable else 0
+        for kind, count in node.gpus.items():
+            free = max(count - node.gpus_in_use.get(kind, 0), 0) if node.is_usable else 0
+            before = gpus.get(kind, (0, 0))
+            gpus[kind] = (before[0] + free, before[1] + count)
+    return Supply(idle, total, free_cpus, total_cpus, gpus, waiting)

@@ -1,0 +1,228 @@
+"""What one user may use together on a cluster: partitions, accounts, QOS, reservations, and how much; pure.
+
+None stands for what isn't known (associations where there is no accounting, the user's groups): then nothing
+is held against the user for it, and Slurm judges. Source: slurm.conf(5) (AllowAccounts and the like),
+sacctmgr(1), scontrol(1) (reservations), resource_limits.html.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+from flatirons.slurm.bounds import Bounds
+from flatirons.slurm.facts import ClusterFacts, Shape, shapes
+from flatirons.slurm.model import Association, Partition, Qos, Reservation
+
+NO_QOS = Qos("")
+
+
+class Rights:
+    """One user's rights on one cluster, as of one snapshot. Answers are worked out when first asked for."""
+
+    def __init__(
+        self,
+        facts: ClusterFacts,
+        associations: Sequence[Association] | None,
+        user: str,
+        groups: frozenset[str] | None = None,
+    ) -> None:
+        self.facts = facts
+        self.user = user
+        self.groups = groups
+        enforced = facts.configuration.enforced
+        self._enforces_qos = "qos" in enforced
+        self._enforces_limits = "limits" in enforced
+        self.knows_accounts = associations is not None and "associations" in enforced
+        here = facts.configuration.cluster_name
+        self._associations = [each for each in associations or () if each.cluster == here]
+        self._offered: dict[str, Mapping[str, tuple[str, ...]]] = {}
+        self._bounds: dict[tuple[str, str, str, str], Bounds] = {}
+
+    @cached_property
+    def partitions(self) -> tuple[Partition, ...]:
+        """Those in which a job of this user could start, in Slurm's order."""
+        return tuple(each for each in self.facts.partitions if self._may_use(each))
+
+    @property
+    def default_partition(self) -> str:
+        """Slurm's default if this user may use it, else the first that they may; "" for none."""
+        names = [each.name for each in self.partitions]
+        defaults = [each.name for each in self.partitions if each.is_default]
+        return next(iter([*defaults, *names]), "")
+
+    def accounts(self, partition: str) -> tuple[str, ...]:
+        """The accounts that may be charged there, the user's default first; none where any may be."""
+        return tuple(self._of(partition))
+
+    def qos(self, partition: str, account: str) -> tuple[str, ...]:
+        """The QOS of an account that the partition admits, the default first; none where none is known."""
+        if self.knows_accounts:
+            return self._of(partition).get(account, ())
+        there = self.facts.partition.get(partition)
+        return self._admitted(there, account, tuple(self.facts.qos)) if there else ()
+
+    def reservations(self, partition: str, account: str = "") -> tuple[Reservation, ...]:
+        """Those, now or to come, that a job there may name; with no account: with any of the user's."""
+        there = self.facts.partition.get(partition)
+        names = [account] if account else list(self._of(partition)) if self.knows_accounts else []
+        return tuple(
+            each
+            for each in self.facts.reservations
+            if there and each.partition in ("", partition) and self._admits(each, names)
+        )
+
+    def bounds(self, partition: str, account: str, qos: str, reservation: str = "") -> Bounds:
+        """How much a job may ask for."""
+        key = (partition, account, qos, reservation)
+        if key not in self._bounds:
+            self._bounds[key] = self._worked_out(*key)
+        return self._bounds[key]
+
+    # -- who may
+
+    def _may_use(self, partition: Partition) -> bool:
+        if not partition.is_up:
+            return False
+        if None not in (partition.allow_groups, self.groups) and not (
+            set(partition.allow_groups or ()) & (self.groups or frozenset())
+        ):
+            return False
+        if self.knows_accounts and not self._of(partition.name):
+            return False
+        return not partition.needs_reservation or bool(self.reservations(partition.name))
+
+    def _of(self, partition: str) -> Mapping[str, tuple[str, ...]]:
+        """The QOS of each account that the partition admits."""
+        if partition not in self._offered:
+            there = self.facts.partition.get(partition)
+            self._offered[partition] = self._accounts_of(there) if there and self.knows_accounts else {}
+        return self._offered[partition]
+
+    def _accounts_of(self, partition: Partition) -> dict[str, tuple[str, ...]]:
+        allowed = None if partition.allow_accounts is None else set(partition.allow_accounts)
+        denied = set(partition.deny_accounts)
+        found: dict[str, tuple[str, ...]] = {}
+        for each in sorted(self._associations, key=lambda each: (not each.is_default, each.account)):
+            if each.partition not in ("", partition.name):
+                continue
+            if each.account not in allowed if allowed is not None else each.account in denied:
+                continue
+            names = self._with_default(each) if self._enforces_qos else tuple(self.facts.qos)
+            admitted = self._admitted(partition, each.account, names)
+            if admitted or not self._enforces_qos:
+                found[each.account] = tuple(dict.fromkeys([*found.get(each.account, ()), *admitted]))
+        return found
+
+    def _with_default(self, association: Association) -> tuple[str, ...]:
+        """Its QOS, first the one that Slurm takes when none is named."""
+        default = association.default_qos or "normal"
+        first = [default] if default in association.qos else []
+        return tuple(dict.fromkeys([*first, *association.qos]))
+
+    def _admitted(self, partition: Partition, account: str, names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(name for name in names if partition.admits(account, name))
+
+    def _admits(self, reservation: Reservation, accounts: Sequence[str]) -> bool:
+        groups = sorted(self.groups) if self.groups is not None else list(reservation.groups)
+        lists = [(reservation.users, [self.user]), (reservation.groups, groups)]
+        if accounts or self.knows_accounts:
+            lists.append((reservation.accounts, list(accounts)))
+        return all(_is_on(names, mine) for names, mine in lists)
+
+    # -- how much
+
+    def _worked_out(self, partition: str, account: str, qos: str, reservation: str) -> Bounds:
+        there = self.facts.partition.get(partition)
+        if there is None:
+            return Bounds(())
+        own = self.facts.qos.get(qos, NO_QOS) if self._enforces_limits else NO_QOS
+        over = self.facts.qos.get(there.qos, NO_QOS) if self._enforces_limits else NO_QOS
+        first, second = (own, over) if "OverPartQOS" in own.flags else (over, own)
+        association = self._association(partition, account)
+        times = [each.max_minutes for each in (first, second, association) if each]
+        groups = [each.group_tres for each in (first, second, association) if each]
+        users = [first.max_tres_per_user, second.max_tres_per_user]
+        set_aside = self._set_aside(reservation)
+        return Bounds(
+            self._shapes(partition, set_aside),
+            max_minutes=_least(_first(times), None if _has_own_time(own) else there.max_minutes),
+            default_minutes=there.default_minutes,
+            most_nodes=None if "PartitionMaxNodes" in own.flags else there.max_nodes,
+            per_job=_tightest(
+                _first_of_each([first.max_tres_per_job, second.max_tres_per_job, _job_tres(association)]),
+                _first_of_each(users),
+                *groups,
+                _size(set_aside),
+            ),
+            per_node=_tightest(
+                _first_of_each([first.max_tres_per_node, second.max_tres_per_node]),
+                association.max_tres_per_node if association else {},
+                {"cpu": there.max_cpus_per_node} if there.max_cpus_per_node else {},
+                {"mem": there.max_memory_per_node_mib} if there.max_memory_per_node_mib else {},
+            ),
+            least=_first_of_each([first.min_tres_per_job, second.min_tres_per_job]),
+            default_memory_per_cpu_mib=there.default_memory_per_cpu_mib,
+            default_memory_per_node_mib=there.default_memory_per_node_mib,
+            max_memory_per_cpu_mib=there.max_memory_per_cpu_mib,
+        )
+
+    def _association(self, partition: str, account: str) -> Association | None:
+        """The one that counts: one for the very partition goes before one for all."""
+        if not self._enforces_limits:
+            return None
+        fitting = [each for each in self._associations if each.account == account]
+        exact = [each for each in fitting if each.partition == partition]
+        return next(iter([*exact, *(each for each in fitting if not each.partition)]), None)
+
+    def _set_aside(self, reservation: str) -> Reservation | None:
+        return next((each for each in self.facts.reservations if each.name == reservation), None)
+
+    def _shapes(self, partition: str, set_aside: Reservation | None) -> tuple[Shape, ...]:
+        if set_aside is None or not set_aside.node_names:
+            return self.facts.shapes_of.get(partition, ())
+        names = set(set_aside.node_names)
+        return shapes(node for node in self.facts.nodes_of.get(partition, ()) if node.name in names)
+
+
+def _size(reservation: Reservation | None) -> dict[str, int]:
+    told = (("cpu", reservation.cpus), ("node", reservation.total_nodes)) if reservation else ()
+    return {name: count for name, count in told if count}
+
+
+def _is_on(names: Sequence[str], mine: Sequence[str]) -> bool:
+    """Whether a list of a reservation lets in one of these; "-name" keeps out, an empty list nobody."""
+    denied = {name[1:] for name in names if name.startswith("-")}
+    if denied:
+        return not denied & set(mine)
+    return not names or bool(set(names) & set(mine))
+
+
+def _has_own_time(qos: Qos) -> bool:
+    return "PartitionTimeLimit" in qos.flags and qos.max_minutes is not None
+
+
+def _job_tres(association: Association | None) -> Mapping[str, int]:
+    return association.max_tres_per_job if association else {}
+
+
+def _first(limits: Sequence[int | None]) -> int | None:
+    return next((limit for limit in limits if limit is not None), None)
+
+
+def _least(*limits: int | None) -> int | None:
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _first_of_each(places: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    """Slurm's way: of each TRES the limit counts that is set first."""
+    return {name: limit for place in reversed(places) for name, limit in place.items()}
+
+
+def _tightest(*places: Mapping[str, int]) -> dict[str, int]:
+    """Limits that hold side by side."""
+    found: dict[str, int] = {}
+    for place in places:
+        for name, limit in place.items():
+            found[name] = min(limit, found.get(name, limit))
+    return found

@@ -1,0 +1,109 @@
+"""Changes to a request that may let it start sooner; pure. Whether they do, only Slurm can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import ceil
+
+from flatirons.slurm.model import JobSpec
+from flatirons.slurm.rights import Rights
+
+MOST = 6
+SHORTER_MINUTES = (8 * 60, 4 * 60, 2 * 60, 60, 30)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What to ask for instead: in words, as the options that change (as texts), and as a whole."""
+
+    label: str
+    options: dict[str, str]
+    spec: JobSpec
+
+
+def changes(spec: JobSpec, rights: Rights) -> list[Change]:
+    """Shorter, elsewhere, smaller: what this user may ask for instead, the least loss first, at most MOST."""
+    bounds = rights.bounds(spec.partition, spec.account, spec.qos, spec.reservation)
+    found = [*_shorter(spec, bounds.default_minutes)[:2], *_elsewhere(spec, rights), *_smaller(spec, rights)]
+    return found[:MOST]
+
+
+def _shorter(spec: JobSpec, default_minutes: int | None) -> list[Change]:
+    now = spec.runtime_minutes or default_minutes or 0
+    return [
+        Change(
+            f"Ask for {_hours(minutes)}", {"runtime": f"{minutes}m"}, replace(spec, runtime_minutes=minutes)
+        )
+        for minutes in SHORTER_MINUTES
+        if minutes <= now // 2
+    ]
+
+
+def _elsewhere(spec: JobSpec, rights: Rights) -> Iterator[Change]:
+    """Partitions with room now, with the same account and QOS where they are admitted there."""
+    for partition in rights.partitions:
+        supply = rights.facts.supply.get(partition.name)
+        cpus = max(spec.cpus, 1) * max(spec.ntasks, spec.nodes, 1)
+        if spec.reservation or partition.name == spec.partition or not supply or supply.free_cpus < cpus:
+            continue
+        accounts, account = rights.accounts(partition.name), spec.account
+        if account not in accounts:
+            account = next(iter(accounts), "")
+        names = rights.qos(partition.name, account)
+        qos = spec.qos if spec.qos in names else next(iter(names), "")
+        moved = replace(spec, partition=partition.name, account=account, qos=qos)
+        if _is_within(moved, rights):
+            given = {"partition": partition.name, "account": account, "qos": qos}
+            options = {key: value for key, value in given.items() if value}
+            yield Change(f"Use the partition {partition.name}", options, moved)
+
+
+def _smaller(spec: JobSpec, rights: Rights) -> Iterator[Change]:
+    """Fewer GPUs, nodes or cores, or less memory."""
+    gpus = f"{spec.gpu_type}:1" if spec.gpu_type else "1"
+    if spec.gpus > 1:
+        yield Change("Ask for 1 GPU", {"gpus": gpus}, replace(spec, gpus=1))
+    if spec.nodes > 1:
+        yield Change("Ask for 1 node", {"nodes": "1"}, replace(spec, nodes=1))
+    free = max((_free_cpus(node_cpus) for node_cpus in _nodes(spec, rights)), default=0)
+    if spec.cpus > 1 and spec.ntasks <= 1 and (cpus := min(free, spec.cpus // 2)) > 0:
+        yield Change(
+            f"Ask for {cpus} {'core' if cpus == 1 else 'cores'}",
+            {"cpus": str(cpus)},
+            replace(spec, cpus=cpus),
+        )
+    if spec.memory_mib > 2048:
+        half = ceil(spec.memory_mib / 2048) * 1024
+        yield Change(
+            f"Ask for {half // 1024}G of memory", {"memory": f"{half}M"}, replace(spec, memory_mib=half)
+        )
+
+
+def _nodes(spec: JobSpec, rights: Rights) -> Iterator[tuple[int, int]]:
+    for node in rights.facts.nodes_of.get(spec.partition, ()):
+        if node.is_usable:
+            yield node.cpus, node.cpus_in_use
+
+
+def _free_cpus(node: tuple[int, int]) -> int:
+    return node[0] - node[1]
+
+
+def _is_within(spec: JobSpec, rights: Rights) -> bool:
+    bounds = rights.bounds(spec.partition, spec.account, spec.qos)
+    gpus = f"{spec.gpu_type}:{spec.gpus}".removeprefix(":") if spec.gpus else None
+    nodes, ntasks, cpus = spec.nodes or None, spec.ntasks or None, spec.cpus or None
+    return (
+        (bounds.max_minutes is None or spec.runtime_minutes <= bounds.max_minutes)
+        and spec.gpus <= bounds.gpu_types().get(spec.gpu_type, 0)
+        and spec.nodes <= bounds.max_nodes(gpus)
+        and spec.cpus <= bounds.max_cpus(nodes, ntasks, gpus)
+        and spec.memory_mib <= bounds.max_memory_mib(nodes, ntasks, cpus, gpus)
+    )
+
+
+def _hours(minutes: int) -> str:
+    if minutes % 60:
+        return f"{minutes} minutes"
+    return "1 hour" if minutes == 60 else f"{minutes // 60} hours"

@@ -1,0 +1,124 @@
+"""Estimates: in words, not too often, and never in the way."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from flatirons.errors import SlurmUnreachable, SubmitRefused
+from flatirons.slurm import estimate as module
+from flatirons.slurm.estimate import SILENT, TOO_OFTEN, Estimator, Kind, when
+from flatirons.slurm.model import JobSpec
+from flatirons.slurm.sooner import Change
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+SPEC = JobSpec("jupyter", partition="shas")
+
+
+class Slurm:
+    """Answers --test-only as it is told: seconds by partition, or an error."""
+
+    def __init__(self, **waits: Any) -> None:
+        self.waits = waits
+        self.asked: list[tuple[str, str]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def test_only(self, spec: JobSpec, script: str, *, user: str) -> tuple[datetime | None, str]:
+        self.asked.append((user, spec.partition))
+        await self.gate.wait()
+        answer = self.waits.get(spec.partition, 0)
+        if isinstance(answer, Exception):
+            raise answer
+        return (None if answer is None else NOW + timedelta(seconds=answer)), ""
+
+
+class Time:
+    def __init__(self) -> None:
+        self.seconds = NOW.timestamp()
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def made(slurm: Slurm, clock: Time | None = None) -> Estimator:
+    return Estimator(slurm, clock or Time())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "sentence"),
+    [
+        (-5, "Starts at once."),
+        (20, "Starts at once."),
+        (70, "Starts in about 1 min."),
+        (8 * 60, "Starts in about 8 min."),
+        (41 * 60, "Starts in about 40 min."),
+        (70 * 60, "Starts in about an hour."),
+        (5.2 * 3600, "Starts in about 5 hours."),
+        (3.1 * 86400, "Starts in about 3 days."),
+    ],
+)
+def test_a_start_is_said_as_roundly_as_it_is_known(seconds: float, sentence: str) -> None:
+    assert when(NOW + timedelta(seconds=seconds), NOW).sentence == sentence
+
+
+async def test_a_refusal_is_told_and_silence_is_no_refusal() -> None:
+    slurm = Slurm(a=SubmitRefused("Slurm refused the job: no.", ""), b=SlurmUnreachable("away", ""), c=None)
+    estimator = made(slurm)
+    refused = await estimator.estimate(JobSpec("j", partition="a"), user="alice")
+    assert (refused.kind, refused.sentence) == (Kind.REFUSED, "Slurm refused the job: no.")
+    assert await estimator.estimate(JobSpec("j", partition="b"), user="alice") == SILENT
+    assert await estimator.estimate(JobSpec("j", partition="c"), user="alice") == SILENT
+
+
+async def test_the_same_question_is_asked_once_in_a_while_and_shared() -> None:
+    slurm, clock = Slurm(shas=2400), Time()
+    estimator = made(slurm, clock)
+    answers = await asyncio.gather(*(estimator.estimate(SPEC, user="alice") for _ in range(5)))
+    assert {answer.sentence for answer in answers} == {"Starts in about 40 min."}
+    assert len(slurm.asked) == 1
+    clock.seconds += 14
+    await estimator.estimate(SPEC, user="alice")
+    assert len(slurm.asked) == 1
+    clock.seconds += 2
+    await estimator.estimate(SPEC, user="alice")
+    assert len(slurm.asked) == 2
+    await estimator.estimate(SPEC, user="bob")
+    assert slurm.asked[-1] == ("bob", "shas")
+
+
+async def test_who_asks_too_often_is_told_to_wait() -> None:
+    slurm, clock = Slurm(), Time()
+    estimator = made(slurm, clock)
+    answers = [await estimator.estimate(JobSpec("j", cpus=n), user="alice") for n in range(1, 10)]
+    assert [answer == TOO_OFTEN for answer in answers] == [False] * 6 + [True] * 3
+    assert (await estimator.estimate(JobSpec("j", cpus=1), user="bob")).kind is Kind.NOW
+    clock.seconds += 2
+    assert (await estimator.estimate(JobSpec("j", cpus=20), user="alice")).kind is Kind.NOW
+
+
+async def test_a_slow_slurm_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.01)
+    slurm = Slurm()
+    slurm.gate.clear()
+    estimator = made(slurm)
+    assert await estimator.estimate(SPEC, user="alice") == SILENT
+    slurm.gate.set()
+    await asyncio.gather(*estimator._asked.values())
+    assert (await estimator.estimate(SPEC, user="alice")).kind is Kind.NOW
+    assert len(slurm.asked) == 1
+
+
+async def test_only_changes_that_start_clearly_sooner_are_told() -> None:
+    slurm = Slurm(shas=3600, soon=600, now=0, later=3000, none=SubmitRefused("no", ""))
+    estimator = made(slurm)
+    asked = await estimator.estimate(SPEC, user="alice")
+    names = ("later", "soon", "none", "now")
+    candidates = [Change(name, {"partition": name}, JobSpec("j", partition=name)) for name in names]
+    found = await estimator.sooner(asked, candidates, user="alice")
+    assert [change.label for change, _ in found] == ["now", "soon"]
+    short = when(NOW + timedelta(minutes=5), NOW)
+    assert await estimator.sooner(short, candidates, user="alice") == []

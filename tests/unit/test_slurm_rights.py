@@ -1,0 +1,183 @@
+"""Who may use what together, and how much of it: facts in, offers out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from flatirons.slurm.facts import ClusterFacts
+from flatirons.slurm.model import Association, Configuration, Node, Partition, Qos, Reservation
+from flatirons.slurm.rights import Rights
+
+ENFORCED = frozenset({"associations", "limits", "qos"})
+SHAS = Partition("shas", is_up=True, is_default=True, max_minutes=7 * 1440, default_minutes=60)
+SKNL = Partition(
+    "sknl", is_up=True, allow_accounts=("ucb-knl",), allow_qos=("normal", "debug"), max_minutes=1440
+)
+NODES = (
+    Node("a1", "IDLE", partitions=("shas",), cpus=8, memory_mib=16000),
+    Node("a2", "MIXED", partitions=("shas",), cpus=8, cpus_in_use=6, memory_mib=16000, gpus={"v100": 2}),
+    Node("b1", "DOWN", partitions=("sknl",), cpus=64, memory_mib=96000, gpus={"a100": 4, "k80": 2}),
+)
+QOS = {
+    "normal": Qos("normal", max_minutes=1440),
+    "long": Qos("long", max_minutes=7 * 1440),
+    "debug": Qos("debug", max_minutes=60, max_tres_per_user={"cpu": 4}),
+}
+ALICE = (
+    Association("summit", "general", "alice", "", ("debug", "long", "normal"), "normal", is_default=True),
+    Association("summit", "ucb-knl", "alice", "", ("debug", "normal"), "normal"),
+    Association("blanca", "csdms", "alice", "", ("normal",), "normal", is_default=True),
+)
+FACTS = ClusterFacts(Configuration("summit", ENFORCED), (SHAS, SKNL), NODES, (), QOS, {"shas": 3})
+
+
+def rights(
+    facts: ClusterFacts = FACTS,
+    associations: tuple[Association, ...] | None = ALICE,
+    groups: frozenset[str] | None = None,
+) -> Rights:
+    return Rights(facts, associations, "alice", groups)
+
+
+def names(mine: Rights) -> list[str]:
+    return [partition.name for partition in mine.partitions]
+
+
+def changed(partition: Partition, **settings: object) -> ClusterFacts:
+    others = [each for each in FACTS.partitions if each.name != partition.name]
+    return replace(FACTS, partitions=(replace(partition, **settings), *others))  # type: ignore[arg-type]
+
+
+def test_only_what_goes_together_is_offered() -> None:
+    mine = rights()
+    assert names(mine) == ["shas", "sknl"]
+    assert mine.default_partition == "shas"
+    assert mine.accounts("shas") == ("general", "ucb-knl")
+    assert mine.accounts("sknl") == ("ucb-knl",)
+    assert mine.qos("shas", "general") == ("normal", "debug", "long")
+    assert mine.qos("sknl", "ucb-knl") == ("normal", "debug")
+    assert mine.qos("sknl", "general") == mine.qos("nowhere", "general") == ()
+
+
+def test_who_has_no_account_here_is_offered_nothing() -> None:
+    assert names(rights(associations=())) == []
+    assert names(rights(associations=ALICE[2:])) == []
+
+
+def test_what_is_not_known_is_not_held_against_anybody() -> None:
+    mine = rights(associations=None)
+    assert names(mine) == ["shas", "sknl"]
+    assert not mine.knows_accounts
+    assert mine.accounts("shas") == ()
+    assert mine.qos("sknl", "whatever") == ()
+    assert mine.qos("sknl", "ucb-knl") == ("normal", "debug")
+    free = replace(FACTS, configuration=Configuration("summit"))
+    assert names(rights(free, ())) == ["shas", "sknl"]
+
+
+def test_lists_of_a_partition_hold() -> None:
+    assert names(rights(changed(SHAS, is_up=False))) == ["sknl"]
+    assert names(rights(changed(SHAS, allow_groups=("staff",)), groups=frozenset({"users"}))) == ["sknl"]
+    assert "shas" in names(rights(changed(SHAS, allow_groups=("staff",)), groups=frozenset({"staff"})))
+    assert "shas" in names(rights(changed(SHAS, allow_groups=("staff",)), groups=None))
+    assert rights(changed(SHAS, deny_accounts=("general",))).accounts("shas") == ("ucb-knl",)
+    assert rights(changed(SHAS, deny_qos=("long",))).qos("shas", "general") == ("normal", "debug")
+
+
+def test_an_association_for_one_partition_counts_there_only() -> None:
+    bound = (replace(ALICE[0], partition="shas", max_tres_per_job={"cpu": 2}), ALICE[1])
+    mine = rights(associations=bound)
+    assert mine.accounts("shas") == ("general", "ucb-knl")
+    assert mine.bounds("shas", "general", "normal").max_cpus() == 2
+    assert mine.bounds("shas", "ucb-knl", "normal").max_cpus() == 8
+
+
+def test_the_first_limit_of_time_counts_and_the_partition_s_always() -> None:
+    mine = rights()
+    assert mine.bounds("shas", "general", "normal").max_minutes == 1440
+    assert mine.bounds("shas", "general", "long").max_minutes == 7 * 1440
+    assert mine.bounds("sknl", "ucb-knl", "debug").max_minutes == 60
+    over = replace(QOS["long"], flags=frozenset({"PartitionTimeLimit"}), max_minutes=10 * 1440)
+    mine = rights(replace(FACTS, qos={**QOS, "long": over}))
+    assert mine.bounds("shas", "general", "long").max_minutes == 10 * 1440
+    part = replace(
+        FACTS, qos={**QOS, "part": Qos("part", max_minutes=30)}, partitions=(replace(SHAS, qos="part"),)
+    )
+    assert rights(part).bounds("shas", "general", "normal").max_minutes == 30
+    strong = replace(QOS["normal"], flags=frozenset({"OverPartQOS"}))
+    part = replace(part, qos={**part.qos, "normal": strong})
+    assert rights(part).bounds("shas", "general", "normal").max_minutes == 1440
+
+
+def test_limits_that_are_not_enforced_do_not_count() -> None:
+    facts = replace(FACTS, configuration=Configuration("summit", frozenset({"associations"})))
+    bounds = rights(facts).bounds("shas", "general", "debug")
+    assert (bounds.max_minutes, bounds.max_cpus()) == (7 * 1440, 8)
+
+
+def test_sizes_come_from_the_nodes_that_fit() -> None:
+    bounds = rights().bounds("shas", "general", "normal")
+    assert bounds.gpu_types() == {"": 2, "v100": 2}
+    assert (bounds.max_nodes(), bounds.max_nodes("v100:1"), bounds.max_nodes("3")) == (2, 1, 0)
+    assert (bounds.max_ntasks(), bounds.max_ntasks(1), bounds.max_ntasks(None, "1")) == (16, 8, 8)
+    assert (bounds.max_cpus(), bounds.max_cpus(1, 3), bounds.max_cpus(2, 4)) == (8, 2, 4)
+    assert bounds.max_memory_mib() == 16000
+    mixed = rights().bounds("sknl", "ucb-knl", "normal")
+    assert mixed.gpu_types() == {"": 6, "a100": 4, "k80": 2}
+    assert mixed.max_cpus(None, None, "a100:4") == 64
+
+
+def test_what_a_user_or_a_group_may_have_at_a_time_bounds_one_job() -> None:
+    bounds = rights().bounds("shas", "general", "debug")
+    assert (bounds.max_cpus(), bounds.max_cpus(None, 2), bounds.max_ntasks(), bounds.max_nodes()) == (
+        4,
+        2,
+        4,
+        2,
+    )
+    group = (replace(ALICE[0], group_tres={"gres/gpu": 1, "mem": 4096}),)
+    bounds = rights(associations=group).bounds("shas", "general", "normal")
+    assert bounds.gpu_types() == {"": 1, "v100": 1}
+    assert (bounds.max_memory_mib(), bounds.max_memory_mib(2)) == (4096, 2048)
+
+
+def test_a_reservation_is_offered_to_whom_it_admits_and_bounds_the_job() -> None:
+    workshop = Reservation(
+        "workshop",
+        True,
+        partition="shas",
+        users=("alice", "carol"),
+        total_nodes=1,
+        cpus=2,
+        node_names=("a2",),
+    )
+    others = [
+        replace(workshop, name="bobs", users=("bob",)),
+        replace(workshop, name="knl", users=(), accounts=("ucb-knl",)),
+        replace(workshop, name="not-alice", users=("-alice",)),
+        replace(workshop, name="elsewhere", partition="sknl"),
+    ]
+    mine = rights(replace(FACTS, reservations=(workshop, *others)))
+    assert [each.name for each in mine.reservations("shas", "general")] == ["workshop"]
+    assert [each.name for each in mine.reservations("shas")] == ["workshop", "knl"]
+    bounds = mine.bounds("shas", "general", "normal", "workshop")
+    assert (bounds.max_nodes(), bounds.max_cpus(), bounds.gpu_types()) == (1, 2, {"": 2, "v100": 2})
+    needing = changed(SHAS, needs_reservation=True)
+    assert names(rights(needing)) == ["sknl"]
+    assert "shas" in names(rights(replace(needing, reservations=(workshop,))))
+
+
+def test_memory_limits_of_a_partition_hold() -> None:
+    mine = rights(changed(SHAS, max_memory_per_node_mib=4000, default_memory_per_cpu_mib=1000))
+    bounds = mine.bounds("shas", "general", "normal")
+    assert bounds.max_memory_mib() == 4000
+    assert bounds.default_memory_mib(None, None, 6) == 6000
+    by_cpu = rights(changed(SHAS, max_memory_per_cpu_mib=1000)).bounds("shas", "general", "normal")
+    assert by_cpu.max_memory_mib() == 8000
+
+
+def test_what_is_free_is_counted_on_nodes_that_work() -> None:
+    supply = FACTS.supply["shas"]
+    assert (supply.idle_nodes, supply.total_nodes, supply.free_cpus, supply.total_cpus) == (1, 2, 10, 16)
+    assert (supply.gpus, supply.waiting) == ({"v100": (2, 2)}, 3)
+    assert FACTS.supply["sknl"].gpus == {"a100": (0, 4), "k80": (0, 2)}
