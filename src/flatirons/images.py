@@ -91,13 +91,16 @@ class Image:
 @dataclass(frozen=True, slots=True)
 class Environment:
     """What a user picks: an image, or software of the node, under a name; `prologue` is shell text of the
-    site that runs before it."""
+    site that runs before it. It is offered on these clusters and partitions only, or everywhere."""
 
     name: str
     image: Image
     title: str = ""
     description: str = ""
     prologue: str = ""
+    clusters: tuple[str, ...] = ()
+    partitions: tuple[str, ...] = ()
+    needs_gpu: bool = False
 
     @property
     def cmd(self) -> tuple[str, ...]:
@@ -113,12 +116,16 @@ class Environment:
         """The environment that plain data describes, as in a site file or a jupyterhub_config.py.
 
         Keys: title, description, prologue, image (path or URI; none: kind "none"), kind, binds (texts),
-        options, cmd, nv, apptainer. Raises ImageError, naming the environment.
+        options, cmd, nv, apptainer, clusters, partitions (texts), needs_gpu. Raises ImageError, which names
+        the environment.
         """
         try:
             return cls(
                 name=name,
                 image=_image(given),
+                clusters=_texts("clusters", given),
+                partitions=_texts("partitions", given),
+                needs_gpu=bool(given.get("needs_gpu", False)),
                 **{key: str(given[key]) for key in ("title", "description", "prologue") if key in given},
             )
         except ImageError as error:
@@ -190,6 +197,9 @@ def _image(given: Mapping[str, Any]) -> Image:
         "cmd",
         "nv",
         "apptainer",
+        "clusters",
+        "partitions",
+        "needs_gpu",
     }
     if unknown := sorted(set(given) - known):
         raise ImageError(f"unknown setting {unknown[0]!r}; known: {', '.join(sorted(known))}.")

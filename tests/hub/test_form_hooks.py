@@ -35,9 +35,7 @@ FORM = Form(
         Text(
             "account",
             "Account",
-            must=lambda value, context: (
-                f"{context.user} has no account {value}." if value == "closed" else None
-            ),
+            must=lambda value, user: f"{user} has no account {value}." if value == "closed" else None,
         ),
         Checkbox("verbose", "Verbose", default=True),
     ]

@@ -30,6 +30,7 @@ class Rights:
         self.facts = facts
         self.user = user
         self.groups = groups
+        self._made_from = (user, groups, associations)
         enforced = facts.configuration.enforced
         self._enforces_qos = "qos" in enforced
         self._enforces_limits = "limits" in enforced
@@ -38,6 +39,10 @@ class Rights:
         self._associations = [each for each in associations or () if each.cluster == here]
         self._offered: dict[str, Mapping[str, tuple[str, ...]]] = {}
         self._bounds: dict[tuple[str, str, str, str], Bounds] = {}
+
+    def is_same_as(self, other: Rights) -> bool:
+        """Whether both were made from the same things."""
+        return self.facts is other.facts and self._made_from == other._made_from
 
     @cached_property
     def partitions(self) -> tuple[Partition, ...]:

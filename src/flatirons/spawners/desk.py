@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING
 from flatirons.errors import FlatironsError, SlurmError
 from flatirons.runner import AsRoot, AsSelf, AsSudo, OverSsh, Runner
 from flatirons.slurm.client import SlurmClient
+from flatirons.slurm.estimate import Estimator
 from flatirons.slurm.model import Job
 from flatirons.slurm.watcher import Watcher
 from flatirons.spawners.attempt import digest
+from flatirons.spawners.slurm_facts import Outlook
 
 if TYPE_CHECKING:
     from flatirons.spawners.run import ServerRun
@@ -49,6 +51,8 @@ class Desk:
     clients: Mapping[str, SlurmClient]
     log: Logger
     watchers: dict[str, Watcher] = field(default_factory=dict)
+    estimators: dict[str, Estimator] = field(default_factory=dict)
+    _outlook: Outlook | None = None
     _by_code: dict[str, ServerRun] = field(default_factory=dict)
     _by_key: dict[str, ServerRun] = field(default_factory=dict)
     _reconciling: asyncio.Task[None] | None = None
@@ -61,6 +65,19 @@ class Desk:
         """The spawn that a job belongs to, None for a job that isn't of this hub."""
         parts = job.comment.split(":", 3)
         return parts[2] if parts[:2] == ["flatirons", self.hub_id] and len(parts) == 4 else None
+
+    @property
+    def outlook(self) -> Outlook:
+        """What the clusters offer to whom."""
+        if self._outlook is None:
+            self._outlook = Outlook(self.clients)
+        return self._outlook
+
+    def estimator(self, cluster: str) -> Estimator:
+        """Who asks when a job of the cluster would start."""
+        if cluster not in self.estimators:
+            self.estimators[cluster] = Estimator(self.clients[cluster])
+        return self.estimators[cluster]
 
     def watcher(self, cluster: str) -> Watcher:
         """The cluster's watcher, running."""

@@ -1,0 +1,144 @@
+"""What the rules of the Slurm form look at: for one user, every cluster as it was last seen."""
+
+from __future__ import annotations
+
+import asyncio
+import grp
+import os
+import pwd
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from flatirons.slurm.bounds import Bounds
+from flatirons.slurm.client import SlurmClient
+from flatirons.slurm.facts import Supply
+from flatirons.slurm.lookout import Lookout
+from flatirons.slurm.rights import Rights
+
+GLANCE_SECONDS = 20.0
+"""How old facts may be that a page shows, before newer ones are fetched behind it."""
+
+GATE_SECONDS = 5.0
+"""How old facts may be by which a start is judged."""
+
+RIGHTS_SECONDS = 60.0
+"""The same for a user's associations and groups, which change by hand."""
+
+PATIENCE_SECONDS = 2.0
+OLD_SECONDS = 120.0
+MOST_USERS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A cluster as one user sees it; without rights it was never seen. `trouble` says why it isn't now."""
+
+    rights: Rights | None = None
+    age_seconds: float = 0.0
+    trouble: str = ""
+
+
+NEVER_SEEN = Seen()
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmFacts:
+    """All clusters as one user sees them, by the site's names."""
+
+    clusters: Mapping[str, Seen] = field(default_factory=dict)
+
+    def rights(self, cluster: str | None) -> Rights | None:
+        """The user's rights there; None while they aren't known."""
+        return self.clusters.get(cluster or "", NEVER_SEEN).rights
+
+    def bounds(self, cluster: str | None, *chosen: str | None) -> Bounds | None:
+        """How much a job may ask for, with this partition, account, QOS and reservation."""
+        rights = self.rights(cluster)
+        partition, account, qos, reservation = (name or "" for name in chosen)
+        if rights is None or partition not in rights.facts.partition:
+            return None
+        return rights.bounds(partition, account, qos, reservation)
+
+    def supply(self, cluster: str | None, partition: str | None) -> Supply | None:
+        """What is free in a partition now."""
+        rights = self.rights(cluster)
+        return rights.facts.supply.get(partition or "") if rights else None
+
+    @property
+    def age(self) -> str:
+        """A sentence on facts that can't be renewed, "" when all is well."""
+        silent = {name: seen for name, seen in self.clusters.items() if seen.trouble}
+        if not silent:
+            return ""
+        names = " and ".join(silent)
+        known = [seen.age_seconds for seen in silent.values() if seen.rights]
+        if len(known) < len(silent):
+            return f"Slurm doesn't answer on {names}: what you may choose there isn't known at the moment."
+        ago = f"{max(known) / 60:.0f} minutes" if max(known) >= OLD_SECONDS else f"{max(known):.0f} seconds"
+        return f"Slurm doesn't answer on {names}: what is shown is {ago} old."
+
+
+class Outlook:
+    """All clusters for all users; each user's rights are worked out once for each snapshot."""
+
+    def __init__(self, clients: Mapping[str, SlurmClient]) -> None:
+        self.lookouts = {name: Lookout(client) for name, client in clients.items()}
+        self._rights: OrderedDict[tuple[str, str], Rights] = OrderedDict()
+        self._groups: OrderedDict[str, tuple[float, frozenset[str] | None]] = OrderedDict()
+
+    async def facts(self, user: str, *, fresh: bool) -> SlurmFacts:
+        """What this user may use; `fresh`: to judge by, else to show."""
+        names = list(self.lookouts)
+        seen = await asyncio.gather(*(self._seen(name, user, fresh) for name in names))
+        return SlurmFacts(dict(zip(names, seen, strict=True)))
+
+    async def _seen(self, cluster: str, user: str, fresh: bool) -> Seen:
+        lookout = self.lookouts[cluster]
+        is_first = (cluster, user) not in self._rights
+        patience = PATIENCE_SECONDS if fresh or is_first else 0.0
+        facts, associations, groups = await asyncio.gather(
+            lookout.look(max_age=GATE_SECONDS if fresh else GLANCE_SECONDS, patience=patience),
+            lookout.associations(user, max_age=GATE_SECONDS if fresh else RIGHTS_SECONDS, patience=patience),
+            self._groups_of(user),
+        )
+        if facts is None:
+            return Seen(trouble=lookout.trouble or "Slurm hasn't answered yet.")
+        rights = self._rights_of(cluster, Rights(facts, associations, user, groups))
+        return Seen(rights, time.time() - facts.taken_at, lookout.trouble)
+
+    def _rights_of(self, cluster: str, new: Rights) -> Rights:
+        """The rights that were worked out from the same things, or these."""
+        key = (cluster, new.user)
+        known = self._rights.get(key)
+        if known is None or not known.is_same_as(new):
+            known = self._rights[key] = new
+        self._rights.move_to_end(key)
+        while len(self._rights) > MOST_USERS:
+            self._rights.popitem(last=False)
+        return known
+
+    async def _groups_of(self, user: str) -> frozenset[str] | None:
+        at, groups = self._groups.get(user, (0.0, None))
+        if time.monotonic() - at > RIGHTS_SECONDS or user not in self._groups:
+            groups = await asyncio.to_thread(unix_groups, user)  # SSSD may take its time
+            self._groups[user] = time.monotonic(), groups
+            while len(self._groups) > MOST_USERS:
+                self._groups.popitem(last=False)
+        return groups
+
+
+def unix_groups(user: str) -> frozenset[str] | None:
+    """The user's groups on this machine; None when it doesn't know the user."""
+    try:
+        account = pwd.getpwnam(user)
+    except (KeyError, ValueError):
+        return None
+    names = set()
+    for number in os.getgrouplist(user, account.pw_gid):
+        try:
+            names.add(grp.getgrgid(number).gr_name)
+        except KeyError:
+            names.add(str(number))
+    return frozenset(names)
