@@ -67,6 +67,12 @@ def test_a_module_imports_only_what_its_room_may(module: str) -> None:
             assert lies_in(module, OTHERS.get(package, ("",))), name
 
 
+def test_the_face_for_older_configurations_is_made_of_forms_and_spawners() -> None:
+    for file in (REPO / "src" / "optionsspawner").rglob("*.py"):
+        ours = [name for name in imports(ast.parse(file.read_text())) if name.startswith("flatirons")]
+        assert all(lies_in(name, ("flatirons.forms", "flatirons.spawners")) for name in ours), file
+
+
 @pytest.mark.parametrize("room", ["cluster", "images", "deploy"])
 def test_what_surrounds_the_package_uses_only_its_commands(room: str) -> None:
     for file in (REPO / room).rglob("*.py"):
