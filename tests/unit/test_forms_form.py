@@ -119,10 +119,41 @@ async def test_a_form_begins_with_what_can_still_be_taken_of_the_last_options() 
     assert await FORM.initial(last, ALICE) == {**DEFAULTS, "nodes": 3, "account": None, "verbose": False}
 
 
-async def test_a_default_that_breaks_the_rules_is_refused_like_any_value() -> None:
-    form = Form([Integer("nodes", default=lambda: 9, maximum=4)])
-    with pytest.raises(OptionsRefused):
+async def test_a_default_that_cant_be_taken_gives_way_to_the_nearest_that_can() -> None:
+    form = Form(
+        [
+            Integer("nodes", default=lambda: 9, maximum=4),
+            Select("first", choices=["a", "b"], default="c", required=True),
+            Select("none", choices=["a", "b"], default="c"),
+        ]
+    )
+    assert await form.check({}, ALICE) == {"nodes": 4, "first": "a", "none": None}
+
+
+async def test_what_a_site_fixed_and_this_user_cant_have_is_refused() -> None:
+    form = Form([Integer("nodes", default=9, maximum=4, locked=True)])
+    with pytest.raises(OptionsRefused, match="fixed to \"9\" here, which isn't possible: Must be at most 4"):
         await form.check({}, ALICE)
+
+
+async def test_terms_are_worked_out_once_between_fields_and_seen_by_name() -> None:
+    calls = []
+
+    def double(nodes: int) -> int:
+        calls.append(nodes)
+        return 2 * nodes
+
+    form = Form(
+        [Integer("cpus", default=lambda twice: twice, maximum=lambda twice: twice), Integer("nodes", default=3)],
+        terms={"twice": double},
+    )
+    assert await form.check({}, ALICE) == {"nodes": 3, "cpus": 6}
+    assert calls == [3]
+
+
+def test_a_circle_through_a_term_is_named() -> None:
+    with pytest.raises(ValueError, match="circle: .*twice"):
+        Form([Integer("nodes", maximum=lambda twice: twice)], terms={"twice": lambda nodes: nodes})
 
 
 def test_two_fields_of_one_name_and_an_unknown_group_are_mistakes() -> None:

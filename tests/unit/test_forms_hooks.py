@@ -33,7 +33,8 @@ class Thing(HasTraits):
 
     def __init__(self, user: str = "alice", **options: Any) -> None:
         super().__init__()
-        self.user = SimpleNamespace(name=user)
+        self.user = SimpleNamespace(name=user, settings={})
+        self.name = ""
         self.user_options = options
 
 
@@ -77,7 +78,7 @@ async def test_the_form_and_its_facts_may_depend_on_the_spawner() -> None:
     def form(spawner: Any) -> Form:
         return Form([Select("account", choices=lambda user, facts: facts[user])])
 
-    async def facts(spawner: Any) -> dict[str, list[str]]:
+    async def facts(spawner: Any, fresh: bool) -> dict[str, list[str]]:
         return {spawner.user.name: [f"{spawner.user.name}s"]}
 
     hooks = FormHooks(form, facts)

@@ -38,6 +38,7 @@ FORM = Form(
         Integer("seed", group="more"),
     ],
     groups=SLURM.groups,
+    terms=SLURM.terms,
 )
 BOUNDS = {
     "nodes": (1, 4),

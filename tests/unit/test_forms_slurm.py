@@ -17,8 +17,8 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "r": {"title": "R"},
 }
 NAMES = [
-    *("cluster", "account", "partition", "qos", "reservation", "environment"),
-    *("nodes", "ntasks", "cpus", "memory", "gpus", "runtime"),
+    *("environment", "cluster", "partition", "account", "cpus", "memory", "gpus", "runtime"),
+    *("qos", "reservation", "nodes", "ntasks"),
 ]
 
 

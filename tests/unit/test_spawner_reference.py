@@ -4,7 +4,7 @@ from pathlib import Path
 
 from flatirons.spawners.reference import reference
 from flatirons.spawners.slurm import SlurmSpawner
-from flatirons.spawners.slurm_form import FIELDS
+from flatirons.spawners.slurm_form import slurm_form
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,5 +21,5 @@ def test_every_trait_is_described():
 
 
 def test_every_option_of_the_standard_form_is_a_trait():
-    for field in FIELDS:
+    for field in slurm_form({}, {}, {}).fields.values():
         assert SlurmSpawner.class_traits(config=True)[field.trait or field.name]

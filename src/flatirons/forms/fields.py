@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, ClassVar, TypeAlias
 
 from flatirons.forms import units
@@ -35,12 +35,13 @@ RESERVED = {"options", "user_options", "display_name", "next", "value", *ABOUT_T
 
 SETTINGS = (
     *("choices", "minimum", "maximum", "default", "visible", "required", "locked"),
-    *("help", "nothing", "gauges"),
+    *("help", "nothing", "if_none", "gauges"),
 )
 """Settings of every field that may be functions."""
 
 SLURM_NAME = r"[A-Za-z0-9_.,:+@=][A-Za-z0-9_.,:+@=-]*"
 LARGEST = 2**31 - 1
+NOTHING_TO_CHOOSE = "There is nothing to choose from."
 
 
 class Missing(Refusal):
@@ -53,11 +54,11 @@ class NotOffered(Refusal):
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """One option. `trait` is the spawner's trait that its value lands on (the option's name, if empty).
+    """One option. `trait` is the spawner's trait that its value lands on (the option's name, if empty; None: on none).
 
     `flag` is shown small beside the label; `nothing` says what an empty input means; `gauges` how much is
-    free of what this field is about; `group` is the part of the form it stands in; `attrs` are HTML
-    attributes of the input; `must` is a last rule, a function of `value` and whatever else it names: it gives
+    free of what this field is about; `if_none` why there is nothing to choose from; `group` is the part of
+    the form it stands in; `attrs` are HTML attributes of the input; `must` is a last rule, a function of `value` and whatever else it names: it gives
     a sentence when the value can't be taken.
     """
 
@@ -66,16 +67,17 @@ class Field:
     _: KW_ONLY
     help: Setting[str] = ""
     default: Setting[Value | None] = None
-    choices: Setting[Choices] = ()
+    choices: Setting[Choices | None] = None
     minimum: Setting[Value | None] = None
     maximum: Setting[Value | None] = None
     visible: Setting[bool] = True
     required: Setting[bool] = False
     locked: Setting[bool] = False
     nothing: Setting[str] = ""
+    if_none: Setting[str] = ""
     gauges: Setting[Sequence[Gauge]] = ()
     must: Callable[..., str | None] | None = None
-    trait: str = ""
+    trait: str | None = ""
     flag: str = ""
     group: str = ""
     attrs: Mapping[str, str] = field(default_factory=dict)
@@ -131,9 +133,11 @@ class Field:
             found[key] = await function.resolve(context) if function else getattr(self, key)
         for key in ("minimum", "maximum", "default"):
             found[key] = self._typed(found[key])
-        found["choices"] = tuple(map(Choice.of, found["choices"]))
+        if found["choices"] is not None:
+            found["choices"] = tuple(map(Choice.of, found["choices"]))
         found["gauges"] = tuple(found["gauges"])
-        return Rules(**found)
+        rules = Rules(**found)
+        return rules if rules.is_fixed else replace(rules, default=self._possible(rules))
 
     async def accept(self, given: object, rules: Rules, context: Context) -> Value | None:
         """The typed value, None when nothing was given; raises Refusal when the rules don't allow it."""
@@ -142,7 +146,7 @@ class Field:
             return self._fixed(value, rules)
         if value is None:
             if rules.required:
-                raise Missing("Choose one." if rules.choices else "This is needed.")
+                raise self._missing(rules)
             return None
         self._hold(value, rules)
         if self.must and (sentence := await self._functions["must"].resolve(context, value=value)):
@@ -153,38 +157,73 @@ class Field:
         try:
             return self.read(given)
         except Refusal:
-            if rules.choices and isinstance(given, str):
+            if rules.choices is not None and isinstance(given, str):
                 raise self._not_offered(given, rules) from None
             raise
 
     def _typed(self, setting: Value | None) -> Value | None:
         return None if is_empty(setting) else self.read(setting)
 
+    def _missing(self, rules: Rules) -> Missing:
+        if rules.choices == ():
+            return Missing(rules.if_none or NOTHING_TO_CHOOSE)
+        return Missing("This is needed." if rules.choices is None else "Choose one.")
+
+    def _possible(self, rules: Rules) -> Value | None:
+        """The default, or what comes nearest to it of what can be taken."""
+        default = rules.default
+        if rules.choices is not None and (default is None or not self._is_offered(default, rules)):
+            first = rules.required and default is not None and rules.choices
+            return self.read(rules.choices[0].value) if first else None
+        for bound, is_beyond in ((rules.minimum, less), (rules.maximum, _more)):
+            if default is None or bound is None:
+                continue
+            if is_beyond(self.measure(default), self.measure(bound)):
+                default = bound
+        return default
+
     def _fixed(self, value: Value | None, rules: Rules) -> Value | None:
         if value is None or value == rules.default:
+            self._hold_fixed(rules)
             return rules.default
         if rules.visible and rules.default is not None:
             raise NotOffered(f"This is fixed to {quoted(self.write(rules.default))} here.")
         raise NotOffered("This can't be chosen here.")
 
+    def _hold_fixed(self, rules: Rules) -> None:
+        """Refuses what a site fixed but this user can't have."""
+        if rules.default is None:
+            return
+        try:
+            self._hold(rules.default, rules)
+        except Refusal as refusal:
+            fixed = quoted(self.write(rules.default))
+            raise Refusal(f"This is fixed to {fixed} here, which isn't possible: {refusal}") from None
+
     def _hold(self, value: Value, rules: Rules) -> None:
-        if rules.choices and not self._is_offered(value, rules):
+        if rules.choices is not None and not self._is_offered(value, rules):
             raise self._not_offered(self.write(value), rules)
         low, high = rules.minimum, rules.maximum
         too_low = low is not None and less(self.measure(value), self.measure(low))
         too_high = high is not None and less(self.measure(high), self.measure(value))
-        if too_low or too_high:
-            raise Refusal(f"Must be {self._bounds(low, high)}.")
+        if not (too_low or too_high):
+            return
+        if low is not None and high is not None and less(self.measure(high), self.measure(low)):
+            raise Refusal("With what is chosen above, no value is possible here.")
+        raise Refusal(f"Must be {self._bounds(low, high)}.")
 
     def _is_offered(self, value: Value, rules: Rules) -> bool:
-        text = self.write(value)
-        return any(choice.value == text for choice in rules.choices) or any(
-            self.read(choice.value) == value for choice in rules.choices
+        text, choices = self.write(value), rules.choices or ()
+        return any(choice.value == text for choice in choices) or any(
+            self.read(choice.value) == value for choice in choices
         )
 
     def _not_offered(self, text: str, rules: Rules) -> Refusal:
-        offered = ", ".join(printable(choice.value, 40) for choice in rules.choices[:8])
-        others = "" if len(rules.choices) <= 8 else f" and {len(rules.choices) - 8} more"
+        choices = rules.choices or ()
+        if not choices:
+            return NotOffered(rules.if_none or NOTHING_TO_CHOOSE)
+        offered = ", ".join(printable(choice.value, 40) for choice in choices[:8])
+        others = "" if len(choices) <= 8 else f" and {len(choices) - 8} more"
         return NotOffered(f"{quoted(text)} isn't offered here. Choose from {offered}{others}.")
 
     def _bounds(self, low: Value | None, high: Value | None) -> str:
@@ -220,7 +259,7 @@ class Select(Text):
 
     def _hold(self, value: Value, rules: Rules) -> None:
         if not rules.choices:
-            raise NotOffered("There is nothing to choose from.")
+            raise NotOffered(rules.if_none or NOTHING_TO_CHOOSE)
         super()._hold(value, rules)
 
 
@@ -379,3 +418,7 @@ def less(one: Value, other: Value) -> bool:
     if isinstance(one, str) or isinstance(other, str):
         return False
     return one < other
+
+
+def _more(one: Value, other: Value) -> bool:
+    return less(other, one)

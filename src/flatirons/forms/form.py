@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import difflib
 import graphlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import urlencode
 
 from markupsafe import Markup
 
 from flatirons.errors import OptionsRefused
 from flatirons.forms import page
-from flatirons.forms.fields import Field, Missing, NotOffered, is_empty
-from flatirons.forms.values import Context, Refusal, Rules, Value, printable, quoted
+from flatirons.forms.fields import RESERVED, Field, Missing, NotOffered, is_empty
+from flatirons.forms.values import (
+    ABOUT_THE_REQUEST,
+    Context,
+    Refusal,
+    Rule,
+    Rules,
+    Value,
+    printable,
+    quoted,
+)
 
 WHOLE_FORM = "options"
 """The name under which `OptionsRefused.messages` holds what is wrong with the form as a whole."""
@@ -59,7 +69,15 @@ class Form:
     it looks at; ValueError names what looks at itself, or at what isn't there.
     """
 
-    def __init__(self, fields: Sequence[Field], *, groups: Sequence[Group] = ()) -> None:
+    def __init__(
+        self,
+        fields: Sequence[Field],
+        *,
+        groups: Sequence[Group] = (),
+        terms: Mapping[str, Callable[..., object]] | None = None,
+    ) -> None:
+        """`terms` are results in between, by name: functions of what they name, worked out once each time,
+        at which other functions may look as if they were fields."""
         self.fields = {field.name: field for field in fields}
         self.groups = tuple(groups) or (Group(""),)
         if len(self.fields) != len(fields):
@@ -68,7 +86,11 @@ class Form:
         for field in fields:
             if field.group not in names:
                 raise ValueError(f"{field.name} stands in a group that isn't there: {field.group!r}")
-        self._order = tuple(self.fields[name] for name in _in_order(self.fields))
+        self.terms = dict(terms or {})
+        self._terms = {name: Rule.of(function) for name, function in self.terms.items()}
+        if twice := set(self._terms) & {*self.fields, *RESERVED}:
+            raise ValueError(f"{min(twice)!r} can't be a term: the name is taken")
+        self._order = _in_order(self.fields, self._terms)
 
     async def parse(
         self, posted: Mapping[str, object], context: Context, *, from_page: bool = True
@@ -121,18 +143,22 @@ class Form:
 
         `live`: somebody is still choosing. What isn't offered any more gives way to the default, with a note.
         """
-        values: dict[str, Value | None] = {}
+        values: dict[str, Any] = {}
         context = replace(context, values=values)
         answers = {}
         boxes = _shown_boxes(given.get(BOXES)) if from_page else None
-        for field in self._order:
+        for name in self._order:
+            if name in self._terms:
+                values[name] = await self._terms[name].resolve(context)
+                continue
+            field = self.fields[name]
             rules = await field.rules(context)
             absent = rules.default
             if from_page and not rules.is_fixed and (boxes is None or field.name in boxes):
                 absent = field.unposted(rules.default)
-            answer = await self._answer(field, rules, given.get(field.name, absent), context)
-            answers[field.name] = self._eased(answer) if live and answer.message else answer
-            values[field.name] = answer.value
+            answer = await self._answer(field, rules, given.get(name, absent), context)
+            answers[name] = self._eased(answer) if live and answer.message else answer
+            values[name] = answer.value
         return [answers[name] for name in self.fields]
 
     async def render(
@@ -146,12 +172,14 @@ class Form:
         from_page: bool = False,
         live: bool = False,
         around: page.Around = page.NOTHING_AROUND,
+        whole: bool = True,
     ) -> Markup:
         """The form as HTML, without the <form> and the button, holding these texts or typed values.
 
         `messages` stand beside their fields and in a summary on top; `notice` is news that is no error;
         `linked` are the names of the fields that a link filled in. `live`: as for `answers`; then each field
         has its own message, and there is no summary, which would move the page under the user's hands.
+        Not `whole`: only what takes the place of the page's `#flatirons-form`.
         """
         answers = await self.answers(given, context, from_page=from_page, live=live)
         if live:
@@ -168,9 +196,7 @@ class Form:
             for group in self.groups
         ]
         shown = {a.field.name for a in answers if a.rules.visible and a.field.widget != "hidden"}
-        return page.render(
-            parts, [] if live else self._summary(messages, shown), notice, around, whole=not live
-        )
+        return page.render(parts, [] if live else self._summary(messages, shown), notice, around, whole=whole)
 
     def label(self, name: str) -> str:
         """What the page calls an option."""
@@ -239,15 +265,16 @@ class Form:
         return page.Problem(name if has_input else "", label, printable(message))
 
 
-def _in_order(fields: Mapping[str, Field]) -> list[str]:
-    """The fields' names, each after those that it looks at; raises ValueError as Form does."""
+def _in_order(fields: Mapping[str, Field], terms: Mapping[str, Rule]) -> list[str]:
+    """The names of fields and terms, each after those that it looks at; raises ValueError as Form does."""
+    known = {*fields, *terms}
     graph: dict[str, set[str]] = {}
+    for name, rule in terms.items():
+        graph[name] = set(rule.names) - set(ABOUT_THE_REQUEST)
+        _refuse_strangers(f"the term {name}", graph[name], known)
     for name, field in fields.items():
         for setting, seen in field.looks_at.items():
-            if strangers := sorted(seen - set(fields)):
-                close = difflib.get_close_matches(strangers[0], fields, 1)
-                meant = f" Did you mean {quoted(close[0])}?" if close else ""
-                raise ValueError(f"{name}: its {setting} looks at {quoted(strangers[0])}, no field.{meant}")
+            _refuse_strangers(f"{name}: its {setting}", set(seen), known)
         graph[name] = set().union(*field.looks_at.values()) - (
             {name} if name in field.looks_at.get("must", ()) else set()
         )
@@ -256,6 +283,13 @@ def _in_order(fields: Mapping[str, Field]) -> list[str]:
     except graphlib.CycleError as error:
         cycle = " -> ".join(reversed(error.args[1]))
         raise ValueError(f"options look at each other in a circle: {cycle}") from None
+
+
+def _refuse_strangers(who: str, seen: set[str], known: set[str]) -> None:
+    if strangers := sorted(seen - known):
+        close = difflib.get_close_matches(strangers[0], known, 1)
+        meant = f" Did you mean {quoted(close[0])}?" if close else ""
+        raise ValueError(f"{who} looks at {quoted(strangers[0])}, no field.{meant}")
 
 
 def _shown_boxes(listed: object) -> frozenset[str] | None:

@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from flatirons.forms.fields import Field, Integer, Number, is_empty
-from flatirons.forms.values import Choice, Refusal, Rules, printable
+from flatirons.forms.values import Choice, Gauge, Refusal, Rules, printable
 
 MOST_AT_A_GLANCE = 12
 ROOM = Path(__file__).parent
@@ -36,13 +36,14 @@ class Around:
 
     `form` re-renders the form as it is posted, `estimate` says when such a job would start, `static` is the
     folder of this room's files, `link` the page that a link leads to. `age` is a sentence on old facts.
+    `cards` are None where those that the page shows stay as they are.
     """
 
     form: str = ""
     estimate: str = ""
     static: str = ""
     link: str = ""
-    cards: Sequence[Card] = ()
+    cards: Sequence[Card] | None = None
     may_save: bool = False
     age: str = ""
 
@@ -74,7 +75,28 @@ class Shown:
 
     @property
     def widget(self) -> str:
-        return "select" if self.rules.choices and self.field.widget == "text" else self.field.widget
+        return "select" if self._is_chosen and self.field.widget == "text" else self.field.widget
+
+    @property
+    def _is_chosen(self) -> bool:
+        return self.rules.choices is not None
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        return self.rules.choices or ()
+
+    @property
+    def gauges(self) -> tuple[Gauge, ...]:
+        """The field's own, and those of what is chosen."""
+        chosen = self.chosen
+        return self.rules.gauges + next((c.gauges for c in self.choices if c.value == chosen), ())
+
+    @property
+    def limits(self) -> str:
+        """What may be typed, as a sentence."""
+        if self._is_chosen or not self.maximum:
+            return ""
+        return f"At most {self.maximum}."
 
     @property
     def unit(self) -> str:
@@ -87,7 +109,7 @@ class Shown:
     @property
     def is_short(self) -> bool:
         """Whether half the width of a phone is enough."""
-        return self.field.short and not self.field.choices
+        return self.field.short and not self._is_chosen
 
     @property
     def ticked(self) -> str:
@@ -101,7 +123,7 @@ class Shown:
     @property
     def is_long(self) -> bool:
         """Whether its choices are so many that one searches them."""
-        return len(self.rules.choices) > MOST_AT_A_GLANCE
+        return len(self.choices) > MOST_AT_A_GLANCE
 
     @property
     def minimum(self) -> str:
@@ -114,14 +136,14 @@ class Shown:
     @property
     def described_by(self) -> str:
         """The ids of the elements that say more about this input."""
-        said = [("gauges", self.rules.gauges), ("help", self.rules.help)]
+        said = [("gauges", self.gauges), ("help", self.rules.help or self.limits)]
         said += [("note", self.note), ("error", self.message)]
         return " ".join(f"{kind}-{self.field.name}" for kind, text in said if text)
 
     @property
     def chosen(self) -> str:
         """The value of the choice that is selected, empty when it is none of them."""
-        values = [choice.value for choice in self.rules.choices]
+        values = [choice.value for choice in self.choices]
         if self.text in values:
             return self.text
         given = self._read(self.text)
@@ -130,9 +152,7 @@ class Shown:
     @property
     def headings(self) -> list[tuple[str, list[Choice]]]:
         """The choices under their headings."""
-        return [
-            (name, list(group)) for name, group in groupby(self.rules.choices, lambda choice: choice.group)
-        ]
+        return [(name, list(group)) for name, group in groupby(self.choices, lambda choice: choice.group)]
 
     def _read(self, text: str) -> object:
         try:

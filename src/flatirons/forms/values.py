@@ -22,7 +22,7 @@ class Refusal(ValueError):
 class Context:
     """Who fills the form in, the site's facts as rules may look at them, and the values known so far."""
 
-    values: Mapping[str, Value | None] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
     user: str = ""
     facts: Any = None
 
@@ -54,9 +54,13 @@ class Rule:
     names: tuple[str, ...]
 
     @classmethod
-    def of(cls, function: Callable[..., Any]) -> Rule:
-        """The rule; raises ValueError as `parameters` does."""
-        return cls(function, parameters(function))
+    def of(cls, function: Callable[..., Any] | Rule) -> Rule:
+        """The rule, which may be one already; raises ValueError as `parameters` does."""
+        return function if isinstance(function, Rule) else cls(function, parameters(function))
+
+    def __call__(self, **seen: object) -> Any:
+        """What the function gives for these."""
+        return self.function(**seen)
 
     async def resolve(self, context: Context, **more: object) -> Any:
         """What the function gives in this context."""
@@ -113,9 +117,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """A field's settings, resolved: what holds for one user at one moment."""
+    """A field's settings, resolved: what holds for one user at one moment. Without choices (None) anything
+    goes that the field can read; of no choices, `()`, nothing does."""
 
-    choices: tuple[Choice, ...] = ()
+    choices: tuple[Choice, ...] | None = None
     minimum: Value | None = None
     maximum: Value | None = None
     default: Value | None = None
@@ -124,6 +129,7 @@ class Rules:
     locked: bool = False
     help: str = ""
     nothing: str = ""
+    if_none: str = ""
     gauges: tuple[Gauge, ...] = ()
 
     @property

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Awaitable
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -41,7 +42,7 @@ def configure(c: Any, site: Site) -> None:
     update_login(c, site)
     update_pages(c)
     update_spawner(c, site)
-    update_form(c, site)
+    update_form(c, site, folder)
     run_extra_config(c, site)
 
 
@@ -148,13 +149,28 @@ def update_spawner(c: Any, site: Site) -> None:
     spawner.python = servers.python
     spawner.prologue = servers.prologue
     spawner.parallel = site.parallel.settings()
+    spawner.own_fields = site.form.own_settings()
 
 
-def update_form(c: Any, site: Site) -> None:
+def update_form(c: Any, site: Site, folder: Path) -> None:
     """The options form: one gate for the page, a link and the REST API."""
     from flatirons.spawners.options import FormHooks
+    from flatirons.spawners.presets import Preset, Presets
+    from flatirons.spawners.slurm import SlurmSpawner
+    from flatirons.spawners.slurm_facts import SlurmFacts
 
-    FormHooks(options_form(site)).attach(c.SlurmSpawner)
+    presets = Presets(
+        {
+            name: Preset(said.title or name, said.options, said.description)
+            for name, said in site.presets.items()
+        },
+        folder / "presets",
+    )
+
+    def facts(spawner: SlurmSpawner, fresh: bool) -> Awaitable[SlurmFacts]:
+        return spawner.facts(fresh)
+
+    FormHooks(options_form(site), facts, presets=presets, estimates=True).attach(c.SlurmSpawner)
 
 
 def run_extra_config(c: Any, site: Site) -> None:

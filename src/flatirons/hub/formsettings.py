@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema, model_validator
 
 from flatirons.forms import units
 from flatirons.forms.values import Refusal
-from flatirons.hub.kinds import Count, Line
+from flatirons.hub.kinds import Count, Line, Name
 
 
 def _choices(value: Any) -> list[tuple[str, str]]:
@@ -189,6 +189,69 @@ class RuntimeSettings(BoundedSettings):
     """The most."""
 
 
+class OwnField(BaseModel):
+    """A field of the site's own: what it asks, and where its value goes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+
+    type: Literal[
+        "text", "integer", "number", "checkbox", "select", "radio", "duration", "memory", "hidden"
+    ] = "text"
+    """What kind of field it is. `radio` shows its choices as cards; `duration` takes `2:00:00` or `90m`,
+    `memory` `4G`."""
+
+    label: Line = ""
+    """What stands beside it. Left out: its name."""
+
+    help: Line = ""
+    """A sentence below it."""
+
+    default: str | int | float | bool | None = None
+    """What holds when the user says nothing."""
+
+    choices: Choices | None = None
+    """What may be chosen: `["a", "b"]`, or `{ a = "What a is" }`. Needed for `select` and `radio`."""
+
+    minimum: str | int | float | None = None
+    """The least."""
+
+    maximum: str | int | float | None = None
+    """The most."""
+
+    required: bool = False
+    """Whether it must be filled in."""
+
+    locked: bool = False
+    """Whether it is shown, but only its default is accepted."""
+
+    hidden: bool = False
+    """Whether it isn't shown. Then its default holds, and nothing else is accepted."""
+
+    pattern: Line | None = None
+    """For `text`: a regular expression that the whole text must match. Left out: letters, digits and
+    `_ . , : + @ = -`, no `-` first. Empty: any line of text."""
+
+    on: Line | None = None
+    """For `checkbox`: the value that a ticked box stands for. Left out: yes or no."""
+
+    folded: bool = False
+    """Whether it stands among "More options"."""
+
+    sbatch: Line = ""
+    """A long option of sbatch that gets the value, such as `--constraint`; a ticked box gives the option
+    alone, such as `--exclusive`."""
+
+    env: Line = ""
+    """A variable that gets the value in the server's environment, such as `OMP_NUM_THREADS`."""
+
+    def settings(self) -> dict[str, Any]:
+        """What was said in the file, as `own_fields` takes it."""
+        said = self.model_dump(exclude_unset=True)
+        if "hidden" in said:
+            said["visible"] = not said.pop("hidden")
+        return {key: value for key, value in said.items() if value is not None}
+
+
 class FormSettings(BaseModel):
     """The options form. Each field has a table of its own; one that isn't here is set up by itself."""
 
@@ -230,6 +293,18 @@ class FormSettings(BaseModel):
     runtime: RuntimeSettings = RuntimeSettings()
     """How long the server may run."""
 
+    own: dict[Name, OwnField] = {}
+    """Fields of the site's own, by name."""
+
+    @classmethod
+    def standard(cls) -> list[str]:
+        """The names of the standard fields."""
+        return [name for name in cls.model_fields if name != "own"]
+
     def settings(self) -> dict[str, dict[str, Any]]:
-        """What was said of each field, by its name."""
-        return {name: getattr(self, name).settings() for name in type(self).model_fields}
+        """What was said of each standard field, by its name."""
+        return {name: getattr(self, name).settings() for name in self.standard()}
+
+    def own_settings(self) -> dict[str, dict[str, Any]]:
+        """What was said of the site's own fields, by their names."""
+        return {name: field.settings() for name, field in self.own.items()}

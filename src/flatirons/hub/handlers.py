@@ -1,4 +1,5 @@
-"""The calls of a starter: POST {hub}/api/flatirons/boot, ready, end.
+"""All that Flatirons adds to a hub's URLs: `handlers`. Here are the calls of a starter, POST
+{hub}/api/flatirons/boot, ready, end; those of a form are in `form_handlers`.
 
 A starter has no JupyterHub token before it booted, so these calls are not guarded by scopes but by the
 one-time boot code and, from then on, by the key that the starter sent with it (Authorization: Bearer KEY).
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tornado.web import HTTPError
 
 from flatirons.errors import SlurmError
+from flatirons.hub import form_handlers
 from flatirons.spawners.desk import SETTINGS_KEY, Desk
 from flatirons.spawners.run import Ending, NotExpected, ServerRun
 
@@ -146,4 +148,5 @@ handlers = [
     (r"/api/flatirons/boot", BootHandler),
     (r"/api/flatirons/ready", ReadyHandler),
     (r"/api/flatirons/end", EndHandler),
+    *form_handlers.handlers,
 ]

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from flatirons.hub.formsettings import FieldSettings, FormSettings
+from flatirons.hub.formsettings import FieldSettings, FormSettings, OwnField
 from flatirons.hub.problems import section_of
 from flatirons.hub.site import Site
 
@@ -54,7 +54,8 @@ def _form() -> Iterator[str]:
     yield "| field | what it is | kind |"
     yield "|---|---|---|"
     kinds: dict[type[BaseModel], list[str]] = {}
-    for name, field in FormSettings.model_fields.items():
+    for name in FormSettings.standard():
+        field = FormSettings.model_fields[name]
         kind, _ = section_of(field.annotation)
         assert kind
         kinds.setdefault(kind, []).append(name)
@@ -65,6 +66,8 @@ def _form() -> Iterator[str]:
         fields = ", ".join(f"`{name}`" for name in names)
         yield f"\nOf {fields} ({_kind_name(kind)}):\n"
         yield from _entries(kind, besides=FieldSettings)
+    yield f"\n## [form.own.NAME]\n\n{_docstring(OwnField)}\n"
+    yield from _entries(OwnField)
     yield ""
 
 
@@ -97,8 +100,9 @@ def _type(schema: dict[str, Any]) -> str:
     names = {
         "string": "text",
         "integer": "whole number",
+        "number": "number",
         "boolean": "true or false",
-        "object": "table of texts",
+        "object": "table",
     }
     return names[schema["type"]]
 

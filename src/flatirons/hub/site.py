@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from flatirons.errors import ImageError, SiteError
 from flatirons.forms import Form
+from flatirons.forms.values import Refusal
 from flatirons.hub.formsettings import FormSettings, Memory, Runtime
 from flatirons.hub.kinds import (
     AbsolutePath,
@@ -213,6 +214,15 @@ class Environment(Section):
     options: list[Word] = []
     """Options of `apptainer exec`, besides `containers.options`."""
 
+    clusters: list[Name] = []
+    """Clusters on which it is offered. Left out: all."""
+
+    partitions: list[Word] = []
+    """Partitions in which it is offered. Left out: all."""
+
+    needs_gpu: bool = False
+    """Whether it is offered only where there are GPUs, and then with one at least."""
+
     nv: bool = False
     """Whether its containers see NVIDIA's driver and GPUs."""
 
@@ -285,6 +295,20 @@ class Parallel(Section):
         return {key: value for key, value in self.model_dump().items() if value}
 
 
+class Preset(Section):
+    """Choices to begin with, as a card above the form. Who can't take them doesn't see it."""
+
+    title: Line = ""
+    """What stands on the card. Left out: its name."""
+
+    description: Line = ""
+    """A line below the title."""
+
+    options: Annotated[dict[Name, str | int | float | bool], Field(min_length=1)]
+    """The options that it sets, as they are typed in the form: `{ cpus = 8, memory = "64G" }`. What no preset
+    sets stays as the user has it."""
+
+
 class Site(Section):
     """Everything that the operator says."""
 
@@ -297,6 +321,7 @@ class Site(Section):
     servers: Servers = Servers()
     parallel: Parallel = Parallel()
     form: FormSettings = FormSettings()
+    presets: dict[Name, Preset] = {}
 
     def environment_settings(self) -> dict[str, dict[str, Any]]:
         """The environments as images.Environment.from_dict takes them, with what holds for all of them."""
@@ -338,7 +363,7 @@ def parse(text: str, source: str = "site.toml") -> Site:
         raise SiteError(problems(error, Site, given), source) from error
     mistakes = [*_bad_environments(site), *_bad_names_in_form(site), *_bad_schemes(site)]
     try:
-        options_form(site)
+        mistakes += _bad_presets(site, options_form(site))
     except SiteError as error:
         mistakes += error.problems
     if mistakes:
@@ -350,12 +375,33 @@ def options_form(site: Site) -> Form:
     """The form that the site's users see; raises SiteError for settings that no form can have."""
     clusters = {name: cluster.model_dump() for name, cluster in site.clusters.items()}
     environments = {name: environment.model_dump() for name, environment in site.environments.items()}
-    return slurm_form(site.form.settings(), clusters, environments)
+    return slurm_form(site.form.settings(), clusters, environments, site.form.own_settings())
+
+
+def _bad_presets(site: Site, form: Form) -> list[tuple[str, str]]:
+    """Options of presets that the form doesn't have, or can't read."""
+    mistakes = []
+    for name, preset in site.presets.items():
+        for option, value in preset.options.items():
+            key = f"presets.{name}.options.{option}"
+            if option not in form.fields:
+                mistakes.append((key, f"is no option of the form; there are {', '.join(form.fields)}"))
+                continue
+            try:
+                form.fields[option].read(value)
+            except Refusal as refusal:
+                mistakes.append((key, str(refusal)))
+    return mistakes
 
 
 def _bad_environments(site: Site) -> list[tuple[str, str]]:
     """Environments that can't be run as they are described."""
-    mistakes = []
+    mistakes = [
+        (f"environments.{name}.clusters", f"{cluster!r} is none of {', '.join(site.clusters)}")
+        for name, environment in site.environments.items()
+        for cluster in environment.clusters
+        if cluster not in site.clusters
+    ]
     for name, settings in site.environment_settings().items():
         if not settings["image"]:
             mistakes += _container_keys_without_image(name, site.environments[name])

@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+from urllib.parse import urlencode
 from weakref import WeakKeyDictionary
 
 from jupyterhub.spawner import Spawner, SpawnException
@@ -28,10 +29,46 @@ from traitlets import TraitError
 
 from flatirons.errors import OptionsRefused
 from flatirons.forms import Context, Form, Value
+from flatirons.forms.page import NOTHING_AROUND, Around, Card
+from flatirons.forms.values import quoted
+from flatirons.spawners.presets import Presets
 
 Options: TypeAlias = dict[str, Value | None]
-Facts: TypeAlias = Callable[[Spawner], Any]
-"""What the rules of a form may look at beside the values, for one spawner; sync or async."""
+Facts: TypeAlias = Callable[[Spawner, bool], Any]
+"""What the rules of a form may look at beside the values, for one spawner, sync or async; an attribute `age`
+is a sentence on facts that are old. The second argument: whether they are to judge by, or else to show."""
+
+FORM_PATH = "flatirons/form"
+ESTIMATE_PATH = "flatirons/estimate"
+STATIC_PATH = "flatirons/static/"
+"""Where the hub serves what a form needs while somebody fills it in, below its own URL."""
+
+
+def is_served(spawner: Spawner) -> bool:
+    """Whether this hub has the handlers of `flatirons.hub`."""
+    app = spawner.user.settings.get("app")
+    return any(handler[0] == f"/{FORM_PATH}" for handler in getattr(app, "extra_handlers", ()))
+
+
+def _options_of(spawner: Spawner) -> Mapping[str, Any]:
+    """The options of the spawner's last start."""
+    return spawner.user_options if isinstance(spawner.user_options, dict) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What a click asks for beside the change of a field: `kind` is the button's name."""
+
+    kind: str = ""
+    key: str = ""
+    name: str = ""
+
+    @classmethod
+    def of(cls, posted: Mapping[str, object]) -> Act:
+        """The first button that was pressed, if one was."""
+        texts = {key: str(values[0]) for key, values in posted.items() if isinstance(values, list) and values}
+        kind = next((key for key in ("_preset", "_forget_preset", "_save_preset") if key in texts), "")
+        return cls(kind, texts.get(kind, ""), " ".join(texts.get("_preset_name", "").split()))
 
 
 @dataclass(slots=True)
@@ -87,11 +124,27 @@ _users_business = UsersBusiness()
 class FormHooks:
     """The hooks of one form; see this module's docstring. One object serves all spawners."""
 
-    def __init__(self, form: Form | Callable[[Spawner], Form], facts: Facts | None = None) -> None:
+    def __init__(
+        self,
+        form: Form | Callable[[Spawner], Form],
+        facts: Facts | None = None,
+        *,
+        presets: Presets | None = None,
+        estimates: bool = False,
+    ) -> None:
+        """`estimates`: the hub answers how long a job would wait; see flatirons.hub.form_handlers."""
         self._form = form
         self._facts = facts
+        self._presets = presets or Presets()
+        self._estimates = estimates
         logging.getLogger("JupyterHub").addFilter(_users_business)
         self._untouched: WeakKeyDictionary[Spawner, dict[str, Any]] = WeakKeyDictionary()
+
+    @staticmethod
+    def of(spawner: Spawner) -> FormHooks | None:
+        """The hooks that are attached to a spawner."""
+        hooks = getattr(spawner.options_form, "__self__", None)
+        return hooks if isinstance(hooks, FormHooks) else None
 
     def __deepcopy__(self, memo: object) -> FormHooks:
         """Itself: traitlets copies configured values, and a method's object with it, for every spawner."""
@@ -109,17 +162,32 @@ class FormHooks:
 
     async def options_form(self, spawner: Spawner) -> str:
         """The page's form: as posted, with messages; filled in by a link; or as at the last start."""
-        form, context, asked = self.form(spawner), await self._context(spawner), _asked.get()
+        form, context, asked = self.form(spawner), await self.context(spawner), _asked.get()
+        around = await self._around(form, spawner, context, with_cards=True)
         if asked is None:
-            options = spawner.user_options if isinstance(spawner.user_options, dict) else {}
-            return await form.render(await form.initial(options, context), {}, context)
+            options = await form.initial(_options_of(spawner), context)
+            return await form.render(options, {}, context, around=around)
         given, _ = form.single(asked.values)
         if not asked.is_link:
-            return await form.render(given, asked.messages, context, from_page=True)
+            return await form.render(given, asked.messages, context, from_page=True, around=around)
         messages = await self._wrong_in_link(form, asked.values, context)
         linked = [name for name in given if name not in messages]
+        notice = self._notice(form, linked, bool(messages))
+        return await form.render(given, messages, context, notice=notice, linked=linked, around=around)
+
+    async def changed(self, spawner: Spawner, posted: Mapping[str, object], *, whole: bool) -> str:
+        """The form as it stands after a change, or a click on a preset, without a verdict on what is still
+        to be typed. Not `whole`: what takes the place of the page's part that changed."""
+        form, context = self.form(spawner), await self.context(spawner)
+        given, _ = form.single(posted)
+        act = Act.of(posted)
+        if act.kind == "_preset":
+            given = self._begun(spawner, given, act.key)
+        notice = await self._kept(form, spawner, given, context, act)
+        around = await self._around(form, spawner, context, with_cards=whole or bool(notice))
+        is_page = act.kind != "_preset"
         return await form.render(
-            given, messages, context, notice=self._notice(form, linked, bool(messages)), linked=linked
+            given, {}, context, from_page=is_page, live=True, notice=notice, around=around, whole=whole
         )
 
     def options_from_form(
@@ -149,7 +217,7 @@ class FormHooks:
         """
         form = self.form(spawner)
         try:
-            options = await form.check(user_options, await self._context(spawner))
+            options = await form.check(user_options, await self.context(spawner, fresh=True))
             self._land(form, options, spawner)
         except OptionsRefused as refused:
             if (asked := _asked.get()) is not None:
@@ -159,14 +227,69 @@ class FormHooks:
 
     async def _options(self, spawner: Spawner, asked: Asked) -> Options:
         try:
-            return await self.form(spawner).parse(asked.values, await self._context(spawner))
+            return await self.form(spawner).parse(asked.values, await self.context(spawner, fresh=True))
         except OptionsRefused as refused:
             asked.messages = refused.messages
             raise RefusedOptions(refused) from None
 
-    async def _context(self, spawner: Spawner) -> Context:
-        facts = self._facts(spawner) if self._facts is not None else None
+    async def context(self, spawner: Spawner, *, fresh: bool = False) -> Context:
+        """What the rules look at; `fresh`: as it is now, to judge by."""
+        facts = self._facts(spawner, fresh) if self._facts is not None else None
         return Context(user=spawner.user.name, facts=await facts if inspect.isawaitable(facts) else facts)
+
+    async def _around(self, form: Form, spawner: Spawner, context: Context, *, with_cards: bool) -> Around:
+        if not is_served(spawner):
+            return NOTHING_AROUND
+        hub = spawner.hub.base_url
+        server = urlencode({"user": spawner.user.name, "server": spawner.name})
+        return Around(
+            form=f"{hub}{FORM_PATH}?{server}",
+            estimate=f"{hub}{ESTIMATE_PATH}?{server}" if self._estimates else "",
+            static=f"{hub}{STATIC_PATH}",
+            link=f"{hub}spawn",
+            cards=await self._cards(form, spawner, context) if with_cards else None,
+            may_save=self._presets.folder is not None,
+            age=getattr(context.facts, "age", ""),
+        )
+
+    async def _cards(self, form: Form, spawner: Spawner, context: Context) -> list[Card]:
+        cards = [Card("last", "Same as last time")] if _options_of(spawner) else []
+        for name, preset in self._presets.site.items():
+            answers = await form.answers(preset.options, context)
+            if not any(answer.message for answer in answers if answer.field.name in preset.options):
+                cards.append(Card(f"site:{name}", preset.title, preset.description))
+        own = self._presets.own(spawner.user.name)
+        cards += [Card(f"own:{name}", name, is_own=True) for name in own]
+        return [*cards, Card("defaults", "Defaults")] if cards else []
+
+    def _begun(self, spawner: Spawner, given: Mapping[str, object], key: str) -> dict[str, object]:
+        """What a preset makes of what was chosen: a site's leaves alone what no preset of the site sets."""
+        kind, _, name = key.partition(":")
+        if kind == "site" and name in self._presets.site:
+            others = {option: value for option, value in given.items() if option not in self._presets.names}
+            return {**others, **self._presets.site[name].options}
+        if kind == "own" and name in (own := self._presets.own(spawner.user.name)):
+            return dict(own[name].options)
+        if kind == "last":
+            return dict(_options_of(spawner))
+        return {} if kind == "defaults" else dict(given)
+
+    async def _kept(
+        self, form: Form, spawner: Spawner, given: Mapping[str, object], context: Context, act: Act
+    ) -> str:
+        """Saves or forgets what the user wants to; a sentence on what was done, "" when it wasn't asked."""
+        user = spawner.user.name
+        if act.kind == "_forget_preset":
+            name = act.key.removeprefix("own:")
+            self._presets.forget(user, name)
+            return f"{quoted(name)} is forgotten."
+        if act.kind == "_save_preset":
+            answers = await form.answers(given, context, from_page=True)
+            if wrong := [form.label(a.field.name) for a in answers if a.message]:
+                return f"Not saved: {', '.join(wrong)} can't be taken like this."
+            options = {a.field.name: a.value for a in answers if not a.rules.is_fixed}
+            return self._presets.save(user, act.name, options) or f"Saved as {quoted(act.name)}."
+        return ""
 
     async def _wrong_in_link(
         self, form: Form, values: Mapping[str, object], context: Context
@@ -191,8 +314,8 @@ class FormHooks:
     def _land(self, form: Form, options: Options, spawner: Spawner) -> None:
         untouched = self._untouched.setdefault(spawner, {})
         for option in form.fields.values():
-            trait = option.trait or option.name
-            if not spawner.has_trait(trait):
+            trait = option.name if option.trait == "" else option.trait
+            if trait is None or not spawner.has_trait(trait):
                 continue
             before = untouched.setdefault(trait, getattr(spawner, trait))
             value = options[option.name]

@@ -11,7 +11,7 @@ from typing import Any
 from traitlets import Dict, Enum, Float, Integer, List, TraitType, Unicode
 
 from flatirons.spawners.slurm import SlurmSpawner
-from flatirons.spawners.slurm_form import FIELDS
+from flatirons.spawners.slurm_form import slurm_form
 
 HEAD = """\
 # SlurmSpawner
@@ -59,7 +59,7 @@ KINDS: tuple[tuple[type[TraitType], str], ...] = (
 
 def reference() -> str:
     """The page as Markdown."""
-    chosen = {field.trait or field.name for field in FIELDS}
+    chosen = {field.trait or field.name for field in slurm_form({}, {}, {}).fields.values()}
     traits = SlurmSpawner.class_own_traits(config=True)
     in_order = [name for name in vars(SlurmSpawner) if name in traits]
     for_users = {name: traits[name] for name in in_order if name in chosen}

@@ -9,10 +9,13 @@ In a plain jupyterhub_config.py::
     c.JupyterHub.spawner_class = "flatirons-slurm"
     c.JupyterHub.extra_handlers = handlers
     c.JupyterHub.cleanup_servers = False
-    c.SlurmSpawner.clusters = {"summit": {"slurm_conf": "/etc/slurm/slurm.conf"}}
-    c.SlurmSpawner.environments = {"python": {"image": "/srv/images/python.sif", "binds": ["/run/munge"]}}
+    clusters = {"summit": {"slurm_conf": "/etc/slurm/slurm.conf"}}
+    environments = {"python": {"image": "/srv/images/python.sif", "binds": ["/run/munge"]}}
+    c.SlurmSpawner.clusters = clusters
+    c.SlurmSpawner.environments = environments
 
-    FormHooks(lambda spawner: slurm_form({}, spawner.clusters, spawner.environments)).attach(c.SlurmSpawner)
+    form = slurm_form({}, clusters, environments)
+    FormHooks(form, facts=lambda spawner, fresh: spawner.facts(fresh), estimates=True).attach(c.SlurmSpawner)
 
 All of such a file, and what else it needs: docs/how-to/plain-jupyterhub.md. The traits named like options
 (partition, account, ...) are what the form or a REST body may set; a link fills the form in.
@@ -24,7 +27,8 @@ import asyncio
 import contextlib
 import json
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,7 +45,10 @@ from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, JobSpec
 from flatirons.spawners.attempt import Attempt
 from flatirons.spawners.desk import SETTINGS_KEY, Desk, hub_id, runner_for
+from flatirons.spawners.own_fields import environment, sbatch_options
 from flatirons.spawners.run import Limits, ServerRun
+from flatirons.spawners.slurm_facts import SlurmFacts
+from flatirons.spawners.slurm_form import REQUESTED, request
 from flatirons.spawners.story import Event, StartFailed
 
 CLUSTER_KEYS = frozenset({"slurm_conf", "bin_dir", "title"})
@@ -82,6 +89,10 @@ class SlurmSpawner(Spawner):
     starter_url = Unicode(
         help="URL of the hub's API for starters; default: the one that servers use. With internal TLS it "
         "must be the public one, since a starter has no certificate yet."
+    ).tag(config=True)
+    own_fields = Dict(
+        help="The site's own fields of the form, by name: a value goes to an option of sbatch ('sbatch'), to "
+        "a variable of the server's environment ('env'), or both; see flatirons.spawners.own_fields."
     ).tag(config=True)
     parallel = Dict(help="Defaults for engines started from a notebook; see flatirons.parallel.").tag(
         config=True
@@ -154,6 +165,10 @@ class SlurmSpawner(Spawner):
             settings[SETTINGS_KEY] = Desk(hub_id(settings["cookie_secret"]), clients, self.log)
         desk: Desk = settings[SETTINGS_KEY]
         return desk
+
+    async def facts(self, fresh: bool) -> SlurmFacts:
+        """What the rules of the Slurm form look at; `fresh`: to judge by, else to show."""
+        return await self.desk.outlook.facts(self.user.name, fresh=fresh)
 
     # -- what a restart of the hub needs
 
@@ -291,23 +306,22 @@ class SlurmSpawner(Spawner):
 
     def job_spec(self, attempt: Attempt) -> JobSpec:
         """What is asked of Slurm."""
-        gpu_type, _, gpus = self.gpus.rpartition(":")
-        return JobSpec(
+        return replace(
+            request({name: getattr(self, name) for name in REQUESTED}),
             name=f"jupyter-{self.name}" if self.name else "jupyter",
             comment=self.desk.comment(attempt.spawn_id, f"{self.user.name}/{self.name}"),
-            partition=self.partition,
-            account=self.account,
-            qos=self.qos,
-            reservation=self.reservation,
-            nodes=self.nodes,
-            ntasks=self.ntasks,
-            cpus=self.cpus,
-            memory_mib=self.memory,
-            gpus=int(gpus or 0),
-            gpu_type=gpu_type,
-            runtime_minutes=self.runtime,
             output="/dev/null",  # the starter keeps the log, in a place that only the user reads
+            extra=self.own_options(self.user_options),
         )
+
+    def own_options(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """What the site's own fields add to sbatch's command line."""
+        return sbatch_options(self.own_fields, options)
+
+    def get_env(self) -> dict[str, str]:
+        """The server's environment, with what the site's own fields set: nothing of the hub's."""
+        hubs: dict[str, str] = super().get_env()
+        return {**environment(self.own_fields, self.user_options), **hubs}
 
     def job_script(self, code: str) -> str:
         """The starter with its configuration; the only secret in it is the boot code."""

@@ -11,9 +11,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from flatirons.slurm.bounds import Bounds
 from flatirons.slurm.client import SlurmClient
-from flatirons.slurm.facts import Supply
 from flatirons.slurm.lookout import Lookout
 from flatirons.slurm.rights import Rights
 
@@ -52,19 +50,6 @@ class SlurmFacts:
     def rights(self, cluster: str | None) -> Rights | None:
         """The user's rights there; None while they aren't known."""
         return self.clusters.get(cluster or "", NEVER_SEEN).rights
-
-    def bounds(self, cluster: str | None, *chosen: str | None) -> Bounds | None:
-        """How much a job may ask for, with this partition, account, QOS and reservation."""
-        rights = self.rights(cluster)
-        partition, account, qos, reservation = (name or "" for name in chosen)
-        if rights is None or partition not in rights.facts.partition:
-            return None
-        return rights.bounds(partition, account, qos, reservation)
-
-    def supply(self, cluster: str | None, partition: str | None) -> Supply | None:
-        """What is free in a partition now."""
-        rights = self.rights(cluster)
-        return rights.facts.supply.get(partition or "") if rights else None
 
     @property
     def age(self) -> str:

@@ -3,24 +3,34 @@
     slurm_form({"runtime": {"default": "2:00:00", "maximum": "1-00:00:00"}}, clusters, environments)
 
 A field's settings: `label`, `help`, `default`, `choices` (values, or (value, label) pairs), `minimum`,
-`maximum`, `visible`, `required`, `locked`. A field that isn't named is there with what FIELDS says.
+`maximum`, `visible`, `required`, `locked`. A field that isn't named is there with what `slurm_rules` says. A
+site can only narrow what Slurm offers: its choices and bounds hold beside Slurm's.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
 from flatirons.errors import SiteError
 from flatirons.forms import Choice, Duration, Field, Form, Group, Integer, Memory, Radio, Select, Text
 from flatirons.forms.fields import as_text
 from flatirons.forms.values import Refusal, Value, quoted
+from flatirons.slurm.model import JobSpec
+from flatirons.spawners import slurm_rules as rules
+from flatirons.spawners.own_fields import own_fields
+from flatirons.spawners.site_rules import mistakes, narrowed, with_settings
 
 SETTINGS = frozenset(
     {"label", "help", "default", "choices", "minimum", "maximum", "visible", "required", "locked"}
 )
+REQUESTED = (
+    *("partition", "account", "qos", "reservation", "nodes", "ntasks", "cpus", "memory", "gpus", "runtime"),
+)
+"""The options that `request` looks at."""
+
 MOST_CARDS = 6
 
 GROUPS = (
@@ -53,71 +63,53 @@ class Gpus(Text):
         return int(str(value).rpartition(":")[2])
 
 
-FIELDS: tuple[Field, ...] = (
-    Select("cluster", "Cluster", group="place", required=True),
-    Text("account", "Account", flag="--account", group="place", nothing="Your default account"),
-    Text("partition", "Partition", flag="--partition", group="place", nothing="The cluster's default"),
-    Text("qos", "QOS", flag="--qos", group="more", nothing="Your default QOS"),
-    Text("reservation", "Reservation", flag="--reservation", group="more", nothing="None"),
-    Radio("environment", "Environment", group="environment", required=True, trait="environment_name"),
-    Integer("nodes", "Nodes", flag="--nodes", group="more", minimum=1, nothing="1"),
-    Integer("ntasks", "Tasks", flag="--ntasks", group="more", minimum=1, nothing="1"),
-    Integer(
-        "cpus", "Cores", flag="--cpus-per-task", group="size", minimum=1, nothing="1", help="For each task."
-    ),
-    Memory(
-        "memory",
-        "Memory",
-        flag="--mem",
-        group="size",
-        minimum=1,
-        nothing="The partition's default",
-        help="On each node, such as 4G or 500M.",
-    ),
-    Gpus(
-        "gpus",
-        "GPUs",
-        flag="--gres=gpu",
-        group="size",
-        minimum=0,
-        nothing="None",
-        help="On each node: 1, or with a type, v100:2.",
-    ),
-    Duration(
-        "runtime",
-        "Run time",
-        flag="--time",
-        group="size",
-        minimum=1,
-        nothing="The partition's default",
-        help="Such as 90m, 2:00:00 or 1d12h.",
-    ),
-)
-
-
 def slurm_form(
     settings: Mapping[str, Mapping[str, Any]],
     clusters: Mapping[str, Mapping[str, Any]],
     environments: Mapping[str, Mapping[str, Any]],
+    own: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Form:
     """The form; clusters and environments are offered by name, with their `title` and `description`.
 
-    Raises SiteError, which names each setting that can't be.
+    `own` are the site's own fields, see `own_fields`. Raises SiteError, which names each setting that can't
+    be.
     """
-    names = {field.name for field in FIELDS}
-    problems = [(f"form.{name}", "is no field of the Slurm form") for name in settings if name not in names]
-    offers = {"cluster": offered(clusters), "environment": offered(environments)}
+    standard = {field.name: field for field in _standard(settings, clusters, environments)}
+    problems = [
+        (f"form.{name}", "is no field of the Slurm form") for name in settings if name not in standard
+    ]
     fields = []
-    for field in FIELDS:
-        given = settings.get(field.name, {})
+    for name, field in standard.items():
+        given = settings.get(name, {})
         unknown = sorted(set(given) - SETTINGS)
-        problems += [(f"form.{field.name}.{key}", "is no setting of a field") for key in unknown]
-        changed = _with_settings(field, {key: given[key] for key in given if key in SETTINGS}, offers)
-        problems += [(f"form.{field.name}.{key}", text) for key, text in _mistakes(changed)]
-        fields.append(changed)
-    if problems:
-        raise SiteError(problems, "the options form")
-    return Form(fields, groups=GROUPS)
+        problems += [(f"form.{name}.{key}", "is no setting of a field") for key in unknown]
+        known = {key: value for key, value in given.items() if key in SETTINGS and value is not None}
+        found = mistakes(field, known)
+        problems += [(f"form.{name}.{key}", text) for key, text in found]
+        fields.append(field if found else with_settings(field, known))
+    more, wrong = own_fields(own or {}, taken=set(standard))
+    if problems or wrong:
+        raise SiteError([*problems, *wrong], "the options form")
+    return Form([*fields, *more], groups=GROUPS, terms=rules.TERMS)
+
+
+def request(options: Mapping[str, Any]) -> JobSpec:
+    """What typed options ask of Slurm; None, zero and "" leave it to Slurm."""
+    gpu_type, _, gpus = str(options.get("gpus") or "").rpartition(":")
+    return JobSpec(
+        name="jupyter",
+        partition=options.get("partition") or "",
+        account=options.get("account") or "",
+        qos=options.get("qos") or "",
+        reservation=options.get("reservation") or "",
+        nodes=options.get("nodes") or 0,
+        ntasks=options.get("ntasks") or 0,
+        cpus=options.get("cpus") or 0,
+        memory_mib=options.get("memory") or 0,
+        gpus=int(gpus or 0),
+        gpu_type=gpu_type,
+        runtime_minutes=options.get("runtime") or 0,
+    )
 
 
 def offered(things: Mapping[str, Mapping[str, Any]]) -> list[Choice]:
@@ -128,46 +120,157 @@ def offered(things: Mapping[str, Mapping[str, Any]]) -> list[Choice]:
     ]
 
 
-def _with_settings(field: Field, given: dict[str, Any], offers: Mapping[str, Sequence[Choice]]) -> Field:
-    if field.name in offers:
-        choices = _narrowed(offers[field.name], given.pop("choices", None))
-        ours: dict[str, Any] = {"choices": choices, "visible": len(choices) > 1}
-        ours["default"] = choices[0].value if choices else None
-        if len(choices) > MOST_CARDS:
-            field = Select(field.name, field.label, group=field.group, required=True, trait=field.trait)
-        given = ours | given
-    elif given.get("choices") is None:
-        given.pop("choices", None)
-    return replace(field, **given)
+def _standard(
+    settings: Mapping[str, Mapping[str, Any]],
+    clusters: Mapping[str, Mapping[str, Any]],
+    environments: Mapping[str, Mapping[str, Any]],
+) -> list[Field]:
+    here = narrowed(offered(clusters), settings.get("cluster", {}).get("choices"))
+    there = narrowed(offered(environments), settings.get("environment", {}).get("choices"))
+    needing = frozenset(name for name, said in environments.items() if said.get("needs_gpu"))
+    return [_environment(there, environments), *_place(here), *_size(needing), *_more()]
 
 
-def _narrowed(offer: Sequence[Choice], given: Sequence[object] | None) -> list[Choice]:
-    """Of what there is the choices that the site names, in its order and with its labels."""
-    if given is None:
-        return list(offer)
-    there = {choice.value: choice for choice in offer}
-    named = [Choice.of(item) for item in given]
+def _environment(known: Sequence[Choice], environments: Mapping[str, Mapping[str, Any]]) -> Field:
+    kind = Radio if len(known) <= MOST_CARDS else Select
+    fitting = rules.environments(known, {each.value: environments.get(each.value, {}) for each in known})
+    return kind(
+        "environment",
+        "Environment",
+        group="environment",
+        trait="environment_name",
+        choices=fitting,
+        default=known[0].value if known else None,
+        visible=len(known) > 1,
+        required=True,
+        if_none="None of the environments fits this partition.",
+    )
+
+
+def _place(known: Sequence[Choice]) -> list[Field]:
     return [
-        replace(there.get(choice.value, choice), label=choice.label or there[choice.value].label)
-        if choice.value in there
-        else choice
-        for choice in named
+        Select(
+            "cluster",
+            "Cluster",
+            group="place",
+            choices=rules.clusters(known),
+            default=known[0].value if known else None,
+            visible=len(known) > 1,
+            required=True,
+            if_none="You have no account on any cluster here. Please ask the operator.",
+        ),
+        Text(
+            "partition",
+            "Partition",
+            flag="--partition",
+            group="place",
+            choices=rules.partitions,
+            default=rules.default_partition,
+            required=rules.is_known,
+            nothing="The cluster's default",
+            if_none="No partition admits you at the moment. Please ask the operator.",
+        ),
+        Text(
+            "account",
+            "Account",
+            flag="--account",
+            group="place",
+            choices=rules.accounts,
+            default=rules.default_account,
+            required=rules.knows_accounts,
+            nothing="Your default account",
+            if_none="None of your accounts may be charged here.",
+        ),
     ]
 
 
-def _mistakes(field: Field) -> list[tuple[str, str]]:
-    """Static settings of a field that it can't read, by their keys."""
-    read: Callable[[Any], Value] = field.read
-    choices = field.choices if isinstance(field.choices, list | tuple) else ()
-    given = [(key, getattr(field, key)) for key in ("minimum", "maximum", "default")]
-    given = [(key, value) for key, value in given if value is not None and value != ""]
-    mistakes: list[tuple[str, str]] = []
-    typed: dict[str, set[Value]] = {}
-    for key, value in [*given, *(("choices", Choice.of(choice).value) for choice in choices)]:
-        try:
-            typed.setdefault(key, set()).add(read(value))
-        except Refusal as refusal:
-            mistakes.append((key, str(refusal)))
-    if choices and not typed.get("default", set()) <= typed.get("choices", set()):
-        mistakes.append(("default", f"{field.default!r} is none of the choices"))
-    return mistakes
+def _size(needing: frozenset[str]) -> list[Field]:
+    return [
+        Integer(
+            "cpus",
+            "Cores",
+            flag="--cpus-per-task",
+            group="size",
+            minimum=1,
+            maximum=rules.max_cpus,
+            nothing="1",
+            help="For each task.",
+        ),
+        Memory(
+            "memory",
+            "Memory",
+            flag="--mem",
+            group="size",
+            minimum=1,
+            maximum=rules.max_memory,
+            nothing=rules.nothing_for_memory,
+            help="On each node, such as 4G or 500M.",
+        ),
+        Gpus(
+            "gpus",
+            "GPUs",
+            flag="--gres=gpu",
+            group="size",
+            choices=rules.gpus(needing),
+            default=rules.default_gpus,
+            required=rules.knows_bounds,
+            visible=rules.has_gpus,
+            minimum=0,
+            nothing="None",
+            help="On each node.",
+        ),
+        Duration(
+            "runtime",
+            "Run time",
+            flag="--time",
+            group="size",
+            minimum=1,
+            maximum=rules.max_runtime,
+            nothing=rules.nothing_for_runtime,
+            help="Such as 90m, 2:00:00 or 1d12h.",
+        ),
+    ]
+
+
+def _more() -> list[Field]:
+    return [
+        Text(
+            "qos",
+            "QOS",
+            flag="--qos",
+            group="more",
+            choices=rules.qos,
+            default=rules.default_qos,
+            required=rules.needs_qos,
+            nothing="Your default QOS",
+            if_none="Your account has no QOS that this partition admits.",
+        ),
+        Text(
+            "reservation",
+            "Reservation",
+            flag="--reservation",
+            group="more",
+            choices=rules.reservations,
+            required=rules.needs_reservation,
+            visible=rules.has_reservations,
+            nothing="None",
+        ),
+        Integer(
+            "nodes",
+            "Nodes",
+            flag="--nodes",
+            group="more",
+            minimum=1,
+            maximum=rules.max_nodes,
+            nothing="1",
+        ),
+        Integer(
+            "ntasks",
+            "Tasks",
+            flag="--ntasks",
+            group="more",
+            minimum=rules.min_ntasks,
+            maximum=rules.max_ntasks,
+            nothing="One on each node",
+        ),
+    ]

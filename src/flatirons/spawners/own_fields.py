@@ -1,0 +1,128 @@
+"""A site's own fields, from plain data, and what becomes of their values in a job; pure.
+
+    own_fields({"licence": {"type": "select", "choices": ["none", "matlab"], "sbatch": "--licenses"}}, taken)
+
+Settings: `type`, `label`, `help`, `default`, `choices`, `minimum`, `maximum`, `required`, `locked`,
+`visible`, `pattern` (of a text), `on` (what a ticked box stands for), `folded` (stands among "More options"),
+`sbatch` (an option of sbatch that gets the value), `env` (a variable in the server's environment that gets
+it).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from flatirons.forms import (
+    Checkbox,
+    Duration,
+    Field,
+    Hidden,
+    Integer,
+    Memory,
+    Number,
+    Radio,
+    Select,
+    Text,
+    Value,
+)
+from flatirons.spawners.site_rules import mistakes
+
+KINDS: Mapping[str, type[Field]] = {
+    "text": Text,
+    "integer": Integer,
+    "number": Number,
+    "checkbox": Checkbox,
+    "select": Select,
+    "radio": Radio,
+    "duration": Duration,
+    "memory": Memory,
+    "hidden": Hidden,
+}
+FIELD_SETTINGS = (
+    *("label", "help", "default", "choices", "minimum", "maximum", "required", "locked", "visible"),
+    *("pattern", "on"),
+)
+_SBATCH = re.compile(r"--[a-z][a-z-]*")
+_ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+OURS = frozenset(
+    f"--{name}"
+    for name in (
+        *("job-name", "comment", "partition", "account", "qos", "reservation", "nodes", "ntasks"),
+        *("cpus-per-task", "mem", "gres", "time", "output", "error", "chdir", "export", "parsable"),
+        *("wrap", "test-only", "requeue", "no-requeue", "propagate", "uid", "gid", "array"),
+    )
+)
+"""Options of sbatch that no own field may set: the standard fields do, or the spawner needs them itself."""
+
+
+def own_fields(
+    own: Mapping[str, Mapping[str, Any]], taken: Collection[str]
+) -> tuple[list[Field], list[tuple[str, str]]]:
+    """The fields, and each mistake by its key; `taken` are the names of the standard ones."""
+    fields: list[Field] = []
+    wrong: list[tuple[str, str]] = []
+    for name, said in own.items():
+        found = [("", "is the name of a standard field")] if name in taken else list(_mistakes(said))
+        try:
+            field = _field(name, said)
+            found += mistakes(field, {key: said[key] for key in FIELD_SETTINGS if said.get(key) is not None})
+            fields.append(field)
+        except (TypeError, ValueError) as error:
+            found.append(("", str(error)))
+        wrong += [(f"form.own.{name}{'.' if key else ''}{key}", text) for key, text in found]
+    return fields, wrong
+
+
+def _field(name: str, said: Mapping[str, Any]) -> Field:
+    kind = KINDS.get(str(said.get("type", "text")), Text)
+    settings = {key: said[key] for key in FIELD_SETTINGS if said.get(key) is not None}
+    flag = str(said.get("sbatch") or "")
+    group = "more" if said.get("folded") else "size"
+    try:
+        return kind(name, flag=flag, group=group, trait=None, **settings)
+    except TypeError:
+        strange = [key for key in ("pattern", "on") if key in settings]
+        raise ValueError(f"a field of this type has no {' or '.join(strange)}") from None
+
+
+def _mistakes(said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    option, variable = str(said.get("sbatch") or ""), str(said.get("env") or "")
+    if said.get("type", "text") not in KINDS:
+        yield "type", f"is one of {', '.join(KINDS)}, not {said['type']!r}"
+    if option and not _SBATCH.fullmatch(option):
+        yield "sbatch", f"is a long option of sbatch such as --constraint, not {option!r}"
+    if option in OURS:
+        yield "sbatch", f"{option} is set by a standard field or by the spawner"
+    if variable and not _ENV.fullmatch(variable):
+        yield "env", f"is the name of an environment variable, not {variable!r}"
+    if said.get("type") in ("select", "radio") and not said.get("choices"):
+        yield "choices", "are needed for a select and for radio cards"
+
+
+def sbatch_options(
+    own: Mapping[str, Mapping[str, Any]], options: Mapping[str, Value | None]
+) -> tuple[str, ...]:
+    """What the values of own fields add to sbatch's command line; each is one word of it."""
+    found = []
+    for name, said in own.items():
+        value, option = options.get(name), said.get("sbatch")
+        if not option or value is None or value is False:
+            continue
+        found.append(option if value is True else f"{option}={_text(name, said, value)}")
+    return tuple(found)
+
+
+def environment(own: Mapping[str, Mapping[str, Any]], options: Mapping[str, Value | None]) -> dict[str, str]:
+    """The variables that the values of own fields set in the server's environment."""
+    named = ((said.get("env"), name, said, options.get(name)) for name, said in own.items())
+    return {
+        str(variable): _text(name, said, value)
+        for variable, name, said, value in named
+        if variable and value is not None
+    }
+
+
+def _text(name: str, said: Mapping[str, Any], value: Value) -> str:
+    return "1" if value is True else "0" if value is False else _field(name, said).write(value)

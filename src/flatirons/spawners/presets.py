@@ -1,0 +1,107 @@
+"""Choices with a name, to begin with: the site's, and each user's own, kept on the server."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flatirons.forms import Value
+from flatirons.forms.values import printable
+
+log = logging.getLogger(__name__)
+
+MOST_OWN = 20
+LONGEST_NAME = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """Options under a name; those that it doesn't name stay as they are."""
+
+    title: str
+    options: Mapping[str, Any]
+    description: str = ""
+
+
+@dataclass
+class Presets:
+    """The site's presets, and a folder (mode 0700) with a file for each user who saved some.
+
+    Without a folder nothing can be saved. One hub process writes; what it read it keeps.
+    """
+
+    site: Mapping[str, Preset] = field(default_factory=dict)
+    folder: Path | None = None
+    _read: dict[str, dict[str, Preset]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The options that any preset of the site sets."""
+        return frozenset(name for preset in self.site.values() for name in preset.options)
+
+    def own(self, user: str) -> Mapping[str, Preset]:
+        """The user's own, by their names, in the order in which they were saved."""
+        if self.folder is None:
+            return {}
+        if user not in self._read:
+            self._read[user] = _load(self._file(user))
+        return self._read[user]
+
+    def save(self, user: str, name: str, options: Mapping[str, Value | None]) -> str:
+        """Keeps the options; gives a sentence when they can't be kept, "" when they are."""
+        name = " ".join(name.split())
+        if self.folder is None or not name or len(name) > LONGEST_NAME or name != printable(name):
+            return f"A name of 1 to {LONGEST_NAME} letters is needed to save these choices."
+        own = {**self.own(user), name: Preset(name, dict(options))}
+        if len(own) > MOST_OWN:
+            return f"You have {MOST_OWN} saved choices already. Forget one first."
+        try:
+            self._write(user, own)
+        except OSError as error:
+            log.error("Choices of %s can't be saved in %s: %s", user, self.folder, error)
+            return "Your choices can't be saved at the moment."
+        return ""
+
+    def forget(self, user: str, name: str) -> None:
+        """Removes one of the user's own; one that isn't there is no error."""
+        if name in self.own(user):
+            self._write(user, {key: preset for key, preset in self.own(user).items() if key != name})
+
+    def _write(self, user: str, own: dict[str, Preset]) -> None:
+        assert self.folder is not None
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        content = {"user": user, "presets": {name: dict(preset.options) for name, preset in own.items()}}
+        handle, draft = tempfile.mkstemp(dir=self.folder)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(content, file)
+            os.replace(draft, self._file(user))
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(draft)
+            raise
+        self._read[user] = own
+
+    def _file(self, user: str) -> Path:
+        """A name may hold anything, and be as long as it likes."""
+        assert self.folder is not None
+        return self.folder / f"{hashlib.sha256(user.encode()).hexdigest()[:32]}.json"
+
+
+def _load(file: Path) -> dict[str, Preset]:
+    try:
+        presets = json.loads(file.read_text(encoding="utf-8"))["presets"]
+        return {name: Preset(name, dict(options)) for name, options in presets.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        log.error("Saved choices in %s can't be read, and are left there: %s", file, error)
+        return {}

@@ -1,0 +1,129 @@
+"""How what a site says of a field goes together with the field's own rules: it narrows them, never widens.
+
+Where a rule is a function, the result is a function of the same things.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from flatirons.forms import Choice, Field
+from flatirons.forms.fields import is_empty, less
+from flatirons.forms.values import Refusal, Rule, Value
+
+
+def narrowed(offer: Sequence[Choice], named: Sequence[object] | None) -> list[Choice]:
+    """Of what there is the choices that a site names, in its order and with its labels."""
+    if named is None:
+        return list(offer)
+    there = {choice.value: choice for choice in offer}
+    picked = ((there.get(choice.value), choice.label) for choice in map(Choice.of, named))
+    return [replace(known, label=label or known.label) for known, label in picked if known]
+
+
+def with_settings(field: Field, given: Mapping[str, Any]) -> Field:
+    """The field as the site wants it; `given` are settings without mistakes."""
+    changed = dict(given)
+    if changed.get("visible", True):
+        changed.pop("visible", None)
+    if not given.get("required"):
+        changed.pop("required", None)
+    for key, merge in _MERGED.items():
+        if key in given:
+            changed[key] = merge(field, given)
+    if isinstance(field.choices, Rule) or callable(field.choices):
+        changed["choices"] = _within(field, given, changed.get("choices", field.choices))
+    return replace(field, **changed)
+
+
+def _choices(field: Field, given: Mapping[str, Any]) -> Any:
+    named = [Choice.of(each) for each in given["choices"]]
+    if not callable(field.choices):
+        return named
+    rule = Rule.of(field.choices)
+
+    def choices(**seen: object) -> Sequence[Choice]:
+        there = rule.function(**seen)
+        return named if there is None else narrowed(there, named)
+
+    return Rule(choices, rule.names)
+
+
+def _default(field: Field, given: Mapping[str, Any]) -> Any:
+    """The site's where Slurm offers it, else the field's own."""
+    wanted = given["default"]
+    if not callable(field.choices) or not callable(field.default):
+        return wanted
+    offer, own = Rule.of(field.choices), Rule.of(field.default)
+
+    def default(**seen: object) -> Any:
+        there = offer.function(**{name: seen[name] for name in offer.names})
+        if there is None or any(field.read(each.value) == field.read(wanted) for each in there):
+            return wanted
+        return own.function(**{name: seen[name] for name in own.names})
+
+    return Rule(default, tuple(dict.fromkeys([*offer.names, *own.names])))
+
+
+def _bound(key: str, is_tighter: Callable[[Value, Value], bool]) -> Callable[[Field, Mapping[str, Any]], Any]:
+    """The site's bound or Slurm's, whichever is tighter."""
+
+    def merged(field: Field, given: Mapping[str, Any]) -> Any:
+        limit, own = field.read(given[key]), getattr(field, key)
+        if not callable(own):
+            return limit
+        rule = Rule.of(own)
+
+        def bound(**seen: object) -> Value:
+            there: Value | None = rule.function(**seen)
+            return limit if there is None or is_tighter(limit, there) else there
+
+        return Rule(bound, rule.names)
+
+    return merged
+
+
+_MERGED: Mapping[str, Callable[[Field, Mapping[str, Any]], Any]] = {
+    "choices": _choices,
+    "default": _default,
+    "minimum": _bound("minimum", lambda one, other: less(other, one)),
+    "maximum": _bound("maximum", less),
+}
+
+
+def _within(field: Field, given: Mapping[str, Any], choices: Any) -> Any:
+    """Of the choices those within the site's bounds: what is beyond isn't even offered."""
+    low, high = (
+        (field.measure(field.read(given[key])) if key in given else None) for key in ("minimum", "maximum")
+    )
+    if low is None and high is None:
+        return choices
+    rule = choices if isinstance(choices, Rule) else Rule.of(choices)
+
+    def is_within(choice: Choice) -> bool:
+        size = field.measure(field.read(choice.value))
+        return not ((low is not None and less(size, low)) or (high is not None and less(high, size)))
+
+    def within(**seen: object) -> list[Choice] | None:
+        there = rule.function(**seen)
+        return None if there is None else list(filter(is_within, there))
+
+    return Rule(within, rule.names)
+
+
+def mistakes(field: Field, given: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a field can't read of a site's settings, by key."""
+    found: list[tuple[str, str]] = []
+    typed: dict[str, list[Value]] = {}
+    listed = [("choices", Choice.of(each).value) for each in given.get("choices") or ()]
+    bounds = [(key, given[key]) for key in ("minimum", "maximum", "default") if not is_empty(given.get(key))]
+    for key, value in [*bounds, *listed]:
+        try:
+            typed.setdefault(key, []).append(field.read(value))
+        except Refusal as refusal:
+            found.append((key, str(refusal)))
+    if listed and not set(typed.get("default", ())) <= set(typed.get("choices", ())):
+        found.append(("default", f"{given['default']!r} is none of the choices"))
+    return found

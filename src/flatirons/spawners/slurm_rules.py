@@ -1,0 +1,272 @@
+"""The rules of the Slurm form: what each field offers, by what is chosen before it and by what Slurm told.
+
+Beside the fields before them they look at two terms of the form: `rights`, what the user may do on the chosen
+cluster, and `bounds`, how much a job may ask for with the chosen partition, account, QOS and reservation.
+Both are None in a form that knows nothing of Slurm, and while a cluster was never seen: then anything goes
+and Slurm judges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+from flatirons.forms import Choice, Gauge, units
+from flatirons.slurm.bounds import Bounds
+from flatirons.slurm.facts import Supply
+from flatirons.slurm.model import Qos, Reservation
+from flatirons.slurm.rights import Rights
+from flatirons.spawners.slurm_facts import SlurmFacts
+
+Name: TypeAlias = str | None
+Count: TypeAlias = int | None
+Choices: TypeAlias = list[Choice] | None
+
+MOST_GPUS_LISTED = 16
+"""Of a type; beyond it only powers of two are listed."""
+
+
+def rights(cluster: Name, facts: SlurmFacts | None) -> Rights | None:
+    """The user's rights on the chosen cluster; None while they aren't known."""
+    return facts.rights(cluster) if facts else None
+
+
+def bounds(
+    rights: Rights | None, partition: Name, account: Name, qos: Name, reservation: Name
+) -> Bounds | None:
+    """How much a job there may ask for; None while that isn't known."""
+    if rights is None or not partition or partition not in rights.facts.partition:
+        return None
+    return rights.bounds(partition, account or "", qos or "", reservation or "")
+
+
+TERMS: Mapping[str, Callable[..., Any]] = {"rights": rights, "bounds": bounds}
+
+
+# -- where
+
+
+def clusters(known: Iterable[Choice]) -> Callable[..., list[Choice]]:
+    """Of these clusters those on which the user may run something, or may for all we know."""
+
+    def choices(facts: SlurmFacts | None) -> list[Choice]:
+        seen = [(each, rights(each.value, facts)) for each in known]
+        return [each for each, found in seen if found is None or found.partitions]
+
+    return choices
+
+
+def is_known(rights: Rights | None) -> bool:
+    """Whether what Slurm offers is known, so that one of it must be chosen."""
+    return rights is not None
+
+
+def partitions(rights: Rights | None) -> Choices:
+    """Those in which the user may run a job, with what is free in them."""
+    if rights is None:
+        return None
+    return [_partition(each.name, rights.facts.supply.get(each.name)) for each in rights.partitions]
+
+
+def default_partition(rights: Rights | None) -> Name:
+    """Slurm's own if the user may use it, else the first."""
+    return rights.default_partition if rights else None
+
+
+def knows_accounts(rights: Rights | None) -> bool:
+    """Whether Slurm wants an account that it knows."""
+    return rights is not None and rights.knows_accounts
+
+
+def accounts(rights: Rights | None, partition: Name) -> Choices:
+    """Those that the user may charge there, the default first."""
+    if rights is None or not rights.knows_accounts:
+        return None
+    return [Choice(name) for name in rights.accounts(partition or "")]
+
+
+def default_account(rights: Rights | None, partition: Name) -> Name:
+    """The user's default account if the partition admits it."""
+    return next(iter(rights.accounts(partition or "")), None) if rights else None
+
+
+def qos(rights: Rights | None, partition: Name, account: Name) -> Choices:
+    """The QOS of the account that the partition admits, the default first."""
+    names = rights.qos(partition or "", account or "") if rights else ()
+    if rights is None or not (names or rights.knows_accounts):
+        return None
+    return [Choice(name, description=_limits(rights.facts.qos.get(name))) for name in names]
+
+
+def default_qos(rights: Rights | None, partition: Name, account: Name) -> Name:
+    """The one that Slurm takes when none is named."""
+    if rights is None or not rights.knows_accounts:
+        return None
+    return next(iter(rights.qos(partition or "", account or "")), None)
+
+
+def needs_qos(rights: Rights | None, partition: Name, account: Name) -> bool:
+    """Whether one of the account's is to be chosen."""
+    return knows_accounts(rights) and bool(rights and rights.qos(partition or "", account or ""))
+
+
+def reservations(rights: Rights | None, partition: Name, account: Name) -> Choices:
+    """Those, now or to come, that a job there may name."""
+    if rights is None:
+        return None
+    found = rights.reservations(partition or "", account or "")
+    return [Choice(each.name, description=_time_of(each)) for each in found]
+
+
+def has_reservations(rights: Rights | None, partition: Name, account: Name) -> bool:
+    """Whether there is one to choose, or may be."""
+    return rights is None or bool(rights.reservations(partition or "", account or ""))
+
+
+def needs_reservation(rights: Rights | None, partition: Name) -> bool:
+    """Whether the partition takes no job without one."""
+    there = rights.facts.partition.get(partition or "") if rights else None
+    return bool(there and there.needs_reservation)
+
+
+# -- in what
+
+
+def environments(
+    known: Iterable[Choice], fits: Mapping[str, Mapping[str, Any]]
+) -> Callable[..., list[Choice]]:
+    """Of these environments those that fit: `fits` says for each its clusters, partitions, `needs_gpu`."""
+
+    def choices(cluster: Name, partition: Name, bounds: Bounds | None) -> list[Choice]:
+        has_gpus = bounds is None or bool(bounds.gpu_types())
+        return [each for each in known if _fits(fits[each.value], cluster, partition, has_gpus)]
+
+    return choices
+
+
+def _fits(said: Mapping[str, Any], cluster: Name, partition: Name, has_gpus: bool) -> bool:
+    places = ((said.get("clusters"), cluster), (said.get("partitions"), partition))
+    is_here = all(not names or name is None or name in names for names, name in places)
+    return is_here and (has_gpus or not said.get("needs_gpu"))
+
+
+# -- how much
+
+
+def gpus(needing: frozenset[str]) -> Callable[..., Choices]:
+    """None and each count of each type on one node; environments in `needing` can't do without."""
+
+    def choices(bounds: Bounds | None, environment: Name) -> Choices:
+        if bounds is None:
+            return None
+        return _gpu_choices(bounds.gpu_types(), max(bounds.least_gpus, int(environment in needing)))
+
+    return choices
+
+
+def has_gpus(bounds: Bounds | None) -> bool:
+    """Whether there are any to choose, or may be."""
+    return bounds is None or bool(bounds.gpu_types())
+
+
+def knows_bounds(bounds: Bounds | None) -> bool:
+    """Whether it is known how much a job may ask for."""
+    return bounds is not None
+
+
+def default_gpus(bounds: Bounds | None) -> Name:
+    """None, said explicitly where that is one of the choices."""
+    return None if bounds is None else "0"
+
+
+def _gpu_choices(types: Mapping[str, int], least: int) -> list[Choice]:
+    found = [] if least else [Choice("0", "None")]
+    one_kind = len([kind for kind in types if kind]) == 1
+    for kind, most in types.items():
+        if kind or not one_kind:
+            found += [_gpu_choice(kind, count) for count in _counts(max(least, 1), most)]
+    return found
+
+
+def _gpu_choice(kind: str, count: int) -> Choice:
+    value = f"{kind}:{count}" if kind else str(count)
+    return Choice(value, f"{count} × {kind}" if kind else f"{count} of any type")
+
+
+def _counts(least: int, most: int) -> Iterable[int]:
+    listed = range(least, most + 1)
+    if most <= MOST_GPUS_LISTED:
+        return listed
+    return (count for count in listed if count & (count - 1) == 0 or count == most)
+
+
+def max_nodes(bounds: Bounds | None, gpus: Name) -> Count:
+    """The most nodes of one job."""
+    return bounds.max_nodes(gpus) if bounds else None
+
+
+def max_ntasks(bounds: Bounds | None, gpus: Name, nodes: Count) -> Count:
+    """The most tasks, of a core each."""
+    return bounds.max_ntasks(nodes, gpus) if bounds else None
+
+
+def min_ntasks(nodes: Count) -> int:
+    """One on each node: Slurm gives no node that has nothing to do."""
+    return nodes or 1
+
+
+def max_cpus(bounds: Bounds | None, gpus: Name, nodes: Count, ntasks: Count) -> Count:
+    """The most cores for each task."""
+    return bounds.max_cpus(nodes, ntasks, gpus) if bounds else None
+
+
+def max_memory(bounds: Bounds | None, gpus: Name, nodes: Count, ntasks: Count, cpus: Count) -> Count:
+    """The most memory on each node, MiB."""
+    return bounds.max_memory_mib(nodes, ntasks, cpus, gpus) if bounds else None
+
+
+def nothing_for_memory(bounds: Bounds | None, nodes: Count, ntasks: Count, cpus: Count) -> str:
+    """What an empty input means."""
+    mib = bounds.default_memory_mib(nodes, ntasks, cpus) if bounds else None
+    return units.memory(mib) if mib else "The partition's default"
+
+
+def max_runtime(bounds: Bounds | None) -> Count:
+    """The longest run time, minutes."""
+    return bounds.max_minutes if bounds else None
+
+
+def nothing_for_runtime(bounds: Bounds | None) -> str:
+    """What an empty input means."""
+    minutes = bounds.default_minutes if bounds else None
+    return units.clock(minutes) if minutes else "The partition's default"
+
+
+# -- in words
+
+
+def _partition(name: str, supply: Supply | None) -> Choice:
+    if supply is None:
+        return Choice(name)
+    free = f"{supply.idle_nodes} of {supply.total_nodes} nodes idle"
+    return Choice(name, description=free, gauges=_gauges(supply))
+
+
+def _gauges(supply: Supply) -> tuple[Gauge, ...]:
+    gpus = (Gauge(f"GPUs {kind}".strip(), *counts) for kind, counts in sorted(supply.gpus.items()))
+    return (
+        Gauge("nodes idle", supply.idle_nodes, supply.total_nodes),
+        Gauge("CPUs free", supply.free_cpus, supply.total_cpus),
+        *gpus,
+        Gauge("job waiting" if supply.waiting == 1 else "jobs waiting", supply.waiting),
+    )
+
+
+def _limits(qos: Qos | None) -> str:
+    return f"up to {units.clock(qos.max_minutes)}" if qos and qos.max_minutes else ""
+
+
+def _time_of(reservation: Reservation) -> str:
+    if reservation.is_active:
+        return f"now, until {reservation.end:%d %B %H:%M} UTC" if reservation.end else "now"
+    return f"from {reservation.start:%d %B %H:%M} UTC" if reservation.start else ""
