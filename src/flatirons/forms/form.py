@@ -251,7 +251,9 @@ class Form:
     def _shown(self, answer: Answer, messages: Mapping[str, str], linked: Sequence[str]) -> page.Shown:
         name = answer.field.name
         message = messages.get(name, "")
-        return page.Shown.of(answer.field, answer.rules, answer.given, message, name in linked, answer.note)
+        is_choice = answer.rules.choices is not None and not (message or answer.message)
+        given = answer.value if is_choice else answer.given  # a text stays as it is typed
+        return page.Shown.of(answer.field, answer.rules, given, message, name in linked, answer.note)
 
     def _summary(self, messages: Mapping[str, str], shown: set[str]) -> list[page.Problem]:
         places = [group.name for group in self.groups]

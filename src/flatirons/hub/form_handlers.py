@@ -34,7 +34,7 @@ class FillingIn(BaseHandler):
             raise HTTPError(404, "There is no such user")
         if server_name:
             await self._check_named_server_request(user, server_name, server_name)
-        spawner = user.get_or_create_spawner(server_name)
+        spawner = user.get_or_create_spawner(server_name, server_name)
         hooks = FormHooks.of(spawner)
         if hooks is None:
             raise HTTPError(404, "This server has no form of this kind")

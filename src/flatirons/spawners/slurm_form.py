@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from flatirons.errors import SiteError
 from flatirons.forms import Choice, Duration, Field, Form, Group, Integer, Memory, Radio, Select, Text
 from flatirons.forms.fields import as_text
-from flatirons.forms.values import Refusal, Value, quoted
+from flatirons.forms.values import Refusal, Rules, Value, quoted
 from flatirons.slurm.model import JobSpec
 from flatirons.spawners import slurm_rules as rules
 from flatirons.spawners.own_fields import own_fields
@@ -61,6 +61,14 @@ class Gpus(Text):
 
     def measure(self, value: Value) -> Value:
         return int(str(value).rpartition(":")[2])
+
+    def _read_choice(self, given: object, rules: Rules) -> Value:
+        """A bare count means the one type that there is."""
+        value = super()._read_choice(given, rules)
+        if rules.choices is None or self._is_offered(value, rules):
+            return value
+        meant = [each.value for each in rules.choices if each.value.rpartition(":")[2] == value]
+        return meant[0] if len(meant) == 1 else value
 
 
 def slurm_form(

@@ -9,6 +9,7 @@
 
   document.documentElement.classList.add("flatirons-live");
   htmx.config.morphIgnore = [...(htmx.config.morphIgnore || []), "open"];
+  htmx.config.noSwap = [...htmx.config.noSwap, "4xx", "5xx"]; // a page of errors is no part of a form
 
   // -- what the hub answers holds, save where somebody is typing
 
@@ -99,7 +100,9 @@
     root().dispatchEvent(new CustomEvent("flatirons:settled", { bubbles: true }));
   });
   for (const kind of ["htmx:error", "htmx:response:error"]) {
-    document.addEventListener(kind, () => root().classList.add("flatirons-is-away"));
+    document.addEventListener(kind, (event) => {
+      if (event.detail.ctx?.target?.id === ROOT) root().classList.add("flatirons-is-away");
+    });
   }
   setInterval(() => {
     const isBusy = document.hidden || root().contains(document.activeElement);
