@@ -132,7 +132,7 @@ async def test_a_default_that_cant_be_taken_gives_way_to_the_nearest_that_can() 
 
 async def test_what_a_site_fixed_and_this_user_cant_have_is_refused() -> None:
     form = Form([Integer("nodes", default=9, maximum=4, locked=True)])
-    with pytest.raises(OptionsRefused, match="fixed to \"9\" here, which isn't possible: Must be at most 4"):
+    with pytest.raises(OptionsRefused, match='fixed to "9" here, which isn\'t possible: Must be at most 4'):
         await form.check({}, ALICE)
 
 
@@ -144,7 +144,10 @@ async def test_terms_are_worked_out_once_between_fields_and_seen_by_name() -> No
         return 2 * nodes
 
     form = Form(
-        [Integer("cpus", default=lambda twice: twice, maximum=lambda twice: twice), Integer("nodes", default=3)],
+        [
+            Integer("cpus", default=lambda twice: twice, maximum=lambda twice: twice),
+            Integer("nodes", default=3),
+        ],
         terms={"twice": double},
     )
     assert await form.check({}, ALICE) == {"nodes": 3, "cpus": 6}
