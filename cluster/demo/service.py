@@ -48,8 +48,10 @@ def free_port() -> int:
 class Demo:
     """One demo, by the name of its instance of the virtual cluster; making one touches nothing."""
 
-    def __init__(self, name: str = "flatirons", port: int = 8000) -> None:
+    def __init__(self, name: str = "flatirons", port: int = 8000, site: Path = HERE / "site.toml") -> None:
+        """`site`: the site file to begin with."""
         self.instance = Instance(name)
+        self.site = site
         self.own = cache() / "demo" / name
         self.etc = self.own / "etc"
         self.hub_log = self.own / "hub.log"
@@ -72,19 +74,22 @@ class Demo:
         """Whether its virtual cluster runs."""
         return self.instance.marker.exists() and self.instance.is_running()
 
-    def up(self, software: Software, nodes: int = 3, extra_site: str = "") -> None:
+    def up(
+        self, software: Software, nodes: int = 3, extra_site: str = "", binds: Sequence[Bind] = ()
+    ) -> None:
         """Boots the virtual cluster and starts proxy and hub; leaves nothing behind if it can't.
 
-        `extra_site` is appended to the site file.
+        `extra_site` is appended to the site file; `binds` are seen by the nodes besides the software.
         """
         self._write_configuration(extra_site)
-        binds = [
+        shown = [
             Bind(str(software.hub), "/opt/flatirons", False),
             Bind(str(self.etc), "/etc/flatirons", False),
             Bind(str(software.image), "/srv/images/base.sif", False),
+            *binds,
         ]
         publish = [f"127.0.0.1:{self.asked_port}={HUB}:8000"]
-        wanted = Settings(software.suite, tree="", store="", summit_nodes=nodes, binds=binds, publish=publish)
+        wanted = Settings(software.suite, tree="", store="", summit_nodes=nodes, binds=shown, publish=publish)
         lifecycle.up(self.instance, wanted)
         try:
             self._prepare_hub()
@@ -142,6 +147,13 @@ class Demo:
         process = self._recorded("hub")
         return process is not None and process.is_alive()
 
+    @property
+    def hub_process(self) -> Process | None:
+        """The hub itself, as the host sees it; None when it doesn't run."""
+        entering = self._recorded("hub")
+        inner = children(entering.pid) if entering else []
+        return Process.of(inner[0]) if inner else None
+
     def stop_hub(self, signum: int = signal.SIGTERM) -> None:
         """Ends the hub with a signal and returns when it is gone; servers and proxy go on."""
         self._signal("hub", signum)
@@ -180,7 +192,7 @@ class Demo:
         if self.own.exists() and not self.is_up():
             remove(self.own)
         self.etc.mkdir(parents=True)
-        text = (HERE / "site.toml").read_text()
+        text = self.site.read_text()
         text = text.replace("[hub]\n", '[hub]\nextra_config = "/etc/flatirons/hub_config.py"\n', 1)
         (self.etc / "site.toml").write_text(text + extra_site)
         shutil.copyfile(HERE / "hub_config.py", self.etc / "hub_config.py")

@@ -164,6 +164,22 @@ def hub(tree: Path) -> Path:
     return ensure("hub", parts, build)
 
 
+def hub_with(tree: Path, requirements: Path) -> Path:
+    """The hub's virtual environment with other packages than Flatirons in it: peers, for benchmarks."""
+
+    def build(draft: Path) -> None:
+        run_logged(
+            ["cp", "-a", "--reflink=auto", f"{_hub_dependencies(tree)}/.", str(draft)], "copying the hub"
+        )
+        shutil.copy2(requirements, draft / "requirements.txt")
+        install = ["pip", "install", "--quiet", "--compile-bytecode", "--python", "/opt/bin/python"]
+        wanted = ["-r", "/opt/requirements.txt", "-c", f"/opt/{LOCK.name}"]
+        _uv_in_tree(tree, draft, [*install, *wanted], "installing the peers")
+
+    parts: list[str | bytes | Path] = [requirements, PROJECT, LOCK, THIS, tree.name]
+    return ensure("peers", parts, build)
+
+
 def _hub_dependencies(tree: Path) -> Path:
     """All of the hub's environment but Flatirons itself, so that a change of ours costs two seconds."""
 

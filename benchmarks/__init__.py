@@ -1,0 +1,1 @@
+"""Benchmarks: Flatirons and its peers, on the same real Slurm in the same run."""

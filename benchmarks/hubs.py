@@ -1,0 +1,96 @@
+"""Hubs under load, seen from outside: what their log says of each request, what /proc says of their work."""
+
+import os
+import re
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.demo.service import Demo
+from cluster.layout import HUB, HUB_ACCOUNT
+from cluster.node import last_line
+from cluster.processes import Process, children, wait_until
+
+from .stage import BenchFailure
+
+START_DEADLINE_S = 60.0
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+# JupyterHub's line for a request: `... 200 GET /hub/spawn/bench001 (bench001@10.89.0.1) 12.34ms`.
+REQUEST = re.compile(r" (?P<status>\d{3}) (?P<method>[A-Z]+) (?P<uri>\S+) .*?\(\S*\) (?P<ms>\d+\.\d+)ms$")
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """CPU time of a process in milliseconds, and that of commands that it started and that have ended."""
+
+    own_ms: float
+    commands_ms: float
+
+    @classmethod
+    def of(cls, process: Process) -> "Cpu":
+        """Until now; see proc_pid_stat(5)."""
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+        own, commands = (int(fields[i]) + int(fields[i + 1]) for i in (11, 13))
+        return cls(1000 * own / TICKS_PER_S, 1000 * commands / TICKS_PER_S)
+
+    def __sub__(self, before: "Cpu") -> "Cpu":
+        return Cpu(self.own_ms - before.own_ms, self.commands_ms - before.commands_ms)
+
+
+@dataclass(frozen=True)
+class Hub:
+    """A hub that runs in the demo's hub node and answers at the demo's URL."""
+
+    log: Path
+    process: Process
+
+
+def requests(log: Path, begin: int, end: int, method: str, path: str) -> tuple[list[float], int]:
+    """(the milliseconds that the hub took for each such request, how many it failed), between two offsets."""
+    with log.open("rb") as file:
+        file.seek(begin)
+        lines = file.read(end - begin).decode(errors="replace").splitlines()
+    found = [match for match in map(REQUEST.search, lines) if match]
+    found = [m for m in found if m["method"] == method and m["uri"].startswith(path)]
+    good = [float(m["ms"]) for m in found if m["status"] == "200"]
+    return good, len(found) - len(good)
+
+
+class Peer:
+    """A hub of somebody else's in the place of the demo's, which must be down with its proxy."""
+
+    def __init__(self, demo: Demo, argv: list[str]) -> None:
+        self.demo, self.argv = demo, argv
+        self.log = demo.own / "peer.log"
+        self._entering: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Hub:
+        """Returns when it answers."""
+        with self.log.open("ab") as output:
+            argv = [*self.demo.enter(HUB, HUB_ACCOUNT.name), *self.argv]
+            self._entering = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            )
+        wait_until(self._answers_or_has_ended, "starting the peer's hub", START_DEADLINE_S, 0.1)
+        process = self._inner()
+        if process is None:
+            raise BenchFailure(f"the peer's hub ended: {last_line(self.log)}")
+        return Hub(self.log, process)
+
+    def stop(self) -> None:
+        """Returns when it is gone."""
+        if self._entering is None:
+            return
+        process = self._inner()
+        if process:
+            process.send(signal.SIGTERM)
+        self._entering.wait(30)
+
+    def _inner(self) -> Process | None:
+        started = children(self._entering.pid) if self._entering else []
+        return Process.of(started[0]) if started else None
+
+    def _answers_or_has_ended(self) -> bool:
+        assert self._entering is not None
+        return self._entering.poll() is not None or self.demo.is_healthy()

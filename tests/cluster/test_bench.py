@@ -1,0 +1,81 @@
+"""Benchmarks run to their end and say what the contract has; their parts read what is really there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from benchmarks import estate
+from benchmarks.editing import Fields
+from benchmarks.hubs import requests
+
+REPO = Path(__file__).parent.parent.parent
+LOG = """\
+[I 2026-11-25 01:00:00.000 JupyterHub log:192] 200 GET /hub/spawn/bench001 (bench001@10.89.0.1) 1.50ms
+[I 2026-11-25 01:00:00.001 JupyterHub log:192] 200 POST /hub/flatirons/form?user=a&server= (a@::1) 12.34ms
+[W 2026-11-25 01:00:00.002 JupyterHub log:192] 403 POST /hub/flatirons/form?user=a&server= (@::1) 0.40ms
+[I 2026-11-25 01:00:00.003 JupyterHub log:192] 302 POST /hub/login?next= -> /hub/home (a@::1) 3.00ms
+[I 2026-11-25 01:00:00.004 JupyterHub base:1234] User logged in: 200 POST
+"""
+FORM = """\
+<form><input name="other" value="1"><div class="flatirons-form" id="flatirons-form" hx-post="x">
+<input type="hidden" name="_boxes" value="a,b"><input type="search" id="search-partition">
+<select class="form-select" name="partition"><optgroup label="big"><option value="a">A</option>
+<option value="b&amp;c" selected>B</option></optgroup></select>
+<input type="radio" name="environment" value="python" checked>
+<input type="radio" name="environment" value="r">
+<input type="checkbox" name="box" value="on"><input class="x" type="text" value="2G" name="memory">
+</div></form>
+"""
+
+
+def test_the_hubs_log_tells_each_requests_time_and_who_failed(tmp_path: Path) -> None:
+    log = tmp_path / "hub.log"
+    log.write_text("200 POST /hub/flatirons/form (a@b) 99.00ms\n" + LOG)
+    begin = len(log.read_bytes()) - len(LOG.encode())
+    end = len(log.read_bytes())
+    assert requests(log, begin, end, "POST", "/hub/flatirons/form") == ([12.34], 1)
+    assert requests(log, begin, end, "GET", "/hub/spawn/") == ([1.5], 0)
+
+
+def test_a_change_is_one_that_the_form_offers() -> None:
+    fields = Fields.of(FORM)
+    assert fields.values == {
+        "_boxes": "a,b",
+        "partition": "b&c",
+        "environment": "python",
+        "memory": "2G",
+    }
+    assert fields.changed(0) == ("partition", "a")
+    name, value = fields.changed(1)
+    assert name == "memory" and value != "2G"
+
+
+def test_the_large_centre_is_as_large_as_it_is_said_to_be() -> None:
+    lines = estate.slurm_conf(1997, 58).splitlines()
+    counts = [int(line.partition("-")[2][:4]) for line in lines if line.startswith("NodeName=")]
+    assert sum(counts) == 1997
+    assert len({line.split()[0] for line in lines if line.startswith("PartitionName=")}) == 58
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(900)  # the first time it builds what it needs
+def test_the_benchmark_of_the_form_says_what_the_contract_has() -> None:
+    done = subprocess.run(
+        [REPO / "scripts" / "bench", "form", "--quick", "--json"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["bench"] == "form"
+    assert {"cores", "slurm", "python", "jupyterhub"} <= {
+        key for key, value in found["machine"].items() if value
+    }
+    values = {(row["subject"], row["metric"]): row["value"] for row in found["rows"]}
+    for subject in ("flatirons", "moss"):
+        assert values[subject, "render_p95_ms"] > 0
+        assert values[subject, "render_failed"] == 0
+    assert values["flatirons", "slurm_commands_per_render"] < values["moss", "slurm_commands_per_render"]
+    assert {row["unit"] for row in found["rows"] if row["metric"].endswith("_p95_ms")} == {"ms"}
