@@ -36,7 +36,7 @@ def test_what_this_machine_lacks_is_a_warning_and_no_mistake(site, capsys):
     assert main(["check", "--site", str(site)]) == 0
     warnings = capsys.readouterr().err
     assert "warning: clusters.summit.slurm_conf: /no/slurm.conf can't be read here" in warnings
-    assert "warning: clusters.summit.bin_dir: /no/bin/sbatch is no program" in warnings
+    assert "warning: clusters.summit.bin_dir: /no/bin/sbatch, /no/bin/scancel" in warnings
     assert "warning: hub.address: hub.example.invalid is no host name" in warnings
 
 

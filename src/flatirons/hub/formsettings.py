@@ -97,10 +97,11 @@ class TextSettings(FieldSettings):
     """A field for a name."""
 
     default: Line = ""
-    """What is chosen when the user chooses nothing."""
+    """What is chosen to begin with, where Slurm lets the user have it. Left out: what Slurm itself would take."""
 
     choices: Choices | None = None
-    """What may be chosen: `["a", "b"]`, or `{ a = "What a is" }`. Left out: any name, and Slurm decides."""
+    """What may be chosen: `["a", "b"]`, or `{ a = "What a is" }`. Of these, people see
+    what Slurm lets them have. Left out: all that Slurm lets them have."""
 
     @property
     def choice_values(self) -> list[str]:
@@ -121,7 +122,7 @@ class GpuSettings(TextSettings):
     """The least that may be asked for, of whatever type."""
 
     maximum: Count | None = None
-    """The most."""
+    """The most. Slurm's own limits hold beside it, here and below."""
 
     @model_validator(mode="after")
     def _values_are_gpus(self) -> Self:

@@ -13,8 +13,11 @@ from urllib.parse import urlsplit
 
 from flatirons.hub.configure import proxy_command
 from flatirons.hub.site import Site
+from flatirons.slurm.model import Cluster as SlurmCluster
 
 Finding = tuple[str, str]  # dotted key, sentence
+
+SLURM_COMMANDS = ("sbatch", "scancel", "squeue", "sacct", "scontrol", "sacctmgr")
 
 
 def findings(site: Site) -> list[Finding]:
@@ -50,10 +53,11 @@ def _programs(site: Site) -> Iterator[Finding]:
     if not shutil.which(program := proxy_command(site)[0]):
         yield "proxy.command", f"{program} is no program of this machine"
     for name, cluster in site.clusters.items() if site.hub.run_as != "ssh" else ():
-        sbatch = f"{cluster.bin_dir.rstrip('/')}/sbatch" if cluster.bin_dir else "sbatch"
-        if not shutil.which(sbatch):
+        there = SlurmCluster(name, cluster.slurm_conf, cluster.bin_dir)
+        missing = [path for path in map(there.command, SLURM_COMMANDS) if not shutil.which(path)]
+        if missing:
             key = f"clusters.{name}.bin_dir" if cluster.bin_dir else f"clusters.{name}"
-            yield key, f"{sbatch} is no program of this machine"
+            yield key, f"{', '.join(missing)}: no program of this machine"
 
 
 def _files(site: Site) -> Iterator[Finding]:

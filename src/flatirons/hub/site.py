@@ -305,8 +305,8 @@ class Preset(Section):
     """A line below the title."""
 
     options: Annotated[dict[Name, str | int | float | bool], Field(min_length=1)]
-    """The options that it sets, as they are typed in the form: `{ cpus = 8, memory = "64G" }`. What no preset
-    sets stays as the user has it."""
+    """The options that it sets, as they are typed in the form: `{ cpus = 8, memory = "64G" }`. Others go
+    back to their defaults if some preset sets them, and else stay as the user has them."""
 
 
 class Site(Section):
