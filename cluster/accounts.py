@@ -1,52 +1,63 @@
 """Who may use what, as input for sacctmgr; the people's passwords and groups. Pure."""
 
-from .layout import ASSOCIATIONS, QOS, RESERVATION, RESERVATION_USERS, Association, Person, Site
-
-
-def _default_accounts(associations: tuple[Association, ...]) -> dict[tuple[str, str], str]:
-    """(cluster, user) -> the account of their first association."""
-    default: dict[tuple[str, str], str] = {}
-    for association in associations:
-        default.setdefault((association.cluster, association.user), association.account)
-    return default
+from .layout import ASSOCIATIONS, GROUPS, QOS, RESERVATIONS, Person, Reservation, Site
+from .slurmconf import CONFIGURATION
 
 
 def _cluster_commands(cluster: str) -> list[str]:
     """The accounts and users of one cluster, by sacctmgr's own verbs."""
     associations = tuple(a for a in ASSOCIATIONS if a.cluster == cluster)
-    default = _default_accounts(associations)
     accounts = sorted({a.account for a in associations})
     where = f"cluster={cluster}"
     commands = [f"add account {','.join(accounts)} {where} description=virtual organization=flatirons"]
+    known: set[str] = set()
     for a in associations:
-        commands.append(
-            f"add user {a.user} {where} account={a.account} "
-            f"defaultaccount={default[cluster, a.user]} qos={','.join(a.qos)} defaultqos={a.qos[0]}"
-        )
+        words = ["add user", a.user, where, f"account={a.account}"]
+        words += [f"partition={a.partition}"] * bool(a.partition)
+        # With a partition, naming the default account would add an association for that one too.
+        words += [f"defaultaccount={a.account}"] * (a.user not in known)
+        known.add(a.user)
+        commands.append(" ".join([*words, f"qos={','.join(a.qos)} defaultqos={a.qos[0]}"]))
     return commands
 
 
 def sacctmgr_input(site: Site) -> str:
-    """Everything that sacctmgr must be told, one command a line; saying it twice changes nothing."""
-    lines: list[str] = []
-    for qos in QOS:
-        # `normal` exists from the start, so adding it is not enough to give it limits.
-        lines.append(f"add qos {qos.name}")
-        lines.append(f"modify qos where name={qos.name} set {' '.join(qos.limits)}")
+    """Everything that sacctmgr must be told first, one command a line; saying it twice changes nothing."""
+    lines = [f"add qos {qos.name}" for qos in QOS]
     lines += [f"add cluster {cluster.name}" for cluster in site.clusters]
     for cluster in site.clusters:
         lines += _cluster_commands(cluster.name)
     return "\n".join(lines) + "\n"
 
 
-def reservation_command(site: Site) -> list[str]:
-    """Two cores of summit's first node for those who come to the workshop."""
-    summit = site.cluster("summit")
+def limits_input() -> str:
+    """All limits, for sacctmgr; may name GPUs, which accounting knows only after the controllers started."""
+    lines = [f"modify qos where name={qos.name} set {' '.join(qos.limits)}" for qos in QOS]
+    for a in ASSOCIATIONS:
+        if a.limits:
+            which = f"name={a.user} cluster={a.cluster} account={a.account}"
+            only = f" partition={a.partition}" if a.partition else ""
+            lines.append(f"modify user where {which}{only} set {' '.join(a.limits)}")
+    return "\n".join(lines) + "\n"
+
+
+def reservation_commands(site: Site) -> list[list[str]]:
+    """What makes the reservations, each on its own cluster."""
+    return [_reservation_command(site, each) for each in RESERVATIONS]
+
+
+def _reservation_command(site: Site, reservation: Reservation) -> list[str]:
+    first = site.cluster(reservation.cluster).nodes[0]
     return [
-        "scontrol", "create", "reservation", f"ReservationName={RESERVATION}", "StartTime=now",
-        "Duration=30-00:00:00", f"Users={','.join(RESERVATION_USERS)}", f"Nodes={summit.nodes[0].name}",
-        "CoreCnt=2",
+        "env", f"SLURM_CONF={CONFIGURATION}/{reservation.cluster}/slurm.conf",
+        "scontrol", "create", "reservation", f"ReservationName={reservation.name}", "StartTime=now",
+        "Duration=30-00:00:00", *reservation.admits, f"Nodes={first.name}", f"CoreCnt={reservation.cores}",
     ]  # fmt: skip
+
+
+def group_lines() -> str:
+    """Lines of /etc/group."""
+    return "".join(f"{group.name}:x:{group.gid}:{','.join(group.members)}\n" for group in GROUPS)
 
 
 def password_lines(people: tuple[Person, ...]) -> str:

@@ -48,11 +48,18 @@ def _controller_node(site: Site) -> list[dict[str, Any]]:
     # sacctmgr's exit code says "nothing new" and "failed" alike; what counts is what is there afterwards.
     listed = "sacctmgr --noheader --parsable2 list association format=user | grep -c -v -e root -e '^$'"
     accounts = f"sacctmgr -i < {SHARED}/sacctmgr; test $({listed}) -eq {len(ASSOCIATIONS)}"
+    # GPUs are known to accounting a moment after the controllers listen.
+    kinds = {kind for node in site.nodes for kind, _ in node.gpus}
+    gpus = "$(sacctmgr --noheader --parsable2 list tres format=name | grep -c ^gpu:)"
+    complaints = f"sacctmgr -i < {SHARED}/limits 2>&1 | grep -i -e error -e unknown -e bad -e nothing"
+    limits = f"until test {gpus} -ge {len(kinds)}; do sleep 0.05; done; ! {complaints}"
+    ports = [f"port:{cluster.controller_port}" for cluster in site.clusters]
     return [
         _plan("mariadbd", ["mariadbd", "--user=mysql", "--init-file=/etc/mysql/flatirons.sql"], [], fast),
         _plan("slurmdbd", ["slurmdbd", "-D"], [MUNGE, DATABASE], user="slurm"),
         _plan("accounts", ["sh", "-c", accounts], [f"port:{ACCOUNTING_PORT}"], once=True),
         *map(_controller, site.clusters),
+        _plan("limits", ["sh", "-c", limits], ports, once=True),
     ]
 
 

@@ -28,7 +28,10 @@ class Node:
 
 @dataclass(frozen=True)
 class Partition:
-    """A partition; without accounts it is open to all, without QOS every QOS may run there."""
+    """A partition; without accounts it is open to all, without QOS every QOS may run there.
+
+    `settings` are more of slurm.conf's own words, such as "MaxNodes=1".
+    """
 
     name: str
     nodes: tuple[str, ...]
@@ -36,6 +39,8 @@ class Partition:
     qos: tuple[str, ...] = ()
     max_time: str = "1-00:00:00"
     is_default: bool = False
+    is_up: bool = True
+    settings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,12 +56,17 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Association:
-    """Who may charge what, where, with which QOS; the first of a user in a cluster is the default account."""
+    """Who may charge what, where, with which QOS; the first of a user in a cluster is the default account.
+
+    With a partition it is for jobs there alone. Limits are in sacctmgr's own words.
+    """
 
     cluster: str
     account: str
     user: str
     qos: tuple[str, ...]
+    partition: str = ""
+    limits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,13 +85,45 @@ class Person:
     uid: int
 
 
+@dataclass(frozen=True)
+class Group:
+    """A Unix group that some people are in, the same on every node."""
+
+    name: str
+    gid: int
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """Cores of a cluster's first node, set aside from now on; `admits` in scontrol's own words."""
+
+    name: str
+    cluster: str
+    cores: int
+    admits: tuple[str, ...]
+
+
 PEOPLE = (Person("alice", 10001), Person("bob", 10002), Person("carol", 10003), Person("dave", 10004))
 HUB_ACCOUNT = Person("jupyterhub", 990)
+GROUPS = (Group("rcops", 20001, ("bob", "carol")),)
 
 QOS = (
     Qos("normal", ("Priority=10", "MaxWall=1-00:00:00")),
     Qos("long", ("Priority=5", "MaxWall=7-00:00:00", "MaxJobsPerUser=2")),
     Qos("debug", ("Priority=100", "MaxWall=01:00:00", "MaxTRESPerUser=cpu=8")),
+    # What exceeds `strict` is refused; what exceeds `loose` is taken and never starts.
+    Qos(
+        "strict",
+        (
+            *("Flags=DenyOnLimit", "MaxTRESPerJob=cpu=6,gres/gpu:v100=1", "MaxTRESPerNode=cpu=4,mem=9000"),
+            "MinTRESPerJob=cpu=2",
+        ),
+    ),
+    Qos("loose", ("MaxWall=02:00:00", "MaxTRESPerJob=cpu=4,gres/gpu=1", "MinTRESPerJob=mem=1500")),
+    Qos("over", ("Flags=OverPartQOS,DenyOnLimit", "MaxTRESPerJob=gres/gpu=2")),
+    # The partition sone's own.
+    Qos("one-gpu", ("Flags=DenyOnLimit", "MaxWall=04:00:00", "MaxTRESPerJob=gres/gpu=1")),
 )
 
 # dave has none, on purpose: Slurm must refuse him.
@@ -89,15 +131,31 @@ ASSOCIATIONS = (
     Association("summit", "ucb-general", "alice", ("normal", "long", "debug")),
     Association("summit", "ucb-knl", "alice", ("normal", "debug")),
     Association("summit", "ucb-general", "bob", ("normal", "debug")),
-    Association("summit", "csdms", "carol", ("normal",)),
+    Association(
+        "summit", "ucb-gpu", "bob", ("normal",), partition="sgpu", limits=("MaxTRESPerJob=gres/gpu=1,cpu=6",)
+    ),
+    Association(
+        "summit",
+        "ucb-class",
+        "bob",
+        ("strict", "loose"),
+        limits=(
+            *("MaxWall=03:00:00", "MaxTRESPerJob=cpu=5,mem=8000", "MaxTRESPerNode=cpu=3,gres/gpu=1"),
+            "GrpTRES=gres/gpu=2,node=2",
+        ),
+    ),
+    Association("summit", "csdms", "carol", ("normal", "strict", "loose", "over")),
+    Association("summit", "csdms", "carol", ("normal",), partition="smem", limits=("MaxWall=12:00:00",)),
     Association("blanca", "csdms", "alice", ("normal", "long")),
     Association("blanca", "sol", "bob", ("normal",)),
     Association("blanca", "csdms", "carol", ("normal", "long")),
     Association("blanca", "sol", "carol", ("normal",)),
 )
 
-RESERVATION = "workshop"
-RESERVATION_USERS = ("alice", "carol")
+RESERVATIONS = (
+    Reservation("workshop", "summit", 2, ("Users=alice,carol",)),
+    Reservation("course", "blanca", 2, ("Accounts=csdms", "PartitionName=blanca-course")),
+)
 
 
 @dataclass(frozen=True)
@@ -130,7 +188,7 @@ def _summit(count: int, cpus: int) -> Cluster:
     names += [f"sknl{700 + i + 1:04d}" for i in range(knl)]
     shas, sknl = names[: count - knl], names[count - knl :] or names
     gpus: dict[str, tuple[tuple[str, int], ...]] = {shas[-1]: (("v100", 2),)}
-    gpus[sknl[0]] = (*gpus.get(sknl[0], ()), ("a100", 2))
+    gpus[sknl[0]] = (*gpus.get(sknl[0], ()), ("a100", 2)) if sknl == names else (("a100", 2), ("v100", 1))
     nodes = tuple(
         Node(name, f"10.89.{1 + i // 250}.{1 + i % 250}", "summit", cpus, cpus * 2000, gpus.get(name, ()))
         for i, name in enumerate(names)
@@ -138,16 +196,34 @@ def _summit(count: int, cpus: int) -> Cluster:
     partitions = (
         Partition("shas", tuple(shas), max_time="7-00:00:00", is_default=True),
         Partition("sknl", tuple(sknl), accounts=("ucb-knl",), qos=("normal", "debug")),
+        *_peculiar(tuple(shas), tuple(dict.fromkeys([shas[-1], sknl[0]]))),
     )
     return Cluster("summit", 6817, 6818, nodes, partitions)
 
 
+def _peculiar(shas: tuple[str, ...], with_gpus: tuple[str, ...]) -> tuple[Partition, ...]:
+    """Partitions on the same nodes, each with a rule of its own."""
+    return (
+        Partition("sgpu", with_gpus, settings=("DenyQos=long",)),
+        Partition(
+            "smem",
+            shas,
+            settings=("MaxNodes=1", "MaxCPUsPerNode=4", "MaxMemPerNode=6000", "DenyAccounts=ucb-knl"),
+        ),
+        Partition("sops", shas, settings=("AllowGroups=rcops",)),
+        Partition("sone", with_gpus, settings=("QOS=one-gpu",)),
+        Partition("stest", shas, max_time="00:30:00", settings=("Hidden=YES", "MaxMemPerCPU=1500")),
+        Partition("sdown", shas, is_up=False),
+    )
+
+
 def _blanca(cpus: int) -> Cluster:
-    """One node, shared by the partitions of two groups that each admit only their own account."""
+    """One node, shared by a course and the partitions of two groups that admit only their own account."""
     node = Node("bnode0101", "10.89.100.1", "blanca", cpus, cpus * 2000, (("a100", 2),))
     partitions = (
         Partition("blanca-csdms", (node.name,), accounts=("csdms",), max_time="7-00:00:00", is_default=True),
         Partition("blanca-sol", (node.name,), accounts=("sol",), max_time="7-00:00:00"),
+        Partition("blanca-course", (node.name,), settings=("ReqResv=YES",)),
     )
     return Cluster("blanca", 7817, 7818, (node,), partitions)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from . import forward, logs, network, node
-from .accounts import reservation_command
+from .accounts import reservation_commands
 from .daemons import once_names
 from .errors import ClusterError
 from .layout import Cluster, Site
@@ -100,7 +100,8 @@ def _boot(instance: Instance, settings: Settings, listeners: list[forward.Listen
         forward.start(listener, instance.network, site, instance.forwarders)
     wait_until_ready(instance, site, pids)
     enter = node.enter_argv(pids[site.hub.name], "root", "/root")
-    run([*enter, *reservation_command(site)], "making the reservation")
+    for command in reservation_commands(site):
+        run([*enter, *command], "making a reservation")
 
 
 def _require_alive(instance: Instance, site: Site) -> None:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .accounts import password_lines, sacctmgr_input
+from .accounts import group_lines, limits_input, password_lines, sacctmgr_input
 from .daemons import DIRECTORIES, daemon_plans
 from .errors import ClusterError
 from .layout import HUB_ACCOUNT, NETWORK, PREFIX, Node, Site
@@ -53,6 +53,7 @@ def _fill_upper(upper: Path, settings: Settings, node: Node, munge_key: bytes) -
     tree, site = Path(settings.tree), settings.site
     _place(upper, tree, "etc/hostname", f"{node.name}\n")
     _place(upper, tree, "etc/hosts", hosts(site))
+    _place(upper, tree, "etc/group", (tree / "etc/group").read_text() + group_lines())
     _place(upper, tree, "etc/munge/munge.key", munge_key, "munge", 0o400)
     slurm = upper / CONFIGURATION.lstrip("/")
     if node == site.controller:
@@ -78,6 +79,7 @@ def _fill_shared(shared: Path, settings: Settings, node: Node) -> None:
     (shared / "init.json").write_text(json.dumps(plan))
     if node == site.controller:
         (shared / "sacctmgr").write_text(sacctmgr_input(site))
+        (shared / "limits").write_text(limits_input())
     if node == site.hub:
         (shared / "passwords").touch(mode=0o600)
         (shared / "passwords").write_text(password_lines(site.people))

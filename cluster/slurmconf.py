@@ -73,13 +73,14 @@ def _node_line(node: Node) -> str:
 
 def _partition_line(partition: Partition) -> str:
     words = [f"PartitionName={partition.name} Nodes={','.join(partition.nodes)}"]
-    words.append(f"Default={'YES' if partition.is_default else 'NO'} State=UP")
+    state = "UP" if partition.is_up else "DOWN"
+    words.append(f"Default={'YES' if partition.is_default else 'NO'} State={state}")
     words.append(f"DefaultTime=01:00:00 MaxTime={partition.max_time}")
     if partition.accounts:
         words.append(f"AllowAccounts={','.join(partition.accounts)}")
     if partition.qos:
         words.append(f"AllowQos={','.join(partition.qos)}")
-    return " ".join(words)
+    return " ".join([*words, *partition.settings])
 
 
 def slurm_conf(site: Site, cluster: Cluster) -> str:

@@ -5,15 +5,21 @@ from itertools import pairwise
 
 import pytest
 
-from cluster.accounts import password_lines, reservation_command, sacctmgr_input, subordinate_ids
+from cluster.accounts import (
+    limits_input,
+    password_lines,
+    reservation_commands,
+    sacctmgr_input,
+    subordinate_ids,
+)
 from cluster.daemons import daemon_plans, once_names
-from cluster.layout import ASSOCIATIONS, PEOPLE, make_site
+from cluster.layout import ASSOCIATIONS, PEOPLE, RESERVATIONS, make_site
 from cluster.node import hosts
 from cluster.slurmconf import configuration_files, gpu_devices, gres_conf, slurm_conf
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 8, 50, 240])
-def test_any_number_of_nodes_gives_two_partitions_of_real_nodes_and_both_types_of_gpu(count: int) -> None:
+def test_any_number_of_nodes_gives_partitions_of_real_nodes_and_both_types_of_gpu(count: int) -> None:
     summit = make_site(count).cluster("summit")
     names = [node.name for node in summit.nodes]
     assert len(names) == len(set(names)) == count
@@ -98,9 +104,33 @@ def test_every_node_knows_every_other() -> None:
 
 def test_the_reservation_leaves_room_for_others() -> None:
     site = make_site(1)
-    command = reservation_command(site)
-    assert f"Nodes={site.cluster('summit').nodes[0].name}" in command
-    assert "CoreCnt=2" in command
+    commands = reservation_commands(site)
+    first = [cluster.nodes[0].name for cluster in site.clusters]
+    for command, name in zip(commands, first, strict=True):
+        assert f"Nodes={name}" in command
+        assert "CoreCnt=2" in command
+
+
+def test_limits_are_of_things_that_were_added() -> None:
+    added = sacctmgr_input(make_site())
+    for line in limits_input().splitlines():
+        kind, name, rest = re.findall(r"modify (\w+) where name=(\S+) (.*)", line)[0]
+        assert f"add {kind} {name}" in added
+        where = rest.split("set ")[0].split()
+        assert not where or f"add user {name} {' '.join(where)}" in added
+
+
+def test_a_reservation_is_where_one_is_needed() -> None:
+    site = make_site()
+    needing = {
+        (cluster.name, partition.name)
+        for cluster in site.clusters
+        for partition in cluster.partitions
+        if "ReqResv=YES" in partition.settings
+    }
+    there = {(each.cluster, each.admits[-1].removeprefix("PartitionName=")) for each in RESERVATIONS}
+    assert needing
+    assert needing <= there
 
 
 def test_a_command_that_is_waited_for_is_planned_on_the_same_node() -> None:
