@@ -92,6 +92,15 @@ def test_an_association_for_one_partition_counts_there_only() -> None:
     assert mine.bounds("shas", "ucb-knl", "normal").max_cpus() == 8
 
 
+def test_an_association_for_one_partition_hides_the_one_for_all_with_its_qos() -> None:
+    here = replace(ALICE[0], partition="shas", qos=("normal",), max_minutes=30)
+    wide = replace(QOS["normal"], max_minutes=None)
+    mine = rights(replace(FACTS, qos={**QOS, "normal": wide}), (ALICE[0], here, ALICE[1]))
+    assert mine.qos("shas", "general") == ("normal",)
+    assert mine.bounds("shas", "general", "normal").max_minutes == 30
+    assert rights(associations=(here,)).accounts("sknl") == ()
+
+
 def test_the_first_limit_of_time_counts_and_the_partition_s_always() -> None:
     mine = rights()
     assert mine.bounds("shas", "general", "normal").max_minutes == 1440
@@ -141,6 +150,48 @@ def test_what_a_user_or_a_group_may_have_at_a_time_bounds_one_job() -> None:
     assert (bounds.max_memory_mib(), bounds.max_memory_mib(2)) == (4096, 2048)
 
 
+def test_a_limit_of_the_qos_counts_instead_of_the_association_s() -> None:
+    loose = replace(
+        QOS["normal"], max_tres_per_node={"cpu": 6}, max_tres_per_job={"mem": 9000}, group_tres={"node": 2}
+    )
+    tight = replace(
+        ALICE[0],
+        max_tres_per_node={"cpu": 3, "mem": 5000},
+        max_tres_per_job={"mem": 8000, "gres/gpu": 1},
+        group_tres={"node": 1, "cpu": 7},
+    )
+    bounds = rights(replace(FACTS, qos={"normal": loose}), (tight,)).bounds("shas", "general", "normal")
+    assert (bounds.per_node, bounds.max_nodes()) == ({"cpu": 6, "mem": 5000}, 2)
+    assert bounds.per_job == {"mem": 9000, "gres/gpu": 1, "node": 2, "cpu": 7}
+
+
+def test_a_limit_per_node_is_for_one_node_while_no_number_of_nodes_is_named() -> None:
+    qos = {"normal": Qos("normal", max_tres_per_node={"cpu": 3})}
+    bounds = rights(replace(FACTS, qos=qos)).bounds("shas", "general", "normal")
+    assert (bounds.max_ntasks(), bounds.max_ntasks(1), bounds.max_ntasks(2)) == (3, 3, 6)
+    assert (bounds.max_cpus(), bounds.max_cpus(None, 2), bounds.max_cpus(2, 2)) == (3, 1, 3)
+    part = rights(changed(SHAS, max_cpus_per_node=3)).bounds("shas", "general", "normal")
+    assert (part.max_ntasks(), part.max_ntasks(1), part.max_cpus(None, 2)) == (6, 3, 3)
+
+
+def test_what_a_qos_demands_is_the_least() -> None:
+    least = {"cpu": 4, "mem": 3000, "node": 2, "gres/gpu:v100": 1, "gres/gpumem": 9}
+    qos = {"normal": Qos("normal", min_tres_per_job=least)}
+    bounds = rights(replace(FACTS, qos=qos)).bounds("shas", "general", "normal")
+    assert (bounds.least_gpus, bounds.min_nodes()) == (1, 2)
+    assert (bounds.min_cpus(), bounds.min_cpus(2), bounds.min_cpus(1, 3)) == (4, 2, 2)
+    assert (bounds.min_memory_mib(), bounds.min_memory_mib(2)) == (3000, 1500)
+    free = rights().bounds("shas", "general", "normal")
+    assert (free.least_gpus, free.min_nodes(), free.min_cpus(), free.min_memory_mib()) == (0, 1, 1, 1)
+
+
+def test_a_limit_of_a_type_of_gpu_is_for_who_names_the_type() -> None:
+    # resource_limits.html: "if a user requests a generic gres, the type's limit will not be enforced"
+    qos = {"normal": Qos("normal", max_tres_per_job={"gres/gpu:v100": 1})}
+    bounds = rights(replace(FACTS, qos=qos)).bounds("shas", "general", "normal")
+    assert bounds.gpu_types() == {"": 2, "v100": 1}
+
+
 def test_a_reservation_is_offered_to_whom_it_admits_and_bounds_the_job() -> None:
     workshop = Reservation(
         "workshop",
@@ -155,11 +206,12 @@ def test_a_reservation_is_offered_to_whom_it_admits_and_bounds_the_job() -> None
         replace(workshop, name="bobs", users=("bob",)),
         replace(workshop, name="knl", users=(), accounts=("ucb-knl",)),
         replace(workshop, name="not-alice", users=("-alice",)),
-        replace(workshop, name="elsewhere", partition="sknl"),
+        replace(workshop, name="elsewhere", node_names=("b1",)),
     ]
     mine = rights(replace(FACTS, reservations=(workshop, *others)))
     assert [each.name for each in mine.reservations("shas", "general")] == ["workshop"]
     assert [each.name for each in mine.reservations("shas")] == ["workshop", "knl"]
+    assert [each.name for each in mine.reservations("sknl", "ucb-knl")] == ["elsewhere"]
     bounds = mine.bounds("shas", "general", "normal", "workshop")
     assert (bounds.max_nodes(), bounds.max_cpus(), bounds.gpu_types()) == (1, 2, {"": 2, "v100": 2})
     needing = changed(SHAS, needs_reservation=True)
@@ -174,6 +226,11 @@ def test_memory_limits_of_a_partition_hold() -> None:
     assert bounds.default_memory_mib(None, None, 6) == 6000
     by_cpu = rights(changed(SHAS, max_memory_per_cpu_mib=1000)).bounds("shas", "general", "normal")
     assert by_cpu.max_memory_mib() == 8000
+    # Three tasks get as many cores each: two, so six of a node's eight.
+    assert (by_cpu.max_memory_mib(1, 2), by_cpu.max_memory_mib(1, 3)) == (8000, 6000)
+    qos = {"normal": Qos("normal", max_tres_per_job={"cpu": 5})}
+    facts = replace(changed(SHAS, max_memory_per_cpu_mib=1000), qos=qos)
+    assert rights(facts).bounds("shas", "general", "normal").max_memory_mib() == 5000
 
 
 def test_what_is_free_is_counted_on_nodes_that_work() -> None:

@@ -1,7 +1,8 @@
 """How much one job may ask for with one partition, account and QOS; pure.
 
 Slurm would accept some jobs that can never start (a QOS without DenyOnLimit, a limit of a group): they are
-out of bounds too. Source: resource_limits.html (which limit counts), slurm.conf(5), sacctmgr(1).
+out of bounds too. Source: resource_limits.html (which limit counts), slurm.conf(5), sacctmgr(1); for how,
+acct_policy.c and job_mgr.c of Slurm 24.11. tests/cluster/test_offers.py holds it all against a real Slurm.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ _GPUS = re.compile(r"(?:(?P<kind>[^:]+):)?(?P<count>[0-9]+)")
 class Bounds:
     """Limits of one job. None is no limit. TRES are by Slurm's names ("cpu", "mem", "node", "gres/gpu:v100").
 
-    Arguments of the methods are what is chosen already, None for nothing: `gpus` as text for each node ("2",
-    "v100:2"), `cpus` for each task.
+    `shapes` has what one job may use of each node. `per_node` limits what a job asks for divided by its
+    nodes, which are one where it doesn't say how many. Arguments of the methods are what is chosen already,
+    None for nothing: `gpus` as text for each node ("2", "v100:2"), `cpus` for each task.
     """
 
     shapes: tuple[Shape, ...]
@@ -38,40 +40,50 @@ class Bounds:
     def gpu_types(self) -> dict[str, int]:
         """The most GPUs of each type that a job can have on a node; "" is any type."""
         kinds = sorted({kind for shape in self.shapes for kind, _ in shape.gpus if kind})
-        there = {
-            kind: max((shape.gpus_of(kind) for shape in self.shapes), default=0) for kind in ["", *kinds]
-        }
-        allowed = {kind: min([count, *self._gpu_limits(kind)]) for kind, count in there.items()}
-        return {kind: count for kind, count in allowed.items() if count > 0}
+        found = {}
+        for kind in ["", *kinds]:
+            there = max((shape.gpus_of(kind) for shape in self.shapes), default=0)
+            names = ["gres/gpu", *([f"gres/gpu:{kind}"] if kind else [])]
+            found[kind] = min([there, *(limit for name in names for limit in self._limits(name))])
+        return {kind: count for kind, count in found.items() if count > 0}
 
     @property
     def least_gpus(self) -> int:
         """The fewest GPUs that a job must ask for."""
-        return max((count for name, count in self.least.items() if name.startswith("gres/gpu")), default=0)
+        named = (least for name, least in self.least.items() if name.split(":")[0] == "gres/gpu")
+        return max(named, default=0)
 
     def max_nodes(self, gpus: str | None = None) -> int:
         """The most nodes."""
         kind, count = parsed(gpus)
-        limits = [sum(shape.count for shape in self._fitting(gpus)), *self._given(self.most_nodes)]
-        limits += [limit for name in ("node", "cpu") for limit in self._given(self.per_job.get(name))]
+        limits = [sum(shape.count for shape in self._fitting(gpus)), *_given(self.most_nodes)]
+        limits += [limit for name in ("node", "cpu") for limit in _given(self.per_job.get(name))]
         if count:
             names = ("gres/gpu", f"gres/gpu:{kind}")
             limits += [self.per_job[name] // count for name in names if name in self.per_job]
         return min(limits)
 
+    def min_nodes(self) -> int:
+        """The fewest nodes."""
+        return max(self.least.get("node", 1), 1)
+
     def max_ntasks(self, nodes: int | None = None, gpus: str | None = None) -> int:
         """The most tasks of one core each."""
         taken = self._largest(nodes or self.max_nodes(gpus), gpus)
-        return min([sum(shape.cpus * shape.count for shape in taken), *self._given(self.per_job.get("cpu"))])
+        return min([sum(shape.cpus * shape.count for shape in taken), *self._all_cpus(nodes)])
 
     def max_cpus(self, nodes: int | None = None, ntasks: int | None = None, gpus: str | None = None) -> int:
         """The most cores for each task."""
         tasks = ntasks or nodes or 1
         taken = self._largest(nodes or min(tasks, self.max_nodes(gpus)), gpus)
-        limits = [limit // tasks for limit in self._given(self.per_job.get("cpu"))]
+        limits = [limit // tasks for limit in self._all_cpus(nodes)]
         most = min([max((shape.cpus for shape in taken), default=0), *limits])
         room = (n for n in range(most, 0, -1) if sum(s.cpus // n * s.count for s in taken) >= tasks)
         return next(room, 0)
+
+    def min_cpus(self, nodes: int | None = None, ntasks: int | None = None) -> int:
+        """The fewest cores for each task."""
+        return max(ceil(self.least.get("cpu", 1) / (ntasks or nodes or 1)), 1)
 
     def max_memory_mib(
         self,
@@ -85,18 +97,13 @@ class Bounds:
         cores = ceil((ntasks or count) / count) * (cpus or 1)
         fitting = self._fitting(gpus)
         wide = [shape for shape in fitting if shape.cpus >= cores] or fitting
-        limits = [limit // count for limit in self._given(self.per_job.get("mem"))]
-        return min([self._memory_on(wide, count), *limits])
+        limits = [limit // count for limit in _given(self.per_job.get("mem"))]
+        most = [min([shape.memory_mib, *self._by_cores(shape, count, ntasks)]) for shape in wide]
+        return min([_on_each(most, wide, count), *_given(self.per_node.get("mem")), *limits])
 
-    def _memory_on(self, among: Sequence[Shape], count: int) -> int:
-        """The most memory that so many nodes have, each of them."""
-        memory = 0
-        for shape in sorted(among, key=self._memory_of, reverse=True):
-            memory = self._memory_of(shape)
-            count -= shape.count
-            if count <= 0:
-                break
-        return memory
+    def min_memory_mib(self, nodes: int | None = None) -> int:
+        """The least memory on each node."""
+        return max(ceil(self.least.get("mem", 1) / (nodes or 1)), 1)
 
     def default_memory_mib(self, nodes: int | None, ntasks: int | None, cpus: int | None) -> int | None:
         """What a job gets on each node that says nothing of memory; None when Slurm doesn't tell."""
@@ -105,19 +112,29 @@ class Bounds:
             return self.default_memory_per_cpu_mib * ceil((ntasks or count) / count) * (cpus or 1)
         return self.default_memory_per_node_mib
 
-    def _memory_of(self, shape: Shape) -> int:
-        by_cpus = [shape.cpus * most for most in self._given(self.max_memory_per_cpu_mib)]
-        return min([shape.memory_mib, *by_cpus, *self._node("mem")])
+    def _by_cores(self, shape: Shape, nodes: int, ntasks: int | None) -> list[int]:
+        """The most memory where that is by core: Slurm gives a job the cores that its memory needs.
 
-    def _gpu_limits(self, kind: str) -> list[int]:
-        names = ["gres/gpu", *([f"gres/gpu:{kind}"] if kind else [])]
-        return [limits[name] for limits in (self.per_job, self.per_node) for name in names if name in limits]
+        Each task gets as many more as any other. Source: _valid_pn_min_mem() in job_mgr.c.
+        """
+        if self.max_memory_per_cpu_mib is None:
+            return []
+        cores = min([shape.cpus * nodes, *self._all_cpus(nodes)])
+        tasks = ntasks or nodes
+        return [cores // tasks * tasks // nodes * self.max_memory_per_cpu_mib]
+
+    def _all_cpus(self, nodes: int | None) -> list[int]:
+        """Limits of how many cores a job may have on so many nodes."""
+        per_node = [limit * (nodes or 1) for limit in _given(self.per_node.get("cpu"))]
+        return [*_given(self.per_job.get("cpu")), *per_node]
+
+    def _limits(self, name: str) -> list[int]:
+        return [limits[name] for limits in (self.per_job, self.per_node) if name in limits]
 
     def _fitting(self, gpus: str | None) -> list[Shape]:
-        """The sorts of nodes that have the GPUs, with no more cores than one job may have on each."""
+        """The sorts of nodes that have the GPUs."""
         kind, count = parsed(gpus)
-        fitting = [shape for shape in self.shapes if shape.gpus_of(kind) >= count]
-        return [replace(shape, cpus=min([shape.cpus, *self._node("cpu")])) for shape in fitting]
+        return [shape for shape in self.shapes if shape.gpus_of(kind) >= count]
 
     def _largest(self, count: int, gpus: str | None) -> list[Shape]:
         """So many nodes, those with the most cores."""
@@ -128,11 +145,20 @@ class Bounds:
                 count -= shape.count
         return taken
 
-    def _node(self, name: str) -> list[int]:
-        return self._given(self.per_node.get(name))
 
-    def _given(self, limit: int | None) -> list[int]:
-        return [] if limit is None else [limit]
+def _given(limit: int | None) -> list[int]:
+    return [] if limit is None else [limit]
+
+
+def _on_each(memory: Sequence[int], among: Sequence[Shape], count: int) -> int:
+    """The most memory that so many nodes have, each of them."""
+    least = 0
+    for most, shape in sorted(zip(memory, among, strict=True), key=lambda pair: pair[0], reverse=True):
+        least = most
+        count -= shape.count
+        if count <= 0:
+            break
+    return least
 
 
 def parsed(gpus: str | None) -> tuple[str, int]:

@@ -2,12 +2,13 @@
 
 None stands for what isn't known (associations where there is no accounting, the user's groups): then nothing
 is held against the user for it, and Slurm judges. Source: slurm.conf(5) (AllowAccounts and the like),
-sacctmgr(1), scontrol(1) (reservations), resource_limits.html.
+sacctmgr(1), scontrol(1) (reservations), resource_limits.html; tests/cluster/test_offers.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from flatirons.slurm.bounds import Bounds
@@ -74,7 +75,7 @@ class Rights:
         return tuple(
             each
             for each in self.facts.reservations
-            if there and each.partition in ("", partition) and self._admits(each, names)
+            if there and self._is_in(each, partition) and self._admits(each, names)
         )
 
     def bounds(self, partition: str, account: str, qos: str, reservation: str = "") -> Bounds:
@@ -109,14 +110,14 @@ class Rights:
         denied = set(partition.deny_accounts)
         found: dict[str, tuple[str, ...]] = {}
         for each in sorted(self._associations, key=lambda each: (not each.is_default, each.account)):
-            if each.partition not in ("", partition.name):
+            if each is not self._association(partition.name, each.account):
                 continue
             if each.account not in allowed if allowed is not None else each.account in denied:
                 continue
             names = self._with_default(each) if self._enforces_qos else tuple(self.facts.qos)
             admitted = self._admitted(partition, each.account, names)
             if admitted or not self._enforces_qos:
-                found[each.account] = tuple(dict.fromkeys([*found.get(each.account, ()), *admitted]))
+                found[each.account] = admitted
         return found
 
     def _with_default(self, association: Association) -> tuple[str, ...]:
@@ -144,27 +145,24 @@ class Rights:
         own = self.facts.qos.get(qos, NO_QOS) if self._enforces_limits else NO_QOS
         over = self.facts.qos.get(there.qos, NO_QOS) if self._enforces_limits else NO_QOS
         first, second = (own, over) if "OverPartQOS" in own.flags else (over, own)
-        association = self._association(partition, account)
+        association = self._association(partition, account) if self._enforces_limits else None
         times = [each.max_minutes for each in (first, second, association) if each]
         groups = [each.group_tres for each in (first, second, association) if each]
         users = [first.max_tres_per_user, second.max_tres_per_user]
         set_aside = self._set_aside(reservation)
         return Bounds(
-            self._shapes(partition, set_aside),
+            self._shapes(there, set_aside),
             max_minutes=_least(_first(times), None if _has_own_time(own) else there.max_minutes),
             default_minutes=there.default_minutes,
             most_nodes=None if "PartitionMaxNodes" in own.flags else there.max_nodes,
             per_job=_tightest(
                 _first_of_each([first.max_tres_per_job, second.max_tres_per_job, _job_tres(association)]),
                 _first_of_each(users),
-                *groups,
+                _first_of_each(groups),
                 _size(set_aside),
             ),
-            per_node=_tightest(
-                _first_of_each([first.max_tres_per_node, second.max_tres_per_node]),
-                association.max_tres_per_node if association else {},
-                {"cpu": there.max_cpus_per_node} if there.max_cpus_per_node else {},
-                {"mem": there.max_memory_per_node_mib} if there.max_memory_per_node_mib else {},
+            per_node=_first_of_each(
+                [each.max_tres_per_node for each in (first, second, association) if each]
             ),
             least=_first_of_each([first.min_tres_per_job, second.min_tres_per_job]),
             default_memory_per_cpu_mib=there.default_memory_per_cpu_mib,
@@ -173,9 +171,10 @@ class Rights:
         )
 
     def _association(self, partition: str, account: str) -> Association | None:
-        """The one that counts: one for the very partition goes before one for all."""
-        if not self._enforces_limits:
-            return None
+        """The one that counts: one for the very partition hides the one for all, with its QOS too.
+
+        Source: assoc_mgr_fill_in_assoc() in Slurm's assoc_mgr.c.
+        """
         fitting = [each for each in self._associations if each.account == account]
         exact = [each for each in fitting if each.partition == partition]
         return next(iter([*exact, *(each for each in fitting if not each.partition)]), None)
@@ -183,11 +182,31 @@ class Rights:
     def _set_aside(self, reservation: str) -> Reservation | None:
         return next((each for each in self.facts.reservations if each.name == reservation), None)
 
-    def _shapes(self, partition: str, set_aside: Reservation | None) -> tuple[Shape, ...]:
-        if set_aside is None or not set_aside.node_names:
-            return self.facts.shapes_of.get(partition, ())
-        names = set(set_aside.node_names)
-        return shapes(node for node in self.facts.nodes_of.get(partition, ()) if node.name in names)
+    def _is_in(self, reservation: Reservation, partition: str) -> bool:
+        """Whether a job of the partition could use nodes of the reservation.
+
+        Its own partition is only where its nodes were looked for; scontrol fills in the default one.
+        Source: job_test_resv() in Slurm's reservation.c.
+        """
+        if not reservation.node_names:
+            return reservation.partition in ("", partition)
+        there = {node.name for node in self.facts.nodes_of.get(partition, ())}
+        return not there.isdisjoint(reservation.node_names)
+
+    def _shapes(self, partition: Partition, set_aside: Reservation | None) -> tuple[Shape, ...]:
+        """The sorts of nodes, with what a job in the partition may use of each."""
+        found = self.facts.shapes_of.get(partition.name, ())
+        if set_aside and set_aside.node_names:
+            names = set(set_aside.node_names)
+            found = shapes(node for node in self.facts.nodes_of.get(partition.name, ()) if node.name in names)
+        return tuple(
+            replace(
+                shape,
+                cpus=_least(shape.cpus, partition.max_cpus_per_node) or 0,
+                memory_mib=_least(shape.memory_mib, partition.max_memory_per_node_mib) or 0,
+            )
+            for shape in found
+        )
 
 
 def _size(reservation: Reservation | None) -> dict[str, int]:
