@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from flatirons.hub.handlers import handlers
+from flatirons.hub.handlers import starter_handlers
 from tests.hub.person import Person, eventually
 
 pytestmark = pytest.mark.cluster
@@ -128,9 +128,9 @@ def test_a_named_server_lives_beside_the_default_one(alice: Person, slurm: Slurm
 def test_a_refused_job_shows_slurms_sentence_and_the_form_filled_in(
     alice: Person, slurm: Slurm, server: str
 ) -> None:
-    answer = alice.post_form(server, **{**SHAS, "account": "csdms", "runtime": "0:17:00"})
+    answer = alice.post_form(server, **{**SHAS, "feature": "nosuch", "runtime": "0:17:00"})
     assert answer.status_code == 400
-    assert "Invalid account or account/partition combination specified" in answer.text
+    assert "Invalid feature specification" in answer.text
     assert "0:17:00" in answer.text
     assert slurm.jobs("alice") == []
     assert alice.post_form(server, **SHAS).status_code == 302
@@ -291,7 +291,7 @@ def test_a_boot_code_works_once(alice: Person, slurm: Slurm) -> None:
     assert alice.rest("POST", "/flatirons/boot", body).status_code == 403
 
 
-@pytest.mark.parametrize("path", [path for path, _ in handlers])
+@pytest.mark.parametrize("path", [path for path, _ in starter_handlers])
 @pytest.mark.parametrize("key", ["", "Bearer " + "k" * 40, "token " + "k" * 40])
 def test_no_call_of_a_starter_serves_a_stranger(alice: Person, path: str, key: str) -> None:
     bodies = {"boot": {"job_id": 1, "code": "c" * 40, "key": "k" * 40}, "ready": {"port": 80}}

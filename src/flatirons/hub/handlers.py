@@ -144,9 +144,9 @@ class EndHandler(StarterHandler):
         await run.end(Ending(body.exit_code, body.signal, body.message, tuple(body.log)))
 
 
-handlers = [
+starter_handlers = [
     (r"/api/flatirons/boot", BootHandler),
     (r"/api/flatirons/ready", ReadyHandler),
     (r"/api/flatirons/end", EndHandler),
-    *form_handlers.handlers,
 ]
+handlers = [*starter_handlers, *form_handlers.handlers]
