@@ -16,6 +16,7 @@ from traitlets.config import Config
 from flatirons.forms import Checkbox, Duration, Field, Form, Integer, Memory, Number, Radio, Select, Text
 from flatirons.spawners.options import RefusedOptions
 from flatirons.spawners.options_form import STATE_KEY, OptionsFormSpawner, fitting
+from flatirons.spawners.slurm import SlurmSpawner
 
 
 class Child(Spawner):  # type: ignore[misc]
@@ -294,6 +295,13 @@ async def test_the_state_is_the_childs_and_what_was_chosen() -> None:
     again.clear_state()
     assert again.get_state() == {"with": ""}
     assert (await landed(again)).text == "as configured", "a restart doesn't make it the configuration"
+
+
+async def test_what_a_child_saves_while_it_starts_holds_what_was_chosen() -> None:
+    spawner = await landed(made(Text("partition"), child=SlurmSpawner), partition="sknl")
+    spawner.user.db = SimpleNamespace(commit=lambda: None)
+    spawner.save()
+    assert spawner.orm_spawner.state == {STATE_KEY: {"partition": "sknl"}}
 
 
 async def test_a_state_that_fits_no_more_still_finds_the_server(caplog: pytest.LogCaptureFixture) -> None:
