@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-import httpx
 import pytest
 import pytest_asyncio
-from jupyterhub import app
-from jupyterhub.proxy import Proxy
 from jupyterhub.spawner import SimpleLocalProcessSpawner
-from jupyterhub.utils import random_port
 from traitlets import Integer, Unicode
 from traitlets.config import Config
 
 from flatirons.forms import Checkbox, Form, Select, Text
 from flatirons.forms import Integer as IntegerField
 from flatirons.spawners.options import FormHooks
+from tests.hub.hub_in_process import (
+    JupyterHub,
+    NoProxy,
+    Visitor,
+    configuration,
+    message,
+    running,
+    selected,
+    value,
+)
 from tests.unit.test_forms_hostile import NASTY
 
+__all__ = ["NoProxy"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FORM = Form(
@@ -56,108 +61,19 @@ class AnySpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]
         return await super().start()
 
 
-class NoProxy(Proxy):  # type: ignore[misc]
-    """A proxy that has all routes and no process."""
-
-    should_start = False
-
-    async def add_route(self, routespec: str, target: str, data: Any) -> None:
-        self.routes = {**getattr(self, "routes", {}), routespec: {"target": target, "data": data}}
-
-    async def delete_route(self, routespec: str) -> None:
-        getattr(self, "routes", {}).pop(routespec, None)
-
-    async def get_all_routes(self) -> dict[str, Any]:
-        return dict(getattr(self, "routes", {}))
-
-
-class JupyterHub(app.JupyterHub):  # type: ignore[misc]
-    """A hub inside this process."""
-
-    def init_signal(self) -> None:
-        """Leaves the signals to pytest."""
-
-
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    state: Path = tmp_path_factory.mktemp("hub")
-    port = random_port()
-    config = Config()
-    config.JupyterHub.update(
-        bind_url=f"http://127.0.0.1:{port}/",
-        hub_bind_url=f"http://127.0.0.1:{port}",
-        db_url="sqlite:///:memory:",
-        cookie_secret=b"x" * 32,
-        pid_file="",
-        proxy_class=NoProxy,
-        spawner_class=AnySpawner,
-        authenticator_class="dummy",
-        allow_named_servers=True,
-        log_level="ERROR",
-        tornado_settings={"slow_spawn_timeout": 10},
-    )
-    config.Authenticator.allow_all = True
+    config = configuration(spawner_class=AnySpawner, allow_named_servers=True)
     config.Spawner.cmd = [sys.executable, "-m", "jupyterhub.tests.mocksu"]
-    config.SimpleLocalProcessSpawner.home_dir_template = str(state / "{username}")
+    config.SimpleLocalProcessSpawner.home_dir_template = str(tmp_path_factory.mktemp("hub") / "{username}")
     FormHooks(FORM).attach(config.Spawner)
     return config
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def hub(config: Config) -> AsyncIterator[JupyterHub]:
-    hub = JupyterHub.instance(config=config)
-    await hub.initialize([])
-    await hub.start()
-    yield hub
-    for callback in hub._periodic_callbacks.values():
-        callback.stop()
-    hub.metrics_collector.stop()
-    await hub.cleanup()
-    hub.http_server.stop()
-    JupyterHub.clear_instance()
-
-
-class Visitor:
-    """Somebody with a browser without JavaScript, logged in."""
-
-    def __init__(self, hub: JupyterHub, name: str) -> None:
-        self.hub, self.name = hub, name
-        self.http = httpx.AsyncClient(base_url=hub.hub.bind_url.rstrip("/").removesuffix("/hub"), timeout=30)
-
-    @property
-    def xsrf(self) -> str:
-        return [cookie.value for cookie in self.http.cookies.jar if cookie.name == "_xsrf"][-1] or ""
-
-    async def log_in(self) -> Visitor:
-        await self.http.get("/hub/login")
-        answer = await self.http.post(
-            "/hub/login", data={"username": self.name, "password": "any", "_xsrf": self.xsrf}
-        )
-        assert answer.status_code == 302, answer.text
-        await self.page()
-        return self
-
-    async def page(self, server: str = "", query: str = "") -> httpx.Response:
-        return await self.http.get(f"/hub/spawn/{self.name}/{server}".rstrip("/") + query)
-
-    async def post(self, body: Any, server: str = "", query: str = "") -> httpx.Response:
-        path = f"/hub/spawn/{self.name}/{server}".rstrip("/") + query
-        pairs = [*(body.items() if isinstance(body, dict) else body), ("_xsrf", self.xsrf)]
-        return await self.http.post(path, files=[(key, (None, text)) for key, text in pairs])
-
-    async def rest(self, body: Any, server: str = "") -> httpx.Response:
-        where = f"servers/{server}" if server else "server"
-        return await self.http.post(
-            f"/hub/api/users/{self.name}/{where}",
-            content=body if isinstance(body, bytes) else json.dumps(body),
-            headers={"X-XSRFToken": self.xsrf},
-        )
-
-    def spawner(self, server: str = "") -> Any:
-        return self.hub.users[self.name].spawners[server]
-
-    def has_started_nothing(self) -> bool:
-        return not any(spawner.active for spawner in self.hub.users[self.name].spawners.values())
+    async with running(config) as hub:
+        yield hub
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -169,22 +85,6 @@ async def alice(hub: JupyterHub, request: pytest.FixtureRequest) -> AsyncIterato
         if spawner.active:
             await user.stop(name)
     await visitor.http.aclose()
-
-
-def message(page: httpx.Response, option: str) -> str:
-    found = re.search(rf'id="error-{option}"[^>]*>(.*?)</div>', page.text, re.DOTALL)
-    return found[1] if found else ""
-
-
-def value(page: httpx.Response, option: str) -> str:
-    found = re.search(rf'<input[^>]*id="option-{option}"[^>]* value="([^"]*)"', page.text)
-    return found[1] if found else ""
-
-
-def selected(page: httpx.Response, option: str) -> str:
-    inside = re.search(rf'<select[^>]*id="option-{option}".*?</select>', page.text, re.DOTALL)
-    found = re.search(r'value="([^"]*)" selected', inside[0]) if inside else None
-    return found[1] if found else ""
 
 
 async def test_the_page_shows_the_form_with_its_defaults(alice: Visitor) -> None:
