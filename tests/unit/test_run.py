@@ -18,7 +18,9 @@ from flatirons.slurm.model import Cluster, JobSpec
 from flatirons.slurm.watcher import Pace, Watcher
 from flatirons.spawners.attempt import Attempt
 from flatirons.spawners.desk import Desk
-from flatirons.spawners.run import Ending, Limits, NotExpected, ServerRun
+from flatirons.spawners.diagnosis import Ending
+from flatirons.spawners.report import Report
+from flatirons.spawners.run import Limits, NotExpected, ServerRun
 from flatirons.spawners.story import StartFailed, Story
 from tests.fakes.slurm import FakeSlurm
 
@@ -32,19 +34,24 @@ DOWN = "slurm_load_jobs error: Unable to contact slurm controller (connect failu
 class StubSpawner:
     """What a run needs of its spawner; `saved` is what a restarted hub would find, oldest first."""
 
-    name: str = "alice"
+    name: str = ""
+    owner: str = "alice"
     saved: list[Attempt] = field(default_factory=list)
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("test"))
     run: ServerRun | None = None
     ready: bool = False
     notified: int = 0
+    reports: list[Report] = field(default_factory=list)
+
+    def keep(self, report: Report) -> None:
+        self.reports = [report, *(each for each in self.reports if each.job_id != report.job_id)]
 
     async def poll_and_notify(self) -> None:
         self.notified += 1
 
     @property
     def user(self) -> Any:
-        return SimpleNamespace(name=self.name)
+        return SimpleNamespace(name=self.owner)
 
     def save(self) -> None:
         assert self.run
@@ -122,7 +129,7 @@ async def test_a_run_arrives_where_slurm_says_and_at_the_port_that_the_starter_s
     assert run.exit_status() is None
     messages = [event["message"] for event in run.story.events]
     assert messages[0] == "Submitted as job 1 on summit."
-    assert messages[-1] == "The server is up on shas0101."
+    assert messages[-1].startswith("The server is up on shas0101: 0 s in the queue, ")
     assert len(messages) == len(set(messages))
 
 
@@ -210,7 +217,8 @@ async def test_a_server_that_ends_before_it_listens_is_told_with_its_log(
     with pytest.raises(ServerEnded) as raised:
         await arrival
     shown = StartFailed(raised.value)
-    assert shown.jupyterhub_message == "The image x.sif doesn't exist on c1.\nline 1\n<b>"
+    said = "The image x.sif doesn't exist on c1. Choose another environment. Please tell the operator."
+    assert shown.jupyterhub_message == f"{said}\nline 1\n<b>"
     assert "&lt;b&gt;" in shown.jupyterhub_html_message and "<b>" not in shown.jupyterhub_html_message
     assert run.exit_status() == 1
 

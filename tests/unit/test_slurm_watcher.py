@@ -11,7 +11,7 @@ import pytest
 
 from flatirons.errors import SlurmUnreachable
 from flatirons.slurm.client import SlurmClient
-from flatirons.slurm.model import Cluster, Job, JobState
+from flatirons.slurm.model import Cluster, Job, JobState, Place
 from flatirons.slurm.watcher import Bucket, Pace, Subscription, Watcher
 from tests.fakes.clock import FakeClock, idle
 from tests.fakes.slurm import FakeSlurm
@@ -52,7 +52,8 @@ class Reader:
 
     async def _read(self) -> None:
         async for job in self.subscription:
-            self.jobs.append(job)
+            if job not in self.jobs[-1:]:  # its place in the queue may be all that is new
+                self.jobs.append(job)
 
     @property
     def states(self) -> list[str]:
@@ -82,6 +83,36 @@ async def test_a_follower_is_told_what_is_known_and_then_each_change(
         ("COMPLETED", "Resources"),
     ]
     assert reader.task.done()
+
+
+async def test_a_follower_is_told_when_its_job_moves_up_in_the_queue(
+    slurm: FakeSlurm, clock: FakeClock, watcher: Watcher
+) -> None:
+    before = slurm.add_job("bob", comment="somebody else's")
+    job_id = slurm.add_job("alice", reason="Priority")
+    places = []
+
+    async def follow(subscription: Subscription) -> None:
+        async for job in subscription:
+            places.append(watcher.place(job))
+
+    subscription = watcher.watch(job_id)
+    following = asyncio.ensure_future(follow(subscription))
+    await clock.advance(6)
+    slurm.run_job(before)
+    await clock.advance(6)
+    slurm.run_job(job_id)
+    await clock.advance(6)
+    assert places[-3:] == [Place(2, 2, "shas"), Place(1, 1, "shas"), None]
+    subscription.close()
+    await following
+
+
+async def test_jobs_of_others_are_not_read(slurm: FakeSlurm, clock: FakeClock) -> None:
+    mine = slurm.add_job("alice", comment="flatirons:abc:1:alice/")
+    slurm.add_job("bob", comment="somebody else's")
+    watcher = Watcher(SlurmClient(Cluster("summit"), slurm), of="flatirons:abc:", clock=clock)
+    assert list((await watcher.refresh()).jobs) == [mine]
 
 
 async def test_a_slow_follower_gets_the_newest_state_only(
@@ -161,11 +192,11 @@ async def test_no_state_but_a_final_one_ends_a_job(
 async def test_known_facts_cost_no_query(slurm: FakeSlurm, clock: FakeClock, watcher: Watcher) -> None:
     mine = slurm.add_job("alice", comment="flatirons:abc:1:")
     other = slurm.add_job("bob", comment="flatirons:other:1:")
-    assert watcher.job(mine) is None
+    assert watcher.job(mine) is None and watcher.snapshot is None
     assert watcher.age == math.inf
     await quiet(clock)
     asked = len(slurm.calls)
-    assert [job.id for job in watcher.known("flatirons:abc:")] == [mine]
+    assert watcher.job(mine).user == "alice"  # type: ignore[union-attr]
     assert watcher.job(other).user == "bob"  # type: ignore[union-attr]  # it is there
     await clock.advance(4)
     assert watcher.age == 4.5

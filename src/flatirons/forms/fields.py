@@ -54,12 +54,13 @@ class NotOffered(Refusal):
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """One option. `trait` is the spawner's trait that its value lands on (the option's name, if empty; None: on none).
+    """One option. `trait` is the spawner's trait that its value lands on: the one with the option's name, if
+    empty; with None on none.
 
     `flag` is shown small beside the label; `nothing` says what an empty input means; `gauges` how much is
     free of what this field is about; `if_none` why there is nothing to choose from; `group` is the part of
-    the form it stands in; `attrs` are HTML attributes of the input; `must` is a last rule, a function of `value` and whatever else it names: it gives
-    a sentence when the value can't be taken.
+    the form it stands in; `attrs` are HTML attributes of the input; `must` is a last rule, a function of
+    `value` and whatever else it names: it gives a sentence when the value can't be taken.
     """
 
     name: str

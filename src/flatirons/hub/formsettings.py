@@ -97,7 +97,8 @@ class TextSettings(FieldSettings):
     """A field for a name."""
 
     default: Line = ""
-    """What is chosen to begin with, where Slurm lets the user have it. Left out: what Slurm itself would take."""
+    """What is chosen to begin with, where Slurm lets the user have it. Left out: what Slurm itself would
+    take."""
 
     choices: Choices | None = None
     """What may be chosen: `["a", "b"]`, or `{ a = "What a is" }`. Of these, people see

@@ -20,7 +20,8 @@ from tornado.web import HTTPError
 from flatirons.errors import SlurmError
 from flatirons.hub import form_handlers
 from flatirons.spawners.desk import SETTINGS_KEY, Desk
-from flatirons.spawners.run import Ending, NotExpected, ServerRun
+from flatirons.spawners.diagnosis import Ending
+from flatirons.spawners.run import NotExpected, ServerRun
 
 MAX_BODY_BYTES = 256 * 1024
 

@@ -31,8 +31,8 @@ Unknown keys are mistakes. Times are written as `90s`, `30m`, `2h`, `1d12h`.
 
 FORM = """\
 Each field of the form may have a table, such as `[form.runtime]`. Without one a field offers what Slurm
-lets the user have with what is chosen in the fields before it; `cluster`, `environment`, `reservation` and `gpus` are shown
-when there is something to choose. What is said here narrows that and never widens it.
+lets the user have with what is chosen in the fields before it; `cluster`, `environment`, `reservation` and
+`gpus` are shown when there is something to choose. What is said here narrows that and never widens it.
 """
 
 

@@ -26,6 +26,7 @@ from flatirons.errors import (
 from flatirons.runner import Completed, Runner
 from flatirons.slurm import argv, explain, offers, parse
 from flatirons.slurm.model import (
+    Account,
     Association,
     Cluster,
     Configuration,
@@ -138,13 +139,17 @@ class SlurmClient:
                 return
             raise _failed(error) from error
 
-    async def jobs(self) -> Snapshot:
-        """All jobs that slurmctld has (with `job_names`: of those names), in one query."""
+    async def jobs(self, *, of: str = "", with_queues: bool = False) -> Snapshot:
+        """All jobs that slurmctld has (with `job_names`: of those names), in one query.
+
+        `of`: only those whose comment holds this. `with_queues`: and in which order all jobs wait.
+        """
         mark = secrets.token_hex(4)
         began = time.monotonic()
         text = await self._ask(argv.squeue_jobs(mark, names=self.job_names))
-        jobs = await _apart(parse.jobs, text, mark)
-        return Snapshot(jobs, began, time.monotonic())
+        jobs = await _apart(parse.jobs, text, mark, of)
+        queues = await _apart(parse.queues, text, mark) if with_queues else {}
+        return Snapshot(jobs, began, time.monotonic(), queues)
 
     async def job(self, job_id: int, *, user: str | None = None) -> Job | None:
         """The job; None when Slurm answers that it has none.
@@ -205,6 +210,10 @@ class SlurmClient:
     async def associations(self, user: str) -> list[Association]:
         """What a user may charge, in every cluster of the accounting database."""
         return offers.associations(await self._ask(argv.sacctmgr_associations(user)))
+
+    async def accounts(self, cluster_name: str) -> list[Account]:
+        """The accounts of the cluster that accounting calls so."""
+        return offers.accounts(await self._ask(argv.sacctmgr_accounts(cluster_name)))
 
     async def qos(self) -> list[Qos]:
         """Every QOS of the accounting database."""

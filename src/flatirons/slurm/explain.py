@@ -111,9 +111,9 @@ def _failed(job: Job, facts: End) -> Explanation:
     signal = facts.signal or (int(raised[1]) if raised else None)
     if job.reason in _LAUNCH_REASONS:
         return Explanation(*REASONS[job.reason])
-    if signal == _NOT_LAUNCHED:
+    if is_launch_failure(job, facts):
         return Explanation(*REASONS["JobLaunchFailure"])
-    if signal == 9 and _is_near_limit(facts):
+    if signal == 9 and is_near_limit(facts):
         return _out_of_memory(job, facts)
     if signal:
         return Explanation(f"The job was ended by signal {signal}.", "Its log may say more.")
@@ -136,7 +136,13 @@ _LAUNCH_REASONS = (
 )
 
 
-def _is_near_limit(facts: End) -> bool:
+def is_launch_failure(job: Job, facts: End | None) -> bool:
+    """Could Slurm not even start the job's script?"""
+    return job.reason in _LAUNCH_REASONS or _NOT_LAUNCHED in (job.signal, facts.signal if facts else None)
+
+
+def is_near_limit(facts: End) -> bool:
+    """Was most of the memory that was asked for seen in use?"""
     if facts.max_rss_mib is None or not facts.requested_memory_mib:
         return False
     return facts.max_rss_mib >= 0.9 * facts.requested_memory_mib

@@ -230,11 +230,33 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All jobs that one query saw; `began_at` and `taken_at` are of the monotonic clock, in seconds."""
+    """All jobs that one query saw; `began_at` and `taken_at` are of the monotonic clock, in seconds.
+
+    `queues` holds, where it was asked for, the ids of all waiting jobs of each partition, in their order.
+    """
 
     jobs: Mapping[int, Job] = field(default_factory=dict)
     began_at: float = 0.0
     taken_at: float = 0.0
+    queues: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def place(self, job: Job) -> Place | None:
+        """Where a waiting job stands; of several partitions, where it is nearest to the front."""
+        found = (
+            Place(queue.index(job.id) + 1, len(queue), name)
+            for name in job.partition.split(",")
+            if job.id in (queue := self.queues.get(name, ()))
+        )
+        return min(found, default=None)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """The how-manieth of how many jobs that wait for a partition."""
+
+    number: int
+    length: int
+    partition: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,19 +286,11 @@ class Partition:
     allow_groups: tuple[str, ...] | None = None
     qos: str = ""
     needs_reservation: bool = False
+    is_root_only: bool = False
+    min_nodes: int = 0
     default_memory_per_cpu_mib: int | None = None
     default_memory_per_node_mib: int | None = None
     max_memory_per_cpu_mib: int | None = None
-
-    def admits(self, account: str, qos: str = "") -> bool:
-        """May a job with this account (and QOS) be submitted here, as far as lists tell?"""
-        return _admits(self.allow_accounts, self.deny_accounts, account) and (
-            not qos or _admits(self.allow_qos, self.deny_qos, qos)
-        )
-
-
-def _admits(allowed: tuple[str, ...] | None, denied: tuple[str, ...], name: str) -> bool:
-    return name not in denied if allowed is None else name in allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,11 +325,16 @@ class Configuration:
     """What of slurm.conf matters to a cluster's users.
 
     `cluster_name` is Slurm's own, as accounting writes it; `enforced` the words of AccountingStorageEnforce,
-    with what they imply (`associations`, `limits`, `qos`).
+    with what they imply (`associations`, `limits`, `qos`). Memory is what holds for partitions that say
+    nothing of it themselves.
     """
 
     cluster_name: str
     enforced: frozenset[str] = frozenset()
+    default_memory_per_cpu_mib: int | None = None
+    default_memory_per_node_mib: int | None = None
+    max_memory_per_cpu_mib: int | None = None
+    max_memory_per_node_mib: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +353,7 @@ class Reservation:
     total_nodes: int = 0
     cpus: int = 0
     node_names: tuple[str, ...] = ()
+    flags: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +372,15 @@ class Association:
     max_minutes: int | None = None
     max_tres_per_job: Mapping[str, int] = field(default_factory=dict)
     max_tres_per_node: Mapping[str, int] = field(default_factory=dict)
+    group_tres: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account of one cluster, its parent ("" for the root) and what all below it may use at a time."""
+
+    name: str
+    parent: str = ""
     group_tres: Mapping[str, int] = field(default_factory=dict)
 
 

@@ -25,6 +25,7 @@ _TOO_MUCH = 2**40  # MiB: an exbibyte
 _CANCELLED_BY = re.compile(r"CANCELLED by (\d+)")
 _ESTIMATE = re.compile(r"Job \d+ to start at (\S+)")
 _MIB = {"": 1 / 2**20, "K": 1 / 2**10, "M": 1.0, "G": 2.0**10, "T": 2.0**20, "P": 2.0**30, "E": 2.0**40}
+_PARTITION, _PRIORITY = JOB_FIELDS.index("Partition"), JOB_FIELDS.index("PriorityLong")
 _NOTHING = ("", "(null)", "N/A", "n/a", "None", "NONE", "Unknown", "NOT_SET")
 
 
@@ -37,8 +38,9 @@ def job_id(text: str) -> int:
     return int(match[1])
 
 
-def jobs(text: str, mark: str) -> dict[int, Job]:
-    """The jobs of a squeue whose format argv made with the same `mark`, by id.
+def jobs(text: str, mark: str, of: str = "") -> dict[int, Job]:
+    """The jobs of a squeue whose format argv made with the same `mark`, by id; with `of` those whose comment
+    begins so, or at least holds it. The others aren't read: there may be many.
 
     Names and comments may hold any character, line ends too, and anybody may have chosen them so as to look
     like another job's record. They can't: fields are parted by a mark that was drawn for this one query. The
@@ -49,9 +51,28 @@ def jobs(text: str, mark: str) -> dict[int, Job]:
         raise SlurmUnreachable(NO_ANSWER, f"squeue printed another heading: {heading!r}")
     found: dict[int, Job] = {}
     for record in records:
-        job = _job(record)
-        found.setdefault(job.id, job)
+        if of in record[-1]:
+            job = _job(record)
+            found.setdefault(job.id, job)
     return found
+
+
+def queues(text: str, mark: str) -> dict[str, tuple[int, ...]]:
+    """The waiting jobs of each partition, by id, in the order of their priority; of the same answer.
+
+    A job that would take several partitions waits in each of them. Jobs that are held have no priority, and
+    come last.
+    """
+    found: dict[str, list[tuple[int, int]]] = {}
+    waiting = f"|{mark}|{JobState.PENDING.value}|{mark}|"
+    for line in text.split(f"|{mark}#\n"):
+        if waiting not in line:
+            continue
+        record = line.split(f"|{mark}|")
+        job_number, priority = number(record[0]), number(record[_PRIORITY])
+        for name in record[_PARTITION].split(",") if job_number is not None else ():
+            found.setdefault(name, []).append((-(priority or 0), job_number or 0))
+    return {name: tuple(job_number for _, job_number in sorted(queue)) for name, queue in found.items()}
 
 
 def _records(text: str, mark: str) -> list[list[str]]:

@@ -17,7 +17,7 @@ from types import TracebackType
 
 from flatirons.errors import SlurmError
 from flatirons.slurm.client import SlurmClient
-from flatirons.slurm.model import End, Job, JobState, Snapshot
+from flatirons.slurm.model import End, Job, JobState, Place, Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -105,14 +105,15 @@ class Subscription:
         self.close()
 
     async def __aiter__(self) -> AsyncIterator[Job]:
-        told: Job | None = None
+        told: tuple[Job, Place | None] | None = None
         while not self.is_closed:
             job = self._watcher.job(self.job_id)
-            if job is None or job == told:
+            news = (job, self._watcher.place(job)) if job else None
+            if job is None or news == told:
                 await self._news.wait()
                 self._news.clear()
                 continue
-            told = job
+            told = news
             yield job
             if job.state.is_over:
                 return
@@ -121,8 +122,12 @@ class Subscription:
 class Watcher:
     """Follows all jobs of one cluster; `start` it on an event loop, `stop` it before that closes."""
 
-    def __init__(self, client: SlurmClient, *, clock: Clock | None = None, pace: Pace | None = None) -> None:
+    def __init__(
+        self, client: SlurmClient, *, of: str = "", clock: Clock | None = None, pace: Pace | None = None
+    ) -> None:
+        """`of`: what the comments of all jobs begin with that matter here; others aren't read."""
         self.client = client
+        self.of = of
         self.clock = clock or Clock()
         self.pace = pace or Pace()
         self.failures = 0
@@ -133,6 +138,7 @@ class Watcher:
         self._asked: dict[int, float] = {}
         self._doubted: dict[int, float] = {}
         self._running_since: dict[int, float] = {}
+        self._places: dict[int, Place | None] = {}
         self._warned: dict[str, float] = {}
         self._seconds = 0.0
         self._wake = asyncio.Event()
@@ -153,10 +159,14 @@ class Watcher:
         known = self._jobs.get(job_id)
         return known or (self._snapshot.jobs.get(job_id) if self._snapshot else None)
 
-    def known(self, comment_prefix: str) -> list[Job]:
-        """The jobs of the last snapshot whose comment begins so; only Job.user tells who made a comment."""
-        jobs = self._snapshot.jobs.values() if self._snapshot else ()
-        return [job for job in jobs if job.comment.startswith(comment_prefix)]
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """Slurm's last good answer; only Job.user tells who made a job's comment."""
+        return self._snapshot
+
+    def place(self, job: Job) -> Place | None:
+        """Where a job that waits stood in its queue when that was last looked at."""
+        return self._snapshot.place(job) if self._snapshot and job.state.is_waiting else None
 
     # -- who follows what
 
@@ -173,7 +183,10 @@ class Watcher:
         if others:
             self._subscriptions[subscription.job_id] = others
             return
-        for facts in (self._subscriptions, self._jobs, self._asked, self._doubted, self._running_since):
+        for facts in (
+            *(self._subscriptions, self._jobs, self._asked, self._doubted, self._running_since),
+            self._places,
+        ):
             facts.pop(subscription.job_id, None)
 
     # -- asking
@@ -225,6 +238,10 @@ class Watcher:
             return self.pace.waiting
         return self.pace.quiet
 
+    def _does_any_wait(self) -> bool:
+        jobs = (self.job(job_id) for job_id in self._subscriptions)
+        return any(job is None or job.state.is_waiting for job in jobs)
+
     def _is_at_rest(self, one: Subscription) -> bool:
         """Is there nothing to see of its job for some seconds?"""
         job = self.job(one.job_id)
@@ -246,7 +263,7 @@ class Watcher:
         await self.clock.wait(asyncio.Event(), self._bucket.take(self.clock.now()))
         began = self.clock.now()
         try:
-            snapshot = await self.client.jobs()
+            snapshot = await self.client.jobs(of=self.of, with_queues=self._does_any_wait())
         except SlurmError as error:
             self.failures += 1
             self.last_error = error
@@ -264,6 +281,7 @@ class Watcher:
             job = snapshot.jobs.get(job_id)
             if job:
                 self._learn(job)
+                self._tell_place(job)
         missing = [job_id for job_id in self._subscriptions if self._is_missing(job_id, snapshot)]
         if missing and (self._settling is None or self._settling.done()):
             self._settling = asyncio.create_task(self._settle(missing))
@@ -285,6 +303,14 @@ class Watcher:
                 self._running_since.setdefault(job.id, self.clock.now())
             else:
                 self._running_since.pop(job.id, None)
+            for subscription in self._subscriptions[job.id]:
+                subscription.ring()
+
+    def _tell_place(self, job: Job) -> None:
+        """A job may move up without a change of its own."""
+        place = self.place(job)
+        if place != self._places.get(job.id):
+            self._places[job.id] = place
             for subscription in self._subscriptions[job.id]:
                 subscription.ring()
 

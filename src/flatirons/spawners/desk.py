@@ -57,9 +57,14 @@ class Desk:
     _by_key: dict[str, ServerRun] = field(default_factory=dict)
     _reconciling: asyncio.Task[None] | None = None
 
+    @property
+    def comment_prefix(self) -> str:
+        """What the comments of all jobs of this hub begin with."""
+        return f"flatirons:{self.hub_id}:"
+
     def comment(self, spawn_id: str, server: str) -> str:
         """The job comment by which a spawn's job is found again; `server` is for human readers."""
-        return f"flatirons:{self.hub_id}:{spawn_id}:{server}"
+        return f"{self.comment_prefix}{spawn_id}:{server}"
 
     def spawn_id(self, job: Job) -> str | None:
         """The spawn that a job belongs to, None for a job that isn't of this hub."""
@@ -82,7 +87,7 @@ class Desk:
     def watcher(self, cluster: str) -> Watcher:
         """The cluster's watcher, running."""
         if cluster not in self.watchers:
-            self.watchers[cluster] = Watcher(self.clients[cluster])
+            self.watchers[cluster] = Watcher(self.clients[cluster], of=self.comment_prefix)
             self.watchers[cluster].start()
         return self.watchers[cluster]
 
@@ -104,6 +109,19 @@ class Desk:
         """The run is over; nobody reports for it any more."""
         self._by_code.pop(run.attempt.code_digest, None)
         self._by_key.pop(run.attempt.key_digest, None)
+
+    @property
+    def runs(self) -> list[ServerRun]:
+        """All runs that a starter may still report for."""
+        return list(self._by_code.values())
+
+    def ages(self) -> dict[str, float]:
+        """Seconds since each cluster's last good answer."""
+        return {name: watcher.age for name, watcher in self.watchers.items()}
+
+    def phases(self) -> list[tuple[str, str]]:
+        """The cluster and the phase of each server."""
+        return [(run.attempt.cluster, run.phase) for run in self.runs]
 
     def by_code(self, code: str) -> ServerRun | None:
         """The run that this boot code was made for."""

@@ -146,6 +146,17 @@ class FormHooks:
         hooks = getattr(spawner.options_form, "__self__", None)
         return hooks if isinstance(hooks, FormHooks) else None
 
+    @classmethod
+    def texts(cls, spawner: Spawner) -> dict[str, str]:
+        """What the server was started with, as a link to the form would say it; none without such a form."""
+        hooks = cls.of(spawner)
+        fields = hooks.form(spawner).fields if hooks else {}
+        return {
+            name: fields[name].write(value)
+            for name, value in _options_of(spawner).items()
+            if name in fields and value is not None
+        }
+
     def __deepcopy__(self, memo: object) -> FormHooks:
         """Itself: traitlets copies configured values, and a method's object with it, for every spawner."""
         return self

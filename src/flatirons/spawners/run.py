@@ -10,17 +10,19 @@ import asyncio
 import contextlib
 import time
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from logging import Logger
 from typing import Any, Protocol
 
-from flatirons.errors import FlatironsError, ServerEnded, SlurmError
-from flatirons.slurm import explain
-from flatirons.slurm.model import Job, JobSpec, JobState
+from flatirons.errors import FlatironsError, ServerEnded, SlurmError, SubmitRefused
+from flatirons.slurm.model import End, Job, JobSpec, JobState
 from flatirons.slurm.watcher import Subscription
+from flatirons.spawners import metrics, report
 from flatirons.spawners.attempt import Attempt, digest
 from flatirons.spawners.desk import Desk
+from flatirons.spawners.diagnosis import Cause, Ending, diagnose
+from flatirons.spawners.report import Report
 from flatirons.spawners.story import Story
+from flatirons.spawners.waiting import Told, duration, waited_seconds
 
 LONGEST_SILENCE = 30.0  # seconds: a start without news makes sure that its job is still followed
 SECONDS_TO_END_IN_PEACE = 10.0  # how long a server that is told to end has before Slurm ends its job
@@ -40,21 +42,12 @@ class Limits:
     late: float = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """What the starter said at its end; `log` holds the last lines of the server's output."""
-
-    exit_code: int | None
-    signal: int | None
-    message: str = ""
-    log: tuple[str, ...] = ()
-
-
 class Owner(Protocol):
     """What a run needs of its spawner, as JupyterHub's Spawner names it."""
 
     log: Logger
     user: Any
+    name: str
     ready: bool
 
     def save(self) -> None:
@@ -62,6 +55,9 @@ class Owner(Protocol):
 
     async def boot(self) -> dict[str, Any]:
         """What the starter is answered when it boots."""
+
+    def keep(self, report: Report) -> None:
+        """Keeps a report of how the run ended, in the place of an earlier one of the same job."""
 
     async def poll_and_notify(self) -> Any:
         """Tells JupyterHub that the server has ended."""
@@ -92,7 +88,7 @@ class ServerRun:
         self._changes: Subscription | None = None
         self._stopping = False
         self.closed = asyncio.Event()
-        self._estimate: datetime | None = None  # of the job's start, as the user was told
+        self._told = Told()
         desk.expect(self)
         self._since = time.monotonic()  # when the present phase, queue or node, began
 
@@ -112,8 +108,10 @@ class ServerRun:
             job_id = await self.client.submit(spec, script, user=self.user)
         except FlatironsError as error:
             # should Slurm have taken the job without telling us, it is found as an orphan by its comment
+            metrics.FAILURES.labels("refused" if isinstance(error, SubmitRefused) else "not_submitted").inc()
             self._fail(error)
             raise
+        metrics.SUBMISSIONS.labels(self.attempt.cluster).inc()
         self._change(job_id=job_id)
         self.log.info("Job %s on %s belongs to spawn %s", job_id, self.attempt.cluster, self.attempt.spawn_id)
         self.story.tell(10, f"Submitted as job {job_id} on {self.attempt.cluster}.")
@@ -229,7 +227,9 @@ class ServerRun:
             async for job in changes:
                 changes.urgent = self._stopping or not self.attempt.port
                 self._see(job)
-                if job.state.is_over and not self._stopping:  # nobody asks why a stopped server ended
+                if job.state.is_over and self._stopping:
+                    self._keep(Cause("stopped", "The server was stopped from the hub."), job)
+                elif job.state.is_over:
                     await self._explain(job)
         await self._tell_jupyterhub()
 
@@ -243,9 +243,9 @@ class ServerRun:
         before, self.job = self.job, job
         if job.state.is_running and not (before and before.state.is_running):
             self._since = time.monotonic()
+            self._began_to_run(job)
         if job.state.is_waiting:
-            self._estimate = _news(self._estimate, job.start)
-            self.story.tell(20, _waiting(job, self._estimate))
+            self.story.tell(20, self._told.waiting(job, self.watcher.place(job)))
         elif job.state.is_starting:
             self.story.tell(40, f"Node {job.nodes or 'of the job'} is booting.")
         elif job.state.is_running and not self.attempt.port:
@@ -254,21 +254,45 @@ class ServerRun:
                 self.story.tell(70, "The container is starting.")
         self.story.ring()
 
+    def _began_to_run(self, job: Job) -> None:
+        """Tells how long it waited, once: not of a job that ran already when the hub was restarted."""
+        waited = waited_seconds(job)
+        if waited is not None and not self.attempt.port:
+            self.story.waited = waited
+            metrics.QUEUE_SECONDS.labels(self.attempt.cluster).observe(waited)
+
     async def _explain(self, job: Job) -> None:
         """The job is over: says why, with what accounting and the starter know."""
-        if self.error:
-            return
         try:
             ends = await self.client.ends([job.id])
         except SlurmError as error:
             self.log.warning("No accounting of job %s: %s", job.id, error.detail or error)
             ends = {}
-        explanation = explain.end(job, ends.get(job.id))
-        sentence = f"{explanation.sentence} {explanation.advice}".strip()
-        if self.ending and job.state in (JobState.FAILED, JobState.COMPLETED):
-            self._fail(_ended(self.ending))  # Slurm knows no more than the exit code
-        else:
-            self._fail(_ended(self.ending or Ending(None, None), sentence))
+        end = ends.get(job.id)
+        cause = diagnose(job, end, self.ending, was_up=bool(self.attempt.port))
+        self._conclude(cause, job, end)
+
+    def _conclude(self, cause: Cause, job: Job | None = None, end: End | None = None) -> None:
+        """The run is over, for this cause; a cause that is found later only betters the report."""
+        self._keep(cause, job, end)
+        if not self.error:
+            metrics.FAILURES.labels(cause.kind).inc()
+            text = f"{cause.sentence} {cause.advice}".strip()
+            self._fail(ServerEnded("\n".join([text, *(self.ending.log if self.ending else ())])))
+
+    def _keep(self, cause: Cause, job: Job | None = None, end: End | None = None) -> None:
+        self.spawner.keep(
+            report.make(
+                cause,
+                job or self.job,
+                end,
+                log=self.ending.log if self.ending else (),
+                cluster=self.attempt.cluster,
+                job_id=self.attempt.job_id,
+                was_up=bool(self.attempt.port),
+                waited_seconds=waited_seconds(job or self.job),
+            )
+        )
 
     # -- what the starter says
 
@@ -313,7 +337,15 @@ class ServerRun:
             self._change(host=host, port=port)
             if self._changes:
                 self._changes.urgent = False
-            self.story.tell(90, f"The server is up on {host}.")
+            self._told_ready(host)
+
+    def _told_ready(self, host: str) -> None:
+        started = time.monotonic() - self._since
+        metrics.START_SECONDS.labels(self.attempt.cluster).observe(started)
+        took = f"{started:.1f} s on the node"
+        if self.story.waited is not None:
+            took = f"{duration(self.story.waited)} in the queue, {took}"
+        self.story.tell(90, f"The server is up on {host}: {took}.")
 
     async def end(self, ending: Ending) -> None:
         """The server ended. Slurm is given a moment to say why (it may have run out of memory)."""
@@ -322,10 +354,25 @@ class ServerRun:
         self.attend()
         assert self._attendant
         await asyncio.wait([self._attendant], timeout=SECONDS_FOR_SLURMS_WORD)
-        if not self.error:
-            self._fail(_ended(ending))
+        if not self.error and not self._stopping:
+            self._conclude(diagnose(None, None, ending, was_up=bool(self.attempt.port)))
 
     # -- parts
+
+    @property
+    def phase(self) -> str:
+        """What the server is doing, in one word."""
+        if self.error:
+            return "ended"
+        if self._stopping:
+            return "stopping"
+        if self.attempt.port:
+            return "up"
+        if not self.attempt.job_id:
+            return "submitting"
+        if self.job is None or self.job.state.is_waiting:
+            return "waiting"
+        return "booting" if self.job.state.is_starting else "starting"
 
     @property
     def _is_wanted(self) -> bool:
@@ -346,49 +393,30 @@ class ServerRun:
         limit = self.limits.node if running else self.limits.queue
         return self._since + limit - time.monotonic()
 
-    def _too_late(self) -> ServerEnded:
-        if self.job and self.job.state.is_running and not self.attempt.key_digest:
-            return ServerEnded(
-                f"The job started on {self.job.batch_host}, but the hub heard nothing of it within "
-                f"{self.limits.node:.0f} seconds, so it was cancelled. Please tell the operator: that node "
-                "must have Python 3 and reach the hub."
-            )
-        if self.job and self.job.state.is_running:
-            return ServerEnded(
-                f"The job started on {self.job.batch_host}, but no server answered within "
-                f"{self.limits.node:.0f} seconds, so it was cancelled. Please try again."
-            )
-        return ServerEnded(
-            f"The job waited longer than {self.limits.queue / 60:.0f} minutes in the queue, so it was "
-            "cancelled. A shorter time or fewer resources may start sooner."
+    def _too_late(self) -> FlatironsError:
+        self._conclude(late(self.job, self.limits, has_booted=bool(self.attempt.key_digest)))
+        assert self.error
+        return self.error
+
+
+def late(job: Job | None, limits: Limits, *, has_booted: bool) -> Cause:
+    """Why a start took too long."""
+    if job is None or not job.state.is_running:
+        return Cause(
+            "too_long_in_queue",
+            f"The job waited longer than {duration(limits.queue)} in the queue, so it was cancelled.",
+            "A shorter run time or fewer resources may start sooner.",
         )
-
-
-def _news(told: datetime | None, start: datetime | None) -> datetime | None:
-    """The estimate to tell: Slurm makes a new one every half minute; it is news if it differs by a tenth."""
-    if told is None or start is None:
-        return start
-    change, wait = abs(start - told), abs(start - datetime.now(UTC))
-    return told if change < max(wait / 10, timedelta(minutes=2)) else start
-
-
-def _waiting(job: Job, estimate: datetime | None) -> str:
-    explanation = explain.reason(job.reason)
-    # in the hub's time zone, named: the user's may be another
-    start = f" Slurm estimates a start at {estimate.astimezone():%H:%M %Z on %d %b}." if estimate else ""
-    return f"Waiting in the queue of {job.partition}: {explanation.sentence}{start}"
-
-
-def _ended(ending: Ending, sentence: str = "") -> ServerEnded:
-    """The first line is the sentence, by default the starter's; what follows is the log."""
-    told = (sentence or ending.message or _exit_sentence(ending)).replace("\n", " ")
-    return ServerEnded("\n".join([told, *(line for line in ending.log if line != told)]))
-
-
-def _exit_sentence(ending: Ending) -> str:
-    how = (
-        f"was ended by signal {ending.signal}"
-        if ending.signal
-        else f"ended with exit code {ending.exit_code}"
+    if has_booted:
+        return Cause(
+            "not_answering",
+            f"The job started on {job.batch_host}, but no server answered within {duration(limits.node)}, "
+            "so it was cancelled.",
+            "Please try again.",
+        )
+    return Cause(
+        "hub_unreachable",
+        f"The job started on {job.batch_host}, but the hub heard nothing of it within "
+        f"{duration(limits.node)}, so it was cancelled.",
+        "Please tell the operator: that node must have Python 3 and reach the hub.",
     )
-    return f"The notebook server {how} before it listened. The end of its log may say why."

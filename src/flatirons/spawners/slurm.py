@@ -45,7 +45,9 @@ from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, JobSpec
 from flatirons.spawners.attempt import Attempt
 from flatirons.spawners.desk import SETTINGS_KEY, Desk, hub_id, runner_for
+from flatirons.spawners.options import FormHooks
 from flatirons.spawners.own_fields import environment, sbatch_options
+from flatirons.spawners.report import KEPT, Report
 from flatirons.spawners.run import Limits, ServerRun
 from flatirons.spawners.slurm_facts import SlurmFacts
 from flatirons.spawners.slurm_form import REQUESTED, request
@@ -147,6 +149,7 @@ class SlurmSpawner(Spawner):
 
     def __init__(self, **kwargs: Any) -> None:
         self.run: ServerRun | None = None
+        self.reports: list[Report] = []
         self._spawn_future: asyncio.Future[None] | None = None
         super().__init__(**kwargs)
 
@@ -175,11 +178,14 @@ class SlurmSpawner(Spawner):
     def get_state(self) -> dict[str, Any]:
         """Everything needed to find the server again; no secret is in it."""
         state: dict[str, Any] = super().get_state()
+        if self.reports:
+            state["reports"] = [each.as_dict() for each in self.reports]
         return {**state, **(self.run.attempt.as_state() if self.run else {})}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Takes up the attempt of an earlier hub process."""
         super().load_state(state)
+        self.reports = [Report.from_dict(each) for each in state.get("reports", ())]
         self.desk.start_reconciling(self._known_spawn_ids)
         attempt = Attempt.from_state(state)
         if attempt and attempt.cluster in self.desk.clients:
@@ -198,6 +204,13 @@ class SlurmSpawner(Spawner):
         limits = Limits(queue=self.queue_timeout, node=self.node_timeout, stop=self.stop_timeout)
         self.run = ServerRun(attempt, self, self.desk, limits)
         return self.run
+
+    def keep(self, report: Report) -> None:
+        """Keeps a report, newest first, in the place of one of the same job; stores it with the state."""
+        chosen = FormHooks.texts(self)
+        others = [each for each in self.reports if each.job_id != report.job_id or not each.job_id]
+        self.reports = [replace(report, options=chosen), *others][:KEPT]
+        self.save()
 
     def save(self) -> None:
         """Stores the state now, without waiting for anything."""

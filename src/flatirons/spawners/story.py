@@ -26,6 +26,7 @@ class Story:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.waited: float | None = None  # seconds in the queue, once that is over
         self._bell = asyncio.Event()
 
     def tell(self, progress: int, message: str) -> None:

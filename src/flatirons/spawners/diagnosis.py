@@ -1,0 +1,242 @@
+"""Why a server ended, from what Slurm, its starter and its log say; pure.
+
+Slurm knows best of memory, time, nodes and who cancelled; the starter of the image, the home and the port;
+the log of what went wrong inside. They are asked in this order. Every cause is a plain sentence, what to do,
+and where it can be said, the options that would have helped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from flatirons.forms import units
+from flatirons.slurm import explain
+from flatirons.slurm.model import End, Job, JobState
+
+TELL = "Please tell the operator."
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What the starter said at its end; `log` holds the last lines of the server's output."""
+
+    exit_code: int | None
+    signal: int | None
+    message: str = ""
+    log: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why a server ended. `kind` is a word for metrics and programs; `fix` are options, as texts."""
+
+    kind: str
+    sentence: str
+    advice: str = ""
+    fix: Mapping[str, str] = field(default_factory=dict)
+
+
+def diagnose(job: Job | None, end: End | None, ending: Ending | None, *, was_up: bool) -> Cause:
+    """The cause, as far as it is known. `was_up`: the server had listened."""
+    facts = _facts(job, end)
+    by_slurm = _by_slurm(job, facts) if job and facts else None
+    if by_slurm:
+        return by_slurm
+    if ending:
+        return _by_words(ending) or _by_exit(ending, was_up)
+    if job and not was_up and job.state is JobState.FAILED and not _was_never_started(job, facts):
+        node = job.batch_host or job.nodes or "its node"
+        return Cause(
+            "hub_unreachable",
+            f"The job started on {node}, and ended without a word to the hub.",
+            f"{TELL} That node must have Python 3 and reach the hub.",
+        )
+    said = explain.end(job, end) if job else explain.Explanation("The server ended.")
+    return Cause("failed", said.sentence, said.advice)
+
+
+def _facts(job: Job | None, end: End | None) -> End | None:
+    if end and end.state.is_over:
+        return end
+    return End(job.id, job.state, job.exit_code, job.signal, node=job.nodes) if job else None
+
+
+# -- what Slurm knows best
+
+
+def _by_slurm(job: Job, facts: End) -> Cause | None:
+    said = explain.end(job, facts if facts.elapsed_seconds is not None else None)
+    if facts.state is JobState.FAILED and not _is_memory(facts) and not _was_never_started(job, facts):
+        return None
+    if facts.state is JobState.COMPLETED:
+        return None
+    if _is_memory(facts):
+        return Cause("out_of_memory", said.sentence, said.advice, _more_memory(facts))
+    kind = _KINDS.get(facts.state)
+    if facts.state is JobState.CANCELLED:
+        kind = "cancelled_by_operator" if facts.cancelled_by == 0 else "cancelled"
+    if facts.state is JobState.FAILED:
+        kind = "prolog" if job.reason == "Prolog" else "launch"
+    fix = _more_time(job) if facts.state is JobState.TIMEOUT else {}
+    return Cause(kind or "failed", said.sentence, said.advice, fix)
+
+
+_KINDS = {
+    JobState.TIMEOUT: "time_limit",
+    JobState.NODE_FAIL: "node_failure",
+    JobState.BOOT_FAIL: "node_failure",
+    JobState.PREEMPTED: "preempted",
+    JobState.DEADLINE: "deadline",
+    JobState.VANISHED: "vanished",
+    JobState.REVOKED: "revoked",
+}
+
+
+def _is_memory(facts: End) -> bool:
+    if facts.state is JobState.OUT_OF_MEMORY:
+        return True
+    return facts.state is JobState.FAILED and facts.signal == 9 and explain.is_near_limit(facts)
+
+
+def _was_never_started(job: Job, facts: End | None) -> bool:
+    """Whether Slurm itself couldn't start the script."""
+    return explain.is_launch_failure(job, facts)
+
+
+def _more_memory(facts: End) -> dict[str, str]:
+    asked = facts.requested_memory_mib or 0
+    return {"memory": units.memory(-(-2 * asked // 1024) * 1024)} if asked else {}
+
+
+def _more_time(job: Job) -> dict[str, str]:
+    limit = job.runtime_limit_minutes
+    return {"runtime": units.clock(2 * limit)} if limit else {}
+
+
+# -- what the starter and the log say
+
+
+@dataclass(frozen=True, slots=True)
+class Saying:
+    """Words in a log, and the cause that they are a sign of; the sentence may use what they hold."""
+
+    pattern: re.Pattern[str]
+    kind: str
+    sentence: str
+    advice: str = ""
+
+    def found_in(self, lines: Sequence[str]) -> Cause | None:
+        """The cause, from the last line that holds the words."""
+        for line in reversed(lines):
+            if match := self.pattern.search(line):
+                filled = self.sentence.format(*match.groups(""))
+                return Cause(self.kind, re.sub(r"[ :]*([.:]?)$", r"\1", filled), self.advice)
+        return None
+
+
+def _saying(pattern: str, kind: str, sentence: str, advice: str = "") -> Saying:
+    return Saying(re.compile(pattern), kind, sentence, advice)
+
+
+SAYINGS = (
+    _saying(
+        r"(The image \S+ (?:doesn't exist|can't be read by you) on \S+?)\.?$",
+        "image_missing",
+        "{0}.",
+        f"Choose another environment. {TELL}",
+    ),
+    _saying(
+        r"(Your home directory \S+ can't be entered on .+)$",
+        "home_missing",
+        "{0}",
+        f"Start again; if it happens again: {TELL}",
+    ),
+    _saying(
+        r"[Dd]isk quota exceeded",
+        "quota",
+        "Your disk quota is used up, so the server could not write its files.",
+        "Remove files, on a log-in node if need be, and start again.",
+    ),
+    _saying(
+        r"No space left on device(?:: '?([^\s']+))?",
+        "home_full",
+        "A disk that the server writes to is full: {0}",
+        "If it is your home, remove files, on a log-in node if need be, and start again.",
+    ),
+    _saying(
+        r"(No port between \d+ and \d+ is free on this node|\d+ ports in a row were taken by others)",
+        "port",
+        "{0}.",
+        "Start again, on another node if you can choose.",
+    ),
+    _saying(
+        r"the hub at (\S+) can't be reached",
+        "hub_unreachable",
+        "The hub at {0} can't be reached from the node.",
+        TELL,
+    ),
+    _saying(
+        r"(?:Unable to locate a modulefile for|module\(s\) are unknown:) *'?([\w./-]+)'?",
+        "module_missing",
+        "The cluster has no software module {0} to load.",
+        f"Choose another environment. {TELL}",
+    ),
+    _saying(
+        r"(?:jupyterhub-singleuser|jupyter-labhub)[^\n]*(?:[Nn]o such file|not found|can't be run)",
+        "no_singleuser",
+        "The environment has no jupyterhub-singleuser.",
+        f"Choose another environment. {TELL}",
+    ),
+    _saying(
+        r"ModuleNotFoundError: No module named '([\w.]+)'",
+        "import_error",
+        "Python found no module {0}.",
+        "A package in your home (~/.local) may hide the environment's own: move it away and start again.",
+    ),
+    _saying(
+        r"ImportError: (.{1,200})",
+        "import_error",
+        "Python could not import what the server needs: {0}",
+        "A package in your home (~/.local) may hide the environment's own: move it away and start again.",
+    ),
+    _saying(
+        r"FATAL: +(.{1,200})",
+        "container",
+        "The container could not be started: {0}",
+        TELL,
+    ),
+    _saying(
+        r"MemoryError|Cannot allocate memory",
+        "out_of_memory",
+        "The server found no more memory.",
+        "Ask for more memory.",
+    ),
+)
+
+
+def _by_words(ending: Ending) -> Cause | None:
+    lines = [*ending.log, *([ending.message] if ending.message else [])]
+    found = (saying.found_in(lines) for saying in SAYINGS)
+    cause = next((each for each in found if each), None)
+    if cause:
+        return cause
+    return Cause("failed", ending.message) if ending.message else None
+
+
+def _by_exit(ending: Ending, was_up: bool) -> Cause:
+    when = "" if was_up else " before it listened"
+    if ending.signal:
+        return Cause(
+            "signal",
+            f"The notebook server was ended by signal {ending.signal}{when}.",
+            "Its log may say why.",
+        )
+    if not ending.exit_code and was_up:
+        return Cause("completed", "The notebook server ended by itself, without an error.")
+    return Cause(
+        "failed",
+        f"The notebook server ended with exit code {ending.exit_code}{when}.",
+        "The end of its log may say why.",
+    )

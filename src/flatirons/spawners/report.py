@@ -1,0 +1,105 @@
+"""Reports: what became of a server, kept for its user until five newer ones are there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
+from urllib.parse import urlencode
+
+from flatirons.slurm.model import End, Job
+from flatirons.spawners.diagnosis import Cause
+
+KEPT = 5
+"""Reports of one server."""
+
+LOG_LINES = 40
+LONGEST_LINE = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How one run of a server ended. Times of day are seconds since 1970; None is what isn't known."""
+
+    kind: str
+    sentence: str
+    advice: str = ""
+    cluster: str = ""
+    job_id: int = 0
+    node: str = ""
+    ended_at: float = 0.0
+    was_up: bool = False
+    waited_seconds: float | None = None
+    ran_seconds: float | None = None
+    runtime_limit_minutes: int | None = None
+    requested_memory_mib: int | None = None
+    used_memory_mib: int | None = None
+    cpus: int | None = None
+    cpu_seconds: float | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    fix: Mapping[str, str] = field(default_factory=dict)
+    log: Sequence[str] = ()
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+        """The report that `as_dict` wrote, by this version or another."""
+        known = {each.name for each in fields(cls)}
+        return cls(**{key: value for key, value in stored.items() if key in known})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**asdict(self), "log": list(self.log)}
+
+    @property
+    def is_failure(self) -> bool:
+        """Is it something that its user didn't want?"""
+        return self.kind not in ("completed", "stopped")
+
+    @property
+    def query(self) -> str:
+        """The part of a link to the form that fills in what was chosen, with what would have helped."""
+        return urlencode({f"opt-{name}": text for name, text in {**self.options, **self.fix}.items()})
+
+    @property
+    def memory_percent(self) -> int | None:
+        """How much of the memory that was asked for was seen in use."""
+        return _percent(self.used_memory_mib, self.requested_memory_mib)
+
+    @property
+    def cpu_percent(self) -> int | None:
+        """How busy the cores were, on average."""
+        return _percent(self.cpu_seconds, (self.ran_seconds or 0) * (self.cpus or 0))
+
+
+def _percent(part: float | None, whole: float | None) -> int | None:
+    return None if part is None or not whole else round(100 * part / whole)
+
+
+def make(
+    cause: Cause,
+    job: Job | None,
+    end: End | None,
+    *,
+    log: Sequence[str] = (),
+    **known: Any,
+) -> Report:
+    """The report of a run that ended now."""
+    return Report(
+        kind=cause.kind,
+        sentence=cause.sentence,
+        advice=cause.advice,
+        fix=dict(cause.fix),
+        node=(job.batch_host or job.nodes) if job else "",
+        ended_at=time.time(),
+        runtime_limit_minutes=job.runtime_limit_minutes if job else None,
+        requested_memory_mib=end.requested_memory_mib if end else None,
+        used_memory_mib=end.max_rss_mib if end else None,
+        ran_seconds=end.elapsed_seconds if end else None,
+        exit_code=end.exit_code if end else None,
+        signal=end.signal if end else None,
+        log=tuple(line[:LONGEST_LINE] for line in log[-LOG_LINES:]),
+        **known,
+    )
