@@ -1,15 +1,18 @@
 """Who may use what, as input for sacctmgr; the people's passwords and groups. Pure."""
 
-from .layout import ASSOCIATIONS, GROUPS, QOS, RESERVATIONS, Person, Reservation, Site
+from .layout import ACCOUNTS, ASSOCIATIONS, GROUPS, QOS, RESERVATIONS, Person, Reservation, Site
 from .slurmconf import CONFIGURATION
 
 
 def _cluster_commands(cluster: str) -> list[str]:
     """The accounts and users of one cluster, by sacctmgr's own verbs."""
     associations = tuple(a for a in ASSOCIATIONS if a.cluster == cluster)
-    accounts = sorted({a.account for a in associations})
+    below = {each.name: each.parent for each in ACCOUNTS if each.cluster == cluster}
+    accounts = sorted({a.account for a in associations} - set(below))
     where = f"cluster={cluster}"
-    commands = [f"add account {','.join(accounts)} {where} description=virtual organization=flatirons"]
+    words = f"{where} description=virtual organization=flatirons"
+    commands = [f"add account {','.join(accounts)} {words}"]
+    commands += [f"add account {name} {words} parent={parent}" for name, parent in below.items()]
     known: set[str] = set()
     for a in associations:
         words = ["add user", a.user, where, f"account={a.account}"]
@@ -33,6 +36,9 @@ def sacctmgr_input(site: Site) -> str:
 def limits_input() -> str:
     """All limits, for sacctmgr; may name GPUs, which accounting knows only after the controllers started."""
     lines = [f"modify qos where name={qos.name} set {' '.join(qos.limits)}" for qos in QOS]
+    for each in ACCOUNTS:
+        which = f"name={each.name} cluster={each.cluster}"
+        lines.append(f"modify account where {which} set {' '.join(each.limits)}")
     for a in ASSOCIATIONS:
         if a.limits:
             which = f"name={a.user} cluster={a.cluster} account={a.account}"

@@ -52,6 +52,7 @@ class Cluster:
     node_port: int
     nodes: tuple[Node, ...]
     partitions: tuple[Partition, ...]
+    settings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,16 @@ class Association:
     user: str
     qos: tuple[str, ...]
     partition: str = ""
+    limits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account that is below another one, with limits for all who charge it together."""
+
+    cluster: str
+    name: str
+    parent: str
     limits: tuple[str, ...] = ()
 
 
@@ -122,6 +133,7 @@ QOS = (
     ),
     Qos("loose", ("MaxWall=02:00:00", "MaxTRESPerJob=cpu=4,gres/gpu=1", "MinTRESPerJob=mem=1500")),
     Qos("over", ("Flags=OverPartQOS,DenyOnLimit", "MaxTRESPerJob=gres/gpu=2")),
+    Qos("lifted", ("Flags=PartitionTimeLimit,PartitionMaxNodes", "MaxWall=2-00:00:00")),
     # The partition sone's own.
     Qos("one-gpu", ("Flags=DenyOnLimit", "MaxWall=04:00:00", "MaxTRESPerJob=gres/gpu=1")),
 )
@@ -145,12 +157,16 @@ ASSOCIATIONS = (
         ),
     ),
     Association("summit", "csdms", "carol", ("normal", "strict", "loose", "over")),
-    Association("summit", "csdms", "carol", ("normal",), partition="smem", limits=("MaxWall=12:00:00",)),
+    Association("summit", "csdms", "carol", ("lifted",), partition="smem", limits=("MaxTRESPerJob=cpu=3",)),
+    Association("summit", "knl-students", "carol", ("normal", "debug")),
     Association("blanca", "csdms", "alice", ("normal", "long")),
     Association("blanca", "sol", "bob", ("normal",)),
     Association("blanca", "csdms", "carol", ("normal", "long")),
     Association("blanca", "sol", "carol", ("normal",)),
 )
+
+# The others are on top.
+ACCOUNTS = (Account("summit", "knl-students", parent="ucb-knl", limits=("GrpTRES=cpu=6",)),)
 
 RESERVATIONS = (
     Reservation("workshop", "summit", 2, ("Users=alice,carol",)),
@@ -213,6 +229,7 @@ def _peculiar(shas: tuple[str, ...], with_gpus: tuple[str, ...]) -> tuple[Partit
         Partition("sops", shas, settings=("AllowGroups=rcops",)),
         Partition("sone", with_gpus, settings=("QOS=one-gpu",)),
         Partition("stest", shas, max_time="00:30:00", settings=("Hidden=YES", "MaxMemPerCPU=1500")),
+        Partition("sroot", shas, settings=("RootOnly=YES",)),
         Partition("sdown", shas, is_up=False),
     )
 
@@ -225,7 +242,7 @@ def _blanca(cpus: int) -> Cluster:
         Partition("blanca-sol", (node.name,), accounts=("sol",), max_time="7-00:00:00"),
         Partition("blanca-course", (node.name,), settings=("ReqResv=YES",)),
     )
-    return Cluster("blanca", 7817, 7818, (node,), partitions)
+    return Cluster("blanca", 7817, 7818, (node,), partitions, settings=(f"MaxMemPerNode={cpus * 1750}",))
 
 
 def make_site(summit_nodes: int = 3, cpus: int = 8) -> Site:

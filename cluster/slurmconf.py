@@ -93,7 +93,7 @@ def slurm_conf(site: Site, cluster: Cluster) -> str:
         accounting_port=ACCOUNTING_PORT,
         gpu_tres="".join(f",gres/gpu:{kind}" for kind in _gpu_types(cluster)),
     )
-    lines = [f"ClusterName={cluster.name}", head.rstrip(), *map(_node_line, cluster.nodes)]
+    lines = [f"ClusterName={cluster.name}", head.rstrip(), *cluster.settings, *map(_node_line, cluster.nodes)]
     return "\n".join([*lines, *map(_partition_line, cluster.partitions)]) + "\n"
 
 
