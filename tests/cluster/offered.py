@@ -79,17 +79,21 @@ def within(rights: Rights, place: Place) -> Iterator[Ask]:
         yield _ask(bounds, place, "smallest", gpus)
         nodes = bounds.max_nodes(gpus)
         yield _ask(bounds, place, "most nodes", gpus, nodes=nodes)
-        yield _ask(bounds, place, "most tasks", gpus, ntasks=bounds.max_ntasks(None, gpus))
-        cores = bounds.max_cpus(1, 1, gpus)
-        memory = bounds.max_memory_mib(1, 1, cores, gpus)
-        yield _ask(bounds, place, "most cores and memory", gpus, nodes=1, ntasks=1, cpus=cores, memory=memory)
-        yield _ask(bounds, place, "most memory", gpus, memory=bounds.max_memory_mib(gpus=gpus))
         ntasks = bounds.max_ntasks(nodes, gpus)
         cores = bounds.max_cpus(nodes, ntasks, gpus)
         size = {"nodes": nodes, "ntasks": ntasks, "cpus": cores}
         memory = bounds.max_memory_mib(nodes, ntasks, cores, gpus)
         yield _ask(bounds, place, "most of all", gpus, **size, memory=memory)
-    gpus = _gpus(bounds)[0]
+    yield from _alone(bounds, place, _gpus(bounds)[0])
+
+
+def _alone(bounds: Bounds, place: Place, gpus: str) -> Iterator[Ask]:
+    """Each bound at its most, the others left to Slurm."""
+    yield _ask(bounds, place, "most tasks", gpus, ntasks=bounds.max_ntasks(None, gpus))
+    cores = bounds.max_cpus(1, 1, gpus)
+    memory = bounds.max_memory_mib(1, 1, cores, gpus)
+    yield _ask(bounds, place, "most cores and memory", gpus, nodes=1, ntasks=1, cpus=cores, memory=memory)
+    yield _ask(bounds, place, "most memory", gpus, memory=bounds.max_memory_mib(gpus=gpus))
     yield _ask(bounds, place, "most time", gpus, runtime=bounds.max_minutes or 0)
     yield _ask(bounds, place, "two tasks, most cores", gpus, ntasks=2, cpus=bounds.max_cpus(None, 2, gpus))
     if bounds.max_ntasks(1, gpus) >= 3:

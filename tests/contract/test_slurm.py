@@ -277,8 +277,8 @@ async def test_what_the_cluster_offers_is_read_from_it(slurm: Slurm) -> None:
         pytest.skip("the Slurm in memory offers nothing")
     partitions = {partition.name: partition for partition in await slurm.summit.partitions()}
     assert {"shas", "sknl", "stest"} <= set(partitions), "stest is hidden"
-    assert partitions["sknl"].admits("ucb-knl", "debug")
-    assert not partitions["sknl"].admits("ucb-general")
+    assert partitions["sknl"].allow_accounts == ("ucb-knl",)
+    assert partitions["sknl"].allow_qos == ("normal", "debug")
     nodes = {node.name: node for node in await slurm.summit.nodes()}
     assert nodes["sknl0701"].gpus == {"a100": 2, "v100": 1}
     assert "workshop" in {reservation.name for reservation in await slurm.summit.reservations()}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flatirons.errors import SlurmUnreachable
 from flatirons.slurm import argv, offers
-from flatirons.slurm.model import Association, Configuration, Qos, Reservation
+from flatirons.slurm.model import Account, Association, Configuration, Qos, Reservation
 
 # as read from the virtual cluster, 24.11 but where it says otherwise
 SHAS_22_05 = (
@@ -64,7 +64,7 @@ def test_a_partition_for_all_has_no_limits_but_its_time() -> None:
     )
     assert (shas.default_minutes, shas.max_minutes, shas.max_nodes) == (60, 7 * 1440, None)
     assert (shas.allow_accounts, shas.allow_qos, shas.max_memory_per_node_mib) == (None, None, None)
-    assert shas.admits("anything", "any")
+    assert (shas.allow_accounts, shas.allow_qos, shas.is_root_only) == (None, None, False)
 
 
 def test_a_partition_for_some_says_for_whom_and_how_much() -> None:
@@ -73,20 +73,15 @@ def test_a_partition_for_some_says_for_whom_and_how_much() -> None:
     assert (sknl.default_minutes, sknl.max_minutes, sknl.max_nodes) == (None, None, 4)
     assert (sknl.max_cpus_per_node, sknl.max_memory_per_node_mib) == (24, 4000)
     assert (sknl.allow_accounts, sknl.allow_qos) == (("ucb-knl",), ("normal", "debug"))
-    assert sknl.admits("ucb-knl")
-    assert sknl.admits("ucb-knl", "debug")
-    assert not sknl.admits("ucb-knl", "long")
-    assert not sknl.admits("ucb-general")
 
 
 def test_a_partition_of_mixed_gpus_keeps_every_type_and_those_without() -> None:
     assert offers.partitions(SKNL_26_05)[0].gpus == {"a100": 2, "v100": 2, "": 1}
 
 
-def test_a_denied_account_is_not_admitted() -> None:
+def test_denied_accounts_are_read() -> None:
     text = SHAS_22_05.replace("AllowAccounts=ALL", "DenyAccounts=bad,worse")
-    assert not offers.partitions(text)[0].admits("worse")
-    assert offers.partitions(text)[0].admits("good")
+    assert offers.partitions(text)[0].deny_accounts == ("bad", "worse")
 
 
 def test_a_node_tells_what_it_has_and_what_is_in_use_and_its_reason_forges_nothing() -> None:
@@ -131,6 +126,7 @@ def test_a_reservation_is_read() -> None:
             total_nodes=1,
             cpus=2,
             node_names=("shas0101",),
+            flags=frozenset({"SPEC_NODES"}),
         )
     ]
 
@@ -149,6 +145,12 @@ def test_what_is_enforced_is_read_with_what_it_implies() -> None:
         "summit", frozenset({"associations", "limits", "qos"})
     )
     assert offers.configuration(text.format("none")).enforced == frozenset()
+    memory = "DefMemPerCPU            = 1000\nMaxMemPerNode           = UNLIMITED\n"
+    read = offers.configuration(text.format("none") + memory)
+    assert (read.default_memory_per_cpu_mib, read.default_memory_per_node_mib) == (1000, None)
+    assert (read.max_memory_per_cpu_mib, read.max_memory_per_node_mib) == (None, None)
+    read = offers.configuration(text.format("none") + "MaxMemPerNode = 14000\nDefMemPerNode = 700\n")
+    assert (read.default_memory_per_node_mib, read.max_memory_per_node_mib) == (700, 14000)
     with pytest.raises(SlurmUnreachable):
         offers.configuration("slurm_load_ctl_conf error\n")
 
@@ -181,6 +183,20 @@ def test_rights_are_read_with_their_limits() -> None:
         ),
     ]
     assert offers.associations("") == []
+
+
+def test_the_accounts_of_a_cluster_are_read_with_what_is_above_them() -> None:
+    text = "root|||\nucb-knl||root|cpu=6,gres/gpu=1\nlab||ucb-knl|mem=4G\nlab|alice||cpu=1\n"
+    assert offers.accounts(text) == [
+        Account("root"),
+        Account("ucb-knl", "root", {"cpu": 6, "gres/gpu": 1}),
+        Account("lab", "ucb-knl", {"mem": 4096}),
+    ]
+    assert argv.sacctmgr_accounts("summit")[-3:] == [
+        "cluster=summit",
+        "user=",
+        "format=Account,User,ParentName,GrpTRES",
+    ]
 
 
 def test_a_qos_is_read_with_its_limits() -> None:

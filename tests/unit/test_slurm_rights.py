@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from flatirons.slurm.facts import ClusterFacts
-from flatirons.slurm.model import Association, Configuration, Node, Partition, Qos, Reservation
+from flatirons.slurm.model import Account, Association, Configuration, Node, Partition, Qos, Reservation
 from flatirons.slurm.rights import Rights
 
 ENFORCED = frozenset({"associations", "limits", "qos"})
@@ -109,6 +109,9 @@ def test_the_first_limit_of_time_counts_and_the_partition_s_always() -> None:
     over = replace(QOS["long"], flags=frozenset({"PartitionTimeLimit"}), max_minutes=10 * 1440)
     mine = rights(replace(FACTS, qos={**QOS, "long": over}))
     assert mine.bounds("shas", "general", "long").max_minutes == 10 * 1440
+    endless = replace(over, max_minutes=None)
+    mine = rights(replace(FACTS, qos={**QOS, "long": endless}))
+    assert mine.bounds("shas", "general", "long").max_minutes is None
     part = replace(
         FACTS, qos={**QOS, "part": Qos("part", max_minutes=30)}, partitions=(replace(SHAS, qos="part"),)
     )
@@ -217,6 +220,65 @@ def test_a_reservation_is_offered_to_whom_it_admits_and_bounds_the_job() -> None
     needing = changed(SHAS, needs_reservation=True)
     assert names(rights(needing)) == ["sknl"]
     assert "shas" in names(rights(replace(needing, reservations=(workshop,))))
+
+
+def test_the_flags_of_a_reservation_say_whether_a_job_is_bound_to_it() -> None:
+    flex = Reservation("flex", True, total_nodes=1, cpus=2, node_names=("b1",), flags=frozenset({"FLEX"}))
+    floating = replace(flex, name="floating", flags=frozenset({"TIME_FLOAT"}))
+    mine = rights(replace(FACTS, reservations=(flex, floating)))
+    assert [each.name for each in mine.reservations("shas", "general")] == ["flex"]
+    assert [each.name for each in mine.reservations("sknl", "ucb-knl")] == ["flex"]
+    assert mine.bounds("shas", "general", "normal", "flex").max_ntasks() == 16
+
+
+def test_lists_of_accounts_are_for_all_accounts_below() -> None:
+    # slurm.conf(5): "This list is hierarchical, meaning subaccounts are included automatically."
+    tree = {
+        each.name: each for each in (Account("root"), Account("ucb-knl", "root"), Account("lab", "ucb-knl"))
+    }
+    lab = (Association("summit", "lab", "alice", "", ("normal",), "normal", is_default=True),)
+    facts = replace(FACTS, accounts=tree)
+    assert facts.lineage("lab") == ("lab", "ucb-knl", "root")
+    assert rights(facts, lab).accounts("sknl") == ("lab",)
+    denied = replace(changed(SHAS, deny_accounts=("ucb-knl",)), accounts=tree)
+    assert rights(denied, lab).accounts("shas") == ()
+    knl = Reservation("knl", True, accounts=("ucb-knl",), node_names=("a1",))
+    assert rights(replace(facts, reservations=(knl,)), lab).reservations("shas", "lab") == (knl,)
+    assert rights(replace(FACTS, reservations=(knl,)), lab).reservations("shas", "lab") == ()
+
+
+def test_accounts_that_are_above_each_other_end_nothing() -> None:
+    circle = {"a": Account("a", "b"), "b": Account("b", "a")}
+    assert replace(FACTS, accounts=circle).lineage("a") == ("a", "b")
+
+
+def test_what_an_account_and_those_above_it_may_have_at_a_time_bounds_one_job() -> None:
+    tree = {
+        "ucb-knl": Account("ucb-knl", "root", {"cpu": 5, "node": 1}),
+        "general": Account("general", "ucb-knl", {"cpu": 6, "mem": 900}),
+    }
+    bounds = rights(replace(FACTS, accounts=tree)).bounds("shas", "general", "normal")
+    assert bounds.per_job == {"cpu": 5, "node": 1, "mem": 900}
+    qos = {"normal": Qos("normal", group_tres={"cpu": 7})}
+    bounds = rights(replace(FACTS, accounts=tree, qos=qos)).bounds("shas", "general", "normal")
+    assert bounds.per_job["cpu"] == 7
+
+
+def test_partitions_of_root_are_nobodys_and_one_may_demand_nodes() -> None:
+    assert names(rights(changed(SHAS, is_root_only=True))) == ["sknl"]
+    facts = changed(SHAS, min_nodes=2)
+    assert rights(facts).bounds("shas", "general", "normal").min_nodes() == 2
+    free = {"normal": Qos("normal", flags=frozenset({"PartitionMinNodes"}))}
+    assert rights(replace(facts, qos=free)).bounds("shas", "general", "normal").min_nodes() == 1
+
+
+def test_memory_settings_of_the_cluster_hold_where_the_partition_has_none() -> None:
+    config = replace(FACTS.configuration, default_memory_per_cpu_mib=500, max_memory_per_node_mib=9000)
+    bounds = rights(replace(FACTS, configuration=config)).bounds("shas", "general", "normal")
+    assert (bounds.max_memory_mib(), bounds.default_memory_mib(None, None, 4)) == (9000, 2000)
+    own = changed(SHAS, default_memory_per_node_mib=700, max_memory_per_cpu_mib=1500)
+    bounds = rights(replace(own, configuration=config)).bounds("shas", "general", "normal")
+    assert (bounds.max_memory_mib(), bounds.default_memory_mib(None, None, 4)) == (12000, 700)
 
 
 def test_memory_limits_of_a_partition_hold() -> None:

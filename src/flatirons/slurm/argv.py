@@ -46,6 +46,7 @@ ASSOCIATION_FIELDS = (
     *("Cluster", "Account", "User", "Partition", "QOS", "DefaultQOS", "DefaultAccount"),
     *("MaxJobs", "MaxSubmitJobs", "MaxWall", "MaxTRESPerJob", "MaxTRESPerNode", "GrpTRES"),
 )
+ACCOUNT_FIELDS = ("Account", "User", "ParentName", "GrpTRES")
 QOS_FIELDS = (
     *("Name", "Priority", "MaxWall", "MaxJobsPerUser", "MaxSubmitJobsPerUser", "MaxTRESPerUser"),
     *("MaxTRESPerJob", "MaxTRESPerNode", "MinTRESPerJob", "GrpTRES", "Flags"),
@@ -179,6 +180,12 @@ def sacctmgr_associations(user: str) -> list[str]:
         raise ValueError(f"not a user's name: {user!r}")
     line = [*_SACCTMGR, "show", "user", "withassoc", "where", f"name={_text('user', user)}"]
     return [*line, f"format={','.join(ASSOCIATION_FIELDS)}"]
+
+
+def sacctmgr_accounts(cluster: str) -> list[str]:
+    """sacctmgr for the accounts of a cluster, without their users."""
+    line = [*_SACCTMGR, "show", "association", "where", f"cluster={_text('cluster', cluster)}", "user="]
+    return [*line, f"format={','.join(ACCOUNT_FIELDS)}"]
 
 
 def sacctmgr_qos() -> list[str]:

@@ -30,6 +30,7 @@ class Bounds:
     max_minutes: int | None = None
     default_minutes: int | None = None
     most_nodes: int | None = None
+    fewest_nodes: int = 1
     per_job: Mapping[str, int] = field(default_factory=dict)
     per_node: Mapping[str, int] = field(default_factory=dict)
     least: Mapping[str, int] = field(default_factory=dict)
@@ -65,7 +66,7 @@ class Bounds:
 
     def min_nodes(self) -> int:
         """The fewest nodes."""
-        return max(self.least.get("node", 1), 1)
+        return max(self.least.get("node", 1), self.fewest_nodes, 1)
 
     def max_ntasks(self, nodes: int | None = None, gpus: str | None = None) -> int:
         """The most tasks of one core each."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from flatirons.slurm.model import Configuration, Node, Partition, Qos, Reservation
+from flatirons.slurm.model import Account, Configuration, Node, Partition, Qos, Reservation
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,15 @@ class ClusterFacts:
     qos: Mapping[str, Qos] = field(default_factory=dict)
     waiting: Mapping[str, int] = field(default_factory=dict)
     taken_at: float = 0.0
+    accounts: Mapping[str, Account] = field(default_factory=dict)
+
+    def lineage(self, account: str) -> tuple[str, ...]:
+        """The account and those above it, as far as they are known."""
+        found: dict[str, None] = {}
+        while account and account not in found:
+            found[account] = None
+            account = self.accounts[account].parent if account in self.accounts else ""
+        return tuple(found)
 
     @cached_property
     def partition(self) -> Mapping[str, Partition]:

@@ -17,14 +17,14 @@ from typing import Generic, TypeVar
 from flatirons.errors import SlurmError
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.facts import ClusterFacts
-from flatirons.slurm.model import Association, Configuration, Qos
+from flatirons.slurm.model import Account, Association, Configuration, Qos
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 SELDOM_SECONDS = 600.0
-"""How long QOS and configuration count as new: operators change them by hand."""
+"""How long QOS, accounts and configuration count as new: operators change them by hand."""
 
 BACK_OFF_SECONDS = 10.0
 """How long after a failure Slurm isn't asked the same thing again."""
@@ -111,17 +111,26 @@ class Lookout:
         nodes = await self.client.nodes()
         reservations = await self.client.reservations()
         waiting = await self.client.waiting()
-        configuration, qos = seldom
-        by_name = {each.name: each for each in qos}
+        configuration, qos, accounts = seldom
         facts = ClusterFacts(
-            configuration, tuple(partitions), tuple(nodes), tuple(reservations), by_name, waiting, began
+            configuration,
+            tuple(partitions),
+            tuple(nodes),
+            tuple(reservations),
+            {each.name: each for each in qos},
+            waiting,
+            began,
+            {each.name: each for each in accounts},
         )
         await asyncio.to_thread(lambda: (facts.shapes_of, facts.supply))
         return facts
 
-    async def _take_seldom(self) -> tuple[Configuration, list[Qos]]:
+    async def _take_seldom(self) -> tuple[Configuration, list[Qos], list[Account]]:
         configuration = await self.client.configuration()
-        return configuration, await self.client.qos() if configuration.enforced else []
+        if not configuration.enforced:
+            return configuration, [], []
+        accounts = await self.client.accounts(configuration.cluster_name)
+        return configuration, await self.client.qos(), accounts
 
     async def _take_associations(self, user: str) -> tuple[Association, ...]:
         if not user.isprintable() or set(user) & set(", ="):

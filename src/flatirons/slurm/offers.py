@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from flatirons.errors import SlurmUnreachable
-from flatirons.slurm.argv import ASSOCIATION_FIELDS, QOS_FIELDS
-from flatirons.slurm.model import Association, Configuration, Node, Partition, Qos, Reservation
+from flatirons.slurm.argv import ACCOUNT_FIELDS, ASSOCIATION_FIELDS, QOS_FIELDS
+from flatirons.slurm.model import Account, Association, Configuration, Node, Partition, Qos, Reservation
 from flatirons.slurm.parse import NO_ANSWER, mebibytes, minutes, number, time
 
 _WORD = re.compile(r"(?:^|\s)([A-Za-z][\w/:]*)=(\S*)")
@@ -50,6 +50,8 @@ def _partition(facts: Mapping[str, str]) -> Partition:
         allow_groups=_admitted(facts.get("AllowGroups", "")),
         qos=_given(facts.get("QoS", "")),
         needs_reservation=facts.get("ReqResv") == "YES",
+        is_root_only=facts.get("RootOnly") == "YES",
+        min_nodes=number(facts.get("MinNodes", "")) or 0,
         default_memory_per_cpu_mib=number(facts.get("DefMemPerCPU", "")),
         default_memory_per_node_mib=number(facts.get("DefMemPerNode", "")),
         max_memory_per_cpu_mib=number(facts.get("MaxMemPerCPU", "")),
@@ -101,6 +103,7 @@ def _reservation(facts: Mapping[str, str]) -> Reservation:
         total_nodes=number(facts.get("NodeCnt", "")) or 0,
         cpus=_tres(facts.get("TRES", "")).get("cpu", 0),
         node_names=expanded(_given(facts.get("Nodes", ""))),
+        flags=frozenset(_names(facts.get("Flags", ""))),
     )
 
 
@@ -125,6 +128,15 @@ def _association(row: Mapping[str, str]) -> Association:
         max_tres_per_node=_tres(row["MaxTRESPerNode"]),
         group_tres=_tres(row["GrpTRES"]),
     )
+
+
+def accounts(text: str) -> list[Account]:
+    """The accounts of a cluster, those without users too."""
+    return [
+        Account(row["Account"], row["ParentName"], _tres(row["GrpTRES"]))
+        for row in _rows(text, ACCOUNT_FIELDS)
+        if not row["User"]
+    ]
 
 
 def qos(text: str) -> list[Qos]:
@@ -159,7 +171,14 @@ def configuration(text: str) -> Configuration:
         words.add("associations")
     if "safe" in words:
         words.add("limits")
-    return Configuration(settings["ClusterName"], frozenset(words))
+    return Configuration(
+        settings["ClusterName"],
+        frozenset(words),
+        default_memory_per_cpu_mib=number(settings.get("DefMemPerCPU", "")),
+        default_memory_per_node_mib=number(settings.get("DefMemPerNode", "")),
+        max_memory_per_cpu_mib=number(settings.get("MaxMemPerCPU", "")),
+        max_memory_per_node_mib=number(settings.get("MaxMemPerNode", "")),
+    )
 
 
 def waiting(text: str) -> Counter[str]:

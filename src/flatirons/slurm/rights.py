@@ -10,12 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 from flatirons.slurm.bounds import Bounds
 from flatirons.slurm.facts import ClusterFacts, Shape, shapes
-from flatirons.slurm.model import Association, Partition, Qos, Reservation
+from flatirons.slurm.model import Association, Configuration, Partition, Qos, Reservation
 
 NO_QOS = Qos("")
+NO_ASSOCIATION = Association("", "", "")
+ANYWHERE = frozenset({"FLEX", "ANY_NODES"})
+"""Flags of a reservation whose jobs aren't bound to its nodes."""
 
 
 class Rights:
@@ -66,16 +70,16 @@ class Rights:
         if self.knows_accounts:
             return self._of(partition).get(account, ())
         there = self.facts.partition.get(partition)
-        return self._admitted(there, account, tuple(self.facts.qos)) if there else ()
+        return _admitted(there, tuple(self.facts.qos)) if there and self._lets_in(there, account) else ()
 
     def reservations(self, partition: str, account: str = "") -> tuple[Reservation, ...]:
         """Those, now or to come, that a job there may name; with no account: with any of the user's."""
         there = self.facts.partition.get(partition)
-        names = [account] if account else list(self._of(partition)) if self.knows_accounts else []
+        known = list(self._of(partition)) if self.knows_accounts else []
         return tuple(
             each
             for each in self.facts.reservations
-            if there and self._is_in(each, partition) and self._admits(each, names)
+            if there and self._is_in(each, partition) and self._admits(each, [account] if account else known)
         )
 
     def bounds(self, partition: str, account: str, qos: str, reservation: str = "") -> Bounds:
@@ -88,7 +92,7 @@ class Rights:
     # -- who may
 
     def _may_use(self, partition: Partition) -> bool:
-        if not partition.is_up:
+        if not partition.is_up or partition.is_root_only:
             return False
         if None not in (partition.allow_groups, self.groups) and not (
             set(partition.allow_groups or ()) & (self.groups or frozenset())
@@ -106,16 +110,14 @@ class Rights:
         return self._offered[partition]
 
     def _accounts_of(self, partition: Partition) -> dict[str, tuple[str, ...]]:
-        allowed = None if partition.allow_accounts is None else set(partition.allow_accounts)
-        denied = set(partition.deny_accounts)
         found: dict[str, tuple[str, ...]] = {}
         for each in sorted(self._associations, key=lambda each: (not each.is_default, each.account)):
             if each is not self._association(partition.name, each.account):
                 continue
-            if each.account not in allowed if allowed is not None else each.account in denied:
+            if not self._lets_in(partition, each.account):
                 continue
             names = self._with_default(each) if self._enforces_qos else tuple(self.facts.qos)
-            admitted = self._admitted(partition, each.account, names)
+            admitted = _admitted(partition, names)
             if admitted or not self._enforces_qos:
                 found[each.account] = admitted
         return found
@@ -126,15 +128,25 @@ class Rights:
         first = [default] if default in association.qos else []
         return tuple(dict.fromkeys([*first, *association.qos]))
 
-    def _admitted(self, partition: Partition, account: str, names: Sequence[str]) -> tuple[str, ...]:
-        return tuple(name for name in names if partition.admits(account, name))
+    def _lets_in(self, partition: Partition, account: str) -> bool:
+        """Whether the lists of accounts let in the account, or one above it: they are for all below, too.
+
+        Source: AllowAccounts in slurm.conf(5), since 23.02; before, they were for the very account.
+        """
+        if partition.allow_accounts is not None:
+            return not set(partition.allow_accounts).isdisjoint(self.facts.lineage(account))
+        return set(partition.deny_accounts).isdisjoint(self.facts.lineage(account))
 
     def _admits(self, reservation: Reservation, accounts: Sequence[str]) -> bool:
+        """Whether the reservation is for this user with one of these accounts, or with one above it."""
         groups = sorted(self.groups) if self.groups is not None else list(reservation.groups)
-        lists = [(reservation.users, [self.user]), (reservation.groups, groups)]
-        if accounts or self.knows_accounts:
-            lists.append((reservation.accounts, list(accounts)))
-        return all(_is_on(names, mine) for names, mine in lists)
+        if not (_is_on(reservation.users, [self.user]) and _is_on(reservation.groups, groups)):
+            return False
+        if "TIME_FLOAT" in reservation.flags:  # no job gets in: its start is always a little ahead
+            return False
+        if not (accounts or self.knows_accounts):
+            return True
+        return any(_is_on(reservation.accounts, self.facts.lineage(each)) for each in accounts)
 
     # -- how much
 
@@ -142,33 +154,52 @@ class Rights:
         there = self.facts.partition.get(partition)
         if there is None:
             return Bounds(())
-        own = self.facts.qos.get(qos, NO_QOS) if self._enforces_limits else NO_QOS
-        over = self.facts.qos.get(there.qos, NO_QOS) if self._enforces_limits else NO_QOS
-        first, second = (own, over) if "OverPartQOS" in own.flags else (over, own)
-        association = self._association(partition, account) if self._enforces_limits else None
-        times = [each.max_minutes for each in (first, second, association) if each]
-        groups = [each.group_tres for each in (first, second, association) if each]
-        users = [first.max_tres_per_user, second.max_tres_per_user]
+        there = _with_memory(there, self.facts.configuration)
+        own = self._limits_of(qos)
         set_aside = self._set_aside(reservation)
         return Bounds(
             self._shapes(there, set_aside),
-            max_minutes=_least(_first(times), None if _has_own_time(own) else there.max_minutes),
             default_minutes=there.default_minutes,
             most_nodes=None if "PartitionMaxNodes" in own.flags else there.max_nodes,
-            per_job=_tightest(
-                _first_of_each([first.max_tres_per_job, second.max_tres_per_job, _job_tres(association)]),
-                _first_of_each(users),
-                _first_of_each(groups),
-                _size(set_aside),
-            ),
-            per_node=_first_of_each(
-                [each.max_tres_per_node for each in (first, second, association) if each]
-            ),
-            least=_first_of_each([first.min_tres_per_job, second.min_tres_per_job]),
+            fewest_nodes=1 if "PartitionMinNodes" in own.flags else there.min_nodes,
             default_memory_per_cpu_mib=there.default_memory_per_cpu_mib,
             default_memory_per_node_mib=there.default_memory_per_node_mib,
             max_memory_per_cpu_mib=there.max_memory_per_cpu_mib,
+            **self._limits(there, account, own, set_aside),
         )
+
+    def _limits(
+        self, there: Partition, account: str, own: Qos, set_aside: Reservation | None
+    ) -> dict[str, Any]:
+        """What QOS and associations allow. Of those that speak of a thing the first counts, but for groups.
+
+        Source: acct_policy_validate() and acct_policy_job_runnable_post_select() in Slurm's acct_policy.c.
+        """
+        over = self._limits_of(there.qos)
+        first, second = (own, over) if "OverPartQOS" in own.flags else (over, own)
+        association = self._association(there.name, account) if self._enforces_limits else None
+        both, last = (first, second), association or NO_ASSOCIATION
+        time = _first([*(each.max_minutes for each in both), last.max_minutes])
+        return {
+            "max_minutes": _least(time, None if "PartitionTimeLimit" in own.flags else there.max_minutes),
+            "per_job": _tightest(
+                _first_of_each([*(each.max_tres_per_job for each in both), last.max_tres_per_job]),
+                _first_of_each([each.max_tres_per_user for each in both]),
+                _first_of_each([*(each.group_tres for each in both), self._group_tres(last, account)]),
+                _size(set_aside),
+            ),
+            "per_node": _first_of_each([*(each.max_tres_per_node for each in both), last.max_tres_per_node]),
+            "least": _first_of_each([each.min_tres_per_job for each in both]),
+        }
+
+    def _limits_of(self, qos: str) -> Qos:
+        return self.facts.qos.get(qos, NO_QOS) if self._enforces_limits else NO_QOS
+
+    def _group_tres(self, association: Association, account: str) -> dict[str, int]:
+        """What the association, its account and each account above it may use at a time."""
+        names = self.facts.lineage(account) if self._enforces_limits else ()
+        accounts = [self.facts.accounts[name] for name in names if name in self.facts.accounts]
+        return _tightest(association.group_tres, *(each.group_tres for each in accounts))
 
     def _association(self, partition: str, account: str) -> Association | None:
         """The one that counts: one for the very partition hides the one for all, with its QOS too.
@@ -180,14 +211,18 @@ class Rights:
         return next(iter([*exact, *(each for each in fitting if not each.partition)]), None)
 
     def _set_aside(self, reservation: str) -> Reservation | None:
-        return next((each for each in self.facts.reservations if each.name == reservation), None)
+        """The reservation, if it bounds a job that names it."""
+        named = (each for each in self.facts.reservations if each.name == reservation)
+        return next((each for each in named if not each.flags & ANYWHERE), None)
 
     def _is_in(self, reservation: Reservation, partition: str) -> bool:
         """Whether a job of the partition could use nodes of the reservation.
 
         Its own partition is only where its nodes were looked for; scontrol fills in the default one.
-        Source: job_test_resv() in Slurm's reservation.c.
+        Source: job_test_resv() in Slurm's reservation.c, as for the flags.
         """
+        if reservation.flags & ANYWHERE:
+            return True
         if not reservation.node_names:
             return reservation.partition in ("", partition)
         there = {node.name for node in self.facts.nodes_of.get(partition, ())}
@@ -222,14 +257,6 @@ def _is_on(names: Sequence[str], mine: Sequence[str]) -> bool:
     return not names or bool(set(names) & set(mine))
 
 
-def _has_own_time(qos: Qos) -> bool:
-    return "PartitionTimeLimit" in qos.flags and qos.max_minutes is not None
-
-
-def _job_tres(association: Association | None) -> Mapping[str, int]:
-    return association.max_tres_per_job if association else {}
-
-
 def _first(limits: Sequence[int | None]) -> int | None:
     return next((limit for limit in limits if limit is not None), None)
 
@@ -250,3 +277,30 @@ def _tightest(*places: Mapping[str, int]) -> dict[str, int]:
         for name, limit in place.items():
             found[name] = min(limit, found.get(name, limit))
     return found
+
+
+def _admitted(partition: Partition, names: Sequence[str]) -> tuple[str, ...]:
+    """Those of these QOS that the partition's lists let in."""
+    if partition.allow_qos is not None:
+        return tuple(name for name in names if name in partition.allow_qos)
+    return tuple(name for name in names if name not in partition.deny_qos)
+
+
+def _with_memory(partition: Partition, configuration: Configuration) -> Partition:
+    """The partition, with the cluster's own memory settings where it has none, by core or by node.
+
+    Source: _valid_pn_min_mem() and _validate_job_desc() in Slurm's job_mgr.c.
+    """
+    default = (partition.default_memory_per_cpu_mib, partition.default_memory_per_node_mib)
+    most = (partition.max_memory_per_cpu_mib, partition.max_memory_per_node_mib)
+    if default == (None, None):
+        default = (configuration.default_memory_per_cpu_mib, configuration.default_memory_per_node_mib)
+    if most == (None, None):
+        most = (configuration.max_memory_per_cpu_mib, configuration.max_memory_per_node_mib)
+    return replace(
+        partition,
+        default_memory_per_cpu_mib=default[0],
+        default_memory_per_node_mib=default[1],
+        max_memory_per_cpu_mib=most[0],
+        max_memory_per_node_mib=most[1],
+    )
