@@ -18,8 +18,8 @@ from cluster.demo.service import Demo
 
 from . import counting, estate
 from .editing import Editor
-from .hubs import Cpu, Hub, Peer, requests
-from .load import SCRIPT, Act, Load, Session, Watched, log_in, watch
+from .hubs import Cpu, Hub, Peer, busy_share, requests
+from .load import SCRIPT, Act, Load, Session, Watched, connections, log_in, watch
 from .report import Row, machine
 from .stage import HERE, BenchFailure, Findings, in_hub, stage
 
@@ -44,7 +44,7 @@ class Plan:
 
 
 FULL = Plan(40, Load(200, 5.0, 15.0, 60.0), Load(1, 0.2, 2.0, 12.0))
-QUICK = Plan(3, Load(12, 1.0, 2.0, 5.0), Load(1, 0.1, 0.5, 2.0))
+QUICK = Plan(3, Load(12, 1.0, 1.0, 3.0), Load(1, 0.1, 0.2, 1.0))
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Look:
     cpu: Cpu
     calls: int
     client_s: float
+    machine: tuple[int, int]
 
 
 class Scene:
@@ -66,7 +67,8 @@ class Scene:
     def look(self) -> Look:
         """The counters now."""
         calls = sum(counting.calls(self.demo).values())
-        return Look(self.hub.log.stat().st_size, Cpu.of(self.hub.process), calls, time.process_time())
+        log_bytes, cpu = self.hub.log.stat().st_size, Cpu.of(self.hub.process)
+        return Look(log_bytes, cpu, calls, time.process_time(), busy_share())
 
     async def rows(
         self, name: str, what: str, load: Load, sessions: Sequence[Session], act: Act
@@ -75,7 +77,7 @@ class Scene:
         watched = await watch(load, list(sessions[: load.sessions]), act, self.look)
         before, after = watched.before, watched.after
         method, path = what.split()
-        good, failed = requests(self.hub.log, before.log_bytes, after.log_bytes, method, path)
+        good = requests(self.hub.log, before.log_bytes, after.log_bytes, method, path)
         if len(good) < 2 or len(watched.waits_ms) < 2:
             raise BenchFailure(f"{self.subject} answered no {what} well; see {self.hub.log}")
         facts = {"sessions": load.sessions, "n": len(good)}
@@ -83,7 +85,7 @@ class Scene:
             (f"{name}_p95_ms", percentile(good, 95), "ms"),
             (f"{name}_median_ms", statistics.median(good), "ms"),
             (f"{name}_waited_p95_ms", percentile(watched.waits_ms, 95), "ms"),
-            (f"{name}_failed", failed, "1"),
+            (f"{name}_failed", watched.failed, "1"),
             *per_act(name, len(good), watched),
         ]
         return [Row(self.subject, metric, round(value, 3), unit, facts) for metric, value, unit in numbers]
@@ -93,6 +95,7 @@ def per_act(name: str, count: int, watched: Watched) -> list[tuple[str, float, s
     """What each of that many acts took of the hub and of Slurm, and how busy hub and client were."""
     before, after, seconds = watched.before, watched.after, watched.seconds
     cpu = after.cpu - before.cpu
+    busy, ticks = (now - then for now, then in zip(after.machine, before.machine, strict=True))
     return [
         (f"slurm_commands_per_{name}", (after.calls - before.calls) / count, "1"),
         (f"hub_cpu_ms_per_{name}", cpu.own_ms / count, "ms"),
@@ -100,6 +103,7 @@ def per_act(name: str, count: int, watched: Watched) -> list[tuple[str, float, s
         (f"{name}s_per_second", count / seconds, "1/s"),
         (f"{name}_hub_cpu_percent", cpu.own_ms / 10 / seconds, "%"),
         (f"{name}_client_cpu_percent", 100 * (after.client_s - before.client_s) / seconds, "%"),
+        (f"{name}_machine_cpu_percent", 100 * busy / ticks, "%"),
     ]
 
 
@@ -133,18 +137,13 @@ def run(is_quick: bool) -> Findings:
         return Findings(about, rows)
 
 
-def _transport() -> httpx.AsyncHTTPTransport:
-    """The connections that all sessions of a run share, as behind a load balancer."""
-    return httpx.AsyncHTTPTransport(verify=False, limits=httpx.Limits(max_connections=None))
-
-
 async def _flatirons(demo: Demo, plan: Plan, people: list[str]) -> list[Row]:
     process = demo.hub_process
     if process is None:
         raise BenchFailure("the hub does not run")
     hub = Hub(demo.hub_log, process)
     floor, ours = Scene(demo, hub, "floor"), Scene(demo, hub, "flatirons")
-    async with _transport() as transport:
+    async with connections() as transport:
         sessions = await log_in(demo.url, people, plan.load.sessions, transport)
         editors = {session: Editor(session) for session in sessions}
         for editor in editors.values():
@@ -174,7 +173,7 @@ def _with_moss(demo: Demo, plan: Plan, people: list[str]) -> list[Row]:
 
 
 async def _moss(scene: Scene, plan: Plan, people: list[str]) -> list[Row]:
-    async with _transport() as transport:
+    async with connections() as transport:
         sessions = await log_in(scene.demo.url, people, plan.load.sessions, transport)
         rows = await scene.rows("render", "GET /hub/spawn/", plan.load, sessions, spawn_page)
         rows += alone(await scene.rows("render_alone", "GET /hub/spawn/", plan.alone, sessions, spawn_page))

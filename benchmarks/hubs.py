@@ -38,6 +38,12 @@ class Cpu:
         return Cpu(self.own_ms - before.own_ms, self.commands_ms - before.commands_ms)
 
 
+def busy_share() -> tuple[int, int]:
+    """(ticks that this machine's cores worked, ticks that there were) since its boot; see proc_stat(5)."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return sum(fields) - fields[3] - fields[4], sum(fields)
+
+
 @dataclass(frozen=True)
 class Hub:
     """A hub that runs in the demo's hub node and answers at the demo's URL."""
@@ -46,15 +52,14 @@ class Hub:
     process: Process
 
 
-def requests(log: Path, begin: int, end: int, method: str, path: str) -> tuple[list[float], int]:
-    """(the milliseconds that the hub took for each such request, how many it failed), between two offsets."""
+def requests(log: Path, begin: int, end: int, method: str, path: str) -> list[float]:
+    """The milliseconds that the hub took for each such request that it answered well, between two offsets."""
     with log.open("rb") as file:
         file.seek(begin)
         lines = file.read(end - begin).decode(errors="replace").splitlines()
     found = [match for match in map(REQUEST.search, lines) if match]
-    found = [m for m in found if m["method"] == method and m["uri"].startswith(path)]
-    good = [float(m["ms"]) for m in found if m["status"] == "200"]
-    return good, len(found) - len(good)
+    good = [m for m in found if m["status"] == "200" and m["method"] == method]
+    return [float(m["ms"]) for m in good if m["uri"].startswith(path)]
 
 
 class Peer:

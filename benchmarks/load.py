@@ -15,6 +15,8 @@ import httpx
 from .stage import BenchFailure
 
 TIMEOUT_S = 60.0
+# The proxy closes a connection that was idle for five seconds; a request must not meet that moment.
+IDLE_S = 3.0
 LOG_INS_AT_ONCE = 8
 # What browsers say of themselves over https; JupyterHub looks at it.
 PAGE = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "same-origin"}
@@ -68,6 +70,12 @@ class Session:
         return await self.http.post(path, data=body, headers=headers)
 
 
+def connections() -> httpx.AsyncHTTPTransport:
+    """The connections that all sessions of a run share, as behind a load balancer."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=IDLE_S)
+    return httpx.AsyncHTTPTransport(verify=False, limits=limits)
+
+
 Act = Callable[[Session], Awaitable[httpx.Response]]
 
 
@@ -85,6 +93,11 @@ class Watched:
     def seconds(self) -> float:
         """Between the two looks."""
         return self.ended - self.began
+
+    @property
+    def failed(self) -> int:
+        """How many requests had no answer, or none that was good."""
+        return sum(self.began <= at < self.ended and status != 200 for at, _, status in self.answers)
 
     @property
     def waits_ms(self) -> list[float]:
@@ -135,8 +148,8 @@ async def _go_on(load: Load, session: Session, act: Act, watched: Watched, over:
         at = time.monotonic()
         try:
             status = (await act(session)).status_code
-        except httpx.TimeoutException:
-            status = 0
+        except httpx.TransportError:
+            status = 0  # no answer, whatever the reason; it counts as a failure
         watched.answers.append((at, time.monotonic() - at, status))
         pause = load.pause()
 
