@@ -102,7 +102,7 @@ async def started(run: ServerRun, slurm: FakeSlurm) -> asyncio.Task[None]:
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 

@@ -1,5 +1,7 @@
-"""All that Flatirons adds to a hub's URLs: `handlers`. Here are the calls of a starter, POST
-{hub}/api/flatirons/boot, ready, end; those of a form are in `form_handlers`.
+"""All that Flatirons adds to a hub's URLs: `handlers`.
+
+Here are the calls of a starter, POST {hub}/api/flatirons/boot, ready, end; those of a form are in
+`form_handlers`, what became of servers in `report_handlers`.
 
 A starter has no JupyterHub token before it booted, so these calls are not guarded by scopes but by the
 one-time boot code and, from then on, by the key that the starter sent with it (Authorization: Bearer KEY).
@@ -18,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tornado.web import HTTPError
 
 from flatirons.errors import SlurmError
-from flatirons.hub import form_handlers
+from flatirons.hub import form_handlers, report_handlers
 from flatirons.spawners.desk import SETTINGS_KEY, Desk
 from flatirons.spawners.diagnosis import Ending
 from flatirons.spawners.run import NotExpected, ServerRun
@@ -150,4 +152,4 @@ starter_handlers = [
     (r"/api/flatirons/ready", ReadyHandler),
     (r"/api/flatirons/end", EndHandler),
 ]
-handlers = [*starter_handlers, *form_handlers.handlers]
+handlers = [*starter_handlers, *form_handlers.handlers, *report_handlers.handlers]

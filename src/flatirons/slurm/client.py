@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from flatirons.errors import (
     CommandError,
@@ -82,6 +82,15 @@ _OVER_ALREADY = re.compile(
 )
 
 
+OnCommand: TypeAlias = Callable[[str, str, str, float], None]
+"""Told of each command that ended: the cluster, the command, its outcome (ok, failed, late, missing or
+cancelled), and how many seconds it took."""
+
+
+def _nobody_counts(cluster: str, command: str, outcome: str, seconds: float) -> None:
+    """What a client tells nobody."""
+
+
 class SlurmClient:
     """One cluster's Slurm."""
 
@@ -89,6 +98,7 @@ class SlurmClient:
         """`job_names`: when all jobs that matter have one of a few names, squeue prints only those."""
         self.cluster = cluster
         self.runner = runner
+        self.on_command: OnCommand = _nobody_counts
         self.job_names = tuple(job_names)
         self._abandoned: set[asyncio.Task[None]] = set()
 
@@ -237,14 +247,24 @@ class SlurmClient:
         """Runs one of argv's lines on this cluster; one that is late or missing is SlurmUnreachable."""
         command = [self.cluster.command(line[0]), *line[1:]]
         env = self.cluster.environment() if user else {**argv.EPOCH_TIMES, **self.cluster.environment()}
+        outcome, began = "missing", time.monotonic()
         try:
-            return await self.runner.run(command, user=user, stdin=stdin, env=env, deadline=deadline)
+            done = await self.runner.run(command, user=user, stdin=stdin, env=env, deadline=deadline)
+            outcome = "ok"
+            return done
         except CommandFailed:
+            outcome = "failed"
             raise
         except CommandTimeout as error:
+            outcome = "late"
             raise SlurmUnreachable(late, error.detail) from error
         except CommandError as error:  # no such command, or no such account: waiting won't help
             raise SlurmUnreachable(f"{error.user} Please tell the operator.", error.detail) from error
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        finally:
+            self.on_command(self.cluster.name, line[0], outcome, time.monotonic() - began)
 
 
 def _failed(error: CommandFailed) -> SlurmError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from logging import Logger
@@ -20,6 +21,7 @@ from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.estimate import Estimator
 from flatirons.slurm.model import Job
 from flatirons.slurm.watcher import Watcher
+from flatirons.spawners import metrics
 from flatirons.spawners.attempt import digest
 from flatirons.spawners.slurm_facts import Outlook
 
@@ -27,7 +29,10 @@ if TYPE_CHECKING:
     from flatirons.spawners.run import ServerRun
 
 SETTINGS_KEY = "flatirons_desk"
-RECONCILE_SECONDS = 60.0
+RECONCILE_SECONDS = 30.0
+"""How often the last answer of Slurm is searched for orphans: that asks Slurm nothing."""
+
+MOST_ORPHANS = 50
 
 
 def runner_for(run_as: str, ssh_host: str = "") -> Runner:
@@ -43,6 +48,17 @@ def hub_id(cookie_secret: bytes) -> str:
     return hashlib.sha256(b"flatirons hub id" + cookie_secret).hexdigest()[:12]
 
 
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A job of this hub that no server knew, and what became of it; `at` is in seconds since 1970."""
+
+    at: float
+    cluster: str
+    job_id: int
+    user: str
+    outcome: str
+
+
 @dataclass
 class Desk:
     """Clients, watchers and the index of servers on their way."""
@@ -56,6 +72,12 @@ class Desk:
     _by_code: dict[str, ServerRun] = field(default_factory=dict)
     _by_key: dict[str, ServerRun] = field(default_factory=dict)
     _reconciling: asyncio.Task[None] | None = None
+    orphans: list[Orphan] = field(default_factory=list)
+    began_at: float = field(default_factory=time.time)
+
+    def __post_init__(self) -> None:
+        for client in self.clients.values():
+            client.on_command = metrics.count_command
 
     @property
     def comment_prefix(self) -> str:
@@ -132,7 +154,7 @@ class Desk:
         return self._by_key.get(digest(key))
 
     def start_reconciling(self, known_spawn_ids: Callable[[], set[str]]) -> None:
-        """Looks for orphans now and every minute; `known_spawn_ids()` says what isn't one.
+        """Looks for orphans now and every half minute; `known_spawn_ids()` says what isn't one.
 
         Looks already, it goes on; ended by a mistake of ours, it begins again.
         """
@@ -158,14 +180,20 @@ class Desk:
 
         A spawn is stored before its job is submitted, so a job that isn't known now never will be.
         """
-        snapshot = await self.watcher(cluster).refresh()
+        watcher = self.watcher(cluster)
+        snapshot = watcher.snapshot or await watcher.refresh()
         orphans = list(self._orphans(snapshot.jobs.values(), known_spawn_ids()))
         for job in orphans:
             self.log.warning("Cancelling job %s of %s on %s: no server knows it", job.id, job.user, cluster)
+            outcome = "cancelled"
             try:
                 await self.clients[cluster].cancel(job.id, user=job.user)
             except FlatironsError as error:
+                outcome = f"not cancelled: {error.user}"
                 self.log.error("Can't cancel orphan %s: %s", job.id, error.detail or error)
+            self.orphans = [*self.orphans, Orphan(time.time(), cluster, job.id, job.user, outcome)][
+                -MOST_ORPHANS:
+            ]
         return [job.id for job in orphans]
 
     def _orphans(self, jobs: Iterable[Job], known: set[str]) -> Iterable[Job]:

@@ -76,6 +76,21 @@ def register(seen: Callable[[], Seen | None], registry: CollectorRegistry = REGI
     return gauges
 
 
+RPCS = {"squeue": 2, "sbatch": 1, "scancel": 1, "scontrol": 1}
+"""What each command asks of slurmctld, as sdiag counts them with Slurm 24.11; the others ask slurmdbd."""
+
+
+def commands(cluster: str) -> dict[str, int]:
+    """How often each command was run for a cluster since the hub started."""
+    found: dict[str, int] = {}
+    for metric in COMMAND_SECONDS.collect():
+        for sample in metric.samples:
+            if sample.name.endswith("_count") and sample.labels["cluster"] == cluster:
+                command = sample.labels["command"]
+                found[command] = found.get(command, 0) + int(sample.value)
+    return found
+
+
 def count_command(cluster: str, command: str, outcome: str, seconds: float) -> None:
-    """A command of Slurm's has ended; `outcome` is "ok", "refused", "failed" or "late"."""
+    """A command of Slurm's has ended; see slurm.client.OnCommand."""
     COMMAND_SECONDS.labels(cluster, command, outcome).observe(seconds)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
 from typing import Any, Self
 from urllib.parse import urlencode
 
 from flatirons.slurm.model import End, Job
 from flatirons.spawners.diagnosis import Cause
+from flatirons.spawners.waiting import duration
 
 KEPT = 5
 """Reports of one server."""
@@ -62,6 +64,31 @@ class Report:
     def query(self) -> str:
         """The part of a link to the form that fills in what was chosen, with what would have helped."""
         return urlencode({f"opt-{name}": text for name, text in {**self.options, **self.fix}.items()})
+
+    @property
+    def waited(self) -> str:
+        """The time in the queue, in words."""
+        return "" if self.waited_seconds is None else duration(self.waited_seconds)
+
+    @property
+    def ran(self) -> str:
+        """The time that the job ran, in words."""
+        return "" if self.ran_seconds is None else duration(self.ran_seconds)
+
+    @property
+    def limit(self) -> str:
+        """The time limit, in words."""
+        return duration(60 * (self.runtime_limit_minutes or 0))
+
+    @property
+    def when(self) -> str:
+        """When it ended, in the hub's time zone, named."""
+        return f"{datetime.fromtimestamp(self.ended_at).astimezone():%d %B %Y, %H:%M %Z}"
+
+    @property
+    def fixes(self) -> str:
+        """What would have helped, in words."""
+        return " and ".join(f"{name} {text}" for name, text in self.fix.items())
 
     @property
     def memory_percent(self) -> int | None:

@@ -1,0 +1,150 @@
+"""What became of servers, for their users and for operators: {hub}/flatirons/report/USER/SERVER and
+{hub}/flatirons/operations; the same as JSON below {hub}/api/."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from jupyterhub.apihandlers.base import APIHandler
+from jupyterhub.handlers.base import BaseHandler
+from jupyterhub.scopes import needs_scope
+from jupyterhub.spawner import Spawner
+from jupyterhub.utils import url_path_join
+from tornado.web import HTTPError, authenticated
+
+from flatirons.spawners import metrics
+from flatirons.spawners.desk import SETTINGS_KEY, Desk
+from flatirons.spawners.report import Report
+
+
+def reports_of(handler: BaseHandler, user_name: str, server_name: str) -> tuple[Spawner, list[Report]]:
+    """A server and its reports, newest first; 404 for a user or a server that there isn't."""
+    user = handler.find_user(user_name)
+    if user is None or (server_name and server_name not in user.orm_spawners):
+        raise HTTPError(404, "There is no such server")
+    spawner = user.spawners[server_name]
+    return spawner, list(getattr(spawner, "reports", ()))
+
+
+class ReportPage(BaseHandler):
+    """GET report: why a server's last runs ended, as a page."""
+
+    @authenticated
+    async def get(self, user_name: str, server_name: str = "") -> None:
+        """The newest first, with the way to start again."""
+        await self._get(user_name, server_name or "")
+
+    @needs_scope("read:servers")
+    async def _get(self, user_name: str, server: str) -> None:
+        spawner, reports = reports_of(self, user_name, server)
+        page = await self.render_template(
+            "flatirons_report.html",
+            for_user=spawner.user,
+            server_name=server,
+            reports=reports,
+            spawn_url=url_path_join(self.hub.base_url, "spawn", spawner.user.escaped_name, server),
+        )
+        self.finish(page)
+
+
+class ReportApi(APIHandler):
+    """GET report: the same for programs."""
+
+    @needs_scope("read:servers")
+    async def get(self, user_name: str, server_name: str = "") -> None:
+        """`{"reports": [...]}`, newest first, each as `Report` has it."""
+        _, reports = reports_of(self, user_name, server_name or "")
+        self.finish({"reports": [report.as_dict() for report in reports]})
+
+
+def operations(desk: Desk | None) -> dict[str, Any]:
+    """What goes on in this hub: clusters, servers, orphans."""
+    if desk is None:
+        return {"clusters": [], "servers": [], "orphans": []}
+    return {
+        "since": desk.began_at,
+        "clusters": [_cluster(desk, name) for name in desk.clients],
+        "servers": [_server(run) for run in desk.runs],
+        "orphans": [
+            {name: getattr(each, name) for name in ("at", "cluster", "job_id", "user", "outcome")}
+            for each in reversed(desk.orphans)
+        ],
+    }
+
+
+def _cluster(desk: Desk, name: str) -> dict[str, Any]:
+    watcher, commands = desk.watchers.get(name), metrics.commands(name)
+    answered = watcher is not None and watcher.snapshot is not None
+    return {
+        "name": name,
+        "age_seconds": round(watcher.age, 1) if watcher and answered else None,
+        "failures": watcher.failures if watcher else 0,
+        "trouble": str(watcher.last_error.detail or watcher.last_error)
+        if watcher and watcher.last_error
+        else "",
+        "commands": commands,
+        "rpcs": sum(metrics.RPCS.get(command, 0) * count for command, count in commands.items()),
+    }
+
+
+def _server(run: Any) -> dict[str, Any]:
+    job = run.job
+    return {
+        "user": run.user,
+        "server": run.spawner.name,
+        "cluster": run.attempt.cluster,
+        "job_id": run.attempt.job_id,
+        "phase": run.phase,
+        "state": job.state.value if job else "",
+        "reason": job.reason if job else "",
+        "node": run.attempt.host or (job.batch_host if job else ""),
+        "waited_seconds": run.story.waited,
+    }
+
+
+class Operations:
+    """Finds the desk of this hub."""
+
+    settings: dict[str, Any]
+    users: Any
+
+    @property
+    def desk(self) -> Desk | None:
+        """None where no server was ever looked at."""
+        desk = self.users.settings.get(SETTINGS_KEY)
+        return desk if isinstance(desk, Desk) else None
+
+
+class OperationsPage(Operations, BaseHandler):
+    """GET operations: for operators, as a page."""
+
+    @authenticated
+    async def get(self) -> None:
+        """Clusters, servers and orphans."""
+        await self._get()
+
+    @needs_scope("admin:servers")
+    async def _get(self) -> None:
+        page = await self.render_template(
+            "flatirons_operations.html", now=time.time(), **operations(self.desk)
+        )
+        self.finish(page)
+
+
+class OperationsApi(Operations, APIHandler):
+    """GET operations: for operators' programs."""
+
+    @needs_scope("admin:servers")
+    async def get(self) -> None:
+        """As `operations` gives it."""
+        self.finish(operations(self.desk))
+
+
+_SERVER = "/(?P<user_name>[^/]+)(?:/(?P<server_name>[^/]*))?"
+handlers = [
+    (f"/flatirons/report{_SERVER}", ReportPage),
+    (f"/api/flatirons/report{_SERVER}", ReportApi),
+    ("/flatirons/operations", OperationsPage),
+    ("/api/flatirons/operations", OperationsApi),
+]
