@@ -18,11 +18,10 @@ from typing import Any
 
 import httpx
 import pytest
-from jupyterhub.utils import random_port
 from traitlets.config import Config
 
 from flatirons.forms import Select
-from tests.hub.test_form_hooks import JupyterHub, NoProxy, Visitor, message, selected, value
+from tests.hub.hub_in_process import JupyterHub, Visitor, configuration, message, running, selected, value
 
 MANUAL = Path(__file__).parents[2] / "docs" / "how-to" / "any-spawner.md"
 ME = getpass.getuser()  # batchspawner wants an account of this machine
@@ -57,25 +56,13 @@ def manual(heading: str) -> str:
     return found[1]
 
 
-def configuration(text: str, state: Path, here: Mapping[str, str]) -> Config:
+def configured(text: str, state: Path, here: Mapping[str, str]) -> Config:
     """A configuration file's content, for a hub in this process; `here`: what it says -> what it is here."""
     for there, instead in here.items():
         assert there in text
         text = text.replace(there, instead)
-    port, config = random_port(), Config()
-    config.JupyterHub.update(
-        bind_url=f"http://127.0.0.1:{port}/",
-        hub_bind_url=f"http://127.0.0.1:{port}",
-        db_url=f"sqlite:///{state}/hub.sqlite",
-        cookie_secret=b"x" * 32,
-        pid_file="",
-        proxy_class=NoProxy,
-        authenticator_class="dummy",
-        cleanup_servers=False,
-        log_level="ERROR",
-        tornado_settings={"slow_spawn_timeout": 30},
-    )
-    config.Authenticator.allow_all = True
+    config = configuration(cleanup_servers=False)
+    config.JupyterHub.db_url = f"sqlite:///{state}/hub.sqlite"  # what a restarted hub remembers
     config.Spawner.cmd = [sys.executable, "-m", "jupyterhub.tests.mocksu"]
     config.SimpleLocalProcessSpawner.home_dir_template = str(state / "{username}")
     exec(compile(text, str(MANUAL), "exec"), {"get_config": lambda: config})
@@ -83,23 +70,13 @@ def configuration(text: str, state: Path, here: Mapping[str, str]) -> Config:
 
 
 @asynccontextmanager
-async def running(config: Config) -> AsyncIterator[JupyterHub]:
-    """A hub with this configuration; the servers that it started outlive it."""
-    hub = JupyterHub.instance(config=config)
-    try:
-        await hub.initialize([])
-        await hub.start()
+async def running_once(config: Config) -> AsyncIterator[JupyterHub]:
+    """A hub whose end is that of its process: it asks for its servers no more, and leaves them running."""
+    async with running(config) as hub:
         yield hub
-    finally:
-        for callback in hub._periodic_callbacks.values():
-            callback.stop()
         for user in hub.users.values():
             for spawner in user.spawners.values():
                 spawner.stop_polling()
-        hub.metrics_collector.stop()
-        await hub.cleanup()
-        hub.http_server.stop()
-        JupyterHub.clear_instance()
 
 
 @asynccontextmanager
@@ -132,7 +109,7 @@ async def answers(spawner: Any, path: str) -> Any:
 @pytest.fixture
 def local(tmp_path: Path) -> Config:
     here = {**OURS, "jupyterhub.spawner.LocalProcessSpawner": "simple"}  # the other changes its user
-    return configuration(manual("JupyterHub's own"), tmp_path, here)
+    return configured(manual("JupyterHub's own"), tmp_path, here)
 
 
 @pytest.fixture
@@ -153,7 +130,7 @@ def slurm(tmp_path: Path) -> Iterator[Path]:
 def batch(heading: str, slurm: Path) -> Config:
     """A configuration of the manual with batchspawner as the child."""
     text = manual(heading)
-    config = configuration(text, slurm.parent, OURS if "flatirons-options" in text else {})
+    config = configured(text, slurm.parent, OURS if "flatirons-options" in text else {})
     config.SlurmSpawner.exec_prefix = f"env PATH={slurm}:$PATH"
     config.SlurmSpawner.batchspawner_singleuser_cmd = f"{Path(sys.executable).parent}/batchspawner-singleuser"
     config.SlurmSpawner.startup_poll_interval = 0.1
@@ -167,7 +144,7 @@ def last_job(slurm: Path) -> str:
 
 
 async def test_a_local_server_starts_with_what_was_chosen(local: Config) -> None:
-    async with running(local) as hub, visiting(hub) as alice:
+    async with running_once(local) as hub, visiting(hub) as alice:
         page = await alice.page()
         assert (selected(page, "default_url"), value(page, "http_timeout")) == ("/lab", "30")
         spawner = await started(alice, {"default_url": "/tree", "http_timeout": "20", "debug": "on"})
@@ -179,7 +156,7 @@ async def test_a_local_server_starts_with_what_was_chosen(local: Config) -> None
 
 
 async def test_what_the_form_refuses_starts_nothing_by_page_or_by_rest(local: Config) -> None:
-    async with running(local) as hub, visiting(hub) as alice:
+    async with running_once(local) as hub, visiting(hub) as alice:
         page = await alice.post({"default_url": "/lab", "http_timeout": "500"})
         assert page.status_code == 400
         assert message(page, "http_timeout") == "Must be between 10 and 120."
@@ -192,7 +169,7 @@ async def test_what_the_form_refuses_starts_nothing_by_page_or_by_rest(local: Co
 
 async def test_what_the_childs_trait_refuses_is_said_beside_the_field(local: Config) -> None:
     local.OptionsFormSpawner.form_fields = [Select("http_timeout", choices=["20", "soon"])]
-    async with running(local) as hub, visiting(hub) as alice:
+    async with running_once(local) as hub, visiting(hub) as alice:
         page = await alice.post({"http_timeout": "soon"})
         assert page.status_code == 400
         assert message(page, "http_timeout") == "&#34;soon&#34; isn&#39;t a whole number."
@@ -200,9 +177,9 @@ async def test_what_the_childs_trait_refuses_is_said_beside_the_field(local: Con
 
 
 async def test_a_local_server_outlives_the_hub(local: Config) -> None:
-    async with running(local) as hub, visiting(hub) as alice:
+    async with running_once(local) as hub, visiting(hub) as alice:
         pid = (await started(alice, {"default_url": "/tree", "http_timeout": "20"})).pid
-    async with running(local) as hub:
+    async with running_once(local) as hub:
         spawner = hub.users[ME].spawners[""]
         assert (spawner.pid, spawner.ready, spawner.default_url) == (pid, True, "/tree")
         # the parent is this process, not the new hub: it must see the end, or the pid stays
@@ -212,7 +189,7 @@ async def test_a_local_server_outlives_the_hub(local: Config) -> None:
 
 
 async def test_batchspawner_writes_what_was_chosen_into_its_script(slurm: Path) -> None:
-    async with running(batch("batchspawner", slurm)) as hub, visiting(hub) as alice:
+    async with running_once(batch("batchspawner", slurm)) as hub, visiting(hub) as alice:
         chosen = {"req_partition": "sknl", "req_nprocs": "4", "req_memory": "3g", "req_runtime": "90m"}
         spawner = await started(alice, {**chosen, "req_nodes": "2"})
         lines = (slurm / "sbatch.script").read_text().splitlines()
@@ -230,10 +207,10 @@ async def test_batchspawner_writes_what_was_chosen_into_its_script(slurm: Path) 
 async def test_a_job_of_batchspawner_outlives_the_hub_and_what_was_chosen_for_it_too(slurm: Path) -> None:
     config = batch("batchspawner", slurm)
     config.SlurmSpawner.batch_query_cmd = "squeue --partition={partition} -h -j {job_id} -o '%T %B'"
-    async with running(config) as hub, visiting(hub) as alice:
+    async with running_once(config) as hub, visiting(hub) as alice:
         job = (await started(alice, {"req_partition": "sknl"})).job_id
     (slurm / "squeue.argv").unlink()
-    async with running(config) as hub:
+    async with running_once(config) as hub:
         spawner = hub.users[ME].spawners[""]
         assert (spawner.job_id, spawner.ready, spawner.req_partition) == (job, True, "sknl")
         await hub.users[ME].stop()
@@ -242,7 +219,7 @@ async def test_a_job_of_batchspawner_outlives_the_hub_and_what_was_chosen_for_it
 
 
 async def test_a_configuration_for_optionsspawner_runs_as_it_is(slurm: Path) -> None:
-    async with running(batch("Configurations written for", slurm)) as hub, visiting(hub) as alice:
+    async with running_once(batch("Configurations written for", slurm)) as hub, visiting(hub) as alice:
         page = await alice.page()
         assert (selected(page, "req_partition"), value(page, "req_runtime")) == ("shas", "02:00:00")
         page = await alice.post({"req_partition": "shas", "req_nodes": "9", "req_runtime": "soon"})
