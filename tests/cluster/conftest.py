@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from flatirons.slurm.client import SlurmClient
+from tests.conftest import RealCluster
+
 SCRIPT = Path(__file__).parents[2] / "scripts/cluster"
 _live: list["Driver"] = []
 
@@ -63,6 +66,13 @@ def make_driver() -> Iterator[Callable[[str], Driver]]:
     for driver in made:
         driver.run("down")
         _live.remove(driver)
+
+
+@pytest.fixture
+def clients(cluster: RealCluster) -> dict[str, SlurmClient]:
+    """What asks each cluster, by name."""
+    runner = cluster.runner()
+    return {name: SlurmClient(each, runner) for name, each in cluster.clusters.items()}
 
 
 @pytest.hookimpl(wrapper=True)

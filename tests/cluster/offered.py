@@ -134,7 +134,7 @@ def elsewhere(facts: ClusterFacts, accounts: Iterable[str], offered: Iterable[Pl
         for reservation in names
     )
     small = JobSpec("offered", cpus=2, memory_mib=1500, runtime_minutes=1)
-    return [Ask(place, "elsewhere", _there(small, place)) for place in everywhere if place not in known]
+    return [Ask(place, "elsewhere", there(small, place)) for place in everywhere if place not in known]
 
 
 def _bounds(rights: Rights, place: Place) -> Bounds:
@@ -163,10 +163,11 @@ def _ask(bounds: Bounds, place: Place, what: str, gpus: str = "0", **size: int) 
         gpu_type=kind,
         runtime_minutes=size.get("runtime", 1),
     )
-    return Ask(place, what, _there(spec, place))
+    return Ask(place, what, there(spec, place))
 
 
-def _there(spec: JobSpec, place: Place) -> JobSpec:
+def there(spec: JobSpec, place: Place) -> JobSpec:
+    """The job, in that place."""
     return replace(
         spec,
         partition=place.partition,

@@ -220,6 +220,7 @@ def test_a_reservation_is_offered_to_whom_it_admits_and_bounds_the_job() -> None
     needing = changed(SHAS, needs_reservation=True)
     assert names(rights(needing)) == ["sknl"]
     assert "shas" in names(rights(replace(needing, reservations=(workshop,))))
+    assert rights(replace(needing, reservations=(others[1],))).accounts("shas") == ("ucb-knl",)
 
 
 def test_the_flags_of_a_reservation_say_whether_a_job_is_bound_to_it() -> None:

@@ -75,12 +75,10 @@ class Rights:
     def reservations(self, partition: str, account: str = "") -> tuple[Reservation, ...]:
         """Those, now or to come, that a job there may name; with no account: with any of the user's."""
         there = self.facts.partition.get(partition)
-        known = list(self._of(partition)) if self.knows_accounts else []
-        return tuple(
-            each
-            for each in self.facts.reservations
-            if there and self._is_in(each, partition) and self._admits(each, [account] if account else known)
-        )
+        if there is None:
+            return ()
+        known = list(self._of(partition)) if self.knows_accounts and not account else []
+        return self._reservations(there, [account] if account else known)
 
     def bounds(self, partition: str, account: str, qos: str, reservation: str = "") -> Bounds:
         """How much a job may ask for."""
@@ -116,6 +114,8 @@ class Rights:
                 continue
             if not self._lets_in(partition, each.account):
                 continue
+            if partition.needs_reservation and not self._reservations(partition, [each.account]):
+                continue
             names = self._with_default(each) if self._enforces_qos else tuple(self.facts.qos)
             admitted = _admitted(partition, names)
             if admitted or not self._enforces_qos:
@@ -136,6 +136,11 @@ class Rights:
         if partition.allow_accounts is not None:
             return not set(partition.allow_accounts).isdisjoint(self.facts.lineage(account))
         return set(partition.deny_accounts).isdisjoint(self.facts.lineage(account))
+
+    def _reservations(self, partition: Partition, accounts: Sequence[str]) -> tuple[Reservation, ...]:
+        everywhere = self.facts.reservations
+        here = (each for each in everywhere if self._is_in(each, partition.name))
+        return tuple(each for each in here if self._admits(each, accounts))
 
     def _admits(self, reservation: Reservation, accounts: Sequence[str]) -> bool:
         """Whether the reservation is for this user with one of these accounts, or with one above it."""
