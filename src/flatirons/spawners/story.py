@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import html
+import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any
 
@@ -11,7 +12,8 @@ from jupyterhub.spawner import SpawnException
 
 from flatirons.errors import FlatironsError, OptionsRefused, ServerEnded, SlurmUnreachable, SubmitRefused
 
-Event = dict[str, Any]  # {"progress": percent, "message": sentence}, as JupyterHub's progress API sends it
+Event = dict[str, Any]
+"""As JupyterHub's progress API sends it: {"progress": percent, "message": sentence, "at": seconds since 1970}."""
 
 REASONS = {
     SubmitRefused: ("slurm_refused", 400),
@@ -32,7 +34,7 @@ class Story:
     def tell(self, progress: int, message: str) -> None:
         """Adds a sentence, unless it is the last one again; `progress` is in percent."""
         if not self.events or self.events[-1]["message"] != message:
-            self.events.append({"progress": progress, "message": message})
+            self.events.append({"progress": progress, "message": message, "at": time.time()})
             self.ring()
 
     def ring(self) -> None:
