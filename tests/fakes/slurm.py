@@ -61,9 +61,9 @@ class FakeJob:
         by = f" by {self.cancelled_by}" if self.state == "CANCELLED" and self.cancelled_by is not None else ""
         elapsed = self.end - self.start if self.start and self.end else 0
         nodes = self.nodes or "None assigned"
-        lines = [f"{self.id}|{self.state}{by}|{self.exit_code}|{elapsed}||{self.memory}|{nodes}"]
+        lines = [f"{self.id}|{self.state}{by}|{self.exit_code}|{elapsed}||{self.memory}|{nodes}|1|00:00.500"]
         if self.start:
-            lines.append(f"{self.id}.batch|{self.state}|{self.exit_code}|{elapsed}|{self.max_rss}||{nodes}")
+            lines.append(f"{self.id}.batch|{self.state}|{self.exit_code}|{elapsed}|{self.max_rss}||{nodes}|1|00:00.500")
         return lines
 
 

@@ -41,7 +41,10 @@ JOB_FIELDS = (
     *("SubmitTime", "StartTime", "EndTime", "TimeLimit", "exit_code", "PriorityLong", "RestartCnt"),
     *("Name", "Comment"),
 )
-END_FIELDS = ("JobIDRaw", "State", "ExitCode", "ElapsedRaw", "MaxRSS", "ReqMem", "NodeList")
+END_FIELDS = (
+    *("JobIDRaw", "State", "ExitCode", "ElapsedRaw", "MaxRSS", "ReqMem", "NodeList"),
+    *("AllocCPUS", "TotalCPU"),
+)
 ASSOCIATION_FIELDS = (
     *("Cluster", "Account", "User", "Partition", "QOS", "DefaultQOS", "DefaultAccount"),
     *("MaxJobs", "MaxSubmitJobs", "MaxWall", "MaxTRESPerJob", "MaxTRESPerNode", "GrpTRES"),

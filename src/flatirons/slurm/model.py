@@ -213,7 +213,7 @@ class End:
     """How a job ended, as accounting tells it; memory figures are None where none were kept.
 
     `max_rss_mib` is the most that any one task was seen to use: a sample, so short peaks are missed.
-    `cancelled_by` is the numeric user id of who cancelled it.
+    `cancelled_by` is the numeric user id of who cancelled it. `cpu_seconds` is what all its processes used.
     """
 
     job_id: int
@@ -225,6 +225,8 @@ class End:
     requested_memory_mib: int | None = None
     node: str = ""
     cancelled_by: int | None = None
+    cpus: int | None = None
+    cpu_seconds: float | None = None
     raw_state: str = ""
 
 

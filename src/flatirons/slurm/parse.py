@@ -20,6 +20,7 @@ NO_ANSWER = "Slurm's answer can't be read. This says nothing about your job; ple
 _JOB_ID = re.compile(r"([0-9]{1,18})(?:;[^\s;]+)?")
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _DURATION = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
+_CPU_TIME = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+(?:\.\d+)?)")
 _SIZE = re.compile(r"([0-9]{1,24}(?:\.[0-9]{1,9})?)([KMGTPE]?)[nc]?")
 _TOO_MUCH = 2**40  # MiB: an exbibyte
 _CANCELLED_BY = re.compile(r"CANCELLED by (\d+)")
@@ -153,6 +154,15 @@ def minutes(text: str) -> int | None:
     return (days * 24 + hours) * 60 + mins
 
 
+def cpu_seconds(text: str) -> float | None:
+    """Slurm's [days-][hours:]minutes:seconds[.thousandths] in seconds; None for anything else."""
+    match = _CPU_TIME.fullmatch(text)
+    if not match:
+        return None
+    days, hours, mins = (int(part or 0) for part in match.groups()[:3])
+    return ((days * 24 + hours) * 60 + mins) * 60 + float(match[4])
+
+
 def mebibytes(text: str) -> int | None:
     """Slurm's memory ("1234K", "4G", "4000Mn", bytes) in MiB, rounded up; None where there is none.
 
@@ -219,6 +229,8 @@ def _end(job_number: int, row: dict[str, str], steps: list[dict[str, str]]) -> E
         requested_memory_mib=mebibytes(row["ReqMem"]),
         node=_given(row["NodeList"]).replace("None assigned", ""),
         cancelled_by=number(by[1]) if by else None,
+        cpus=number(row["AllocCPUS"]) or None,
+        cpu_seconds=cpu_seconds(row["TotalCPU"]),
         raw_state=row["State"],
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from logging import Logger
@@ -78,6 +79,7 @@ class Desk:
     def __post_init__(self) -> None:
         for client in self.clients.values():
             client.on_command = metrics.count_command
+        metrics.GAUGES.hub = weakref.ref(self)
 
     @property
     def comment_prefix(self) -> str:

@@ -5,11 +5,12 @@ Labels hold names of clusters, commands, states and kinds of causes; never of us
 
 from __future__ import annotations
 
+import weakref
 from collections import Counter as Count
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
+from prometheus_client import REGISTRY, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -48,10 +49,10 @@ class Seen(Protocol):
 
 
 class Gauges(Collector):
-    """Gauges that are worked out when they are read."""
+    """Gauges that are worked out when they are read, of one hub: the one that set `hub` last."""
 
-    def __init__(self, seen: Callable[[], Seen | None]) -> None:
-        self.seen = seen
+    def __init__(self) -> None:
+        self.hub: weakref.ref[Seen] | None = None
 
     def collect(self) -> Iterator[Metric]:
         """What holds now."""
@@ -61,7 +62,7 @@ class Gauges(Collector):
         servers = GaugeMetricFamily(
             "flatirons_servers", "Servers by what they are doing", labels=["cluster", "phase"]
         )
-        if seen := self.seen():
+        if seen := self.hub and self.hub():
             for cluster, age in seen.ages().items():
                 ages.add_metric([cluster], age)
             for labels, number in Count(seen.phases()).items():
@@ -69,11 +70,8 @@ class Gauges(Collector):
         yield from (ages, servers)
 
 
-def register(seen: Callable[[], Seen | None], registry: CollectorRegistry = REGISTRY) -> Gauges:
-    """Gauges that the registry reads from now on."""
-    gauges = Gauges(seen)
-    registry.register(gauges)
-    return gauges
+GAUGES = Gauges()
+REGISTRY.register(GAUGES)
 
 
 RPCS = {"squeue": 2, "sbatch": 1, "scancel": 1, "scontrol": 1}

@@ -28,6 +28,7 @@ from flatirons.forms import (
     Value,
 )
 from flatirons.spawners.site_rules import mistakes
+from flatirons.spawners.slurm_rules import TERMS
 
 KINDS: Mapping[str, type[Field]] = {
     "text": Text,
@@ -52,9 +53,12 @@ OURS = frozenset(
         *("job-name", "comment", "partition", "account", "qos", "reservation", "nodes", "ntasks"),
         *("cpus-per-task", "mem", "gres", "time", "output", "error", "chdir", "export", "parsable"),
         *("wrap", "test-only", "requeue", "no-requeue", "propagate", "uid", "gid", "array"),
+        *("mem-per-cpu", "mem-per-gpu", "gpus", "gpus-per-node", "gpus-per-task", "cpus-per-gpu"),
+        *("clusters", "wait", "input", "export-file", "get-user-env", "help", "usage", "version"),
     )
 )
-"""Options of sbatch that no own field may set: the standard fields do, or the spawner needs them itself."""
+"""Options of sbatch that no own field may set: the standard fields do, the spawner needs them itself, or no
+job would come of it. Nor may it one of their abbreviations, which sbatch takes too (getopt_long(3))."""
 
 
 def own_fields(
@@ -64,11 +68,15 @@ def own_fields(
     fields: list[Field] = []
     wrong: list[tuple[str, str]] = []
     for name, said in own.items():
-        found = [("", "is the name of a standard field")] if name in taken else list(_mistakes(said))
+        is_taken = name in taken or name in TERMS
+        found = [("", "is a name that the form has already")] if is_taken else list(_mistakes(said))
         try:
+            re.compile(str(said.get("pattern") or ""))
             field = _field(name, said)
             found += mistakes(field, {key: said[key] for key in FIELD_SETTINGS if said.get(key) is not None})
             fields.append(field)
+        except re.error as error:
+            found.append(("pattern", f"is no regular expression: {error}"))
         except (TypeError, ValueError) as error:
             found.append(("", str(error)))
         wrong += [(f"form.own.{name}{'.' if key else ''}{key}", text) for key, text in found]
@@ -93,7 +101,7 @@ def _mistakes(said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "type", f"is one of {', '.join(KINDS)}, not {said['type']!r}"
     if option and not _SBATCH.fullmatch(option):
         yield "sbatch", f"is a long option of sbatch such as --constraint, not {option!r}"
-    if option in OURS:
+    if any(option and ours.startswith(option) for ours in OURS):
         yield "sbatch", f"{option} is set by a standard field or by the spawner"
     if variable and not _ENV.fullmatch(variable):
         yield "env", f"is the name of an environment variable, not {variable!r}"

@@ -71,9 +71,13 @@ class Presets:
         return ""
 
     def forget(self, user: str, name: str) -> None:
-        """Removes one of the user's own; one that isn't there is no error."""
-        if name in self.own(user):
+        """Removes one of the user's own; one that isn't there, or a disk that is full, is no error."""
+        if name not in self.own(user):
+            return
+        try:
             self._write(user, {key: preset for key, preset in self.own(user).items() if key != name})
+        except OSError as error:
+            log.error("Choices of %s can't be forgotten in %s: %s", user, self.folder, error)
 
     def _write(self, user: str, own: dict[str, Preset]) -> None:
         assert self.folder is not None

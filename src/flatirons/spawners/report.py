@@ -125,6 +125,8 @@ def make(
         requested_memory_mib=end.requested_memory_mib if end else None,
         used_memory_mib=end.max_rss_mib if end else None,
         ran_seconds=end.elapsed_seconds if end else None,
+        cpus=end.cpus if end else None,
+        cpu_seconds=end.cpu_seconds if end else None,
         exit_code=end.exit_code if end else None,
         signal=end.signal if end else None,
         log=tuple(line[:LONGEST_LINE] for line in log[-LOG_LINES:]),

@@ -52,9 +52,9 @@ def _choices(field: Field, given: Mapping[str, Any]) -> Any:
 
 
 def _default(field: Field, given: Mapping[str, Any]) -> Any:
-    """The site's where Slurm offers it, else the field's own."""
-    wanted = given["default"]
-    if not callable(field.choices) or not callable(field.default):
+    """The site's where Slurm offers it, else the field's own; one that is fixed gives way to nothing."""
+    wanted, is_fixed = given["default"], given.get("locked") or not given.get("visible", True)
+    if is_fixed or not callable(field.choices) or not callable(field.default):
         return wanted
     offer, own = Rule.of(field.choices), Rule.of(field.default)
 
@@ -73,7 +73,7 @@ def _bound(key: str, is_tighter: Callable[[Value, Value], bool]) -> Callable[[Fi
     def merged(field: Field, given: Mapping[str, Any]) -> Any:
         limit, own = field.read(given[key]), getattr(field, key)
         if not callable(own):
-            return limit
+            return limit if own is None or is_tighter(limit, own) else own
         rule = Rule.of(own)
 
         def bound(**seen: object) -> Value:

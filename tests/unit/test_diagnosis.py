@@ -1,0 +1,138 @@
+"""Why servers end: every cause in a plain sentence, from whoever knows it best."""
+
+from __future__ import annotations
+
+import pytest
+
+from flatirons.slurm.model import End, Job, JobState
+from flatirons.spawners.diagnosis import Cause, Ending, diagnose
+
+GONE = Ending(1, None)
+
+
+def job(state: JobState, **facts: object) -> Job:
+    known: dict[str, object] = {"batch_host": "shas0101", "runtime_limit_minutes": 60, **facts}
+    return Job(1, state, **known)  # type: ignore[arg-type]
+
+
+def end(state: JobState, **facts: object) -> End:
+    return End(1, state, elapsed_seconds=5, **facts)  # type: ignore[arg-type]
+
+
+def cause(
+    state: JobState, ending: Ending | None = GONE, *, was_up: bool = True, reason: str = "", **facts: object
+) -> Cause:
+    return diagnose(job(state, reason=reason), end(state, **facts), ending, was_up=was_up)
+
+
+@pytest.mark.parametrize(
+    ("state", "facts", "kind", "words"),
+    [
+        (JobState.TIMEOUT, {}, "time_limit", "reached its time limit of 1 h 0 min"),
+        (
+            JobState.OUT_OF_MEMORY,
+            {"requested_memory_mib": 1000, "max_rss_mib": 990},
+            "out_of_memory",
+            "1000 MiB",
+        ),
+        (JobState.NODE_FAIL, {}, "node_failure", "Its node shas0101 failed"),
+        (JobState.BOOT_FAIL, {}, "node_failure", "did not boot"),
+        (JobState.PREEMPTED, {}, "preempted", "preemption"),
+        (JobState.CANCELLED, {"cancelled_by": 0}, "cancelled_by_operator", "an operator"),
+        (JobState.CANCELLED, {"cancelled_by": 10001}, "cancelled", "user with id 10001"),
+        (JobState.DEADLINE, {}, "deadline", "deadline"),
+        (JobState.VANISHED, {}, "vanished", "no longer knows"),
+        (JobState.FAILED, {"signal": 53}, "launch", "could not be started"),
+    ],
+)
+def test_slurms_word_goes_first(state: JobState, facts: dict[str, object], kind: str, words: str) -> None:
+    found = cause(state, Ending(1, None, "", ("ModuleNotFoundError: No module named 'x'",)), **facts)
+    assert found.kind == kind
+    assert words in found.sentence
+
+
+def test_a_prolog_that_failed_is_told_as_such() -> None:
+    assert cause(JobState.FAILED, None, was_up=False, reason="Prolog", signal=53).kind == "prolog"
+
+
+def test_killed_near_the_limit_of_memory_means_out_of_memory_and_asks_for_twice_as_much() -> None:
+    found = cause(JobState.FAILED, signal=9, requested_memory_mib=1500, max_rss_mib=1450)
+    assert (found.kind, found.fix) == ("out_of_memory", {"memory": "3G"})
+
+
+def test_the_time_limit_asks_for_twice_as_long() -> None:
+    assert cause(JobState.TIMEOUT).fix == {"runtime": "2:00:00"}
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "words"),
+    [
+        (
+            "The image /srv/x.sif doesn't exist on shas0101.",
+            "image_missing",
+            "/srv/x.sif doesn't exist on shas0101.",
+        ),
+        ("The image /srv/x.sif can't be read by you on c1.", "image_missing", "can't be read by you"),
+        (
+            "OSError: [Errno 28] No space left on device: '/home/alice/.local'",
+            "home_full",
+            "/home/alice/.local",
+        ),
+        ("OSError: [Errno 122] Disk quota exceeded", "quota", "quota is used up"),
+        ("No port between 30000 and 30001 is free on this node.", "port", "No port between 30000 and 30001"),
+        ("10 ports in a row were taken by others.", "port", "ports in a row"),
+        ("the hub at http://hub:8081 can't be reached: timed out", "hub_unreachable", "http://hub:8081"),
+        ("ModuleNotFoundError: No module named 'jupyter_server'", "import_error", "no module jupyter_server"),
+        ("ImportError: libfoo.so: cannot open shared object file", "import_error", "libfoo.so"),
+        ("ERROR: Unable to locate a modulefile for 'conda/9'", "module_missing", "conda/9"),
+        (
+            "bash: line 3: jupyterhub-singleuser: command not found",
+            "no_singleuser",
+            "no jupyterhub-singleuser",
+        ),
+        (
+            "jupyterhub-singleuser can't be run on this node: No such file or directory",
+            "no_singleuser",
+            "has no",
+        ),
+        ("FATAL:   could not open image /srv/x.sif: not a SIF", "container", "not a SIF"),
+        ("MemoryError", "out_of_memory", "no more memory"),
+        (
+            "Your home directory /home/alice can't be entered on c1: No such file.",
+            "home_missing",
+            "/home/alice",
+        ),
+    ],
+)
+@pytest.mark.parametrize("was_up", [True, False])
+def test_what_the_log_says_is_told_in_plain_words(line: str, kind: str, words: str, was_up: bool) -> None:
+    found = cause(JobState.FAILED, Ending(1, None, "", ("noise", line, "more noise")), was_up=was_up)
+    assert (found.kind, words in found.sentence) == (kind, True), found
+    assert found.advice
+    assert found.sentence.endswith((".", ":")) or words in line
+
+
+def test_the_starters_own_sentence_is_told_when_nothing_better_is_known() -> None:
+    assert cause(JobState.FAILED, Ending(1, None, "Something odd.")).sentence == "Something odd."
+
+
+def test_a_server_that_ends_by_itself_has_completed() -> None:
+    assert cause(JobState.COMPLETED, Ending(0, None)).kind == "completed"
+
+
+def test_an_exit_code_or_a_signal_is_told_when_nothing_else_is_known() -> None:
+    assert "exit code 3 before it listened" in cause(JobState.FAILED, Ending(3, None), was_up=False).sentence
+    assert "signal 11" in cause(JobState.FAILED, Ending(None, 11)).sentence
+
+
+def test_a_job_that_ended_without_a_word_to_the_hub_means_that_the_node_cant_reach_it() -> None:
+    assert cause(JobState.FAILED, None, was_up=False, exit_code=1).kind == "hub_unreachable"
+
+
+def test_nothing_known_is_still_a_sentence() -> None:
+    assert diagnose(None, None, None, was_up=True).sentence
+
+
+def test_braces_in_a_log_are_no_template() -> None:
+    line = "ImportError: {0} {evil.__class__}"
+    assert "{evil.__class__}" in cause(JobState.FAILED, Ending(1, None, "", (line,))).sentence

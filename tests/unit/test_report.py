@@ -1,0 +1,106 @@
+"""Reports of ended servers, what a waiting user is told, what Prometheus counts."""
+
+from __future__ import annotations
+
+import json
+import weakref
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs
+
+from prometheus_client import CollectorRegistry, generate_latest
+
+from flatirons.slurm.model import End, Job, JobState, Place
+from flatirons.spawners import metrics, report
+from flatirons.spawners.diagnosis import Cause
+from flatirons.spawners.report import Report
+from flatirons.spawners.waiting import Told, duration, waited_seconds
+
+NOW = datetime.now(UTC)
+
+
+def made(**known: object) -> Report:
+    cause = Cause("out_of_memory", "It ran out.", "Ask for more.", {"memory": "3G"})
+    job = Job(7, JobState.OUT_OF_MEMORY, batch_host="c1", runtime_limit_minutes=60)
+    end = End(
+        7,
+        JobState.OUT_OF_MEMORY,
+        elapsed_seconds=100,
+        max_rss_mib=750,
+        requested_memory_mib=1500,
+        cpus=2,
+        cpu_seconds=50.0,
+    )
+    return report.make(cause, job, end, job_id=7, **known)
+
+
+def test_a_report_survives_json_and_what_another_version_may_add() -> None:
+    there = made(options={"partition": "shas"}, log=["one", "two"])
+    stored = json.loads(json.dumps(there.as_dict()))
+    assert Report.from_dict({**stored, "future": 1}).as_dict() == there.as_dict()
+
+
+def test_its_figures_are_shares_of_what_was_asked_for() -> None:
+    assert (made().memory_percent, made().cpu_percent) == (50, 25)
+    assert Report("x", "y").memory_percent is None and Report("x", "y").cpu_percent is None
+
+
+def test_its_link_fills_in_what_was_chosen_and_what_would_have_helped() -> None:
+    query = parse_qs(made(options={"partition": "shas", "memory": "1500M"}).query)
+    assert query == {"opt-partition": ["shas"], "opt-memory": ["3G"]}
+
+
+def test_of_a_long_log_the_last_lines_are_kept_and_cut() -> None:
+    log = made(log=[f"{n} " + "x" * 1000 for n in range(100)]).log
+    assert (len(log), log[0][:3], len(log[0])) == (report.LOG_LINES, "60 ", report.LONGEST_LINE)
+
+
+def waiting(**facts: object) -> Job:
+    return Job(1, JobState.PENDING, partition="shas", reason="Priority", **facts)  # type: ignore[arg-type]
+
+
+def test_a_place_is_told_in_steps_that_get_smaller() -> None:
+    told = Told()
+    assert "number 100 of 200" in told.waiting(waiting(), Place(100, 200, "shas"))
+    assert "number 100 of 200" in told.waiting(waiting(), Place(95, 200, "shas"))
+    assert "number 90 of 190" in told.waiting(waiting(), Place(90, 190, "shas"))
+    assert "number 4 of 100" in told.waiting(waiting(), Place(4, 100, "shas"))
+    assert "number 3 of 99" in told.waiting(waiting(), Place(3, 99, "shas"))
+    assert "number" not in told.waiting(waiting(), Place(1, 90, "shas"))
+
+
+def test_an_estimate_is_told_again_only_when_it_moves() -> None:
+    told = Told()
+    first = told.waiting(waiting(start=NOW + timedelta(hours=2)), None)
+    assert "Slurm estimates a start at" in first
+    assert told.waiting(waiting(start=NOW + timedelta(hours=2, minutes=1)), None) == first
+    assert told.waiting(waiting(start=NOW + timedelta(hours=3)), None) != first
+
+
+def test_the_time_in_the_queue_is_slurms() -> None:
+    running = Job(1, JobState.RUNNING, submit=NOW, start=NOW + timedelta(seconds=90))
+    assert waited_seconds(running) == 90
+    assert waited_seconds(waiting(submit=NOW, start=NOW)) is None
+    assert (duration(90), duration(1800), duration(7260)) == ("90 s", "30 min", "2 h 1 min")
+
+
+def test_prometheus_is_told_ages_and_servers_by_phase() -> None:
+    class Desk:
+        def ages(self) -> dict[str, float]:
+            return {"summit": 2.5}
+
+        def phases(self) -> list[tuple[str, str]]:
+            return [("summit", "up"), ("summit", "up"), ("summit", "waiting")]
+
+    desk, registry, gauges = Desk(), CollectorRegistry(), metrics.Gauges()
+    gauges.hub = weakref.ref(desk)
+    registry.register(gauges)
+    text = generate_latest(registry).decode()
+    assert 'flatirons_snapshot_age_seconds{cluster="summit"} 2.5' in text
+    assert 'flatirons_servers{cluster="summit",phase="up"} 2.0' in text
+
+
+def test_commands_are_counted_by_kind() -> None:
+    before = metrics.commands("counted").get("squeue", 0)
+    metrics.count_command("counted", "squeue", "ok", 0.1)
+    metrics.count_command("counted", "squeue", "late", 30.0)
+    assert metrics.commands("counted")["squeue"] == before + 2
