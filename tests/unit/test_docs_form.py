@@ -39,7 +39,7 @@ async def test_the_form_of_the_page_holds_the_rules_that_it_declares() -> None:
     form = names["form"]
     guest, alice = Context(user="guest"), Context(user="alice")
     assert await form.check({"queue": "long", "hours": 30, "cores": 8}, alice)
-    with pytest.raises(OptionsRefused, match="at most 8|between 1 and 8"):
+    with pytest.raises(OptionsRefused, match="between 1 and 8"):
         await form.check({"queue": "long", "hours": 30, "cores": 9}, alice)
     with pytest.raises(OptionsRefused, match='queue: "long" isn\'t offered'):
         await form.check({"queue": "long"}, guest)

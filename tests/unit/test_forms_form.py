@@ -155,7 +155,7 @@ async def test_terms_are_worked_out_once_between_fields_and_seen_by_name() -> No
 
 
 def test_a_circle_through_a_term_is_named() -> None:
-    with pytest.raises(ValueError, match="circle: .*twice"):
+    with pytest.raises(ValueError, match=r"circle: .*twice"):
         Form([Integer("nodes", maximum=lambda twice: twice)], terms={"twice": lambda nodes: nodes})
 
 

@@ -13,7 +13,8 @@ from jupyterhub.spawner import SpawnException
 from flatirons.errors import FlatironsError, OptionsRefused, ServerEnded, SlurmUnreachable, SubmitRefused
 
 Event = dict[str, Any]
-"""As JupyterHub's progress API sends it: {"progress": percent, "message": sentence, "at": seconds since 1970}."""
+"""As JupyterHub's progress API sends it: {"progress": percent, "message": sentence, "at": time}; times are in
+seconds since 1970."""
 
 REASONS = {
     SubmitRefused: ("slurm_refused", 400),
