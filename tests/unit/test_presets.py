@@ -1,0 +1,185 @@
+"""Saved choices: for one user each, on a disk that may be full, in files that may be damaged."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flatirons.spawners import presets as module
+from flatirons.spawners.presets import LONGEST_NAME, MOST_OWN, Preset, Presets
+
+NAME_NEEDED = f"A name of 1 to {LONGEST_NAME} letters is needed to save these choices."
+OPTIONS = {"cpus": 2, "memory": 4096, "gpus": "v100:1", "factor": 0.5, "exclusive": True, "account": None}
+
+
+def kept(folder: Path) -> Presets:
+    return Presets(folder=folder / "presets")
+
+
+def test_what_is_saved_is_there_after_a_restart_in_the_order_of_saving(tmp_path: Path) -> None:
+    mine = kept(tmp_path)
+    for name in ("zebra", "ape", "Größe 😀"):
+        assert mine.save("alice", name, OPTIONS) == ""
+    for presets in (mine, kept(tmp_path)):
+        assert list(presets.own("alice")) == ["zebra", "ape", "Größe 😀"]
+        assert presets.own("alice")["ape"] == Preset("ape", OPTIONS)
+
+
+def test_the_same_name_replaces_and_forgetting_removes(tmp_path: Path) -> None:
+    mine = kept(tmp_path)
+    mine.save("alice", "mine", {"cpus": 1})
+    mine.save("alice", "mine", {"cpus": 2})
+    mine.save("alice", "other", {})
+    assert mine.own("alice")["mine"].options == {"cpus": 2}
+    mine.forget("alice", "mine")
+    assert list(kept(tmp_path).own("alice")) == ["other"]
+    mine.forget("alice", "never there")
+    mine.forget("nobody", "other")
+    assert list(mine.own("alice")) == ["other"]
+
+
+def test_two_users_never_see_each_others(tmp_path: Path) -> None:
+    mine = kept(tmp_path)
+    mine.save("alice", "mine", {"cpus": 1})
+    mine.save("bob", "mine", {"cpus": 2})
+    mine.forget("bob", "mine")
+    assert mine.own("alice")["mine"].options == {"cpus": 1}
+    assert mine.own("bob") == kept(tmp_path).own("bob") == {}
+
+
+@pytest.mark.parametrize(
+    "user", ["../../etc/passwd", "a/b", "", ".", "x" * 5000, "é", "a\x00b", "alice.json", "-rf", "😀"]
+)
+def test_a_user_may_have_any_name_and_the_file_stays_in_the_folder(tmp_path: Path, user: str) -> None:
+    mine = kept(tmp_path)
+    assert mine.save(user, "mine", {"cpus": 1}) == ""
+    assert kept(tmp_path).own(user)["mine"].options == {"cpus": 1}
+    [file] = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert file.parent == tmp_path / "presets"
+    assert json.loads(file.read_text())["user"] == user
+
+
+@pytest.mark.parametrize("name", ["", " ", "\n", "x" * 61, "a\x00b", "\u202e", "a\u200bb", "\x1b[0m"])
+def test_a_name_that_cant_be_read_isnt_saved(tmp_path: Path, name: str) -> None:
+    mine = kept(tmp_path)
+    assert mine.save("alice", name, {"cpus": 1}) == NAME_NEEDED
+    assert mine.own("alice") == {}
+    assert not (tmp_path / "presets").exists()
+
+
+@given(st.text(max_size=80))
+def test_a_name_is_saved_as_it_is_shown_or_refused_with_a_sentence(name: str) -> None:
+    mine = Presets(folder=Path("/nonexistent/never/made"))
+    assert mine.save("alice", name, {}) in (NAME_NEEDED, "Your choices can't be saved at the moment.")
+
+
+def test_spaces_in_a_name_are_one_space(tmp_path: Path) -> None:
+    mine = kept(tmp_path)
+    mine.save("alice", "  two\t words ", {})
+    assert list(mine.own("alice")) == ["two words"]
+
+
+def test_nobody_saves_more_than_the_limit_but_may_replace(tmp_path: Path) -> None:
+    mine = kept(tmp_path)
+    for n in range(MOST_OWN):
+        assert mine.save("alice", str(n), {}) == ""
+    assert "Forget one first" in mine.save("alice", "one more", {})
+    assert mine.save("alice", "7", {"cpus": 1}) == ""
+    assert len(mine.own("alice")) == MOST_OWN
+    assert mine.save("bob", "mine", {}) == ""
+
+
+def test_without_a_folder_nothing_is_saved_and_that_is_said(tmp_path: Path) -> None:
+    none = Presets()
+    assert none.save("alice", "mine", {}) == NAME_NEEDED
+    assert none.own("alice") == {}
+    none.forget("alice", "mine")
+
+
+def test_only_the_hub_reads_the_folder_and_its_files(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        kept(tmp_path).save("alice", "mine", {})
+    finally:
+        os.umask(before)
+    [file] = (tmp_path / "presets").iterdir()
+    assert stat.S_IMODE((tmp_path / "presets").stat().st_mode) == 0o700
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def full(*args: object, **kwargs: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_gets_a_sentence_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = kept(tmp_path)
+    mine.save("alice", "old", {"cpus": 1})
+    monkeypatch.setattr(module.json, "dump", full)
+    assert mine.save("alice", "new", {"cpus": 2}) == "Your choices can't be saved at the moment."
+    mine.forget("alice", "old")
+    assert "No space left" in caplog.text
+    for presets in (mine, kept(tmp_path)):
+        assert list(presets.own("alice")) == ["old"]
+    assert len(list((tmp_path / "presets").iterdir())) == 1, "a draft was left behind"
+
+
+def test_a_crash_while_writing_leaves_the_old_file_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = kept(tmp_path)
+    mine.save("alice", "old", {"cpus": 1})
+    monkeypatch.setattr(module.os, "replace", full)
+    assert mine.save("alice", "new", {}) != ""
+    assert list(kept(tmp_path).own("alice")) == ["old"]
+
+
+DAMAGED = [
+    b"",
+    b"{",
+    b"\xff\xfe",
+    b"[]",
+    b"null",
+    b"{}",
+    b'{"presets": []}',
+    b'{"presets": {"mine": 1}}',
+    b'{"presets": {"mine": "text"}}',
+    b'{"presets": {"mine": [[1]]}}',
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_damaged_file_is_no_choices_and_a_line_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    kept(tmp_path).save("alice", "mine", {})
+    [file] = (tmp_path / "presets").iterdir()
+    file.write_bytes(content)
+    caplog.clear()
+    assert kept(tmp_path).own("alice") == {}
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert file.read_bytes() == content
+
+
+@pytest.mark.xfail(strict=True, reason="the log says that they are left there; the next save replaces them")
+def test_saving_doesnt_throw_away_what_couldnt_be_read(tmp_path: Path) -> None:
+    kept(tmp_path).save("alice", "mine", {"cpus": 7})
+    [file] = (tmp_path / "presets").iterdir()
+    content = file.read_bytes()[:-1]
+    file.write_bytes(content)
+    kept(tmp_path).save("alice", "new", {})
+    assert content in [path.read_bytes() for path in (tmp_path / "presets").iterdir()]
+
+
+def test_the_options_of_the_sites_presets_are_known_by_name() -> None:
+    presets = Presets({"small": Preset("Small", {"cpus": 1}), "gpu": Preset("GPU", {"gpus": 1, "cpus": 2})})
+    assert presets.names == {"cpus", "gpus"}
+    assert presets.own("alice") == {}
