@@ -234,7 +234,7 @@ async def test_while_choosing_what_is_not_offered_any_more_gives_way_with_a_note
     html = await form.render(given, {}, ALICE, from_page=True, live=True)
     assert 'id="error-nodes"' in html
     assert 'id="note-partition"' in html
-    assert "flatirons-problems" not in html
+    assert 'id="flatirons-problems"' not in html
 
 
 async def test_a_box_that_was_not_shown_yet_keeps_its_default() -> None:
