@@ -151,6 +151,10 @@ def test_what_is_enforced_is_read_with_what_it_implies() -> None:
     assert (read.max_memory_per_cpu_mib, read.max_memory_per_node_mib) == (None, None)
     read = offers.configuration(text.format("none") + "MaxMemPerNode = 14000\nDefMemPerNode = 700\n")
     assert (read.default_memory_per_node_mib, read.max_memory_per_node_mib) == (700, 14000)
+    assert (read.version, offers.configuration(text.format("x") + "SLURM_VERSION = 22.05.8\n").version) == (
+        (),
+        (22, 5, 8),
+    )
     with pytest.raises(SlurmUnreachable):
         offers.configuration("slurm_load_ctl_conf error\n")
 

@@ -324,11 +324,10 @@ _UNUSABLE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What of slurm.conf matters to a cluster's users.
+    """What of slurm.conf matters to users. Memory is for partitions that say nothing of it themselves.
 
     `cluster_name` is Slurm's own, as accounting writes it; `enforced` the words of AccountingStorageEnforce,
-    with what they imply (`associations`, `limits`, `qos`). Memory is what holds for partitions that say
-    nothing of it themselves.
+    with what they imply (`associations`, `limits`, `qos`); `version` such as (24, 11, 5).
     """
 
     cluster_name: str
@@ -337,6 +336,7 @@ class Configuration:
     default_memory_per_node_mib: int | None = None
     max_memory_per_cpu_mib: int | None = None
     max_memory_per_node_mib: int | None = None
+    version: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

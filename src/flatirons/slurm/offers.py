@@ -178,6 +178,7 @@ def configuration(text: str) -> Configuration:
         default_memory_per_node_mib=number(settings.get("DefMemPerNode", "")),
         max_memory_per_cpu_mib=number(settings.get("MaxMemPerCPU", "")),
         max_memory_per_node_mib=number(settings.get("MaxMemPerNode", "")),
+        version=tuple(int(part) for part in re.findall(r"[0-9]{1,4}", settings.get("SLURM_VERSION", ""))[:3]),
     )
 
 

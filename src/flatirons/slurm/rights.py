@@ -18,6 +18,7 @@ from flatirons.slurm.model import Association, Configuration, Partition, Qos, Re
 
 NO_QOS = Qos("")
 NO_ASSOCIATION = Association("", "", "")
+ALLOWS_SUBACCOUNTS = (23, 2)
 ANYWHERE = frozenset({"FLEX", "ANY_NODES"})
 """Flags of a reservation whose jobs aren't bound to its nodes."""
 
@@ -133,9 +134,11 @@ class Rights:
 
         Source: AllowAccounts in slurm.conf(5), since 23.02; before, they were for the very account.
         """
+        is_old = () < self.facts.configuration.version < ALLOWS_SUBACCOUNTS
+        names = (account,) if is_old else self.facts.lineage(account)
         if partition.allow_accounts is not None:
-            return not set(partition.allow_accounts).isdisjoint(self.facts.lineage(account))
-        return set(partition.deny_accounts).isdisjoint(self.facts.lineage(account))
+            return not set(partition.allow_accounts).isdisjoint(names)
+        return set(partition.deny_accounts).isdisjoint(names)
 
     def _reservations(self, partition: Partition, accounts: Sequence[str]) -> tuple[Reservation, ...]:
         everywhere = self.facts.reservations
