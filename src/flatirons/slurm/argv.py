@@ -177,11 +177,13 @@ def squeue_waiting() -> list[str]:
     return ["squeue", "--all", "--local", "--noheader", "--states=PENDING", "--format=%P"]
 
 
-def sacctmgr_associations(user: str) -> list[str]:
-    """sacctmgr for what a user may charge, in every cluster of the database."""
-    if not user or set(user) & set(", ="):
-        raise ValueError(f"not a user's name: {user!r}")
-    line = [*_SACCTMGR, "show", "user", "withassoc", "where", f"name={_text('user', user)}"]
+def sacctmgr_associations(*users: str) -> list[str]:
+    """sacctmgr for what users may charge, in every cluster of the database."""
+    for user in users or ("",):
+        if not user or set(user) & set(", ="):
+            raise ValueError(f"not a user's name: {user!r}")
+    names = ",".join(_text("user", user) for user in users)
+    line = [*_SACCTMGR, "show", "user", "withassoc", "where", f"name={names}"]
     return [*line, f"format={','.join(ASSOCIATION_FIELDS)}"]
 
 

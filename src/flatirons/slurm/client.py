@@ -217,9 +217,9 @@ class SlurmClient:
         """How many jobs wait for each partition."""
         return offers.waiting(await self._ask(argv.squeue_waiting()))
 
-    async def associations(self, user: str) -> list[Association]:
-        """What a user may charge, in every cluster of the accounting database."""
-        return offers.associations(await self._ask(argv.sacctmgr_associations(user)))
+    async def associations(self, *users: str) -> list[Association]:
+        """What users may charge, in every cluster of the accounting database."""
+        return await _apart(offers.associations, await self._ask(argv.sacctmgr_associations(*users)))
 
     async def accounts(self, cluster_name: str) -> list[Account]:
         """The accounts of the cluster that accounting calls so."""

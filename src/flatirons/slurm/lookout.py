@@ -30,6 +30,8 @@ BACK_OFF_SECONDS = 10.0
 """How long after a failure Slurm isn't asked the same thing again."""
 
 MOST_USERS = 2000
+MOST_AT_ONCE = 200
+"""Users whose associations are asked for by one command."""
 
 
 @dataclass
@@ -80,6 +82,8 @@ class Lookout:
         self._facts = Known(self._take, now)
         self._seldom = Known(self._take_seldom, now)
         self._users: OrderedDict[str, Known[tuple[Association, ...]]] = OrderedDict()
+        self._wanted: dict[str, asyncio.Future[tuple[Association, ...]]] = {}
+        self._asking: asyncio.Task[None] | None = None
 
     @property
     def trouble(self) -> str:
@@ -133,6 +137,26 @@ class Lookout:
         return configuration, await self.client.qos(), accounts
 
     async def _take_associations(self, user: str) -> tuple[Association, ...]:
-        if not user.isprintable() or set(user) & set(", ="):
+        """Those of one user, by a question that is put for all who come while another is answered."""
+        if not user or not user.isprintable() or set(user) & set(", ="):
             return ()  # no name that accounting could have
-        return tuple(await self.client.associations(user))
+        answer = self._wanted.setdefault(user, asyncio.get_running_loop().create_future())
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.ensure_future(self._ask_for_all())
+        return await answer
+
+    async def _ask_for_all(self) -> None:
+        while self._wanted:
+            users = list(self._wanted)[:MOST_AT_ONCE]
+            answers = {user: self._wanted.pop(user) for user in users}
+            try:
+                found = await self.client.associations(*users)
+            except SlurmError as error:
+                for answer in answers.values():
+                    answer.set_exception(error)
+                continue
+            of: dict[str, list[Association]] = {}
+            for each in found:
+                of.setdefault(each.user, []).append(each)
+            for user, answer in answers.items():
+                answer.set_result(tuple(of.get(user, ())))

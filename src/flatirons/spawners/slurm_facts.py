@@ -18,7 +18,7 @@ from flatirons.slurm.rights import Rights
 GLANCE_SECONDS = 20.0
 """How old facts may be that a page shows, before newer ones are fetched behind it."""
 
-GATE_SECONDS = 5.0
+GATE_SECONDS = 10.0
 """How old facts may be by which a start is judged."""
 
 RIGHTS_SECONDS = 60.0

@@ -1,0 +1,130 @@
+"""What a cluster offers: asked for when somebody looks, one question at a time, for all who come meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from flatirons.errors import SlurmUnreachable
+from flatirons.slurm.lookout import BACK_OFF_SECONDS, Lookout
+from flatirons.slurm.model import Association, Configuration
+
+
+class Slurm:
+    """As much of a client as a lookout asks; counts, and answers when it is let."""
+
+    def __init__(self) -> None:
+        self.asked: list[Sequence[str]] = []
+        self.looked = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.is_down = False
+
+    async def associations(self, *users: str) -> list[Association]:
+        self.asked.append(users)
+        await self.gate.wait()
+        self._answer()
+        return [Association("summit", f"{user}s", user) for user in users]
+
+    def _answer(self) -> None:
+        if self.is_down:
+            raise SlurmUnreachable("Slurm does not answer.")
+
+    async def partitions(self) -> list[Any]:
+        self.looked += 1
+        self._answer()
+        return []
+
+    async def configuration(self) -> Configuration:
+        self._answer()
+        return Configuration("summit")
+
+    async def nothing(self) -> list[Any]:
+        return []
+
+    nodes = reservations = nothing
+
+    async def waiting(self) -> dict[str, int]:
+        return {}
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def slurm() -> Slurm:
+    return Slurm()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def lookout(slurm: Slurm, clock: Clock) -> Lookout:
+    return Lookout(slurm, clock)  # type: ignore[arg-type]
+
+
+async def test_users_who_come_while_another_is_answered_are_asked_for_together(
+    lookout: Lookout, slurm: Slurm
+) -> None:
+    slurm.gate.clear()
+    looking = [asyncio.ensure_future(lookout.associations(f"u{n}", max_age=60, patience=5)) for n in range(5)]
+    while not slurm.asked:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    late = [asyncio.ensure_future(lookout.associations(f"v{n}", max_age=60, patience=5)) for n in range(3)]
+    slurm.gate.set()
+    found = await asyncio.gather(*looking, *late)
+    assert [each and each[0].account for each in found] == [
+        *("u0s", "u1s", "u2s", "u3s", "u4s", "v0s", "v1s", "v2s"),
+    ]
+    assert len(slurm.asked) <= 3
+    assert sorted(name for names in slurm.asked for name in names) == [
+        *("u0", "u1", "u2", "u3", "u4", "v0", "v1", "v2"),
+    ]
+
+
+async def test_names_that_no_account_could_have_are_not_asked_for(lookout: Lookout, slurm: Slurm) -> None:
+    for name in ("", "a,b", "a b", "a=b", "a\nb"):
+        assert await lookout.associations(name, max_age=60, patience=1) == ()
+    assert slurm.asked == []
+
+
+async def test_a_failed_question_leaves_what_was_known(lookout: Lookout, slurm: Slurm, clock: Clock) -> None:
+    known = await lookout.associations("alice", max_age=60, patience=1)
+    slurm.is_down, clock.now = True, clock.now + 100
+    assert await lookout.associations("alice", max_age=60, patience=1) == known
+    assert await lookout.associations("bob", max_age=60, patience=1) is None
+
+
+async def test_a_slurm_that_failed_is_left_in_peace_for_a_while(
+    lookout: Lookout, slurm: Slurm, clock: Clock
+) -> None:
+    slurm.is_down = True
+    assert await lookout.look(max_age=10, patience=1) is None
+    assert lookout.trouble == "Slurm does not answer."
+    slurm.is_down = False
+    assert await lookout.look(max_age=10, patience=1) is None
+    clock.now += BACK_OFF_SECONDS
+    assert await lookout.look(max_age=10, patience=1) is not None
+    assert lookout.trouble == ""
+
+
+async def test_facts_are_asked_for_again_only_when_they_are_old(
+    lookout: Lookout, slurm: Slurm, clock: Clock
+) -> None:
+    await asyncio.gather(*(lookout.look(max_age=10, patience=1) for _ in range(20)))
+    clock.now += 9
+    await lookout.look(max_age=10, patience=1)
+    assert slurm.looked == 1
+    clock.now += 2
+    await lookout.look(max_age=10, patience=1)
+    assert slurm.looked == 2
