@@ -16,6 +16,9 @@ from flatirons.forms.fields import Field, Integer, Number, is_empty
 from flatirons.forms.values import Choice, Gauge, Refusal, Rules, printable
 
 MOST_AT_A_GLANCE = 12
+SHORT = 16
+"""How long a choice is that half the width of a phone holds."""
+
 ROOM = Path(__file__).parent
 STATIC = ROOM / "static"
 
@@ -109,7 +112,8 @@ class Shown:
     @property
     def is_short(self) -> bool:
         """Whether half the width of a phone is enough."""
-        return self.field.short and not self._is_chosen
+        longest = max((len(c.label or c.value) + len(c.description) for c in self.choices), default=0)
+        return self.field.short and longest <= SHORT
 
     @property
     def ticked(self) -> str:
@@ -176,7 +180,7 @@ class Part:
 
     @property
     def is_open(self) -> bool:
-        return not self.folded or any(shown.message or shown.is_linked for shown in self.fields)
+        return not self.folded or any(shown.message or shown.note or shown.is_linked for shown in self.fields)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,34 @@
     }
     for (const part of inputs("details[data-open]")) part.open = true;
     for (const search of inputs(".flatirons-search")) filter(search);
+    for (const link of document.querySelectorAll("#flatirons-problems a")) {
+      const isWrong = document.querySelector(link.hash)?.hasAttribute("aria-invalid");
+      link.parentElement.classList.toggle("flatirons-mended", !isWrong);
+    }
+    if (document.activeElement === document.body && pressed?.isConnected === false) {
+      document.querySelector("#flatirons-presets button")?.focus(); // a card that is forgotten had the focus
+    }
+    pressed = null;
+  }
+
+  // -- whether what is on the page has been answered
+
+  let edits = 0;
+  let answered = 0;
+  let waiting = [];
+  let pressed = null;
+
+  function isEdited() {
+    edits += 1;
+    const copied = document.getElementById("flatirons-copied");
+    if (copied) copied.textContent = "";
+  }
+
+  function whenAnswered() {
+    return new Promise((resolve) => {
+      if (answered === edits) resolve();
+      else waiting.push(resolve);
+    });
   }
 
   // -- searching
@@ -53,6 +81,7 @@
     document.addEventListener(kind, (event) => {
       const isOurs = event.target.matches?.(".flatirons-search, [name=_preset_name]");
       if (isOurs) event.stopPropagation(); // it changes no option
+      else if (root().contains(event.target)) isEdited();
       if (isOurs && event.target.matches(".flatirons-search")) filter(event.target);
     }, true);
   }
@@ -76,32 +105,48 @@
     const link = event.target.closest?.("#flatirons-link");
     if (link && navigator.clipboard) {
       event.preventDefault();
-      navigator.clipboard.writeText(link.href).then(() => { link.textContent = "Link copied"; });
+      whenAnswered().then(() => navigator.clipboard.writeText(link.href)).then(
+        () => { document.getElementById("flatirons-copied").textContent = "Link copied."; },
+        () => { location.assign(link.href); }, // there it can be copied by hand
+      );
     }
+    pressed = event.target.closest?.("button[hx-post]") || pressed;
+    if (pressed) isEdited();
     const change = event.target.closest?.("[data-flatirons-set]");
     if (change) {
       for (const [name, text] of Object.entries(JSON.parse(change.dataset.flatironsSet))) {
         const input = document.getElementById(`option-${name}`);
-        if (input) { input.value = text; input.setAttribute("value", text); }
+        if (!input) continue;
+        if (input.matches("select") && ![...input.options].some((each) => each.value === text)) {
+          input.add(new Option(text, text)); // of a list that is still to come
+        }
+        input.value = text;
       }
       root().dispatchEvent(new Event("change", { bubbles: true }));
     }
-  });
+  }, true); // before htmx asks
 
   // -- talking to the hub
 
   document.addEventListener("htmx:config:request", (event) => {
-    event.detail.ctx.request.headers["X-XSRFToken"] = window.jhdata?.xsrf_token || "";
+    const ctx = event.detail.ctx;
+    ctx.request.headers["X-XSRFToken"] = window.jhdata?.xsrf_token || "";
+    ctx.edits = edits;
   });
   document.addEventListener("htmx:after:swap", (event) => {
-    if (event.detail.ctx.target?.id !== ROOT) return;
+    const { target, response } = event.detail.ctx;
+    if (target?.id !== ROOT || response.status >= 400) return; // htmx says so of an error's page too
     root().classList.remove("flatirons-is-away");
+    answered = event.detail.ctx.edits;
     settle();
+    if (answered === edits) waiting.splice(0).forEach((resolve) => resolve());
     root().dispatchEvent(new CustomEvent("flatirons:settled", { bubbles: true }));
   });
   for (const kind of ["htmx:error", "htmx:response:error"]) {
     document.addEventListener(kind, (event) => {
-      if (event.detail.ctx?.target?.id === ROOT) root().classList.add("flatirons-is-away");
+      if (event.detail.ctx?.target?.id !== ROOT) return;
+      root().classList.add("flatirons-is-away");
+      waiting = [];
     });
   }
   setInterval(() => {
