@@ -1,4 +1,4 @@
-"""What a cluster offers: asked for when somebody looks, one question at a time, for all who come meanwhile."""
+"""What a cluster offers: asked for when somebody looks, by one question at a time, for all who come then."""
 
 from __future__ import annotations
 
