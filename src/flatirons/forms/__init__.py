@@ -36,10 +36,10 @@ are JupyterHub's hooks:
 Refusals are `RefusedOptions`, a SpawnException with HTTP 400 whose text is `NAME: sentence NAME: sentence`.
 """
 
+from flatirons.forms.field import Field
 from flatirons.forms.fields import (
     Checkbox,
     Duration,
-    Field,
     Hidden,
     Integer,
     Memory,

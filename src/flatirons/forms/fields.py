@@ -1,236 +1,19 @@
-"""The kinds of fields: how what was given becomes a typed value, and how a value is written back.
-
-Every setting in `Field` that is typed `Setting` is a value, or a function of what its parameters name.
-"""
+"""The kinds of fields: how what was given becomes a typed value, and how a value is written back."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import Any, ClassVar, TypeAlias
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar
 
 from flatirons.forms import units
-from flatirons.forms.values import (
-    ABOUT_THE_REQUEST,
-    LONGEST_TEXT,
-    Choice,
-    Context,
-    Gauge,
-    Refusal,
-    Rule,
-    Rules,
-    Setting,
-    Value,
-    printable,
-    quoted,
-)
-
-Choices: TypeAlias = Sequence[object]
-"""What `Choice.of` takes."""
-
-RESERVED = {"options", "user_options", "display_name", "next", "value", *ABOUT_THE_REQUEST}
-"""Names that mean something else: the form as a whole, JupyterHub's own, what a function may look at."""
-
-SETTINGS = (
-    *("choices", "minimum", "maximum", "default", "visible", "required", "locked"),
-    *("help", "nothing", "if_none", "gauges"),
-)
-"""Settings of every field that may be functions."""
+from flatirons.forms.field import NOTHING_TO_CHOOSE, Field, NotOffered
+from flatirons.forms.values import LONGEST_TEXT, Refusal, Rules, Value, quoted
 
 SLURM_NAME = r"[A-Za-z0-9_.,:+@=][A-Za-z0-9_.,:+@=-]*"
 LARGEST = 2**31 - 1
-NOTHING_TO_CHOOSE = "There is nothing to choose from."
-
-
-class Missing(Refusal):
-    """Nothing was given where something is needed."""
-
-
-class NotOffered(Refusal):
-    """What was given is none of the choices, or isn't to be chosen at all."""
-
-
-@dataclass(frozen=True, eq=False)
-class Field:
-    """One option. `trait` is the spawner's trait that its value lands on: the one with the option's name, if
-    empty; with None on none.
-
-    `flag` is shown small beside the label; `nothing` says what an empty input means; `gauges` how much is
-    free of what this field is about; `if_none` why there is nothing to choose from; `group` is the part of
-    the form it stands in; `attrs` are HTML attributes of the input; `must` is a last rule, a function of
-    `value` and whatever else it names: it gives a sentence when the value can't be taken.
-    """
-
-    name: str
-    label: str = ""
-    _: KW_ONLY
-    help: Setting[str] = ""
-    default: Setting[Value | None] = None
-    choices: Setting[Choices | None] = None
-    minimum: Setting[Value | None] = None
-    maximum: Setting[Value | None] = None
-    visible: Setting[bool] = True
-    required: Setting[bool] = False
-    locked: Setting[bool] = False
-    nothing: Setting[str] = ""
-    if_none: Setting[str] = ""
-    gauges: Setting[Sequence[Gauge]] = ()
-    must: Callable[..., str | None] | None = None
-    trait: str | None = ""
-    flag: str = ""
-    group: str = ""
-    attrs: Mapping[str, str] = field(default_factory=dict)
-    _functions: Mapping[str, Rule] = field(init=False, repr=False, default_factory=dict)
-
-    widget: ClassVar[str] = "text"
-    input_type: ClassVar[str] = "text"
-    short: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        if not (self.name.isascii() and self.name.isidentifier()) or self.name.startswith("_"):
-            raise ValueError(f"an option's name is an identifier without a leading underscore: {self.name!r}")
-        if self.name in RESERVED:
-            raise ValueError(f"{self.name!r} can't be an option's name: it is JupyterHub's or the form's own")
-        if forbidden := {"id", "name"} & {key.lower() for key in self.attrs}:
-            raise ValueError(f"{self.name}: the form itself sets {', '.join(sorted(forbidden))}")
-        object.__setattr__(self, "_functions", self._read_functions())
-
-    def _read_functions(self) -> dict[str, Rule]:
-        given = {key: getattr(self, key) for key in (*SETTINGS, "must")}
-        try:
-            return {key: Rule.of(setting) for key, setting in given.items() if callable(setting)}
-        except ValueError as error:
-            raise ValueError(f"{self.name}: {error}") from None
-
-    @property
-    def looks_at(self) -> Mapping[str, frozenset[str]]:
-        """The fields that each of its functions looks at, by the setting's name."""
-        known = {*ABOUT_THE_REQUEST, "value"}
-        return {key: frozenset(rule.names) - known for key, rule in self._functions.items()}
-
-    def read(self, given: object) -> Value:
-        """The typed value of a text or of a value from JSON; raises Refusal."""
-        raise NotImplementedError
-
-    def write(self, value: Value) -> str:
-        """The text that `read` takes back to this value."""
-        return str(value)
-
-    def measure(self, value: Value) -> Value:
-        """What minimum and maximum are compared with."""
-        return value
-
-    def unposted(self, default: Value | None) -> Value | None:
-        """The value when a page that showed this field posts nothing for it."""
-        return default
-
-    async def rules(self, context: Context) -> Rules:
-        """This field's settings in this context."""
-        found: dict[str, Any] = {}
-        for key in SETTINGS:
-            function = self._functions.get(key)
-            found[key] = await function.resolve(context) if function else getattr(self, key)
-        for key in ("minimum", "maximum", "default"):
-            found[key] = self._typed(found[key])
-        if found["choices"] is not None:
-            found["choices"] = tuple(map(Choice.of, found["choices"]))
-        found["gauges"] = tuple(found["gauges"])
-        rules = Rules(**found)
-        return rules if rules.is_fixed else replace(rules, default=self._possible(rules))
-
-    async def accept(self, given: object, rules: Rules, context: Context) -> Value | None:
-        """The typed value, None when nothing was given; raises Refusal when the rules don't allow it."""
-        value = None if is_empty(given) else self._read_choice(given, rules)
-        if rules.is_fixed:
-            return self._fixed(value, rules)
-        if value is None:
-            if rules.required:
-                raise self._missing(rules)
-            return None
-        self._hold(value, rules)
-        if self.must and (sentence := await self._functions["must"].resolve(context, value=value)):
-            raise Refusal(sentence)
-        return value
-
-    def _read_choice(self, given: object, rules: Rules) -> Value:
-        try:
-            return self.read(given)
-        except Refusal:
-            if rules.choices is not None and isinstance(given, str):
-                raise self._not_offered(given, rules) from None
-            raise
-
-    def _typed(self, setting: Value | None) -> Value | None:
-        return None if is_empty(setting) else self.read(setting)
-
-    def _missing(self, rules: Rules) -> Missing:
-        if rules.choices == ():
-            return Missing(rules.if_none or NOTHING_TO_CHOOSE)
-        return Missing("This is needed." if rules.choices is None else "Choose one.")
-
-    def _possible(self, rules: Rules) -> Value | None:
-        """The default, or what comes nearest to it of what can be taken."""
-        default = rules.default
-        if rules.choices is not None and (default is None or not self._is_offered(default, rules)):
-            first = rules.required and default is not None and rules.choices
-            return self.read(rules.choices[0].value) if first else None
-        for bound, is_beyond in ((rules.minimum, less), (rules.maximum, _more)):
-            if default is None or bound is None:
-                continue
-            if is_beyond(self.measure(default), self.measure(bound)):
-                default = bound
-        return default
-
-    def _fixed(self, value: Value | None, rules: Rules) -> Value | None:
-        if value is None or value == rules.default:
-            self._hold_fixed(rules)
-            return rules.default
-        if rules.visible and rules.default is not None:
-            raise NotOffered(f"This is fixed to {quoted(self.write(rules.default))} here.")
-        raise NotOffered("This can't be chosen here.")
-
-    def _hold_fixed(self, rules: Rules) -> None:
-        """Refuses what a site fixed but this user can't have."""
-        if rules.default is None:
-            return
-        try:
-            self._hold(rules.default, rules)
-        except Refusal as refusal:
-            fixed = quoted(self.write(rules.default))
-            raise Refusal(f"This is fixed to {fixed} here, which isn't possible: {refusal}") from None
-
-    def _hold(self, value: Value, rules: Rules) -> None:
-        if rules.choices is not None and not self._is_offered(value, rules):
-            raise self._not_offered(self.write(value), rules)
-        low, high = rules.minimum, rules.maximum
-        too_low = low is not None and less(self.measure(value), self.measure(low))
-        too_high = high is not None and less(self.measure(high), self.measure(value))
-        if not (too_low or too_high):
-            return
-        if low is not None and high is not None and less(self.measure(high), self.measure(low)):
-            raise Refusal("With what is chosen above, no value is possible here.")
-        raise Refusal(f"Must be {self._bounds(low, high)}.")
-
-    def _is_offered(self, value: Value, rules: Rules) -> bool:
-        text, choices = self.write(value), rules.choices or ()
-        return any(choice.value == text for choice in choices) or any(
-            self.read(choice.value) == value for choice in choices
-        )
-
-    def _not_offered(self, text: str, rules: Rules) -> Refusal:
-        choices = rules.choices or ()
-        if not choices:
-            return NotOffered(rules.if_none or NOTHING_TO_CHOOSE)
-        offered = ", ".join(printable(choice.value, 40) for choice in choices[:8])
-        others = "" if len(choices) <= 8 else f" and {len(choices) - 8} more"
-        return NotOffered(f"{quoted(text)} isn't offered here. Choose from {offered}{others}.")
-
-    def _bounds(self, low: Value | None, high: Value | None) -> str:
-        if low is not None and high is not None:
-            return f"between {self.write(low)} and {self.write(high)}"
-        return f"at least {self.write(low)}" if low is not None else f"at most {self.write(high or 0)}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -384,11 +167,6 @@ class Checkbox(Field):
         return None if self.on else False
 
 
-def is_empty(given: object) -> bool:
-    """Whether nothing was given: None or an empty line."""
-    return given is None or (isinstance(given, str) and len(given) <= LONGEST_TEXT and not given.strip(" "))
-
-
 def as_text(given: object, longest: int) -> str:
     """The given text without spaces around it; raises Refusal for anything but one printable line."""
     if not isinstance(given, str):
@@ -412,14 +190,3 @@ def not_negative(number: int) -> int:
     if number < 0:
         raise Refusal("This can't be negative.")
     return int(in_range(number))
-
-
-def less(one: Value, other: Value) -> bool:
-    """Whether one number is less than the other; texts aren't ordered."""
-    if isinstance(one, str) or isinstance(other, str):
-        return False
-    return one < other
-
-
-def _more(one: Value, other: Value) -> bool:
-    return less(other, one)

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from flatirons.errors import OptionsRefused
 from flatirons.forms import page
-from flatirons.forms.fields import RESERVED, Field, Missing, NotOffered, is_empty
+from flatirons.forms.field import RESERVED, Field, Missing, NotOffered, is_empty
 from flatirons.forms.values import (
     ABOUT_THE_REQUEST,
     Context,

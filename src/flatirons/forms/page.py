@@ -12,7 +12,8 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from flatirons.forms.fields import Field, Integer, Number, is_empty
+from flatirons.forms.field import Field, is_empty
+from flatirons.forms.fields import Integer, Number
 from flatirons.forms.values import Choice, Gauge, Refusal, Rules, printable
 
 MOST_AT_A_GLANCE = 12

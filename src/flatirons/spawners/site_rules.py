@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from flatirons.forms import Choice, Field
-from flatirons.forms.fields import is_empty, less
+from flatirons.forms.field import is_empty, less
 from flatirons.forms.values import Refusal, Rule, Value
 
 
