@@ -163,8 +163,8 @@ async def test_a_reservation_is_offered_to_whom_slurm_lets_in(
         offered_to[user] = {place.reservation for place in offered}
         asks = [next(iter(within(rights, place))) for place in offered]
         said = await slurm.refusals("summit", user, asks)
-        # A test can't look ahead: of what starts later it says "Invalid time specified". And where a partition
-        # has MaxCPUsPerNode, it counts cores that are set aside as in use until a job has run there.
+        # A test can't look ahead: of what starts later it says "Invalid time specified". And in a partition
+        # with MaxCPUsPerNode it counts cores that are set aside as in use until a job has run there.
         refused = [(user, ask) for ask, no in said.items() if no]
         assert all(
             ask.place.reservation == "later" or rights.facts.partition[ask.place.partition].max_cpus_per_node
