@@ -110,7 +110,6 @@ def demands(rights: Rights, leaf: Options) -> bool:
     return (bounds.min_nodes(), bounds.min_cpus(), bounds.min_memory_mib()) != (1, 1, 1)
 
 
-@pytest.mark.xfail(reason="the form doesn't know yet what a QOS demands at least", strict=False)
 async def test_the_form_demands_what_a_qos_demands(clients: dict[str, SlurmClient]) -> None:
     slurm = await look(clients)
     for user in USERS:

@@ -9,7 +9,7 @@ import pytest
 from traitlets import Unicode
 
 from flatirons.errors import OptionsRefused, SiteError
-from flatirons.forms import Context, Form, Refusal
+from flatirons.forms import Context, Form
 from flatirons.slurm.rights import Rights
 from flatirons.spawners.options import FormHooks, RefusedOptions
 from flatirons.spawners.slurm_facts import Seen, SlurmFacts
@@ -305,7 +305,6 @@ async def test_who_may_use_nothing_is_told_so_and_by_whom_that_is_changed() -> N
     assert "You have no account on any cluster here. Please ask the operator." in messages["cluster"]
 
 
-@pytest.mark.xfail(strict=True, reason="the page opens with empty lists; only a POST says why")
 async def test_who_may_use_nothing_reads_so_when_the_page_opens() -> None:
     made = slurm_form({}, {"summit": {}}, {"python": {}})
     for live in (False, True):
@@ -368,22 +367,16 @@ def with_account(name: str) -> Context:
     return Context(user="alice", facts=SlurmFacts({"summit": Seen(Rights(summit.FACTS, [own], "alice"))}))
 
 
-ODD = "Field._is_offered reads Slurm's choices by the field's own pattern; rules() lets the Refusal out"
-
-
-@pytest.mark.xfail(strict=True, raises=Refusal, reason=ODD)
 async def test_a_type_of_gpus_may_begin_with_a_digit() -> None:
     options = await known().check({"environment": "torch"}, with_gpus("2080ti"))
     assert options["gpus"] == "2080ti:1"
 
 
-@pytest.mark.xfail(strict=True, raises=OptionsRefused, reason=ODD)
 async def test_a_type_of_gpus_that_begins_with_a_digit_can_be_asked_for() -> None:
     options = await known().check({"gpus": "2080ti:2"}, with_gpus("2080ti"))
     assert options["gpus"] == "2080ti:2"
 
 
-@pytest.mark.xfail(strict=True, raises=Refusal, reason=ODD)
 @pytest.mark.parametrize("name", ["gpu/long", "größer", "a b", "q#1", "-q"])
 async def test_a_name_of_slurms_own_breaks_no_form(name: str) -> None:
     for option, context in (("qos", with_qos(name)), ("account", with_account(name))):
@@ -391,16 +384,9 @@ async def test_a_name_of_slurms_own_breaks_no_form(name: str) -> None:
         assert (await known().check({option: name}, context))[option] == name
 
 
-BARE = (
-    "site_rules compares a site's bare count with Slurm's choices, which all name the type where there is one"
-)
-
-
-@pytest.mark.xfail(strict=True, reason=BARE)
 async def test_a_site_may_begin_with_a_bare_count_of_gpus() -> None:
     assert (await known(gpus={"default": "1"}).check({}, MINE))["gpus"] == "v100:1"
 
 
-@pytest.mark.xfail(strict=True, reason=BARE)
 async def test_a_site_may_offer_bare_counts_of_gpus() -> None:
     assert (await offered(known(gpus={"choices": ["0", "1"]})))["gpus"] == ["0", "v100:1"]

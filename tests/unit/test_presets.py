@@ -169,7 +169,6 @@ def test_a_damaged_file_is_no_choices_and_a_line_in_the_log(
     assert file.read_bytes() == content
 
 
-@pytest.mark.xfail(strict=True, reason="the log says that they are left there; the next save replaces them")
 def test_saving_doesnt_throw_away_what_couldnt_be_read(tmp_path: Path) -> None:
     kept(tmp_path).save("alice", "mine", {"cpus": 7})
     [file] = (tmp_path / "presets").iterdir()

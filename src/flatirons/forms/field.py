@@ -127,10 +127,10 @@ class Field:
         for key in SETTINGS:
             function = self._functions.get(key)
             found[key] = await function.resolve(context) if function else getattr(self, key)
-        for key in ("minimum", "maximum", "default"):
-            found[key] = self._typed(found[key])
         if found["choices"] is not None:
             found["choices"] = tuple(map(Choice.of, found["choices"]))
+        for key in ("minimum", "maximum", "default"):
+            found[key] = self._typed(found[key], found["choices"] if key == "default" else None)
         found["gauges"] = tuple(found["gauges"])
         rules = Rules(**found)
         return rules if rules.is_fixed else replace(rules, default=self._possible(rules))
@@ -149,7 +149,30 @@ class Field:
             raise Refusal(sentence)
         return value
 
+    def chosen(self, given: object, choices: Sequence[Choice]) -> Value | None:
+        """The value of the choice that is meant, None when it is none of them.
+
+        What is offered can be chosen by its very text, even if nobody could type it here.
+        """
+        if isinstance(given, str) and any(choice.value == given for choice in choices):
+            return self.value_of(given)
+        try:
+            value = self.read(given)
+        except Refusal:
+            return None
+        return value if any(self.value_of(choice.value) == value for choice in choices) else None
+
+    def value_of(self, text: str) -> Value:
+        """The typed value of a choice's text; the text itself where the field can't read it."""
+        try:
+            return self.read(text)
+        except Refusal:
+            return text
+
     def _read_choice(self, given: object, rules: Rules) -> Value:
+        value = None if rules.choices is None else self.chosen(given, rules.choices)
+        if value is not None:
+            return value
         try:
             return self.read(given)
         except Refusal:
@@ -157,8 +180,11 @@ class Field:
                 raise self._not_offered(given, rules) from None
             raise
 
-    def _typed(self, setting: Value | None) -> Value | None:
-        return None if is_empty(setting) else self.read(setting)
+    def _typed(self, setting: Value | None, choices: Sequence[Choice] | None) -> Value | None:
+        if is_empty(setting):
+            return None
+        value = None if choices is None else self.chosen(setting, choices)
+        return self.read(setting) if value is None else value
 
     def _missing(self, rules: Rules) -> Missing:
         if rules.choices == ():
@@ -170,7 +196,7 @@ class Field:
         default = rules.default
         if rules.choices is not None and (default is None or not self._is_offered(default, rules)):
             first = rules.required and default is not None and rules.choices
-            return self.read(rules.choices[0].value) if first else None
+            return self.value_of(rules.choices[0].value) if first else None
         for bound, is_beyond in ((rules.minimum, less), (rules.maximum, _more)):
             if default is None or bound is None:
                 continue
@@ -209,10 +235,7 @@ class Field:
         raise Refusal(f"Must be {self._bounds(low, high)}.")
 
     def _is_offered(self, value: Value, rules: Rules) -> bool:
-        text, choices = self.write(value), rules.choices or ()
-        return any(choice.value == text for choice in choices) or any(
-            self.read(choice.value) == value for choice in choices
-        )
+        return any(self.value_of(choice.value) == value for choice in rules.choices or ())
 
     def _not_offered(self, text: str, rules: Rules) -> Refusal:
         choices = rules.choices or ()

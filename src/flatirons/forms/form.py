@@ -253,7 +253,8 @@ class Form:
         message = messages.get(name, "")
         is_choice = answer.rules.choices is not None and not (message or answer.message)
         given = answer.value if is_choice else answer.given  # a text stays as it is typed
-        return page.Shown.of(answer.field, answer.rules, given, message, name in linked, answer.note)
+        note = answer.note or (answer.rules.if_none if answer.rules.choices == () else "")
+        return page.Shown.of(answer.field, answer.rules, given, message, name in linked, note)
 
     def _summary(self, messages: Mapping[str, str], shown: set[str]) -> list[page.Problem]:
         places = [group.name for group in self.groups]

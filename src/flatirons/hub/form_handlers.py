@@ -29,7 +29,7 @@ class FillingIn(BaseHandler):
 
     async def spawner_and_hooks(self, user_name: str, server_name: str) -> tuple[Spawner, FormHooks]:
         """The spawner that the form is for; 404 for a user, a server or a form that there isn't."""
-        user = self.current_user if user_name == self.current_user.name else self.find_user(user_name)
+        user = self.find_user(user_name)
         if user is None:
             raise HTTPError(404, "There is no such user")
         if server_name:

@@ -128,7 +128,7 @@ class GpuSettings(TextSettings):
     @model_validator(mode="after")
     def _values_are_gpus(self) -> Self:
         for value in [*self.choice_values, *([self.default] if self.default else [])]:
-            if not re.fullmatch(r"([A-Za-z][A-Za-z0-9_.-]*:)?[0-9]{1,4}", value):
+            if not re.fullmatch(r"([A-Za-z0-9_][A-Za-z0-9_.-]*:)?[0-9]{1,4}", value):
                 raise ValueError(f'GPUs are written as "0", "1" or "v100:2", not {value!r}')
         return self
 

@@ -15,7 +15,7 @@ from flatirons.slurm.model import Account, Association, Configuration, Node, Par
 from flatirons.slurm.parse import NO_ANSWER, mebibytes, minutes, number, time
 
 _WORD = re.compile(r"(?:^|\s)([A-Za-z][\w/:]*)=(\S*)")
-_GRES = re.compile(r"gpu(?::([A-Za-z][\w.-]*))?:(\d+)(?:\(.*?\))?")
+_GRES = re.compile(r"gpu(?::([^:,()\s]+))?:(\d+)(?:\(.*?\))?")
 _SETTING = re.compile(r"^(\w+) *= *(.*?) *$", re.MULTILINE)
 _NODES = re.compile(r"([^,\[\]]+)(?:\[([^\]]*)\])?")
 MOST_NODES = 1_000_000

@@ -41,6 +41,7 @@ class Presets:
     site: Mapping[str, Preset] = field(default_factory=dict)
     folder: Path | None = None
     _read: dict[str, dict[str, Preset]] = field(default_factory=dict)
+    _damaged: set[str] = field(default_factory=set)
 
     @property
     def names(self) -> frozenset[str]:
@@ -52,7 +53,7 @@ class Presets:
         if self.folder is None:
             return {}
         if user not in self._read:
-            self._read[user] = _load(self._file(user))
+            self._read[user] = self._load(user)
         return self._read[user]
 
     def save(self, user: str, name: str, options: Mapping[str, Value | None]) -> str:
@@ -83,6 +84,9 @@ class Presets:
         assert self.folder is not None
         self.folder.mkdir(mode=0o700, exist_ok=True)
         content = {"user": user, "presets": {name: dict(preset.options) for name, preset in own.items()}}
+        if user in self._damaged:
+            os.replace(self._file(user), self._file(user).with_suffix(".damaged"))
+            self._damaged.discard(user)
         handle, draft = tempfile.mkstemp(dir=self.folder)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -99,13 +103,14 @@ class Presets:
         assert self.folder is not None
         return self.folder / f"{hashlib.sha256(user.encode()).hexdigest()[:32]}.json"
 
-
-def _load(file: Path) -> dict[str, Preset]:
-    try:
-        presets = json.loads(file.read_text(encoding="utf-8"))["presets"]
-        return {name: Preset(name, dict(options)) for name, options in presets.items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        log.error("Saved choices in %s can't be read, and are left there: %s", file, error)
-        return {}
+    def _load(self, user: str) -> dict[str, Preset]:
+        file = self._file(user)
+        try:
+            presets = json.loads(file.read_text(encoding="utf-8"))["presets"]
+            return {name: Preset(name, dict(options)) for name, options in presets.items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            log.error("Saved choices in %s can't be read, and are kept aside: %s", file, error)
+            self._damaged.add(user)
+            return {}

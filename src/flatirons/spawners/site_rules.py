@@ -5,7 +5,7 @@ Where a rule is a function, the result is a function of the same things.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -46,9 +46,18 @@ def _choices(field: Field, given: Mapping[str, Any]) -> Any:
 
     def choices(**seen: object) -> Sequence[Choice]:
         there = rule.function(**seen)
-        return named if there is None else narrowed(there, named)
+        return named if there is None else list(_meant(field, there, named))
 
     return Rule(choices, rule.names)
+
+
+def _meant(field: Field, there: Sequence[Choice], named: Sequence[Choice]) -> Iterator[Choice]:
+    """Of what there is what a site's choices mean, in the site's order and with its labels."""
+    by_value = {field.value_of(choice.value): choice for choice in there}
+    for each in named:
+        value = field.chosen(each.value, there)
+        if value is not None:
+            yield replace(by_value[value], label=each.label or by_value[value].label)
 
 
 def _default(field: Field, given: Mapping[str, Any]) -> Any:
@@ -60,7 +69,7 @@ def _default(field: Field, given: Mapping[str, Any]) -> Any:
 
     def default(**seen: object) -> Any:
         there = offer.function(**{name: seen[name] for name in offer.names})
-        if there is None or any(field.read(each.value) == field.read(wanted) for each in there):
+        if there is None or field.chosen(wanted, there) is not None:
             return wanted
         return own.function(**{name: seen[name] for name in own.names})
 
@@ -103,7 +112,7 @@ def _within(field: Field, given: Mapping[str, Any], choices: Any) -> Any:
     rule = choices if isinstance(choices, Rule) else Rule.of(choices)
 
     def is_within(choice: Choice) -> bool:
-        size = field.measure(field.read(choice.value))
+        size = field.measure(field.value_of(choice.value))
         return not ((low is not None and less(size, low)) or (high is not None and less(high, size)))
 
     def within(**seen: object) -> list[Choice] | None:

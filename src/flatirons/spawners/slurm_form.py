@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from flatirons.errors import SiteError
 from flatirons.forms import Choice, Duration, Field, Form, Group, Integer, Memory, Radio, Select, Text
 from flatirons.forms.fields import as_text
-from flatirons.forms.values import Refusal, Rules, Value, quoted
+from flatirons.forms.values import Refusal, Value, quoted
 from flatirons.slurm.model import JobSpec
 from flatirons.spawners import slurm_rules as rules
 from flatirons.spawners.own_fields import own_fields
@@ -53,7 +53,7 @@ class Gpus(Text):
         if isinstance(given, int) and not isinstance(given, bool):
             given = str(given)
         text = as_text(given, self.longest)
-        match = re.fullmatch(r"(?:([A-Za-z][A-Za-z0-9_.-]*):)?([0-9]{1,4})", text)
+        match = re.fullmatch(r"(?:([A-Za-z0-9_][A-Za-z0-9_.-]*):)?([0-9]{1,4})", text)
         if match is None:
             raise Refusal(f"{quoted(text)} isn't a number of GPUs. Write 0, 1, or with a type, v100:2.")
         kind, count = match[1], int(match[2])
@@ -62,13 +62,13 @@ class Gpus(Text):
     def measure(self, value: Value) -> Value:
         return int(str(value).rpartition(":")[2])
 
-    def _read_choice(self, given: object, rules: Rules) -> Value:
-        """A bare count means the one type that there is."""
-        value = super()._read_choice(given, rules)
-        if rules.choices is None or self._is_offered(value, rules):
+    def chosen(self, given: object, choices: Sequence[Choice]) -> Value | None:
+        """The choice that is meant; a bare count means the one type that there is."""
+        value = super().chosen(given, choices)
+        if value is not None or not re.fullmatch("[0-9]{1,4}", str(given)):
             return value
-        meant = [each.value for each in rules.choices if each.value.rpartition(":")[2] == value]
-        return meant[0] if len(meant) == 1 else value
+        meant = [each.value for each in choices if each.value.rpartition(":")[2] == str(int(str(given)))]
+        return meant[0] if len(meant) == 1 else None
 
 
 def slurm_form(
@@ -199,8 +199,10 @@ def _size(needing: frozenset[str]) -> list[Field]:
             "Cores",
             flag="--cpus-per-task",
             group="size",
-            minimum=1,
+            minimum=rules.min_cpus,
             maximum=rules.max_cpus,
+            default=rules.demanded_cpus,
+            required=rules.demands_cpus,
             nothing="1",
             help="For each task.",
         ),
@@ -209,8 +211,10 @@ def _size(needing: frozenset[str]) -> list[Field]:
             "Memory",
             flag="--mem",
             group="size",
-            minimum=1,
+            minimum=rules.min_memory,
             maximum=rules.max_memory,
+            default=rules.demanded_memory,
+            required=rules.demands_memory,
             nothing=rules.nothing_for_memory,
             help="On each node, such as 4G or 500M.",
         ),
@@ -268,8 +272,10 @@ def _more() -> list[Field]:
             "Nodes",
             flag="--nodes",
             group="more",
-            minimum=1,
+            minimum=rules.min_nodes,
             maximum=rules.max_nodes,
+            default=rules.demanded_nodes,
+            required=rules.demands_nodes,
             nothing="1",
         ),
         Integer(

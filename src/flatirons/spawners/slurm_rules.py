@@ -205,6 +205,21 @@ def max_nodes(bounds: Bounds | None, gpus: Name) -> Count:
     return bounds.max_nodes(gpus) if bounds else None
 
 
+def min_nodes(bounds: Bounds | None) -> int:
+    """The fewest nodes of one job."""
+    return bounds.min_nodes() if bounds else 1
+
+
+def demanded_nodes(bounds: Bounds | None) -> Count:
+    """The fewest nodes, where a job that names none would have too few."""
+    return least if (least := min_nodes(bounds)) > 1 else None
+
+
+def demands_nodes(bounds: Bounds | None) -> bool:
+    """Whether a number must be named."""
+    return demanded_nodes(bounds) is not None
+
+
 def max_ntasks(bounds: Bounds | None, gpus: Name, nodes: Count) -> Count:
     """The most tasks, of a core each."""
     return bounds.max_ntasks(nodes, gpus) if bounds else None
@@ -218,6 +233,39 @@ def min_ntasks(nodes: Count) -> int:
 def max_cpus(bounds: Bounds | None, gpus: Name, nodes: Count, ntasks: Count) -> Count:
     """The most cores for each task."""
     return bounds.max_cpus(nodes, ntasks, gpus) if bounds else None
+
+
+def min_cpus(bounds: Bounds | None, nodes: Count, ntasks: Count) -> int:
+    """The fewest cores for each task."""
+    return bounds.min_cpus(nodes, ntasks) if bounds else 1
+
+
+def demanded_cpus(bounds: Bounds | None, nodes: Count, ntasks: Count) -> Count:
+    """The fewest cores, where a job that names none would have too few."""
+    return least if (least := min_cpus(bounds, nodes, ntasks)) > 1 else None
+
+
+def demands_cpus(bounds: Bounds | None, nodes: Count, ntasks: Count) -> bool:
+    """Whether a number must be named."""
+    return demanded_cpus(bounds, nodes, ntasks) is not None
+
+
+def min_memory(bounds: Bounds | None, nodes: Count) -> int:
+    """The least memory on each node, MiB."""
+    return bounds.min_memory_mib(nodes) if bounds else 1
+
+
+def demanded_memory(bounds: Bounds | None, nodes: Count, ntasks: Count, cpus: Count) -> Count:
+    """The least memory, where a job that names none would have too little."""
+    if bounds is None or (least := bounds.min_memory_mib(nodes)) <= 1:
+        return None
+    given = bounds.default_memory_mib(nodes, ntasks, cpus)
+    return least if given is None or given < least else None
+
+
+def demands_memory(bounds: Bounds | None, nodes: Count, ntasks: Count, cpus: Count) -> bool:
+    """Whether an amount must be named."""
+    return demanded_memory(bounds, nodes, ntasks, cpus) is not None
 
 
 def max_memory(bounds: Bounds | None, gpus: Name, nodes: Count, ntasks: Count, cpus: Count) -> Count:

@@ -1,0 +1,76 @@
+"""A hub in this process with the whole Slurm form, whose spawner notes what it would have started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tornado.web import HTTPError
+from traitlets.config import Config
+
+from flatirons.forms import Form
+from flatirons.hub.configure import TEMPLATES
+from flatirons.hub.handlers import handlers
+from flatirons.slurm.client import SlurmClient
+from flatirons.slurm.estimate import Estimator
+from flatirons.slurm.model import Cluster
+from flatirons.spawners.desk import SETTINGS_KEY, Desk
+from flatirons.spawners.options import FormHooks
+from flatirons.spawners.presets import Preset, Presets
+from flatirons.spawners.slurm import SlurmSpawner
+from flatirons.spawners.slurm_facts import SlurmFacts
+from tests.fakes import summit
+from tests.fakes.slurm import FakeSlurm
+from tests.hub.hub_in_process import JupyterHub, configuration
+
+STARTED = 418
+"""What the hub answers when a spawner was told to start."""
+
+
+class Pretending(SlurmSpawner):
+    """A SlurmSpawner that starts nothing; its facts are those of tests/fakes/summit.py."""
+
+    started: ClassVar[list[dict[str, Any]]] = []
+
+    async def facts(self, fresh: bool) -> SlurmFacts:
+        """What the user may use."""
+        return summit.facts(self.user.name)
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """There is no Slurm to look after."""
+
+    async def start(self) -> str:
+        """Only takes note."""
+        self.started.append(dict(self.user_options))
+        raise HTTPError(STARTED, "Nothing real is started here")
+
+
+def pretending(
+    form: Form,
+    folder: Path,
+    *,
+    environments: Mapping[str, Any],
+    own: Mapping[str, Any] | None = None,
+    site_presets: Mapping[str, Preset] | None = None,
+    **settings: Any,
+) -> Config:
+    """The hub's configuration; saved choices go below `folder`."""
+    config = configuration(spawner_class=Pretending, allow_named_servers=True, **settings)
+    config.JupyterHub.extra_handlers = list(handlers)
+    config.JupyterHub.template_paths = [str(TEMPLATES)]
+    config.SlurmSpawner.clusters = {"summit": {}, "blanca": {}}
+    config.SlurmSpawner.environments = dict(environments)
+    config.SlurmSpawner.own_fields = dict(own or {})
+    presets = Presets(site_presets or {}, folder / "presets")
+    hooks = FormHooks(form, lambda spawner, fresh: spawner.facts(fresh), presets=presets, estimates=True)
+    hooks.attach(config.SlurmSpawner)
+    return config
+
+
+def with_slurm(hub: JupyterHub, slurm: FakeSlurm) -> None:
+    """Estimates come from this Slurm, however often one asks."""
+    client = SlurmClient(Cluster("summit"), slurm)
+    estimators = {"summit": Estimator(client, most=1e9)}
+    desk = Desk("hub", {"summit": client, "blanca": client}, hub.log, estimators=estimators)
+    hub.users.settings[SETTINGS_KEY] = desk
