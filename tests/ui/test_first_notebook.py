@@ -38,11 +38,10 @@ def carol(page: Page, cluster: RealCluster) -> Iterator[Page]:
 
 
 def fill_in(page: Page, **options: str) -> None:
-    """Sets fields of the form, folded ones too."""
+    """Sets fields of the form."""
     page.goto("/hub/spawn")
     for name, value in options.items():
-        field = page.locator(f"[name={name}]")
-        page.evaluate("for (const d of document.querySelectorAll('details')) d.open = true")
+        field = page.locator(f"#option-{name}")
         if field.evaluate("element => element.tagName") == "SELECT":
             field.select_option(value)
         else:
@@ -63,8 +62,7 @@ def test_a_person_gets_from_log_in_to_engines_on_two_nodes(
     carol: Page, cluster: RealCluster, keep: Keep
 ) -> None:
     fill_in(carol, cluster="summit", account="csdms", partition="shas", runtime="30m")
-    keep(carol, "form")
-    carol.get_by_role("button", name="Start").click()
+    carol.get_by_role("button", name="Start", exact=True).click()
     carol.wait_for_url("**/user/carol/lab**", timeout=60_000)
     carol.goto("/user/carol/lab?reset")
     carol.locator(".jp-LauncherCard[data-category=Notebook]").first.click()
@@ -76,12 +74,3 @@ def test_a_person_gets_from_log_in_to_engines_on_two_nodes(
     carol.goto("/hub/home")
     carol.locator("#stop").click()
     eventually(lambda: not cluster.exec("hub", ["squeue", "-h", "-u", "carol"]).stdout, 60)
-
-
-def test_a_bad_option_is_answered_beside_its_field(carol: Page, keep: Keep) -> None:
-    fill_in(carol, cluster="summit", memory="64G", runtime="soon")
-    carol.get_by_role("button", name="Start").click()
-    expect(carol.locator("#error-runtime")).to_be_visible()
-    expect(carol.locator("#error-memory")).to_be_visible()
-    keep(carol, "refused")
-    expect(carol.locator("[name=runtime]")).to_have_value("soon")
