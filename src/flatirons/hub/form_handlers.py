@@ -52,8 +52,11 @@ class FillingIn(BaseHandler):
 
     def whose(self) -> dict[str, str]:
         """The user and the server that the URL names; the caller's own default server when it names none."""
+        user = self.get_query_argument("user", self.current_user.name)
+        if not user:
+            raise HTTPError(404, "There is no such user")
         return {
-            "user_name": self.get_query_argument("user", self.current_user.name),
+            "user_name": user,
             "server_name": self.get_query_argument("server", ""),
         }
 
@@ -122,5 +125,5 @@ class StaticHandler(StaticFileHandler):
 handlers = [
     (f"/{FORM_PATH}", FormHandler),
     (f"/{ESTIMATE_PATH}", EstimateHandler),
-    (f"/{STATIC_PATH}(.*)", StaticHandler, {"path": str(STATIC)}),
+    (f"/{STATIC_PATH}([A-Za-z.]+)", StaticHandler, {"path": str(STATIC)}),
 ]
