@@ -10,8 +10,7 @@ import os
 import re
 from collections.abc import AsyncIterator, Mapping
 from html.parser import HTMLParser
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import urlencode
 
 import httpx
@@ -19,31 +18,20 @@ import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
-from tornado.web import HTTPError
-from traitlets.config import Config
 
 from flatirons.errors import OptionsRefused
 from flatirons.forms.values import printable
-from flatirons.hub.handlers import handlers
-from flatirons.slurm.client import SlurmClient
-from flatirons.slurm.estimate import Estimator
-from flatirons.slurm.model import Cluster
-from flatirons.spawners.desk import SETTINGS_KEY, Desk
 from flatirons.spawners.options import FormHooks
-from flatirons.spawners.presets import MOST_OWN, Preset, Presets
-from flatirons.spawners.slurm import SlurmSpawner
-from flatirons.spawners.slurm_facts import SlurmFacts
+from flatirons.spawners.presets import MOST_OWN, Preset
 from flatirons.spawners.slurm_form import slurm_form
 from tests.fakes import summit
 from tests.fakes.slurm import FakeSlurm
-from tests.hub.hub_in_process import JupyterHub, Visitor, configuration, running
+from tests.hub.hub_in_process import JupyterHub, Visitor, running
+from tests.hub.pretending import STARTED, Pretending, pretending, with_slurm
 from tests.unit.test_forms_hostile import NASTY, jsons, texts
 
 FULL = bool(os.environ.get("FLATIRONS_FULL"))
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(3600 if FULL else 120)]
-
-STARTED = 418
-"""What the hub answers when a spawner of this test was told to start."""
 
 OWN: dict[str, dict[str, Any]] = {
     "threads": {"type": "integer", "minimum": 1, "maximum": 64, "env": "OMP_NUM_THREADS"},
@@ -77,24 +65,6 @@ TYPED = ("cpus", "memory", "runtime", "nodes", "ntasks", "threads", "feature", "
 GOOD = {"cluster": "summit", "partition": "shas", "account": "general", "qos": "normal", "gpus": "0"}
 
 
-class Pretending(SlurmSpawner):
-    """A SlurmSpawner that notes what it would have started."""
-
-    started: ClassVar[list[dict[str, Any]]] = []
-
-    async def facts(self, fresh: bool) -> SlurmFacts:
-        """What alice may use."""
-        return summit.facts("alice")
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """There is no Slurm to look after."""
-
-    async def start(self) -> str:
-        """Starts nothing."""
-        self.started.append(dict(self.user_options))
-        raise HTTPError(STARTED, "Nothing real is started here")
-
-
 @pytest.fixture(scope="module")
 def slurm() -> FakeSlurm:
     return FakeSlurm()
@@ -102,22 +72,16 @@ def slurm() -> FakeSlurm:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def hub(tmp_path_factory: pytest.TempPathFactory, slurm: FakeSlurm) -> AsyncIterator[JupyterHub]:
-    presets = Presets(SITE_PRESETS, tmp_path_factory.mktemp("state") / "presets")
-    config: Config = configuration(
-        spawner_class=Pretending, allow_named_servers=True, named_server_limit_per_user=3
+    config = pretending(
+        FORM,
+        tmp_path_factory.mktemp("state"),
+        environments=ENVIRONMENTS,
+        own=OWN,
+        site_presets=SITE_PRESETS,
+        named_server_limit_per_user=3,
     )
-    config.JupyterHub.extra_handlers = list(handlers)
-    config.JupyterHub.template_paths = [str(Path(__file__).parents[2] / "src/flatirons/hub/templates")]
-    config.SlurmSpawner.clusters = {"summit": {}, "blanca": {}}
-    config.SlurmSpawner.environments = ENVIRONMENTS
-    config.SlurmSpawner.own_fields = OWN
-    hooks = FormHooks(FORM, lambda spawner, fresh: spawner.facts(fresh), presets=presets, estimates=True)
-    hooks.attach(config.SlurmSpawner)
     async with running(config) as hub:
-        client = SlurmClient(Cluster("summit"), slurm)
-        estimators = {"summit": Estimator(client, most=1e9)}
-        desk = Desk("hub", {"summit": client, "blanca": client}, hub.log, estimators=estimators)
-        hub.users.settings[SETTINGS_KEY] = desk
+        with_slurm(hub, slurm)
         yield hub
 
 
@@ -172,7 +136,7 @@ clicks = st.fixed_dictionaries(
 )
 pairs = st.builds(
     lambda good, evil: [*good.items(), *evil],
-    st.just({}) | plausible,
+    st.just({}) | plausible | st.just(GOOD),
     st.lists(st.tuples(names, sendable), max_size=4),
 )
 multiparts = pairs.map(lambda body: [pair for pair in body if pair[0] and pair[0].isprintable()])

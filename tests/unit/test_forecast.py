@@ -1,0 +1,142 @@
+"""What the page says of the wait: for complete options only, with changes that the form itself would take."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from flatirons.slurm.estimate import Estimate, Kind
+from flatirons.slurm.model import JobSpec
+from flatirons.slurm.sooner import Change
+from flatirons.spawners.forecast import Forecast, forecast
+from flatirons.spawners.options import FormHooks
+from flatirons.spawners.own_fields import sbatch_options
+from flatirons.spawners.slurm_form import slurm_form
+from tests.fakes import summit
+
+NOW = Estimate(Kind.NOW, "Starts at once.")
+LONG = Estimate(Kind.LATER, "Starts in about 5 hours.", 5 * 3600)
+OWN = {"feature": {"sbatch": "--constraint"}, "threads": {"type": "integer", "env": "THREADS"}}
+
+
+class Asked:
+    """An estimator that notes what it is asked, and takes every candidate for sooner."""
+
+    def __init__(self, answer: Estimate) -> None:
+        self.answer = answer
+        self.specs: list[JobSpec] = []
+        self.users: set[str] = set()
+        self.candidates: list[Change] = []
+
+    async def estimate(self, spec: JobSpec, *, user: str) -> Estimate:
+        self.specs.append(spec)
+        self.users.add(user)
+        return self.answer
+
+    async def sooner(self, estimate: Estimate, candidates: list[Change], *, user: str) -> list[Any]:
+        self.candidates = list(candidates)
+        return [(each, NOW) for each in candidates]
+
+
+async def asked(
+    posted: dict[str, list[str]], answer: Estimate = NOW, user: str = "alice", **settings: Any
+) -> tuple[Forecast | None, Asked]:
+    estimator = Asked(answer)
+    desk = SimpleNamespace(clients={"summit": None, "blanca": None}, estimator=lambda cluster: estimator)
+    spawner: Any = SimpleNamespace(
+        user=SimpleNamespace(name=user),
+        cluster="summit",
+        desk=desk,
+        own_options=lambda options: sbatch_options(OWN, options),
+    )
+    form = slurm_form(settings, {"summit": {}, "blanca": {}}, {"python": {}}, OWN)
+    hooks = FormHooks(form, lambda spawner, fresh: summit.facts(spawner.user.name))
+    return await forecast(spawner, hooks, posted), estimator
+
+
+def body(**options: str) -> dict[str, list[str]]:
+    return {name: [text] for name, text in options.items()}
+
+
+WHOLE = body(
+    cluster="summit", partition="shas", account="general", qos="normal", gpus="0", environment="python"
+)
+
+
+async def test_slurm_is_asked_for_the_very_job_that_would_be_started() -> None:
+    found, estimator = await asked({**WHOLE, **body(cpus="4", memory="2G", runtime="2h", feature="ib")})
+    assert found == Forecast(NOW, [])
+    [spec] = estimator.specs
+    assert (spec.partition, spec.account, spec.qos, spec.cpus) == ("shas", "general", "normal", 4)
+    assert (spec.memory_mib, spec.runtime_minutes, spec.extra) == (2048, 120, ("--constraint=ib",))
+    assert estimator.users == {"alice"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        body(cpus="0"),
+        body(account="bobs"),
+        body(partition="$(id)"),
+        body(runtime="8d"),
+        body(colour="red"),
+        {"cpus": ["1", "2"]},
+        body(cluster="nosuch"),
+        body(feature="a b"),
+        body(gpus=""),
+    ],
+)
+async def test_slurm_is_asked_nothing_for_options_that_the_form_doesnt_take(
+    wrong: dict[str, list[str]],
+) -> None:
+    found, estimator = await asked({**WHOLE, **wrong})
+    assert found is None
+    assert estimator.specs == []
+
+
+async def test_a_short_wait_needs_no_suggestions() -> None:
+    short = Estimate(Kind.LATER, "Starts in about 5 min.", 300)
+    for answer in (short, NOW, Estimate(Kind.REFUSED, "No."), Estimate(Kind.TOO_OFTEN, "Later.")):
+        found, estimator = await asked({**WHOLE, **body(cpus="4", runtime="12h")}, answer)
+        assert found == Forecast(answer, [])
+        assert estimator.candidates == []
+
+
+async def test_what_would_start_sooner_is_something_that_the_form_takes() -> None:
+    given = {**WHOLE, **body(cpus="4", memory="8G", runtime="1-00:00:00", gpus="v100:2", feature="ib")}
+    found, _ = await asked(given, LONG)
+    assert found and found.sooner
+    form = slurm_form({}, {"summit": {}, "blanca": {}}, {"python": {}}, OWN)
+    single = {name: values[0] for name, values in given.items()}
+    for change, _ in found.sooner:
+        assert await form.check({**single, **change.options}, summit.context("alice"))
+        assert change.spec.extra == ("--constraint=ib",)
+        assert change.spec.partition in ("shas", "sknl", "lesson")
+    assert len({tuple(change.options.items()) for change, _ in found.sooner}) == len(found.sooner)
+
+
+async def test_a_change_that_the_site_doesnt_allow_isnt_suggested() -> None:
+    given = {**WHOLE, **body(cpus="4", runtime="1-00:00:00")}
+    _, free = await asked(given, LONG)
+    assert any("runtime" in change.options for change in free.candidates)
+    assert any("partition" in change.options for change in free.candidates)
+    locked = {"runtime": {"minimum": "1d"}, "partition": {"choices": ["shas"]}}
+    _, bound = await asked(given, LONG, **locked)
+    assert not any({"runtime", "partition"} & set(change.options) for change in bound.candidates)
+
+
+async def test_where_nothing_is_known_there_is_an_estimate_and_no_suggestion() -> None:
+    found, estimator = await asked(body(cluster="blanca", partition="any", runtime="1d"), LONG)
+    assert found == Forecast(LONG, [])
+    assert estimator.specs[0].partition == "any"
+
+
+async def test_a_suggestion_says_the_whole_job_that_it_means() -> None:
+    """Another partition needs another account: both are in what one click sets."""
+    given = {**WHOLE, **body(cpus="2", runtime="8h")}
+    found, _ = await asked(given, LONG)
+    assert found
+    [elsewhere] = [change for change, _ in found.sooner if change.options.get("partition") == "sknl"]
+    assert elsewhere.options["account"] == elsewhere.spec.account == "knl"
