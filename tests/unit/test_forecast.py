@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from flatirons.slurm.estimate import Estimate, Kind
+from flatirons.slurm.facts import ClusterFacts
 from flatirons.slurm.model import JobSpec
 from flatirons.slurm.sooner import Change
 from flatirons.spawners.forecast import Forecast, forecast
@@ -41,7 +44,11 @@ class Asked:
 
 
 async def asked(
-    posted: dict[str, list[str]], answer: Estimate = NOW, user: str = "alice", **settings: Any
+    posted: dict[str, list[str]],
+    answer: Estimate = NOW,
+    user: str = "alice",
+    seen: ClusterFacts = summit.FACTS,
+    **settings: Any,
 ) -> tuple[Forecast | None, Asked]:
     estimator = Asked(answer)
     desk = SimpleNamespace(clients={"summit": None, "blanca": None}, estimator=lambda cluster: estimator)
@@ -52,7 +59,7 @@ async def asked(
         own_options=lambda options: sbatch_options(OWN, options),
     )
     form = slurm_form(settings, {"summit": {}, "blanca": {}}, {"python": {}}, OWN)
-    hooks = FormHooks(form, lambda spawner, fresh: summit.facts(spawner.user.name))
+    hooks = FormHooks(form, lambda spawner, fresh: summit.facts(spawner.user.name, seen))
     return await forecast(spawner, hooks, posted), estimator
 
 
@@ -98,7 +105,7 @@ async def test_slurm_is_asked_nothing_for_options_that_the_form_doesnt_take(
 
 async def test_a_short_wait_needs_no_suggestions() -> None:
     short = Estimate(Kind.LATER, "Starts in about 5 min.", 300)
-    for answer in (short, NOW, Estimate(Kind.REFUSED, "No."), Estimate(Kind.TOO_OFTEN, "Later.")):
+    for answer in (short, NOW, Estimate(Kind.TOO_OFTEN, "Later.")):
         found, estimator = await asked({**WHOLE, **body(cpus="4", runtime="12h")}, answer)
         assert found == Forecast(answer, [])
         assert estimator.candidates == []
@@ -140,3 +147,24 @@ async def test_a_suggestion_says_the_whole_job_that_it_means() -> None:
     assert found
     [elsewhere] = [change for change, _ in found.sooner if change.options.get("partition") == "sknl"]
     assert elsewhere.options["account"] == elsewhere.spec.account == "knl"
+
+
+REFUSED = Estimate(Kind.REFUSED, "Slurm refused the job: Requested node configuration is not available.")
+
+
+async def test_a_refusal_beside_a_reservation_may_only_mean_not_now() -> None:
+    found, _ = await asked(WHOLE, REFUSED)
+    assert found and found.estimate.kind is Kind.UNKNOWN and "reserved" in found.estimate.sentence
+
+
+async def test_a_refusal_of_a_reservation_to_come_says_when_it_begins() -> None:
+    begins = datetime(2027, 3, 1, 8, 0, tzinfo=UTC)
+    coming = replace(summit.RESERVATIONS[0], is_active=False, start=begins)
+    seen = replace(summit.FACTS, reservations=(coming,))
+    found, _ = await asked({**WHOLE, **body(reservation="workshop")}, REFUSED, seen=seen)
+    assert found and found.estimate.sentence == "Starts when workshop begins: 01 March, 08:00 UTC."
+
+
+async def test_a_refusal_where_nothing_is_reserved_is_one() -> None:
+    found, _ = await asked(WHOLE, REFUSED, seen=replace(summit.FACTS, reservations=()))
+    assert found == Forecast(REFUSED, [])

@@ -167,7 +167,7 @@ class Rights:
         set_aside = self._set_aside(reservation)
         return Bounds(
             self._shapes(there, set_aside),
-            default_minutes=there.default_minutes,
+            default_minutes=there.default_minutes or there.max_minutes,
             most_nodes=None if "PartitionMaxNodes" in own.flags else there.max_nodes,
             fewest_nodes=1 if "PartitionMinNodes" in own.flags else there.min_nodes,
             default_memory_per_cpu_mib=there.default_memory_per_cpu_mib,

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flatirons.forms import Context, Form
-from flatirons.slurm.estimate import Estimate
+from flatirons.slurm.estimate import Estimate, Kind
+from flatirons.slurm.model import JobSpec
+from flatirons.slurm.rights import Rights
 from flatirons.slurm.sooner import Change, changes
 from flatirons.spawners.options import FormHooks
 from flatirons.spawners.slurm import SlurmSpawner
@@ -35,11 +37,35 @@ async def forecast(spawner: SlurmSpawner, hooks: FormHooks, posted: Mapping[str,
     spec = replace(request(options), extra=spawner.own_options(options))
     estimate = await estimator.estimate(spec, user=spawner.user.name)
     rights = context.facts.rights(cluster) if context.facts else None
+    if rights is not None:
+        estimate = _with_reservations(estimate, spec, rights)
     if not estimate.is_long or rights is None:
         return Forecast(estimate, [])
     candidates = [await _checked(form, options, each, context) for each in changes(spec, rights)]
     possible = [each for each in candidates if each]
     return Forecast(estimate, await estimator.sooner(estimate, possible, user=spawner.user.name))
+
+
+def _with_reservations(estimate: Estimate, spec: JobSpec, rights: Rights) -> Estimate:
+    """The estimate; of a refusal that only means "not now" what it means.
+
+    --test-only refuses what must wait for a reservation to begin or to end, and sbatch takes it: seen with
+    Slurm 22.05 to 26.05.
+    """
+    if estimate.kind is not Kind.REFUSED:
+        return estimate
+    reservations = {each.name: each for each in rights.facts.reservations}
+    chosen = reservations.get(spec.reservation)
+    if chosen and chosen.start and not chosen.is_active:
+        return Estimate(Kind.UNKNOWN, f"Starts when {chosen.name} begins: {chosen.start:%d %B, %H:%M} UTC.")
+    here = {node.name for node in rights.facts.nodes_of.get(spec.partition, ())}
+    others = [each for name, each in reservations.items() if name != spec.reservation and each.is_active]
+    if any(here & set(each.node_names) for each in others):
+        return Estimate(
+            Kind.UNKNOWN,
+            "Slurm can't tell when this would start: it may have to wait for nodes that are reserved now.",
+        )
+    return estimate
 
 
 async def _checked(form: Form, options: Mapping[str, Any], change: Change, context: Context) -> Change | None:

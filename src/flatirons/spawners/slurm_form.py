@@ -238,6 +238,8 @@ def _size(needing: frozenset[str]) -> list[Field]:
             group="size",
             minimum=1,
             maximum=rules.max_runtime,
+            default=rules.demanded_runtime,
+            required=rules.demands_runtime,
             nothing=rules.nothing_for_runtime,
             help="Such as 90m, 2:00:00 or 1d12h.",
         ),

@@ -255,17 +255,20 @@ def min_memory(bounds: Bounds | None, nodes: Count) -> int:
     return bounds.min_memory_mib(nodes) if bounds else 1
 
 
-def demanded_memory(bounds: Bounds | None, nodes: Count, ntasks: Count, cpus: Count) -> Count:
-    """The least memory, where a job that names none would have too little."""
-    if bounds is None or (least := bounds.min_memory_mib(nodes)) <= 1:
+def demanded_memory(bounds: Bounds | None, gpus: Name, nodes: Count, ntasks: Count, cpus: Count) -> Count:
+    """What comes nearest to the partition's default, where that is too little or too much here."""
+    if bounds is None:
         return None
+    least, most = bounds.min_memory_mib(nodes), bounds.max_memory_mib(nodes, ntasks, cpus, gpus)
     given = bounds.default_memory_mib(nodes, ntasks, cpus)
-    return least if given is None or given < least else None
+    if given is None:
+        return least if least > 1 else None
+    return None if least <= given <= most else max(least, min(given, most))
 
 
-def demands_memory(bounds: Bounds | None, nodes: Count, ntasks: Count, cpus: Count) -> bool:
+def demands_memory(bounds: Bounds | None, gpus: Name, nodes: Count, ntasks: Count, cpus: Count) -> bool:
     """Whether an amount must be named."""
-    return demanded_memory(bounds, nodes, ntasks, cpus) is not None
+    return demanded_memory(bounds, gpus, nodes, ntasks, cpus) is not None
 
 
 def max_memory(bounds: Bounds | None, gpus: Name, nodes: Count, ntasks: Count, cpus: Count) -> Count:
@@ -282,6 +285,19 @@ def nothing_for_memory(bounds: Bounds | None, nodes: Count, ntasks: Count, cpus:
 def max_runtime(bounds: Bounds | None) -> Count:
     """The longest run time, minutes."""
     return bounds.max_minutes if bounds else None
+
+
+def demanded_runtime(bounds: Bounds | None) -> Count:
+    """The longest run time, where what a job gets that names none is longer: Slurm would refuse it."""
+    if bounds is None or bounds.max_minutes is None:
+        return None
+    is_too_long = bounds.default_minutes is None or bounds.default_minutes > bounds.max_minutes
+    return bounds.max_minutes if is_too_long else None
+
+
+def demands_runtime(bounds: Bounds | None) -> bool:
+    """Whether a run time must be named."""
+    return demanded_runtime(bounds) is not None
 
 
 def nothing_for_runtime(bounds: Bounds | None) -> str:
