@@ -179,7 +179,9 @@ class Hub:
 
     def __init__(self, cluster: RealCluster) -> None:
         self.http = httpx.Client(
-            base_url=f"{cluster.hub_url}/hub/api", headers={"Authorization": f"token {cluster.token}"}
+            base_url=f"{cluster.hub_url}/hub/api",
+            headers={"Authorization": f"token {cluster.token}"},
+            timeout=30,
         )
 
     def servers(self, name: str) -> dict[str, object]:
