@@ -11,7 +11,7 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from html.parser import HTMLParser
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode
 
 import httpx
 import pytest
@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from flatirons.errors import OptionsRefused
+from flatirons.forms.page import text_of
 from flatirons.forms.values import printable
 from flatirons.spawners.options import FormHooks
 from flatirons.spawners.presets import MOST_OWN, Preset
@@ -549,3 +550,53 @@ async def test_many_hostile_posts_at_once_each_get_their_own_page(alice: Visitor
     answers = await asyncio.gather(*(alice.post({"remark": text, "cpus": "x"}) for text in evil))
     for text, answer in zip(evil, answers, strict=True):
         assert well_made(answer, benign).value("remark") == printable(text)
+
+
+@settings(max_examples=300, deadline=None)
+@given(plausible)
+async def test_what_the_page_shows_without_a_message_is_taken_as_it_stands(body: dict[str, str]) -> None:
+    """But for what is empty and must not be: of that nothing is said while somebody chooses."""
+    context = summit.context("alice")
+    answers = await FORM.answers(body, context, from_page=True, live=True)
+    shown = {}
+    for answer in answers:
+        value = answer.given if answer.rules.choices is None else answer.value
+        if not (answer.rules.is_fixed or answer.message):
+            shown[answer.field.name] = text_of(answer.field, value)
+    if any(answer.message for answer in answers):
+        return
+    again = await FORM.answers(shown, context)
+    assert {answer.field.name for answer in again if answer.message and shown.get(answer.field.name)} == set()
+
+
+@settings(max_examples=300, deadline=None)
+@given(plausible)
+async def test_what_is_taken_is_the_same_by_link_by_rest_and_at_the_next_start(body: dict[str, str]) -> None:
+    context = summit.context("alice")
+    try:
+        options = await FORM.parse(lists(list(body.items())), context)
+    except OptionsRefused:
+        return
+    link = parse_qs(FORM._query(await FORM.answers(options, context)), keep_blank_values=True)
+    posted = {name.removeprefix("opt-"): values for name, values in link.items()}
+    assert await FORM.parse(posted, context, from_page=False) == options
+    assert await FORM.check(options, context) == options
+    assert await FORM.initial(options, context) == options
+
+
+@pytest.mark.xfail(
+    strict=True, reason="FormHooks.options_form takes _boxes for an option: 'from the link: .'"
+)
+async def test_a_link_of_nothing_but_the_pages_own_keys_fills_nothing_in(alice: Visitor) -> None:
+    page = await alice.page(query="?opt-_boxes=x&opt-_preset=last")
+    assert "Filled in from the link" not in page.text
+
+
+@pytest.mark.xfail(
+    strict=True, reason="Form._strangers lets the page's own keys (NOT_OPTIONS) in from everywhere"
+)
+@pytest.mark.parametrize("key", ["_boxes", "_preset", "_save_preset", "_forget_preset", "_preset_name"])
+async def test_the_pages_own_keys_are_no_options_of_rest(alice: Visitor, key: str) -> None:
+    answer = await alice.rest({**GOOD, key: "x"})
+    assert answer.status_code == 400
+    assert f'There is no option "{key}"' in answer.json()["message"]
