@@ -437,7 +437,8 @@ def test_the_keyboard_alone_leads_from_log_in_to_a_server(page: Page, hub: Hub) 
             with rendered(page):
                 page.keyboard.type("sgpu")
     ours = [each for each in stops if each.startswith("option-")]
-    names = ("environment", "cluster", "partition", "account", "cpus", "memory", "gpus", "runtime")
+    places = ("environment", "cluster", "partition", "account", "qos")
+    names = (*places, "cpus", "memory", "gpus", "runtime")
     assert ours == [f"option-{name}" for name in names]
     assert stops.index("flatirons-preset-1") < stops.index("option-environment")
     expect(option(page, "partition")).to_have_value("sgpu")
@@ -494,6 +495,10 @@ def test_a_link_fills_the_form_in_marks_what_it_filled_and_starts_nothing(alice:
     expect(alice.locator("label[for=option-memory]")).to_contain_text("from the link")
     expect(alice.locator("label[for=option-cpus]")).not_to_contain_text("from the link")
     expect(alice.locator("#flatirons-notice")).to_contain_text("Nothing has been started.")
+    with rendered(alice):
+        option(alice, "memory").fill("2G")
+    expect(alice.locator("label[for=option-memory]")).not_to_contain_text("from the link")
+    expect(alice.locator("label[for=option-partition]")).to_contain_text("from the link")
     assert hub.servers("alice") == {}
 
 

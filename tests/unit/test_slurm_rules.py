@@ -161,7 +161,7 @@ def test_what_is_free_stands_beside_each_partition() -> None:
     assert shas.gauges == (
         Gauge("nodes idle", 1, 2),
         Gauge("CPUs free", 10, 16),
-        Gauge("GPUs v100", 4, 4),
+        Gauge("v100 GPUs", 4, 4),
         Gauge("jobs waiting", 3),
     )
 

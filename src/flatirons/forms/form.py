@@ -31,7 +31,10 @@ WHOLE_FORM = "options"
 BOXES = "_boxes"
 """Name of the input that lists the checkboxes of a page: a box that isn't in the list wasn't shown yet."""
 
-NOT_OPTIONS = {"_xsrf", BOXES, "_preset", "_preset_name", "_save_preset", "_forget_preset"}
+FROM_LINK = "_linked"
+"""Name of the input that says which fields a link filled in, and with what."""
+
+NOT_OPTIONS = {"_xsrf", BOXES, FROM_LINK, "_preset", "_preset_name", "_save_preset", "_forget_preset"}
 """JupyterHub's own, and the page's: may be in a body, are no options."""
 
 LINKED = "opt-"

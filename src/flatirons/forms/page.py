@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from urllib.parse import urlencode
 
 import jinja2
 from markupsafe import Markup
@@ -214,13 +215,15 @@ def render(
     whole: bool = True,
 ) -> Markup:
     """The HTML inside JupyterHub's <form>; not `whole`: what takes the place of `#flatirons-form` there."""
-    boxes = [shown.field.name for part in parts for shown in part.visible if shown.widget == "checkbox"]
+    every = [shown for part in parts for shown in part.visible]
+    boxes = [shown.field.name for shown in every if shown.widget == "checkbox"]
     html = _template().render(
         parts=parts,
         problems=problems,
         notice=printable(notice),
         around=around,
         boxes=",".join(boxes),
+        linked=urlencode({shown.field.name: shown.text for shown in every if shown.is_linked}),
         whole=whole,
         version=version(),
     )

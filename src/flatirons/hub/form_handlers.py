@@ -111,6 +111,8 @@ class EstimateHandler(FillingIn):
         self.set_header("Cache-Control", "no-store")
         if found and found.estimate.kind is Kind.TOO_OFTEN:
             self.set_header("HX-Trigger", "flatirons:again")
+            self.set_status(204)  # what the page says stays until then
+            return
         self.finish(await self.render_template("flatirons_estimate.html", found=found) if found else "")
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from math import ceil
 
 from flatirons.slurm.model import JobSpec
 from flatirons.slurm.rights import Rights
 
 MOST = 6
+MOST_ELSEWHERE = 2
+"""Partitions: where many are free, other changes are to be seen as well."""
+
 SHORTER_MINUTES = (8 * 60, 4 * 60, 2 * 60, 60, 30)
 
 
@@ -25,7 +29,8 @@ class Change:
 def changes(spec: JobSpec, rights: Rights) -> list[Change]:
     """Shorter, elsewhere, smaller: what this user may ask for instead, the least loss first, at most MOST."""
     bounds = rights.bounds(spec.partition, spec.account, spec.qos, spec.reservation)
-    found = [*_shorter(spec, bounds.default_minutes)[:2], *_elsewhere(spec, rights), *_smaller(spec, rights)]
+    elsewhere = islice(_elsewhere(spec, rights), MOST_ELSEWHERE)
+    found = [*_shorter(spec, bounds.default_minutes)[:2], *elsewhere, *_smaller(spec, rights)]
     return found[:MOST]
 
 

@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 from weakref import WeakKeyDictionary
 
 from jupyterhub.spawner import Spawner, SpawnException
@@ -29,6 +29,7 @@ from traitlets import TraitError
 
 from flatirons.errors import OptionsRefused
 from flatirons.forms import Context, Form, Value
+from flatirons.forms.form import FROM_LINK, MOST_KEYS
 from flatirons.forms.page import NOTHING_AROUND, Around, Card
 from flatirons.forms.values import quoted
 from flatirons.spawners.presets import Presets
@@ -41,6 +42,7 @@ is a sentence on facts that are old. The second argument: whether they are to ju
 FORM_PATH = "flatirons/form"
 ESTIMATE_PATH = "flatirons/estimate"
 STATIC_PATH = "flatirons/static/"
+LONGEST_LINK = 8000
 """Where the hub serves what a form needs while somebody fills it in, below its own URL."""
 
 
@@ -48,6 +50,17 @@ def is_served(spawner: Spawner) -> bool:
     """Whether this hub has the handlers of `flatirons.hub`."""
     app = spawner.user.settings.get("app")
     return any(handler[0] == f"/{FORM_PATH}" for handler in getattr(app, "extra_handlers", ()))
+
+
+def still_linked(posted: Mapping[str, object], given: Mapping[str, object]) -> list[str]:
+    """The fields that hold what a link filled in, as the page remembers it."""
+    values = posted.get(FROM_LINK)
+    text = str(values[0]) if isinstance(values, list) and values else ""
+    try:
+        filled = parse_qsl(text[:LONGEST_LINK], max_num_fields=MOST_KEYS)
+    except ValueError:  # more of them than there are options
+        return []
+    return [name for name, value in filled if given.get(name) == value]
 
 
 def _options_of(spawner: Spawner) -> Mapping[str, Any]:
@@ -152,7 +165,9 @@ class FormHooks:
         hooks = cls.of(spawner)
         fields = hooks.form(spawner).fields if hooks else {}
         return {
-            name: fields[name].write(value)
+            name: value
+            if isinstance(value, str)
+            else fields[name].write(value)  # text: as JupyterHub stored it
             for name, value in _options_of(spawner).items()
             if name in fields and value is not None
         }
@@ -197,8 +212,17 @@ class FormHooks:
         notice = await self._kept(form, spawner, given, context, act)
         around = await self._around(form, spawner, context, with_cards=whole or bool(notice))
         is_page = act.kind != "_preset"
+        linked = still_linked(posted, given) if is_page else []
         return await form.render(
-            given, {}, context, from_page=is_page, live=True, notice=notice, around=around, whole=whole
+            given,
+            {},
+            context,
+            from_page=is_page,
+            live=True,
+            notice=notice,
+            linked=linked,
+            around=around,
+            whole=whole,
         )
 
     def options_from_form(

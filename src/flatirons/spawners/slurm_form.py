@@ -189,6 +189,17 @@ def _place(known: Sequence[Choice]) -> list[Field]:
             nothing="Your default account",
             if_none="None of your accounts may be charged here.",
         ),
+        Text(
+            "qos",
+            "QOS",
+            flag="--qos",
+            group="place",
+            choices=rules.qos,
+            default=rules.default_qos,
+            required=rules.needs_qos,
+            nothing="Your default QOS",
+            if_none="Your account has no QOS that this partition admits.",
+        ),
     ]
 
 
@@ -249,17 +260,6 @@ def _size(needing: frozenset[str]) -> list[Field]:
 def _more() -> list[Field]:
     return [
         Text(
-            "qos",
-            "QOS",
-            flag="--qos",
-            group="more",
-            choices=rules.qos,
-            default=rules.default_qos,
-            required=rules.needs_qos,
-            nothing="Your default QOS",
-            if_none="Your account has no QOS that this partition admits.",
-        ),
-        Text(
             "reservation",
             "Reservation",
             flag="--reservation",
@@ -287,6 +287,6 @@ def _more() -> list[Field]:
             group="more",
             minimum=rules.min_ntasks,
             maximum=rules.max_ntasks,
-            nothing="One on each node",
+            nothing="1 per node",
         ),
     ]

@@ -312,14 +312,17 @@ def nothing_for_runtime(bounds: Bounds | None) -> str:
 def _partition(name: str, supply: Supply | None) -> Choice:
     if supply is None:
         return Choice(name)
-    free = f"{supply.idle_nodes} of {supply.total_nodes} nodes idle"
+    nodes = "node" if supply.total_nodes == 1 else "nodes"
+    free = f"{supply.idle_nodes} of {supply.total_nodes} {nodes} idle"
     return Choice(name, description=free, gauges=_gauges(supply))
 
 
 def _gauges(supply: Supply) -> tuple[Gauge, ...]:
-    gpus = (Gauge(f"GPUs {kind}".strip(), *counts) for kind, counts in sorted(supply.gpus.items()))
+    gpus = (Gauge(f"{kind} GPUs".strip(), *counts) for kind, counts in sorted(supply.gpus.items()))
     return (
-        Gauge("nodes idle", supply.idle_nodes, supply.total_nodes),
+        Gauge(
+            "node idle" if supply.total_nodes == 1 else "nodes idle", supply.idle_nodes, supply.total_nodes
+        ),
         Gauge("CPUs free", supply.free_cpus, supply.total_cpus),
         *gpus,
         Gauge("job waiting" if supply.waiting == 1 else "jobs waiting", supply.waiting),
