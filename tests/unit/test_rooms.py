@@ -73,7 +73,7 @@ def test_the_face_for_older_configurations_is_made_of_forms_and_spawners() -> No
         assert all(lies_in(name, ("flatirons.forms", "flatirons.spawners")) for name in ours), file
 
 
-@pytest.mark.parametrize("room", ["cluster", "images", "deploy"])
+@pytest.mark.parametrize("room", ["cluster", "images", "deploy", "benchmarks"])
 def test_what_surrounds_the_package_uses_only_its_commands(room: str) -> None:
     for file in (REPO / room).rglob("*.py"):
         assert "flatirons" not in {name.partition(".")[0] for name in imports(ast.parse(file.read_text()))}, (

@@ -306,3 +306,23 @@ def test_what_is_free_is_counted_on_nodes_that_work() -> None:
     assert (supply.idle_nodes, supply.total_nodes, supply.free_cpus, supply.total_cpus) == (1, 2, 10, 16)
     assert (supply.gpus, supply.waiting) == ({"v100": (2, 2)}, 3)
     assert FACTS.supply["sknl"].gpus == {"a100": (0, 4), "k80": (0, 2)}
+
+
+def test_what_was_worked_out_holds_on_while_the_rules_do() -> None:
+    later = replace(FACTS, waiting={"shas": 9}, rules=object())
+    later.keep_rules_of(FACTS)
+    before = rights()
+    assert before.partitions
+    again = before.renewed(later, ALICE, None)
+    assert again is not None and again.partitions is before.partitions
+    assert again.facts.waiting == {"shas": 9}
+
+
+def test_rights_are_worked_out_anew_when_rules_associations_or_groups_changed() -> None:
+    closed = replace(FACTS, partitions=FACTS.partitions[1:], rules=object())
+    closed.keep_rules_of(FACTS)
+    before = rights()
+    assert before.renewed(closed, ALICE, None) is None
+    assert before.renewed(FACTS, ALICE[1:], None) is None
+    assert before.renewed(FACTS, ALICE, frozenset({"staff"})) is None
+    assert before.renewed(FACTS, ALICE, None) is before

@@ -37,6 +37,7 @@ from typing import Any, Dict, List, Optional, Set, Tuple  # the node's Python ma
 Config = Dict[str, Any]  # of job/script.py, StarterConfig
 
 PORT_ATTEMPTS = 10
+END_SECONDS = 20  # how long the end is told to a hub that may be restarting: it holds the job's node
 LOG_LINES = 40
 LOG_FILES_KEPT = 20
 REFUSALS = (400, 401, 403, 409, 413)
@@ -390,7 +391,7 @@ def main(config: Config) -> int:
         message = str(error)
     body = {"exit_code": status, "signal": number, "message": message, "log": last_lines(log)}
     try:
-        hub.post("end", body, 5)
+        hub.post("end", body, END_SECONDS)
     except (Refused, Unreachable) as error:
         say(error)
     return status if status is not None else 128 + (number or 0)

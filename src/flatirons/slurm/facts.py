@@ -36,6 +36,10 @@ class Supply:
     waiting: int = 0
 
 
+RULES = ("configuration", "partitions", "reservations", "qos", "accounts", "shapes_of")
+"""What of a snapshot says who may use what, and how much."""
+
+
 @dataclass(frozen=True)
 class ClusterFacts:
     """A snapshot of a cluster; `taken_at` is in seconds since 1970. What is derived is worked out once."""
@@ -48,6 +52,13 @@ class ClusterFacts:
     waiting: Mapping[str, int] = field(default_factory=dict)
     taken_at: float = 0.0
     accounts: Mapping[str, Account] = field(default_factory=dict)
+    rules: object = field(default_factory=object, compare=False, repr=False)
+    """The same for snapshots that differ only in what is free now: what follows from the rules holds on."""
+
+    def keep_rules_of(self, before: ClusterFacts) -> None:
+        """Notes that the rules are those of an earlier snapshot, if they are."""
+        if all(getattr(self, name) == getattr(before, name) for name in RULES):
+            object.__setattr__(self, "rules", before.rules)
 
     def lineage(self, account: str) -> tuple[str, ...]:
         """The account and those above it, as far as they are known."""

@@ -126,7 +126,7 @@ class Lookout:
             began,
             {each.name: each for each in accounts},
         )
-        await asyncio.to_thread(lambda: (facts.shapes_of, facts.supply))
+        await asyncio.to_thread(_work_out, facts, self._facts.value)
         return facts
 
     async def _take_seldom(self) -> tuple[Configuration, list[Qos], list[Account]]:
@@ -160,3 +160,10 @@ class Lookout:
                 of.setdefault(each.user, []).append(each)
             for user, answer in answers.items():
                 answer.set_result(tuple(of.get(user, ())))
+
+
+def _work_out(facts: ClusterFacts, before: ClusterFacts | None) -> None:
+    """What every form needs of a snapshot, and costs a large cluster some time."""
+    _ = facts.shapes_of, facts.supply
+    if before:
+        facts.keep_rules_of(before)

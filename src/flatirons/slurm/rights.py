@@ -7,7 +7,8 @@ sacctmgr(1), scontrol(1) (reservations), resource_limits.html; tests/cluster/tes
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -41,14 +42,38 @@ class Rights:
         self._enforces_qos = "qos" in enforced
         self._enforces_limits = "limits" in enforced
         self.knows_accounts = associations is not None and "associations" in enforced
-        here = facts.configuration.cluster_name
-        self._associations = [each for each in associations or () if each.cluster == here]
         self._offered: dict[str, Mapping[str, tuple[str, ...]]] = {}
         self._bounds: dict[tuple[str, str, str, str], Bounds] = {}
 
-    def is_same_as(self, other: Rights) -> bool:
-        """Whether both were made from the same things."""
-        return self.facts is other.facts and self._made_from == other._made_from
+    def renewed(
+        self,
+        facts: ClusterFacts,
+        associations: Sequence[Association] | None,
+        groups: frozenset[str] | None,
+    ) -> Rights | None:
+        """These rights as of another snapshot, with all that was worked out; None when they may differ."""
+        if self._made_from != (self.user, groups, associations) or self.facts.rules is not facts.rules:
+            return None
+        if self.facts is facts:
+            return self
+        again = copy.copy(self)
+        again.facts = facts
+        return again
+
+    @cached_property
+    def _associations(self) -> list[Association]:
+        """Those on this cluster, the user's default account first."""
+        here = self.facts.configuration.cluster_name
+        mine = [each for each in self._made_from[2] or () if each.cluster == here]
+        return sorted(mine, key=lambda each: (not each.is_default, each.account))
+
+    @cached_property
+    def _association_of(self) -> Mapping[tuple[str, str], Association]:
+        """(account, partition) -> association; with "" for the partition: the one for all."""
+        found: dict[tuple[str, str], Association] = {}
+        for each in self._associations:
+            found.setdefault((each.account, each.partition), each)
+        return found
 
     @cached_property
     def partitions(self) -> tuple[Partition, ...]:
@@ -97,7 +122,7 @@ class Rights:
             set(partition.allow_groups or ()) & (self.groups or frozenset())
         ):
             return False
-        if self.knows_accounts and not self._of(partition.name):
+        if self.knows_accounts and next(self._accounts_of(partition), None) is None:
             return False
         return not partition.needs_reservation or bool(self.reservations(partition.name))
 
@@ -105,23 +130,21 @@ class Rights:
         """The QOS of each account that the partition admits."""
         if partition not in self._offered:
             there = self.facts.partition.get(partition)
-            self._offered[partition] = self._accounts_of(there) if there and self.knows_accounts else {}
+            self._offered[partition] = dict(self._accounts_of(there)) if there and self.knows_accounts else {}
         return self._offered[partition]
 
-    def _accounts_of(self, partition: Partition) -> dict[str, tuple[str, ...]]:
-        found: dict[str, tuple[str, ...]] = {}
-        for each in sorted(self._associations, key=lambda each: (not each.is_default, each.account)):
-            if each is not self._association(partition.name, each.account):
-                continue
-            if not self._lets_in(partition, each.account):
+    def _accounts_of(self, partition: Partition) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """The accounts that the partition admits, each with its QOS; the user's default first."""
+        lets_in = self._lists_of(partition)
+        for each in self._associations:
+            if each is not self._association(partition.name, each.account) or not lets_in(each.account):
                 continue
             if partition.needs_reservation and not self._reservations(partition, [each.account]):
                 continue
             names = self._with_default(each) if self._enforces_qos else tuple(self.facts.qos)
             admitted = _admitted(partition, names)
             if admitted or not self._enforces_qos:
-                found[each.account] = admitted
-        return found
+                yield each.account, admitted
 
     def _with_default(self, association: Association) -> tuple[str, ...]:
         """Its QOS, first the one that Slurm takes when none is named."""
@@ -130,15 +153,23 @@ class Rights:
         return tuple(dict.fromkeys([*first, *association.qos]))
 
     def _lets_in(self, partition: Partition, account: str) -> bool:
-        """Whether the lists of accounts let in the account, or one above it: they are for all below, too.
+        return self._lists_of(partition)(account)
+
+    def _lists_of(self, partition: Partition) -> Callable[[str], bool]:
+        """Whether the lists of accounts let in an account, or one above it: they are for all below, too.
 
         Source: AllowAccounts in slurm.conf(5), since 23.02; before, they were for the very account.
         """
         is_old = () < self.facts.configuration.version < ALLOWS_SUBACCOUNTS
-        names = (account,) if is_old else self.facts.lineage(account)
+
+        def names(account: str) -> tuple[str, ...]:
+            return (account,) if is_old else self.facts.lineage(account)
+
         if partition.allow_accounts is not None:
-            return not set(partition.allow_accounts).isdisjoint(names)
-        return set(partition.deny_accounts).isdisjoint(names)
+            allowed = set(partition.allow_accounts)
+            return lambda account: not allowed.isdisjoint(names(account))
+        denied = set(partition.deny_accounts)
+        return lambda account: not denied or denied.isdisjoint(names(account))
 
     def _reservations(self, partition: Partition, accounts: Sequence[str]) -> tuple[Reservation, ...]:
         everywhere = self.facts.reservations
@@ -214,9 +245,8 @@ class Rights:
 
         Source: assoc_mgr_fill_in_assoc() in Slurm's assoc_mgr.c.
         """
-        fitting = [each for each in self._associations if each.account == account]
-        exact = [each for each in fitting if each.partition == partition]
-        return next(iter([*exact, *(each for each in fitting if not each.partition)]), None)
+        known = self._association_of
+        return known.get((account, partition)) or known.get((account, ""))
 
     def _set_aside(self, reservation: str) -> Reservation | None:
         """The reservation, if it bounds a job that names it."""

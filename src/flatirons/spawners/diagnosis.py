@@ -54,7 +54,8 @@ def diagnose(job: Job | None, end: End | None, ending: Ending | None, *, was_up:
             f"{TELL} That node must have Python 3 and reach the hub.",
         )
     said = explain.end(job, end) if job else explain.Explanation("The server ended.")
-    return Cause("failed", said.sentence, said.advice)
+    is_success = facts is not None and facts.state is JobState.COMPLETED
+    return Cause("completed" if is_success else "failed", said.sentence, said.advice)
 
 
 def _facts(job: Job | None, end: End | None) -> End | None:
@@ -141,6 +142,7 @@ def _saying(pattern: str, kind: str, sentence: str, advice: str = "") -> Saying:
 
 
 SAYINGS = (
+    _saying(r"^(The notebook server was stopped)\.$", "stopped", "{0}."),
     _saying(
         r"(The image \S+ (?:doesn't exist|can't be read by you) on \S+?)\.?$",
         "image_missing",

@@ -27,6 +27,16 @@ from flatirons.spawners.waiting import Told, duration, waited_seconds
 LONGEST_SILENCE = 30.0  # seconds: a start without news makes sure that its job is still followed
 SECONDS_TO_END_IN_PEACE = 10.0  # how long a server that is told to end has before Slurm ends its job
 SECONDS_FOR_SLURMS_WORD = 3.0  # how long a server's end waits to learn what Slurm says of it
+SECONDS_TO_EXPLAIN = (
+    5.0  # how long JupyterHub is kept from forgetting a run that ended, until it is explained
+)
+STOPPED = Cause("stopped", "The server was stopped from the hub.")
+REQUEUED = Cause(
+    "requeued",
+    "Slurm put the job back into the queue, and its server is gone, so the job was cancelled.",
+    "Please start again.",
+)
+NOT_SUBMITTED = "The hub was restarted before the job was submitted. Please start again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +97,13 @@ class ServerRun:
         self._attendant: asyncio.Task[None] | None = None
         self._changes: Subscription | None = None
         self._stopping = False
+        self._stopped_for = STOPPED
+        self._requeued = False
         self.closed = asyncio.Event()
+        self.seen = asyncio.Event()  # Slurm has been heard of the job
+        self._explained = (
+            asyncio.Event()
+        )  # the run is over, and what can be known of its end is in the report
         self._told = Told()
         desk.expect(self)
         self._since = time.monotonic()  # when the present phase, queue or node, began
@@ -108,7 +124,10 @@ class ServerRun:
             job_id = await self.client.submit(spec, script, user=self.user)
         except FlatironsError as error:
             # should Slurm have taken the job without telling us, it is found as an orphan by its comment
-            metrics.FAILURES.labels("refused" if isinstance(error, SubmitRefused) else "not_submitted").inc()
+            is_refused = isinstance(error, SubmitRefused)
+            metrics.FAILURES.labels("refused" if is_refused else "not_submitted").inc()
+            if not is_refused:  # that is told at once; this may be a minute later, to nobody
+                self._keep(Cause("not_submitted", error.user))
             self._fail(error)
             raise
         metrics.SUBMISSIONS.labels(self.attempt.cluster).inc()
@@ -142,6 +161,8 @@ class ServerRun:
 
     def exit_status(self) -> int | None:
         """None while the job lives; then its exit code, 1 where only a failure is known."""
+        if self._requeued:
+            return 1
         if self.ending:
             code = self.ending.exit_code
             return 1 if code is None else code
@@ -149,6 +170,14 @@ class ServerRun:
             succeeded = self.job.state is JobState.COMPLETED
             return self.job.exit_code or (0 if succeeded else 1)
         return 1 if self.error and not self.attempt.job_id else None
+
+    async def explained(self) -> None:
+        """Waits a little until the end of this run, which is over, is explained.
+
+        JupyterHub forgets a run as soon as `exit_status` is one, and the explanation would be lost.
+        """
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._explained.wait(), SECONDS_TO_EXPLAIN)
 
     async def find(self) -> None:
         """After a restart: learns the job's id where the hub ended before it could store it."""
@@ -162,13 +191,17 @@ class ServerRun:
         if job is None and time.monotonic() - self._since < self.limits.late and not self._stopping:
             return
         if job is None:
-            self._fail(ServerEnded("The hub was restarted before the job was submitted. Please start again."))
+            self._keep(Cause("not_submitted", NOT_SUBMITTED))
+            self._fail(ServerEnded(NOT_SUBMITTED))
         else:
             self._change(job_id=job.id)
 
-    async def stop(self) -> None:
-        """Cancels the job and returns when Slurm says that it is gone; raises SlurmError when it isn't."""
-        self._stopping = True
+    async def stop(self, cause: Cause = STOPPED) -> None:
+        """Cancels the job and returns when Slurm says that it is gone; raises SlurmError when it isn't.
+
+        `cause` is what the report says, unless the run has ended already, by something else.
+        """
+        self._stopping, self._stopped_for = True, cause
         if self._submission:
             await asyncio.wait([self._submission])
         await self.find()
@@ -227,11 +260,31 @@ class ServerRun:
             async for job in changes:
                 changes.urgent = self._stopping or not self.attempt.port
                 self._see(job)
-                if job.state.is_over and self._stopping:
-                    self._keep(Cause("stopped", "The server was stopped from the hub."), job)
-                elif job.state.is_over:
-                    await self._explain(job)
+                if job.state.is_over:
+                    await self._over(job)
+                elif job.state.is_waiting and self.attempt.key_digest and not self._stopping:
+                    await self._drop(job)
+                    break
         await self._tell_jupyterhub()
+
+    async def _over(self, job: Job) -> None:
+        """The job is over: keeps a report, at once what is known, then what accounting knows better."""
+        if not self._stopping:
+            self._keep(diagnose(job, None, self.ending, was_up=bool(self.attempt.port)), job)
+            await self._explain(job)
+        elif not self.error:
+            self._keep(self._stopped_for, job)
+        self._explained.set()
+
+    async def _drop(self, job: Job) -> None:
+        """The job waits, and its boot code is used: put back into the queue, it would run for nobody."""
+        self._requeued = True
+        self._conclude(REQUEUED, job)
+        self._explained.set()
+        try:
+            await self.client.cancel(job.id, user=self.user)
+        except SlurmError as error:  # it is an orphan from now on
+            self.log.warning("Job %s, requeued, is not cancelled: %s", job.id, error.detail or error)
 
     async def _tell_jupyterhub(self) -> None:
         """A server that was up has ended by itself: JupyterHub needn't wait for its next poll to notice."""
@@ -241,6 +294,7 @@ class ServerRun:
 
     def _see(self, job: Job) -> None:
         before, self.job = self.job, job
+        self.seen.set()
         if job.state.is_running and not (before and before.state.is_running):
             self._since = time.monotonic()
             self._began_to_run(job)
@@ -350,6 +404,8 @@ class ServerRun:
     async def end(self, ending: Ending) -> None:
         """The server ended. Slurm is given a moment to say why (it may have run out of memory)."""
         self.ending = ending
+        if not (self._stopping or self.error or self._explained.is_set()):
+            self._keep(diagnose(None, None, ending, was_up=bool(self.attempt.port)))
         self.watcher.kick()
         self.attend()
         assert self._attendant
@@ -386,6 +442,8 @@ class ServerRun:
 
     def _fail(self, error: FlatironsError) -> None:
         self.error = error
+        if not self.attempt.job_id:
+            self._explained.set()
         self.story.ring()
 
     def _seconds_left(self) -> float:

@@ -45,14 +45,21 @@ from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, JobSpec
 from flatirons.spawners.attempt import Attempt
 from flatirons.spawners.desk import SETTINGS_KEY, Desk, hub_id, runner_for
+from flatirons.spawners.diagnosis import Cause
 from flatirons.spawners.options import FormHooks
 from flatirons.spawners.own_fields import environment, sbatch_options
 from flatirons.spawners.report import KEPT, Report
-from flatirons.spawners.run import Limits, ServerRun
+from flatirons.spawners.run import STOPPED, Limits, ServerRun
 from flatirons.spawners.slurm_facts import SlurmFacts
 from flatirons.spawners.slurm_form import REQUESTED, request
 from flatirons.spawners.story import Event, StartFailed
 
+SECONDS_TO_HEAR = 10.0  # how long the first poll after a restart of the hub waits to hear of the job
+UNANSWERED = Cause(
+    "not_answering",
+    "The server listened, but the hub could not reach it, so it was stopped.",
+    "Please start again; if it happens again, please tell the operator.",
+)
 CLUSTER_KEYS = frozenset({"slurm_conf", "bin_dir", "title"})
 
 
@@ -149,6 +156,7 @@ class SlurmSpawner(Spawner):
 
     def __init__(self, **kwargs: Any) -> None:
         self.run: ServerRun | None = None
+        self._is_adopted = False  # the run is one of an earlier hub process
         self.reports: list[Report] = []
         self._spawn_future: asyncio.Future[None] | None = None
         super().__init__(**kwargs)
@@ -190,6 +198,7 @@ class SlurmSpawner(Spawner):
         attempt = Attempt.from_state(state)
         if attempt and attempt.cluster in self.desk.clients:
             self._take_up(attempt)
+            self._is_adopted = True
         elif attempt:  # the site no longer has the cluster; one server's trouble mustn't keep the hub down
             self.log.error("%s is lost: there is no cluster %r any more", self._log_name, attempt.cluster)
 
@@ -230,6 +239,7 @@ class SlurmSpawner(Spawner):
         self.desk.start_reconciling(self._known_spawn_ids)
         code = secrets.token_urlsafe(32)
         run = self._take_up(Attempt.new(self.cluster, code))
+        self._is_adopted = False
         try:
             await run.submit(self.job_spec(run.attempt), self.job_script(code))
             await run.arrive()
@@ -249,15 +259,31 @@ class SlurmSpawner(Spawner):
         run.attend()
         if self._check_pending and not self._spawn_pending and not run.attempt.port:
             return await self._resume(run)
-        return run.exit_status()
+        if self._check_pending:
+            await self._heard_of(run)
+        status = run.exit_status()
+        if status is not None:
+            await run.explained()
+        return status
+
+    async def _heard_of(self, run: ServerRun) -> None:
+        """Waits a little for Slurm's word: JupyterHub takes half a minute to find a dead server dead."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(run.seen.wait(), SECONDS_TO_HEAR)
 
     async def stop(self, now: bool = False) -> None:
         """Ends the server, then its job if that isn't enough; returns when Slurm says that it is gone."""
         if self.run:
             try:
-                await self.run.stop()
+                await self.run.stop(UNANSWERED if self._is_given_up else STOPPED)
             except FlatironsError as error:
                 raise StartFailed(error) from error
+
+    @property
+    def _is_given_up(self) -> bool:
+        """Does JupyterHub end a server because it doesn't answer? It adds callbacks once one does."""
+        listens = bool(self.run and self.run.attempt.port)
+        return listens and (self._waiting_for_response or (self._is_adopted and not self._callbacks))
 
     async def get_url(self) -> str:
         """After a restart of the hub: the server's URL. JupyterHub stores all of it but the scheme."""

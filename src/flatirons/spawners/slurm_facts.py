@@ -90,19 +90,18 @@ class Outlook:
         )
         if facts is None:
             return Seen(trouble=lookout.trouble or "Slurm hasn't answered yet.")
-        rights = self._rights_of(cluster, Rights(facts, associations, user, groups))
+        known = self._rights.get((cluster, user))
+        rights = known.renewed(facts, associations, groups) if known else None
+        rights = rights or Rights(facts, associations, user, groups)
+        self._keep(cluster, rights)
         return Seen(rights, time.time() - facts.taken_at, lookout.trouble)
 
-    def _rights_of(self, cluster: str, new: Rights) -> Rights:
-        """The rights that were worked out from the same things, or these."""
-        key = (cluster, new.user)
-        known = self._rights.get(key)
-        if known is None or not known.is_same_as(new):
-            known = self._rights[key] = new
+    def _keep(self, cluster: str, rights: Rights) -> None:
+        key = (cluster, rights.user)
+        self._rights[key] = rights
         self._rights.move_to_end(key)
         while len(self._rights) > MOST_USERS:
             self._rights.popitem(last=False)
-        return known
 
     async def _groups_of(self, user: str) -> frozenset[str] | None:
         at, groups = self._groups.get(user, (0.0, None))
