@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -69,8 +70,8 @@ def pretending(
 
 
 def with_slurm(hub: JupyterHub, slurm: FakeSlurm) -> None:
-    """Estimates come from this Slurm, however often one asks."""
+    """Estimates come from this Slurm, however often one asks: each question comes a minute after the last."""
     client = SlurmClient(Cluster("summit"), slurm)
-    estimators = {"summit": Estimator(client, most=1e9)}
+    estimators = {"summit": Estimator(client, now=count(step=60).__next__, most=1e9)}
     desk = Desk("hub", {"summit": client, "blanca": client}, hub.log, estimators=estimators)
     hub.users.settings[SETTINGS_KEY] = desk

@@ -150,7 +150,9 @@ def test_sizes_bound_each_other() -> None:
 
 def test_an_empty_input_says_what_it_means() -> None:
     assert rules.nothing_for_runtime(SHAS) == "1:00:00"
-    assert rules.nothing_for_runtime(SKNL) == rules.nothing_for_memory(None, None, None, None)
+    assert rules.nothing_for_runtime(SKNL) == "1-00:00:00", "its MaxTime, where there is no DefaultTime"
+    assert rules.nothing_for_runtime(None) == "The partition's default"
+    assert rules.nothing_for_memory(SHAS, None, None, None) == "The partition's default"
     per_cpu = replace(SHAS, default_memory_per_cpu_mib=1024)
     assert rules.nothing_for_memory(per_cpu, 1, 2, 4) == "8G"
 
