@@ -584,17 +584,11 @@ async def test_what_is_taken_is_the_same_by_link_by_rest_and_at_the_next_start(b
     assert await FORM.initial(options, context) == options
 
 
-@pytest.mark.xfail(
-    strict=True, reason="FormHooks.options_form takes _boxes for an option: 'from the link: .'"
-)
 async def test_a_link_of_nothing_but_the_pages_own_keys_fills_nothing_in(alice: Visitor) -> None:
     page = await alice.page(query="?opt-_boxes=x&opt-_preset=last")
     assert "Filled in from the link" not in page.text
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Form._strangers lets the page's own keys (NOT_OPTIONS) in from everywhere"
-)
 @pytest.mark.parametrize("key", ["_boxes", "_preset", "_save_preset", "_forget_preset", "_preset_name"])
 async def test_the_pages_own_keys_are_no_options_of_rest(alice: Visitor, key: str) -> None:
     answer = await alice.rest({**GOOD, key: "x"})

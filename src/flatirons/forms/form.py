@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import graphlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
@@ -34,7 +34,9 @@ BOXES = "_boxes"
 FROM_LINK = "_linked"
 """Name of the input that says which fields a link filled in, and with what."""
 
-NOT_OPTIONS = {"_xsrf", BOXES, FROM_LINK, "_preset", "_preset_name", "_save_preset", "_forget_preset"}
+XSRF = "_xsrf"
+
+NOT_OPTIONS = {XSRF, BOXES, FROM_LINK, "_preset", "_preset_name", "_save_preset", "_forget_preset"}
 """JupyterHub's own, and the page's: may be in a body, are no options."""
 
 LINKED = "opt-"
@@ -102,7 +104,7 @@ class Form:
 
         `from_page`: posted by the page that `render` made (a link's values are not).
         """
-        given, messages = self.single(posted)
+        given, messages = self.single(posted, from_page=from_page)
         return self._options(await self.answers(given, context, from_page=from_page), messages)
 
     async def check(self, options: Mapping[str, object], context: Context) -> dict[str, Value | None]:
@@ -119,12 +121,14 @@ class Form:
         answers = await self.answers(known, context)
         return {a.field.name: a.rules.default if a.message else a.value for a in answers}
 
-    def single(self, posted: Mapping[str, object]) -> tuple[dict[str, object], dict[str, str]]:
+    def single(
+        self, posted: Mapping[str, object], *, from_page: bool = True
+    ) -> tuple[dict[str, object], dict[str, str]]:
         """The one value of each option from lists of values, and messages for all that isn't that."""
         given: dict[str, object] = {}
-        messages = self._strangers(posted)
+        messages = self._strangers(posted, NOT_OPTIONS if from_page else {XSRF})
         for name, values in posted.items():
-            if name not in self.fields and name != BOXES:
+            if name not in self.fields and not (from_page and name == BOXES):
                 continue
             several = values if isinstance(values, list | tuple) else [values]
             if len(several) == 1:
@@ -238,8 +242,8 @@ class Form:
             raise OptionsRefused(refused)
         return {a.field.name: a.value for a in answers}
 
-    def _strangers(self, options: Mapping[str, object]) -> dict[str, str]:
-        strangers = [name for name in options if name not in self.fields and name not in NOT_OPTIONS]
+    def _strangers(self, options: Mapping[str, object], excused: Collection[str] = ()) -> dict[str, str]:
+        strangers = [name for name in options if name not in self.fields and name not in excused]
         if len(options) > MOST_KEYS:
             return {WHOLE_FORM: f"Too many options were sent: {len(options):,}."}
         messages = {printable(name, 40): self._no_such_option(name) for name in strangers[:MOST_NAMED]}

@@ -27,13 +27,13 @@ A_YEAR = 365 * 24 * 3600
 class FillingIn(BaseHandler):
     """What the two calls of a form share: whose form it is, and what it holds."""
 
-    async def spawner_and_hooks(self, user_name: str, server_name: str) -> tuple[Spawner, FormHooks]:
+    def spawner_and_hooks(self, user_name: str, server_name: str) -> tuple[Spawner, FormHooks]:
         """The spawner that the form is for; 404 for a user, a server or a form that there isn't."""
         user = self.find_user(user_name)
         if user is None:
             raise HTTPError(404, "There is no such user")
-        if server_name:
-            await self._check_named_server_request(user, server_name, server_name)
+        if server_name and server_name not in user.orm_spawners:  # the page made it, or it is deleted again
+            raise HTTPError(404, "There is no such server")
         spawner = user.get_or_create_spawner(server_name, server_name)
         hooks = FormHooks.of(spawner)
         if hooks is None:
@@ -72,7 +72,7 @@ class FormHandler(FillingIn):
 
     @needs_scope("servers")
     async def _post(self, user_name: str, server: str) -> None:
-        spawner, hooks = await self.spawner_and_hooks(user_name, server)
+        spawner, hooks = self.spawner_and_hooks(user_name, server)
         is_fragment = self.request.headers.get("HX-Request") == "true"
         form = await hooks.changed(spawner, self.posted(), whole=not is_fragment)
         self.set_header("Cache-Control", "no-store")
@@ -104,7 +104,7 @@ class EstimateHandler(FillingIn):
 
     @needs_scope("servers")
     async def _post(self, user_name: str, server: str) -> None:
-        spawner, hooks = await self.spawner_and_hooks(user_name, server)
+        spawner, hooks = self.spawner_and_hooks(user_name, server)
         if not isinstance(spawner, SlurmSpawner):
             raise HTTPError(404, "This server is no job of Slurm's")
         found = await forecast(spawner, hooks, self.posted())

@@ -193,7 +193,7 @@ class FormHooks:
         if asked is None:
             options = await form.initial(_options_of(spawner), context)
             return await form.render(options, {}, context, around=around)
-        given, _ = form.single(asked.values)
+        given, _ = form.single(asked.values, from_page=not asked.is_link)
         if not asked.is_link:
             return await form.render(given, asked.messages, context, from_page=True, around=around)
         messages = await self._wrong_in_link(form, asked.values, context)
@@ -316,8 +316,7 @@ class FormHooks:
         user = spawner.user.name
         if act.kind == "_forget_preset":
             name = act.key.removeprefix("own:")
-            self._presets.forget(user, name)
-            return f"{quoted(name)} is forgotten."
+            return self._presets.forget(user, name) or f"{quoted(name)} is forgotten."
         if act.kind == "_save_preset":
             answers = await form.answers(given, context, from_page=True)
             if wrong := [form.label(a.field.name) for a in answers if a.message]:

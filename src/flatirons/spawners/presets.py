@@ -71,14 +71,16 @@ class Presets:
             return "Your choices can't be saved at the moment."
         return ""
 
-    def forget(self, user: str, name: str) -> None:
-        """Removes one of the user's own; one that isn't there, or a disk that is full, is no error."""
+    def forget(self, user: str, name: str) -> str:
+        """Removes one of the user's own, if it is there; gives a sentence when that can't be done."""
         if name not in self.own(user):
-            return
+            return ""
         try:
             self._write(user, {key: preset for key, preset in self.own(user).items() if key != name})
         except OSError as error:
             log.error("Choices of %s can't be forgotten in %s: %s", user, self.folder, error)
+            return "Your choices can't be changed at the moment."
+        return ""
 
     def _write(self, user: str, own: dict[str, Preset]) -> None:
         assert self.folder is not None

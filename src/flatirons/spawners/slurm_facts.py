@@ -24,7 +24,7 @@ GATE_SECONDS = 10.0
 RIGHTS_SECONDS = 60.0
 """The same for a user's associations and groups, which change by hand."""
 
-PATIENCE_SECONDS = 2.0
+PATIENCE_SECONDS = 1.5
 OLD_SECONDS = 120.0
 MOST_USERS = 2000
 
