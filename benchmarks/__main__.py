@@ -9,12 +9,18 @@ from types import FrameType
 from cluster.errors import ClusterError
 from cluster.prerequisites import require_root
 
-from . import form
+from . import form, lasting, starting
 from .report import as_json, as_table
 from .stage import BenchFailure, Findings
 
 # NAME -> what runs it; the argument is whether it should be quick.
-BENCHMARKS: dict[str, Callable[[bool], Findings]] = {"form": form.run}
+BENCHMARKS: dict[str, Callable[[bool], Findings]] = {
+    "form": form.run,
+    "spawn": starting.run_spawn,
+    "burst": starting.run_burst,
+    "steady": lasting.run_steady,
+    "queue": lasting.run_queue,
+}
 
 
 def _arguments() -> argparse.Namespace:

@@ -35,15 +35,18 @@ class Findings:
 
 
 @contextmanager
-def stage(progress: Progress, site: Path) -> Iterator[Demo]:
-    """A demo with that site file and the peers' software at /opt/peers, booted, and gone afterwards."""
+def stage(progress: Progress, site: Path, nodes: int = 3) -> Iterator[Demo]:
+    """A demo with that site file and the peers' software at /opt/peers, booted, and gone afterwards.
+
+    `nodes` is how many compute nodes its cluster summit has.
+    """
     _end_forgotten()
     built = build(progress)
     with progress.step("peers"):
         peers = hub_with(built.tree, PEERS)
     demo = Demo(f"bench-{os.getpid()}", free_port(), site)
     with progress.step("virtual cluster and hub"):
-        demo.up(built, binds=[Bind(str(peers), "/opt/peers", False)])
+        demo.up(built, nodes, binds=[Bind(str(peers), "/opt/peers", False)])
     try:
         yield demo
     finally:

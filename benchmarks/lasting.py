@@ -1,0 +1,166 @@
+"""`scripts/bench steady` and `scripts/bench queue`: what servers cost that simply run, and a long queue.
+
+See README.md in this directory for what is measured, and how.
+"""
+
+import os
+import re
+import statistics
+import time
+from dataclasses import dataclass
+
+from cluster.demo.progress import Progress
+from cluster.demo.service import Demo
+from cluster.processes import wait_until
+
+from . import crowd
+from .hubs import Cpu, busy_share
+from .report import Row, machine
+from .stage import BenchFailure, Findings, in_hub, stage
+from .starting import HEALTH_HZ, SITE, gather
+from .subjects import BATCHSPAWNER, FLATIRONS, FLOOR, Subject, ask, running, spawn
+
+# Servers are started in groups: only what comes after matters here.
+AT_ONCE = 50
+SETTLE_S = 40.0
+OTHER = "alice"
+# $1 owner, $2 how many. An array is one record to Slurm until its tasks are changed one by one, which one
+# command does: from then on each is a job with an id and a record of its own.
+QUEUE = """
+owner=$1 left=$2
+while [ "$left" -gt 0 ]; do
+    some=$((left < 5000 ? left : 5000)) left=$((left - 5000))
+    id=$(setpriv --reuid "$owner" --regid "$owner" --init-groups sbatch --parsable --hold \\
+        --array="1-$((some + 1))" --output=/dev/null --chdir=/tmp --job-name=other --wrap='sleep 1')
+    scontrol update "JobId=${id}_[1-$some]" Comment=other
+    scancel "${id}_$((some + 1))"
+done
+"""
+SAMPLE = re.compile(
+    r'^flatirons_slurm_command_seconds_(?P<what>sum|count)\{.*command="squeue".*\} (?P<value>\S+)$',
+    re.MULTILINE,
+)
+LAG = "/var/lib/flatirons/lag"
+
+
+@dataclass(frozen=True)
+class Watch:
+    """So many running servers of a subject, watched for so long."""
+
+    subject: Subject
+    n: int
+    seconds: float
+
+
+QUICK_STEADY = (Watch(FLATIRONS, 10, 65), Watch(BATCHSPAWNER, 10, 65))
+FULL_STEADY = (
+    *(Watch(FLATIRONS, n, 180) for n in (100, 200)),
+    Watch(FLATIRONS, 400, 600),
+    *(Watch(FLOOR, n, 120) for n in (100, 200, 400)),
+    *(Watch(BATCHSPAWNER, n, 120) for n in (100, 200, 400)),
+)
+
+
+def run_steady(is_quick: bool) -> Findings:
+    """Servers that run and are left alone: what Slurm is asked, and what the hub works."""
+    plan, progress = (QUICK_STEADY if is_quick else FULL_STEADY), Progress()
+    with stage(progress, SITE, crowd.NODES) as demo:
+        gather(demo, progress, max(watch.n for watch in plan))
+        about, rows = machine(demo), []
+        for watch in plan:
+            with progress.step(f"{watch.n} servers of {watch.subject.name} for {watch.seconds:g} s"):
+                rows += _watched(demo, watch, 5.0 if is_quick else SETTLE_S)
+        return Findings(about, rows)
+
+
+def _watched(demo: Demo, watch: Watch, settle_s: float) -> list[Row]:
+    people = crowd.names(watch.n)
+    with running(demo, watch.subject, people) as hub:
+        for first in range(0, watch.n, AT_ONCE):
+            spawn(demo, watch.subject, people[first : first + AT_ONCE], at_once=True)
+        time.sleep(settle_s)
+        free, load = _free_mib(), os.getloadavg()[0]
+        crowd.forget_asked(demo)
+        cpu, busy, began = Cpu.of(hub.process), busy_share(), time.monotonic()
+        time.sleep(watch.seconds)
+        used, busy_then = Cpu.of(hub.process) - cpu, busy_share()
+        seconds, asked = time.monotonic() - began, crowd.asked(demo)
+        if watch.subject != FLOOR and crowd.jobs(demo) != watch.n:
+            raise BenchFailure(
+                f"of {watch.n} servers of {watch.subject.name} some ended while they were watched"
+            )
+        numbers = [
+            ("queries_per_min", asked.queries * 60 / seconds, "1/min"),
+            ("rpc_per_min", asked.total * 60 / seconds, "1/min"),
+            ("hub_cpu_percent", used.own_ms / 10 / seconds, "%"),
+            ("commands_cpu_percent", used.commands_ms / 10 / seconds, "%"),
+            ("machine_cpu_percent", 100 * (busy_then[0] - busy[0]) / (busy_then[1] - busy[1]), "%"),
+            ("hub_rss_mib", _rss_mib(hub.process.pid), "MiB"),
+            ("free_memory_mib", free, "MiB"),
+            ("load_before", load, "1"),
+        ]
+    facts = {"n": watch.n, "seconds": round(seconds)}
+    return [Row(watch.subject.name, metric, round(value, 3), unit, facts) for metric, value, unit in numbers]
+
+
+def _free_mib() -> float:
+    with open("/proc/meminfo") as file:
+        return int(re.findall(r"^MemAvailable:\s+(\d+)", file.read(), re.MULTILINE)[0]) / 1024
+
+
+def _rss_mib(pid: int) -> float:
+    with open(f"/proc/{pid}/status") as file:
+        return int(re.findall(r"^VmRSS:\s+(\d+)", file.read(), re.MULTILINE)[0]) / 1024
+
+
+def run_queue(is_quick: bool) -> Findings:
+    """Servers start beside many jobs of somebody else's that wait: what a query takes, whether it blocks."""
+    count, servers, progress = (2000, 5, Progress()) if is_quick else (20000, 20, Progress())
+    people = crowd.names(servers + 1)
+    with stage(progress, SITE, crowd.NODES) as demo:
+        gather(demo, progress, len(people))
+        about, rows = machine(demo), []
+        for pending in (0, count):
+            with progress.step(f"{pending} jobs of somebody else's"):
+                crowd.in_slurm(demo, QUEUE, OTHER, str(pending), deadline_s=300)
+                wait_until(lambda wanted=pending: crowd.jobs(demo) >= wanted, "queueing jobs", 120, 0.5)
+            with progress.step(f"servers beside {pending} waiting jobs"):
+                rows += _beside(demo, people, pending)
+        return Findings(about, rows)
+
+
+def _beside(demo: Demo, people: list[str], pending: int) -> list[Row]:
+    with running(demo, FLATIRONS, people, with_lag=True, ends_all=False) as hub:
+        spawn(demo, FLATIRONS, people[:1], at_once=True)
+        before, skip = _queries(demo), len(_lags(demo))
+        cpu, began = Cpu.of(hub.process), time.monotonic()
+        seen = spawn(demo, FLATIRONS, people[1:], at_once=False, health_hz=HEALTH_HZ)
+        used, seconds = Cpu.of(hub.process) - cpu, time.monotonic() - began
+        after, lags = _queries(demo), _lags(demo)[skip:]
+    waited = [1000 * took for _, took, _ in seen["health"]]
+    ready = [each["ready"] - each["asked"] for each in seen["spawns"]]
+    numbers = [
+        ("query_s", (after[0] - before[0]) / (after[1] - before[1]), "s"),
+        ("queries", after[1] - before[1], "1"),
+        ("loop_blocked_max_ms", max(lags), "ms"),
+        ("loop_blocked_median_ms", statistics.median(lags), "ms"),
+        ("health_p99_ms", statistics.quantiles(waited, n=100, method="inclusive")[98], "ms"),
+        ("ready_s", statistics.median(ready), "s"),
+        ("hub_cpu_percent", used.own_ms / 10 / seconds, "%"),
+    ]
+    facts = {"pending": pending, "n": len(ready)}
+    return [Row(FLATIRONS.name, metric, round(value, 3), unit, facts) for metric, value, unit in numbers]
+
+
+def _queries(demo: Demo) -> tuple[float, float]:
+    """(seconds spent in, number of) the hub's queries since it started, as it tells Prometheus."""
+    text = ask(demo, do="metrics")["text"]
+    found = {match["what"]: 0.0 for match in SAMPLE.finditer(text)}
+    for match in SAMPLE.finditer(text):
+        found[match["what"]] += float(match["value"])
+    return found["sum"], found["count"]
+
+
+def _lags(demo: Demo) -> list[float]:
+    """How late the hub's loop was at worst in each second, milliseconds."""
+    return [float(line) for line in in_hub(demo, f"cat {LAG}").split()]
