@@ -18,7 +18,7 @@ from flatirons.slurm.model import Cluster, JobSpec
 from flatirons.slurm.watcher import Pace, Watcher
 from flatirons.spawners.attempt import Attempt
 from flatirons.spawners.desk import Desk
-from flatirons.spawners.diagnosis import Ending
+from flatirons.spawners.diagnosis import Cause, Ending
 from flatirons.spawners.report import Report
 from flatirons.spawners.run import Limits, NotExpected, ServerRun
 from flatirons.spawners.story import StartFailed, Story
@@ -442,6 +442,110 @@ async def test_jupyterhub_is_told_of_an_end_only_once_it_listens_to_that(
     assert run.exit_status() == 0
 
 
+def kinds(run: ServerRun) -> list[str]:
+    return [report.kind for report in cast(StubSpawner, run.spawner).reports]
+
+
+async def up(run: ServerRun, slurm: FakeSlurm) -> None:
+    """The run's server listens."""
+    arrival = await started(run, slurm)
+    await run.boot(run.attempt.job_id, KEY)
+    await run.ready(4321)
+    await arrival
+
+
+async def test_a_report_is_there_before_accounting_answered_and_better_afterwards(
+    run: ServerRun, slurm: FakeSlurm
+) -> None:
+    """JupyterHub forgets a run as soon as it has an exit status."""
+    await up(run, slurm)
+    gate = slurm.hold("sacct")
+    slurm.end_job(1, "CANCELLED", cancelled_by=0)
+    await until(lambda: run.exit_status() is not None)
+    assert kinds(run) == ["cancelled"], "by whom, only accounting tells"
+    explained = asyncio.ensure_future(run.explained())
+    await asyncio.sleep(0.05)
+    assert not explained.done()
+    gate.set()
+    await explained
+    assert kinds(run) == ["cancelled_by_operator"]
+
+
+async def test_what_the_starter_says_is_in_a_report_at_once(run: ServerRun, slurm: FakeSlurm) -> None:
+    await up(run, slurm)
+    ending = asyncio.ensure_future(run.end(Ending(0, None)))
+    await asyncio.sleep(0)
+    assert run.exit_status() == 0 and kinds(run) == ["completed"]
+    slurm.end_job(1, "TIMEOUT")
+    await ending
+    assert kinds(run) == ["time_limit"]
+
+
+async def test_the_stop_that_follows_a_failed_start_does_not_take_the_place_of_its_reason(
+    desk: Desk, slurm: FakeSlurm
+) -> None:
+    run = make_run(desk, Attempt.new("summit", CODE), Limits(queue=0.05, node=60, stop=5))
+    await run.submit(spec(run), "script")
+    with pytest.raises(ServerEnded):
+        await run.arrive()
+    await run.stop()
+    assert slurm.jobs[1].state == "CANCELLED"
+    assert kinds(run) == ["too_long_in_queue"]
+    run.close()
+
+
+async def test_a_stop_is_reported_with_what_it_was_for(run: ServerRun, slurm: FakeSlurm) -> None:
+    await up(run, slurm)
+    stopping = asyncio.ensure_future(run.stop(Cause("not_answering", "It didn't answer.")))
+    await until(lambda: slurm.count("scancel") == 1)
+    slurm.end_job(1, "COMPLETED")
+    await stopping
+    assert kinds(run) == ["not_answering"]
+
+
+async def test_another_job_that_was_given_the_id_is_not_taken_for_ours(
+    run: ServerRun, slurm: FakeSlurm
+) -> None:
+    """A slurmctld that was killed forgets its last seconds, and gives their ids out again."""
+    await up(run, slurm)
+    slurm.change(1, comment=run.desk.comment("another spawn", "alice/second"))
+    await until(lambda: run.exit_status() is not None)
+    assert kinds(run) == ["vanished"]
+    assert slurm.jobs[1].state == "RUNNING"
+
+
+async def test_a_job_that_was_put_back_into_the_queue_is_cancelled_and_its_server_over(
+    run: ServerRun, slurm: FakeSlurm
+) -> None:
+    """Its boot code is used: it would wait, run, and be refused, and its server be shown meanwhile."""
+    await up(run, slurm)
+    slurm.change(1, state="PENDING", nodes="", host="n/a", reason="BeginTime")
+    await until(lambda: run.exit_status() is not None)
+    await until(lambda: slurm.jobs[1].state == "CANCELLED")
+    assert kinds(run) == ["requeued"]
+
+
+async def test_jupyterhub_is_not_interrupted_by_the_end_of_what_it_was_told(
+    run: ServerRun, slurm: FakeSlurm
+) -> None:
+    """It closes the run in the middle of its own stop, and then has more to do."""
+    done: list[str] = []
+
+    async def stop() -> None:
+        run.close()
+        await asyncio.sleep(0.01)
+        done.append("all of it")
+
+    async def poll_and_notify() -> None:
+        await asyncio.ensure_future(stop())
+
+    await up(run, slurm)
+    spawner = cast(StubSpawner, run.spawner)
+    spawner.ready, spawner.poll_and_notify = True, poll_and_notify  # type: ignore[method-assign]
+    slurm.end_job(1, "COMPLETED")
+    await until(lambda: done)
+
+
 async def test_no_change_is_missed_between_asking_for_it_and_waiting() -> None:
     """asyncio.wait_for of Python 3.11 begins to wait in another task, later."""
     story = Story()
@@ -456,7 +560,18 @@ async def test_after_a_restart_a_spawn_that_never_reached_slurm_is_told(desk: De
     with pytest.raises(ServerEnded, match="before the job was submitted"):
         await run.arrive()
     assert run.exit_status() == 1
+    assert kinds(run) == ["not_submitted"]
     run.close()
+
+
+async def test_a_spawn_that_slurm_did_not_answer_has_a_report(run: ServerRun, slurm: FakeSlurm) -> None:
+    """The page that was told may be closed by then: sbatch has a minute."""
+    slurm.fail("sbatch", DOWN)
+    with pytest.raises(SlurmError):
+        await run.submit(spec(run), "script")
+    assert kinds(run) == ["not_submitted"]
+    async with asyncio.timeout(1):
+        await run.explained()
 
 
 async def test_orphans_are_cancelled_and_nothing_else_is(desk: Desk, slurm: FakeSlurm) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +17,10 @@ from flatirons.slurm.model import Cluster
 from flatirons.slurm.watcher import Watcher
 from flatirons.spawners.attempt import Attempt
 from flatirons.spawners.desk import SETTINGS_KEY, Desk
+from flatirons.spawners.options import FormHooks
+from flatirons.spawners.report import Report
 from flatirons.spawners.slurm import SlurmSpawner
+from flatirons.spawners.slurm_form import slurm_form
 from flatirons.spawners.story import StartFailed
 from tests.fakes.slurm import FakeSlurm
 from tests.unit.test_run import KEY, QUICK, until
@@ -121,6 +125,40 @@ async def test_the_failure_of_a_start_of_an_earlier_hub_is_kept_for_the_page(
     await until(lambda: starting and starting.done())
     assert isinstance(starting and starting.exception(), StartFailed)
     assert spawner._spawn_future is starting and not spawner._spawn_pending
+
+
+async def test_a_report_holds_what_was_chosen_as_texts_even_where_jupyterhub_stored_texts(
+    spawner: SlurmSpawner,
+) -> None:
+    """After a restart the options are as they were posted; the report was lost over it."""
+    form = slurm_form({}, {"summit": {}}, {"python": {}})
+    FormHooks(form).attach(spawner)
+    for runtime in ("1:00:00", 60):
+        spawner.user_options = {"runtime": runtime}
+        spawner.keep(Report("stopped", "", job_id=1))
+        assert [each.options["runtime"] for each in spawner.reports] == ["1:00:00"]
+
+
+async def test_a_poll_after_a_restart_waits_for_slurms_word(spawner: SlurmSpawner, slurm: FakeSlurm) -> None:
+    """Else JupyterHub takes half a minute to find out that the server is gone."""
+    job_id = slurm.add_job("alice", state="COMPLETED")
+    attempt = replace(Attempt.new("summit", "code"), job_id=job_id, host="shas0101", port=4321)
+    spawner.load_state(attempt.as_state())
+    spawner._check_pending = True
+    assert await spawner.poll() == 0
+    assert [report.kind for report in spawner.reports] == ["completed"]
+
+
+async def test_a_server_that_jupyterhub_gives_up_is_not_said_to_be_stopped_by_somebody(
+    spawner: SlurmSpawner, slurm: FakeSlurm
+) -> None:
+    attempt = replace(Attempt.new("summit", "code"), host="shas0101", port=4321)
+    job_id = slurm.add_job("alice", comment=spawner.desk.comment(attempt.spawn_id, "alice/"))
+    slurm.run_job(job_id)
+    spawner.load_state(replace(attempt, job_id=job_id).as_state())
+    assert await spawner.poll() is None
+    await spawner.stop()
+    assert [report.kind for report in spawner.reports] == ["not_answering"]
 
 
 async def test_with_internal_tls_the_scheme_is_stored_too(spawner: SlurmSpawner) -> None:

@@ -95,6 +95,7 @@ class ServerRun:
         self.error: FlatironsError | None = None
         self._submission: asyncio.Task[None] | None = None
         self._attendant: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[Any] | None = None
         self._changes: Subscription | None = None
         self._stopping = False
         self._stopped_for = STOPPED
@@ -245,7 +246,7 @@ class ServerRun:
         """Stops following the job."""
         self.closed.set()
         self.desk.forget(self)
-        if self._attendant and self._attendant is not asyncio.current_task():
+        if self._attendant:
             self._attendant.cancel()
 
     # -- what Slurm says
@@ -257,15 +258,27 @@ class ServerRun:
                 await asyncio.sleep(1)  # between attempts to ask a Slurm that doesn't answer
         async with self.watcher.watch(self.attempt.job_id, self.user) as changes:
             self._changes = changes
-            async for job in changes:
+            async for found in changes:
+                job = self._ours(found)
                 changes.urgent = self._stopping or not self.attempt.port
                 self._see(job)
                 if job.state.is_over:
                     await self._over(job)
                 elif job.state.is_waiting and self.attempt.key_digest and not self._stopping:
                     await self._drop(job)
+                if job.state.is_over or self._requeued:
                     break
-        await self._tell_jupyterhub()
+        self._tell_jupyterhub()
+
+    def _ours(self, job: Job) -> Job:
+        """The job, or if another has its id now, ours as vanished.
+
+        A slurmctld that was killed forgets its last seconds, and gives their ids out again.
+        """
+        if job.state.is_over or self.desk.spawn_id(job) == self.attempt.spawn_id:
+            return job
+        last = self.job or Job(job.id, JobState.VANISHED)
+        return replace(last, state=JobState.VANISHED)
 
     async def _over(self, job: Job) -> None:
         """The job is over: keeps a report, at once what is known, then what accounting knows better."""
@@ -286,11 +299,15 @@ class ServerRun:
         except SlurmError as error:  # it is an orphan from now on
             self.log.warning("Job %s, requeued, is not cancelled: %s", job.id, error.detail or error)
 
-    async def _tell_jupyterhub(self) -> None:
-        """A server that was up has ended by itself: JupyterHub needn't wait for its next poll to notice."""
+    def _tell_jupyterhub(self) -> None:
+        """A server that was up has ended by itself: JupyterHub needn't wait for its next poll to notice.
+
+        In a task of its own: JupyterHub stops the server in it, which ends the attendant, and so would itself
+        be ended half-way, with a server that is being stopped for ever.
+        """
         # before a server is ready nobody is notified, and yet JupyterHub would poll no more
         if self.spawner.ready and not self._stopping:
-            await self.spawner.poll_and_notify()
+            self._telling = asyncio.ensure_future(self.spawner.poll_and_notify())
 
     def _see(self, job: Job) -> None:
         before, self.job = self.job, job
