@@ -65,7 +65,8 @@ def test_a_place_is_told_in_steps_that_get_smaller() -> None:
     assert "number 90 of 190" in told.waiting(waiting(), Place(90, 190, "shas"))
     assert "number 4 of 100" in told.waiting(waiting(), Place(4, 100, "shas"))
     assert "number 3 of 99" in told.waiting(waiting(), Place(3, 99, "shas"))
-    assert "number" not in told.waiting(waiting(), Place(1, 90, "shas"))
+    first = Job(1, JobState.PENDING, partition="shas", reason="Resources")
+    assert "number" not in told.waiting(first, Place(1, 90, "shas"))
 
 
 def test_an_estimate_is_told_again_only_when_it_moves() -> None:

@@ -25,7 +25,7 @@ class Told:
         self.place = _step(self.place, place)
         said = explain.reason(job.reason)
         parts = [f"Waiting in the queue of {job.partition}: {said.sentence}", said.advice]
-        if self.place and self.place.number > 1:
+        if self.place and job.reason != "Resources":  # that says already that it is the first
             parts.append(f"It is number {self.place.number} of {self.place.length} there.")
         if self.start:  # in the hub's time zone, named: the user's may be another
             parts.append(f"Slurm estimates a start at {self.start.astimezone():%H:%M %Z on %d %b}.")

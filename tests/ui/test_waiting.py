@@ -1,0 +1,184 @@
+"""The pages of a server that waits, fails or has ended, in a browser, on real Slurm."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from cluster.layout import HUB
+from tests.conftest import RealCluster
+from tests.hub.person import Person, eventually
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
+Keep = Callable[[Page, str], None]
+
+SUMMIT = "SLURM_CONF=/etc/slurm/summit/slurm.conf"
+WAITING = {"partition": "sknl", "account": "ucb-knl", "qos": "normal", "runtime": "20m", "memory": "1G"}
+
+# What the browser would show on the desktop is said where a test can read it; allowed once, it stays so.
+NOTIFICATIONS = """window.Notification = class { constructor(title) { console.log(`notified: ${title}`); } };
+window.Notification.permission = sessionStorage.getItem("allowed") || "default";
+window.Notification.requestPermission = async () => {
+    sessionStorage.setItem("allowed", "granted");
+    return (window.Notification.permission = "granted");
+};"""
+
+
+def slurm(cluster: RealCluster, *argv: str, user: str = "alice") -> str:
+    done = cluster.exec(HUB, ["env", SUMMIT, *argv], user)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def full_sknl(cluster: RealCluster) -> Iterator[str]:
+    """sknl has one node, and somebody has all of it for hours."""
+    job = ["-p", "sknl", "-A", "ucb-knl", "--exclusive", "-t", "5:00:00", "-J", "blocker"]
+    number = slurm(cluster, "sbatch", "--parsable", *job, "--wrap", "sleep 3600")
+    eventually(lambda: slurm(cluster, "squeue", "-h", "-o", "%T", "-j", number) == "RUNNING")
+    yield number
+    slurm(cluster, "scancel", number)
+
+
+@pytest.fixture
+def alice(cluster: RealCluster) -> Iterator[Person]:
+    person = Person(cluster.hub_url, "alice").log_in()
+    yield person
+    for server, model in person.servers().items():
+        if model["ready"] or model["pending"]:
+            person.rest("DELETE", person.path(server))
+    eventually(lambda: not any(model["pending"] for model in person.servers().values()), 60)
+    person.http.close()
+
+
+@pytest.fixture
+def window(page: Page) -> Page:
+    """Alice's browser, logged in."""
+    page.add_init_script(NOTIFICATIONS)
+    page.goto("/hub/login")
+    page.get_by_label("Username").fill("alice")
+    page.get_by_label("Password").fill("alice")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(re.compile("/hub/(home|spawn)"))
+    return page
+
+
+def pending(window: Page, alice: Person, server: str = "") -> Page:
+    """The page of a start that waits in the queue."""
+    assert alice.start(server, **WAITING).status_code in (201, 202)
+    window.goto(f"/hub/spawn-pending/alice/{server}".rstrip("/"))
+    expect(window.locator("#progress-message")).to_contain_text("Waiting in the queue of sknl")
+    return window
+
+
+def test_a_waiting_page_says_why_at_which_place_and_until_when(
+    window: Page, alice: Person, cluster: RealCluster, full_sknl: str, keep: Keep
+) -> None:
+    first = slurm(cluster, "sbatch", "--parsable", "-p", "sknl", "-A", "ucb-knl", "--wrap", "sleep 1")
+    pending(window, alice)
+    message = window.locator("#progress-message")
+    expect(message).to_contain_text("Other jobs are ahead of it in the queue")
+    expect(message).to_contain_text("It is number 2 of 2 there.")
+    keep(window, "waiting")
+    slurm(cluster, "scancel", first)
+    expect(message).not_to_contain_text("number 2", timeout=30_000)
+    window.reload()
+    window.locator("#progress-details summary").click()
+    lines = window.locator("#progress-log")
+    expect(lines).to_contain_text("Submitted as job")
+    expect(lines).to_contain_text("number 2 of 2")
+    expect(lines.locator("time").first).to_be_visible()
+
+
+@pytest.mark.parametrize("server", ["", "second"])
+def test_a_start_is_cancelled_from_its_page(
+    window: Page, alice: Person, cluster: RealCluster, full_sknl: str, server: str
+) -> None:
+    pending(window, alice, server)
+    window.get_by_role("button", name="Cancel", exact=True).click()
+    window.wait_for_url(re.compile("/hub/home"))
+    eventually(lambda: not alice.server(server) or not alice.server(server)["pending"])  # type: ignore[index]
+    assert "jupyter" not in slurm(cluster, "squeue", "-h", "-o", "%j", "-u", "alice")
+
+
+def test_changing_options_cancels_and_leads_to_the_filled_in_form(
+    window: Page, alice: Person, cluster: RealCluster, full_sknl: str
+) -> None:
+    pending(window, alice)
+    window.get_by_role("button", name="Cancel and change options").click()
+    window.wait_for_url(re.compile("/hub/spawn/alice"))
+    expect(window.locator("#option-partition")).to_have_value("sknl")
+    expect(window.locator("#option-memory")).to_have_value("1G")
+    assert "jupyter" not in slurm(cluster, "squeue", "-h", "-o", "%j", "-u", "alice")
+
+
+def test_whoever_asked_for_it_is_told_when_the_server_starts_though_the_hub_was_restarted(
+    window: Page, alice: Person, cluster: RealCluster, full_sknl: str
+) -> None:
+    pending(window, alice)
+    window.get_by_role("button", name="Tell me when it starts").click()
+    expect(window.get_by_role("button", name="You will be told")).to_be_visible()
+    cluster.kill_hub()
+    try:
+        expect(window.locator("#start-away")).to_be_visible(timeout=20_000)
+    finally:
+        cluster.start_hub()
+    expect(window.locator("#start-away")).to_be_hidden(timeout=30_000)
+    expect(window.locator("#progress-message")).to_contain_text("Waiting in the queue", timeout=30_000)
+    expect(window.get_by_role("button", name="You will be told")).to_be_visible()
+    told: list[str] = []
+    window.on("console", lambda line: told.append(line.text))
+    slurm(cluster, "scancel", full_sknl)
+    window.wait_for_url(re.compile("/user/alice/"), timeout=60_000)
+    assert "notified: Your server is ready" in told
+
+
+def test_a_start_that_fails_says_why_and_leads_to_its_report(window: Page, alice: Person, keep: Keep) -> None:
+    alice.start(partition="shas", account="ucb-general", runtime="20m", environment="broken")
+    window.goto("/hub/spawn-pending/alice")
+    expect(window.locator("h1")).to_contain_text("didn't start")
+    expect(window.locator("#progress-message, .flatirons-report").first).to_contain_text(
+        "exit code 3 before it listened"
+    )
+    window.goto("/hub/flatirons/report/alice")
+    report = window.locator(".flatirons-report").first
+    expect(report).to_contain_text("exit code 3 before it listened")
+    expect(report.locator("pre")).to_have_text("<b>there is no such module</b>")
+    keep(window, "report")
+    report.get_by_role("link", name="Start again").click()
+    expect(window.locator("#option-runtime")).to_have_value("0:20:00")
+    expect(window.locator("#flatirons-notice")).to_contain_text("Nothing has been started.")
+
+
+def test_the_page_of_a_server_that_ended_fills_in_what_would_have_helped(
+    window: Page, alice: Person, cluster: RealCluster
+) -> None:
+    alice.start(partition="shas", account="ucb-general", runtime="20m", memory="500M", environment="hungry")
+    assert alice.events()[-1].get("failed")
+    found = alice.rest("GET", "/flatirons/report/alice").json()["reports"][0]
+    assert (found["kind"], found["was_up"], found["fix"]) == ("out_of_memory", False, {"memory": "1G"}), found
+    window.goto("/hub/user/alice/lab")
+    report = window.locator(".flatirons-report")
+    expect(report).to_contain_text("ran out of memory")
+    report.get_by_role("link", name="Start again with memory 1G").click()
+    expect(window.locator("#option-memory")).to_have_value("1G")
+    expect(window.locator("#option-runtime")).to_have_value("0:20:00")
+
+
+def test_a_server_that_an_operator_cancelled_says_so(
+    window: Page, alice: Person, cluster: RealCluster
+) -> None:
+    alice.start(partition="shas", account="ucb-general", runtime="20m", memory="1G")
+    alice.wait_ready()
+    job = slurm(cluster, "squeue", "-h", "-o", "%i", "-n", "jupyter", "-u", "alice")
+    done = cluster.exec(HUB, ["env", SUMMIT, "scancel", job])
+    assert done.returncode == 0, done.stderr
+    eventually(lambda: not (alice.server() or {}).get("ready"), 60)
+    window.goto("/hub/user/alice/lab")
+    expect(window.locator("h1")).to_contain_text("is not running")
+    expect(window.locator(".flatirons-report")).to_contain_text("cancelled by an operator")
+    found = alice.rest("GET", "/flatirons/report/alice").json()["reports"][0]
+    assert (found["kind"], found["was_up"], found["job_id"]) == ("cancelled_by_operator", True, int(job))
