@@ -525,6 +525,21 @@ async def test_a_job_that_was_put_back_into_the_queue_is_cancelled_and_its_serve
     assert kinds(run) == ["requeued"]
 
 
+async def test_an_answer_that_is_older_than_the_starters_call_puts_no_job_back_into_the_queue(
+    run: ServerRun, slurm: FakeSlurm
+) -> None:
+    """Among many jobs a starter reports before a query that was on its way comes back."""
+    arrival = await started(run, slurm)
+    slurm.tamper("squeue", lambda text: text.replace("RUNNING", "PENDING"))
+    await run.boot(1, KEY)
+    asked = slurm.count("squeue")
+    await until(lambda: slurm.count("squeue") > asked + 3)
+    await run.ready(8888)
+    await arrival
+    assert run.exit_status() is None
+    assert slurm.jobs[1].state == "RUNNING"
+
+
 async def test_jupyterhub_is_not_interrupted_by_the_end_of_what_it_was_told(
     run: ServerRun, slurm: FakeSlurm
 ) -> None:

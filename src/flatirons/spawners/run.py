@@ -264,11 +264,34 @@ class ServerRun:
                 self._see(job)
                 if job.state.is_over:
                     await self._over(job)
-                elif job.state.is_waiting and self.attempt.key_digest and not self._stopping:
+                elif self._may_be_requeued and await self._does_wait():
                     await self._drop(job)
                 if job.state.is_over or self._requeued:
                     break
         self._tell_jupyterhub()
+
+    @property
+    def _may_be_requeued(self) -> bool:
+        is_waiting = self.job is not None and self.job.state.is_waiting
+        return is_waiting and bool(self.attempt.key_digest) and not self._stopping
+
+    async def _does_wait(self) -> bool:
+        """Does the job wait, as Slurm says when asked from now on?
+
+        Its last answer may be older than the start of the job: among many, a starter reports before a query
+        comes back that was on its way.
+        """
+        since = self.watcher.clock.now()
+        while self._may_be_requeued:
+            try:
+                snapshot = await self.watcher.refresh()
+            except SlurmError:
+                await asyncio.sleep(1)  # between attempts to ask a Slurm that doesn't answer
+                continue
+            if snapshot.began_at >= since:
+                job = snapshot.jobs.get(self.attempt.job_id)
+                return job is not None and job.state.is_waiting
+        return False
 
     def _ours(self, job: Job) -> Job:
         """The job, or if another has its id now, ours as vanished.
