@@ -300,7 +300,8 @@ async def test_the_state_is_the_childs_and_what_was_chosen() -> None:
 async def test_what_a_child_saves_while_it_starts_holds_what_was_chosen() -> None:
     spawner = await landed(made(Text("partition"), child=SlurmSpawner), partition="sknl")
     spawner.user.db = SimpleNamespace(commit=lambda: None)
-    spawner.save()
+    spawner.user.settings["cookie_secret"] = b"any"
+    await spawner.save()
     assert spawner.orm_spawner.state == {STATE_KEY: {"partition": "sknl"}}
 
 

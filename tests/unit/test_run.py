@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -53,9 +53,10 @@ class StubSpawner:
     def user(self) -> Any:
         return SimpleNamespace(name=self.owner)
 
-    def save(self) -> None:
+    def save(self) -> Awaitable[None]:
         assert self.run
         self.saved.append(self.run.attempt)
+        return asyncio.sleep(0)
 
 
 @pytest.fixture

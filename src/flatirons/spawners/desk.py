@@ -24,6 +24,7 @@ from flatirons.slurm.model import Job
 from flatirons.slurm.watcher import Watcher
 from flatirons.spawners import metrics
 from flatirons.spawners.attempt import digest
+from flatirons.spawners.ledger import Ledger
 from flatirons.spawners.slurm_facts import Outlook
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Desk:
     log: Logger
     watchers: dict[str, Watcher] = field(default_factory=dict)
     estimators: dict[str, Estimator] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
     _outlook: Outlook | None = None
     _by_code: dict[str, ServerRun] = field(default_factory=dict)
     _by_key: dict[str, ServerRun] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from logging import Logger
 from typing import Any, Protocol
@@ -60,8 +61,8 @@ class Owner(Protocol):
     name: str
     ready: bool
 
-    def save(self) -> None:
-        """Stores the run's attempt now, without waiting for anything."""
+    def save(self) -> Awaitable[None]:
+        """Stores the run's attempt as soon as can be; done once it is stored."""
 
     async def boot(self) -> dict[str, Any]:
         """What the starter is answered when it boots."""
@@ -116,7 +117,7 @@ class ServerRun:
 
         A caller that is cancelled meanwhile doesn't end the submission: `stop` must learn the job's id.
         """
-        self.spawner.save()  # Slurm never knows a spawn that we don't
+        await self.spawner.save()  # Slurm never knows a spawn that we don't
         self._submission = asyncio.ensure_future(self._submit(spec, script))
         await asyncio.shield(self._submission)
 
@@ -132,7 +133,7 @@ class ServerRun:
             self._fail(error)
             raise
         metrics.SUBMISSIONS.labels(self.attempt.cluster).inc()
-        self._change(job_id=job_id)
+        await self._change(job_id=job_id)
         self.log.info("Job %s on %s belongs to spawn %s", job_id, self.attempt.cluster, self.attempt.spawn_id)
         self.story.tell(10, f"Submitted as job {job_id} on {self.attempt.cluster}.")
 
@@ -195,7 +196,7 @@ class ServerRun:
             self._keep(Cause("not_submitted", NOT_SUBMITTED))
             self._fail(ServerEnded(NOT_SUBMITTED))
         else:
-            self._change(job_id=job.id)
+            await self._change(job_id=job.id)
 
     async def stop(self, cause: Cause = STOPPED) -> None:
         """Cancels the job and returns when Slurm says that it is gone; raises SlurmError when it isn't.
@@ -399,11 +400,12 @@ class ServerRun:
         used = self.attempt.port or self.attempt.key_digest not in ("", digest(key))
         if job_id != self.attempt.job_id or used or not self._is_wanted:
             raise NotExpected(f"boot of job {job_id} for {self.attempt}")
-        self._change(key_digest=digest(key))
+        stored = self._change(key_digest=digest(key))
         self.desk.expect(self)
         if self.job:
             self._see(self.job)
         self.watcher.kick()
+        await stored
 
     async def host(self) -> str:
         """The node that runs the job's script, as Slurm says; asks again until Slurm knows.
@@ -428,10 +430,11 @@ class ServerRun:
         if self.attempt.port not in (0, port) or not self._is_wanted:
             raise NotExpected(f"ready on port {port} for {self.attempt}")
         if not self.attempt.port:
-            self._change(host=host, port=port)
+            stored = self._change(host=host, port=port)
             if self._changes:
                 self._changes.urgent = False
             self._told_ready(host)
+            await stored
 
     def _told_ready(self, host: str) -> None:
         started = time.monotonic() - self._since
@@ -475,10 +478,11 @@ class ServerRun:
         """Is there still somebody who waits for the server, or has it?"""
         return not (self.error or self._stopping or self.closed.is_set())
 
-    def _change(self, **known: str | int) -> None:
+    def _change(self, **known: str | int) -> Awaitable[None]:
+        """Done once what became known is stored; it holds at once."""
         self.attempt = replace(self.attempt, **known)  # type: ignore[arg-type]  # names and types are Attempt's
-        self.spawner.save()
         self.story.ring()
+        return self.spawner.save()
 
     def _fail(self, error: FlatironsError) -> None:
         self.error = error

@@ -27,7 +27,7 @@ import asyncio
 import contextlib
 import json
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -219,12 +219,12 @@ class SlurmSpawner(Spawner):
         chosen = FormHooks.texts(self)
         others = [each for each in self.reports if each.job_id != report.job_id or not each.job_id]
         self.reports = [replace(report, options=chosen), *others][:KEPT]
-        self.save()
-
-    def save(self) -> None:
-        """Stores the state now, without waiting for anything."""
         self.orm_spawner.state = self.get_state()
         self.user.db.commit()
+
+    def save(self) -> Awaitable[None]:
+        """Stores the state when the loop next comes round; done once it is stored."""
+        return self.desk.ledger.note(self)
 
     def _known_spawn_ids(self) -> set[str]:
         rows = self.user.db.query(OrmSpawner).filter(OrmSpawner.server != None)  # noqa: E711  SQLAlchemy's way
