@@ -14,7 +14,7 @@ from cluster.demo.service import Demo
 from cluster.processes import wait_until
 
 from . import crowd
-from .hubs import Cpu, busy_share
+from .hubs import Cpu, Hub, busy_share
 from .report import Row, machine
 from .stage import BenchFailure, Findings, in_hub, stage
 from .starting import HEALTH_HZ, SITE, gather
@@ -22,7 +22,7 @@ from .subjects import BATCHSPAWNER, FLATIRONS, FLOOR, Subject, ask, running, spa
 
 # Servers are started in groups: only what comes after matters here.
 AT_ONCE = 50
-SETTLE_S = 40.0
+SETTLE_S = 35.0
 OTHER = "alice"
 # $1 owner, $2 how many. An array is one record to Slurm until its tasks are changed one by one, which one
 # command does: from then on each is a job with an id and a record of its own.
@@ -45,62 +45,63 @@ LAG = "/var/lib/flatirons/lag"
 
 @dataclass(frozen=True)
 class Watch:
-    """So many running servers of a subject, watched for so long."""
+    """So many running servers, watched for so long."""
 
-    subject: Subject
     n: int
     seconds: float
 
 
-QUICK_STEADY = (Watch(FLATIRONS, 10, 65), Watch(BATCHSPAWNER, 10, 65))
-FULL_STEADY = (
-    *(Watch(FLATIRONS, n, 180) for n in (100, 200)),
-    Watch(FLATIRONS, 400, 600),
-    *(Watch(FLOOR, n, 120) for n in (100, 200, 400)),
-    *(Watch(BATCHSPAWNER, n, 120) for n in (100, 200, 400)),
-)
+# Subject -> what is watched, one after the other in the same hub: servers are added, none is ended.
+QUICK_STEADY = {FLATIRONS: (Watch(10, 60),), BATCHSPAWNER: (Watch(10, 60),)}
+FULL_STEADY = {
+    FLATIRONS: (Watch(50, 60), Watch(100, 60), Watch(200, 180)),
+    FLOOR: (Watch(200, 60),),
+    BATCHSPAWNER: (Watch(50, 60), Watch(100, 60), Watch(200, 60)),
+}
 
 
 def run_steady(is_quick: bool) -> Findings:
     """Servers that run and are left alone: what Slurm is asked, and what the hub works."""
     plan, progress = (QUICK_STEADY if is_quick else FULL_STEADY), Progress()
     with stage(progress, SITE, crowd.NODES) as demo:
-        gather(demo, progress, max(watch.n for watch in plan))
+        people = crowd.names(max(watch.n for watches in plan.values() for watch in watches))
+        gather(demo, progress, len(people))
         about, rows = machine(demo), []
-        for watch in plan:
-            with progress.step(f"{watch.n} servers of {watch.subject.name} for {watch.seconds:g} s"):
-                rows += _watched(demo, watch, 5.0 if is_quick else SETTLE_S)
+        for subject, watches in plan.items():
+            with running(demo, subject, people) as hub:
+                up = 0
+                for watch in watches:
+                    with progress.step(f"{watch.n} servers of {subject.name} for {watch.seconds:g} s"):
+                        for first in range(up, watch.n, AT_ONCE):
+                            some = people[first : min(first + AT_ONCE, watch.n)]
+                            spawn(demo, subject, some, at_once=True)
+                        up = watch.n
+                        time.sleep(5 if is_quick else SETTLE_S)
+                        rows += _watched(demo, hub, subject, watch)
         return Findings(about, rows)
 
 
-def _watched(demo: Demo, watch: Watch, settle_s: float) -> list[Row]:
-    people = crowd.names(watch.n)
-    with running(demo, watch.subject, people) as hub:
-        for first in range(0, watch.n, AT_ONCE):
-            spawn(demo, watch.subject, people[first : first + AT_ONCE], at_once=True)
-        time.sleep(settle_s)
-        free, load = _free_mib(), os.getloadavg()[0]
-        crowd.forget_asked(demo)
-        cpu, busy, began = Cpu.of(hub.process), busy_share(), time.monotonic()
-        time.sleep(watch.seconds)
-        used, busy_then = Cpu.of(hub.process) - cpu, busy_share()
-        seconds, asked = time.monotonic() - began, crowd.asked(demo)
-        if watch.subject != FLOOR and crowd.jobs(demo) != watch.n:
-            raise BenchFailure(
-                f"of {watch.n} servers of {watch.subject.name} some ended while they were watched"
-            )
-        numbers = [
-            ("queries_per_min", asked.queries * 60 / seconds, "1/min"),
-            ("rpc_per_min", asked.total * 60 / seconds, "1/min"),
-            ("hub_cpu_percent", used.own_ms / 10 / seconds, "%"),
-            ("commands_cpu_percent", used.commands_ms / 10 / seconds, "%"),
-            ("machine_cpu_percent", 100 * (busy_then[0] - busy[0]) / (busy_then[1] - busy[1]), "%"),
-            ("hub_rss_mib", _rss_mib(hub.process.pid), "MiB"),
-            ("free_memory_mib", free, "MiB"),
-            ("load_before", load, "1"),
-        ]
+def _watched(demo: Demo, hub: Hub, subject: Subject, watch: Watch) -> list[Row]:
+    free, load = _free_mib(), os.getloadavg()[0]
+    crowd.forget_asked(demo)
+    cpu, busy, began = Cpu.of(hub.process), busy_share(), time.monotonic()
+    time.sleep(watch.seconds)
+    used, busy_then = Cpu.of(hub.process) - cpu, busy_share()
+    seconds, asked = time.monotonic() - began, crowd.asked(demo)
+    if subject != FLOOR and crowd.jobs(demo) != watch.n:
+        raise BenchFailure(f"of {watch.n} servers of {subject.name} some ended while they were watched")
+    numbers = [
+        ("queries_per_min", asked.queries * 60 / seconds, "1/min"),
+        ("rpc_per_min", asked.total * 60 / seconds, "1/min"),
+        ("hub_cpu_percent", used.own_ms / 10 / seconds, "%"),
+        ("commands_cpu_percent", used.commands_ms / 10 / seconds, "%"),
+        ("machine_cpu_percent", 100 * (busy_then[0] - busy[0]) / (busy_then[1] - busy[1]), "%"),
+        ("hub_rss_mib", _rss_mib(hub.process.pid), "MiB"),
+        ("free_memory_mib", free, "MiB"),
+        ("load_before", load, "1"),
+    ]
     facts = {"n": watch.n, "seconds": round(seconds)}
-    return [Row(watch.subject.name, metric, round(value, 3), unit, facts) for metric, value, unit in numbers]
+    return [Row(subject.name, metric, round(value, 3), unit, facts) for metric, value, unit in numbers]
 
 
 def _free_mib() -> float:

@@ -54,7 +54,7 @@ class Subject:
     """A hub of these benchmarks; `options` is what a person's request says besides who it is."""
 
     name: str
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict, hash=False)
     is_peer: bool = False
 
 

@@ -1,0 +1,86 @@
+"""Draws stored results: `python3 -m benchmarks.plot RESULT.json... > docs/images/numbers.svg`.
+
+Bars of the metrics in CHARTS, for whatever subjects the files have. Standard library.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+WIDTH, BAR, GAP, LABEL, VALUE = 720, 18, 6, 150, 90
+COLOURS = {"flatirons": "#b5482a", "floor": "#9aa0a6", "batchspawner": "#3b6ea5", "moss": "#6aa0c8"}
+FONT = 'font-family="sans-serif" font-size="13"'
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One metric under some circumstances; `floor` is what the floor's bar shows instead, if anything."""
+
+    title: str
+    bench: str
+    metric: str
+    facts: dict[str, Any]
+    floor: str = ""
+
+
+CHARTS = (
+    Chart("One server, request to ready, s", "spawn", "ready_s", {}, "ready_s"),
+    Chart("50 at once, the last one ready, s", "burst", "last_ready_s", {"n": 50}, "slurm_alone_s"),
+    Chart("50 at once, the hub's CPU time for each, ms", "burst", "hub_cpu_ms_per_spawn", {"n": 50}),
+    Chart("50 at once, RPCs at slurmctld for each", "burst", "rpc_per_spawn", {"n": 50}),
+    Chart("200 running servers, squeue a minute", "steady", "queries_per_min", {"n": 200}),
+)
+
+
+def bars(chart: Chart, results: dict[str, Any]) -> Iterator[tuple[str, str, float]]:
+    """(subject, label, value) of each bar."""
+    for row in results.get(chart.bench, {"rows": []})["rows"]:
+        fits = all(row.get(key) == value for key, value in chart.facts.items())
+        is_alone = row.get("of") == "sbatch alone"
+        if fits and is_alone and row["metric"] == chart.floor:
+            yield "floor", "Slurm alone", row["value"]
+        elif fits and not is_alone and row["metric"] == chart.metric:
+            label = "a spawner that does nothing" if row["subject"] == "floor" else row["subject"]
+            yield row["subject"], label, row["value"]
+
+
+def drawn(chart: Chart, results: dict[str, Any], top: int) -> tuple[str, int]:
+    """The chart as SVG, and how high it is."""
+    found = list(bars(chart, results))
+    most = max((value for *_, value in found), default=1) or 1
+    parts = [f'<text x="0" y="{top + 14}" {FONT} font-weight="bold" fill="#444">{escape(chart.title)}</text>']
+    y = top + 24
+    for subject, label, value in found:
+        length = (WIDTH - LABEL - VALUE - 40) * value / most
+        parts += [
+            f'<text x="{LABEL + 35}" y="{y + 14}" {FONT} text-anchor="end" fill="#444">{escape(label)}</text>',
+            f'<rect x="{LABEL + 40}" y="{y}" width="{max(length, 1):.1f}" height="{BAR}" '
+            f'fill="{COLOURS.get(subject, "#777")}"/>',
+            f'<text x="{LABEL + 46 + length:.1f}" y="{y + 14}" {FONT} fill="#444">{value:.3g}</text>',
+        ]
+        y += BAR + GAP
+    return "\n".join(parts), y - top + 14
+
+
+def main() -> None:
+    """Prints the drawing."""
+    read = [json.loads(Path(name).read_text()) for name in sys.argv[1:]]
+    results = {each["bench"]: each for each in read}
+    body, top = [], 10
+    for chart in CHARTS:
+        if chart.bench in results:
+            text, height = drawn(chart, results, top)
+            body.append(text)
+            top += height
+    print(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}" width="{WIDTH}">')
+    print(f'<rect width="{WIDTH}" height="{top}" fill="#fff"/>')
+    print("\n".join(body))
+    print("</svg>")
+
+
+if __name__ == "__main__":
+    main()
