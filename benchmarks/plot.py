@@ -57,7 +57,8 @@ def drawn(chart: Chart, results: dict[str, Any], top: int) -> tuple[str, int]:
     for subject, label, value in found:
         length = (WIDTH - LABEL - VALUE - 40) * value / most
         parts += [
-            f'<text x="{LABEL + 35}" y="{y + 14}" {FONT} text-anchor="end" fill="#444">{escape(label)}</text>',
+            f'<text x="{LABEL + 35}" y="{y + 14}" {FONT} text-anchor="end" fill="#444">{escape(label)}'
+            "</text>",
             f'<rect x="{LABEL + 40}" y="{y}" width="{max(length, 1):.1f}" height="{BAR}" '
             f'fill="{COLOURS.get(subject, "#777")}"/>',
             f'<text x="{LABEL + 46 + length:.1f}" y="{y + 14}" {FONT} fill="#444">{value:.3g}</text>',
