@@ -41,6 +41,7 @@ class StubSpawner:
     run: ServerRun | None = None
     ready: bool = False
     notified: int = 0
+    cleaned: int = 0
     reports: list[Report] = field(default_factory=list)
 
     def keep(self, report: Report) -> None:
@@ -48,6 +49,9 @@ class StubSpawner:
 
     async def poll_and_notify(self) -> None:
         self.notified += 1
+
+    async def clean_up(self) -> None:
+        self.cleaned += 1
 
     @property
     def user(self) -> Any:
@@ -560,6 +564,27 @@ async def test_jupyterhub_is_not_interrupted_by_the_end_of_what_it_was_told(
     spawner.ready, spawner.poll_and_notify = True, poll_and_notify  # type: ignore[method-assign]
     slurm.end_job(1, "COMPLETED")
     await until(lambda: done)
+
+
+async def test_a_server_that_jupyterhub_left_half_stopped_is_cleaned_up(
+    run: ServerRun, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its database failed in the middle of the stop; it polls no more, and showed the server for ever."""
+    monkeypatch.setattr("flatirons.spawners.run.SECONDS_SHOWN", 0.05)
+    await up(run, slurm)
+    spawner = cast(StubSpawner, run.spawner)
+    spawner.ready = True
+    run.remind()
+    await asyncio.sleep(0.06)
+    run.remind()
+    slurm.end_job(1, "COMPLETED")
+    await until(lambda: run.exit_status() is not None)
+    run.remind()
+    await asyncio.sleep(0)
+    assert spawner.cleaned == 0, "not yet: JupyterHub may be about to"
+    await asyncio.sleep(0.06)
+    run.remind()
+    await until(lambda: spawner.cleaned == 1)
 
 
 async def test_no_change_is_missed_between_asking_for_it_and_waiting() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from jupyterhub.orm import Server
+from sqlalchemy.exc import OperationalError
 
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster
@@ -137,6 +138,21 @@ async def test_a_report_holds_what_was_chosen_as_texts_even_where_jupyterhub_sto
         spawner.user_options = {"runtime": runtime}
         spawner.keep(Report("stopped", "", job_id=1))
         assert [each.options["runtime"] for each in spawner.reports] == ["1:00:00"]
+
+
+async def test_a_report_that_the_database_refused_is_stored_with_the_next_state(
+    spawner: SlurmSpawner,
+) -> None:
+    rolled_back: list[bool] = []
+
+    def commit() -> None:
+        raise OperationalError("UPDATE", {}, Exception("database or disk is full"))
+
+    spawner.user.db.commit, spawner.user.db.rollback = commit, lambda: rolled_back.append(True)
+    spawner.keep(Report("stopped", "", job_id=1))
+    assert rolled_back == [True]
+    assert [each["job_id"] for each in spawner.get_state()["reports"]] == [1]
+    spawner.user.db.commit = lambda: None
 
 
 async def test_a_poll_after_a_restart_waits_for_slurms_word(spawner: SlurmSpawner, slurm: FakeSlurm) -> None:

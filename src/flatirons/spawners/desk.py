@@ -34,6 +34,9 @@ SETTINGS_KEY = "flatirons_desk"
 RECONCILE_SECONDS = 30.0
 """How often the last answer of Slurm is searched for orphans: that asks Slurm nothing."""
 
+ROUNDS = 3
+"""How often between two searches it is looked for servers that are over and still shown."""
+
 MOST_ORPHANS = 50
 
 
@@ -177,7 +180,10 @@ class Desk:
                     await self.reconcile(cluster, known_spawn_ids)
                 except SlurmError as error:
                     self.log.warning("Can't look for orphans on %s: %s", cluster, error.detail or error)
-            await asyncio.sleep(RECONCILE_SECONDS)
+            for _ in range(ROUNDS):
+                await asyncio.sleep(RECONCILE_SECONDS / ROUNDS)
+                for run in self.runs:
+                    run.remind()
 
     async def reconcile(self, cluster: str, known_spawn_ids: Callable[[], set[str]]) -> list[int]:
         """Cancels jobs of this hub that no server knows; gives their ids. Raises SlurmError for no answer.

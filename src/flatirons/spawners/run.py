@@ -31,6 +31,7 @@ SECONDS_FOR_SLURMS_WORD = 3.0  # how long a server's end waits to learn what Slu
 SECONDS_TO_EXPLAIN = (
     5.0  # how long JupyterHub is kept from forgetting a run that ended, until it is explained
 )
+SECONDS_SHOWN = 15.0  # how long a server that is over may be shown until it is cleaned up
 STOPPED = Cause("stopped", "The server was stopped from the hub.")
 REQUEUED = Cause(
     "requeued",
@@ -73,6 +74,9 @@ class Owner(Protocol):
     async def poll_and_notify(self) -> Any:
         """Tells JupyterHub that the server has ended."""
 
+    async def clean_up(self) -> None:
+        """Stops, for JupyterHub, a server that has ended."""
+
 
 class NotExpected(Exception):
     """A starter's call that doesn't fit what we know: wrong job, used code, server already up."""
@@ -97,6 +101,7 @@ class ServerRun:
         self._submission: asyncio.Task[None] | None = None
         self._attendant: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[Any] | None = None
+        self._shown_since = 0.0  # since when it has been over, and shown nevertheless
         self._changes: Subscription | None = None
         self._stopping = False
         self._stopped_for = STOPPED
@@ -332,6 +337,26 @@ class ServerRun:
         # before a server is ready nobody is notified, and yet JupyterHub would poll no more
         if self.spawner.ready and not self._stopping:
             self._telling = asyncio.ensure_future(self.spawner.poll_and_notify())
+
+    def remind(self) -> None:
+        """Has a server cleaned up that is over for long, and still shown.
+
+        JupyterHub left it so when its database failed in the middle of a stop, and asks no more.
+        """
+        now = time.monotonic()
+        if self.exit_status() is None or not self.spawner.ready:
+            self._shown_since = 0.0
+        elif not self._shown_since:
+            self._shown_since = now
+        elif now - self._shown_since >= SECONDS_SHOWN and (self._telling is None or self._telling.done()):
+            self.log.warning("Job %s is over, but its server is still shown", self.attempt.job_id)
+            self._telling = asyncio.ensure_future(self.spawner.clean_up())
+            self._telling.add_done_callback(self._cleaned_up)
+
+    def _cleaned_up(self, cleaning: asyncio.Task[Any]) -> None:
+        """What failed is tried again at the next round."""
+        if not cleaning.cancelled() and (error := cleaning.exception()):
+            self.log.error("The server of job %s can't be cleaned up yet: %s", self.attempt.job_id, error)
 
     def _see(self, job: Job) -> None:
         before, self.job = self.job, job

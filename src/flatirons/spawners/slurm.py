@@ -36,6 +36,7 @@ from urllib.parse import urlsplit
 from jupyterhub.orm import Spawner as OrmSpawner
 from jupyterhub.spawner import Spawner
 from jupyterhub.utils import url_path_join
+from sqlalchemy.exc import SQLAlchemyError
 from traitlets import Dict, Enum, Float, Integer, List, TraitError, Unicode, default, validate
 
 from flatirons.errors import FlatironsError, OptionsRefused, ServerEnded
@@ -220,7 +221,11 @@ class SlurmSpawner(Spawner):
         others = [each for each in self.reports if each.job_id != report.job_id or not each.job_id]
         self.reports = [replace(report, options=chosen), *others][:KEPT]
         self.orm_spawner.state = self.get_state()
-        self.user.db.commit()
+        try:
+            self.user.db.commit()
+        except SQLAlchemyError as error:  # it is stored with the state, next time
+            self.user.db.rollback()
+            self.log.error("A report of %s can't be stored yet: %s", self._log_name, error)
 
     def save(self) -> Awaitable[None]:
         """Stores the state when the loop next comes round; done once it is stored."""
@@ -284,6 +289,11 @@ class SlurmSpawner(Spawner):
         """Does JupyterHub end a server because it doesn't answer? It adds callbacks once one does."""
         listens = bool(self.run and self.run.attempt.port)
         return listens and (self._waiting_for_response or (self._is_adopted and not self._callbacks))
+
+    async def clean_up(self) -> None:
+        """Does what JupyterHub does when a server ended, for one that it left half stopped."""
+        await self.user.settings["proxy"].delete_user(self.user, self.name)
+        await self.user.stop(self.name)
 
     async def get_url(self) -> str:
         """After a restart of the hub: the server's URL. JupyterHub stores all of it but the scheme."""
