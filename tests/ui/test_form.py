@@ -207,8 +207,12 @@ def hub(cluster: RealCluster) -> Iterator[Hub]:
 
 @pytest.fixture
 def alice(page: Page, log_in: LogIn) -> Page:
-    """Alice's window, with the form; she never starts anything, so it holds its defaults."""
+    """Alice's window, with the form and its defaults, whatever she started last."""
     open_form(log_in(page, "alice"))
+    defaults = page.get_by_role("button", name="Defaults")
+    if defaults.count():
+        with rendered(page):
+            defaults.click()
     return page
 
 
