@@ -102,7 +102,7 @@ def _has_group(name: str) -> bool:
 
 
 def _schema(arguments: argparse.Namespace) -> int:
-    from flatirons.hub.site import Site
+    from flatirons.hub.sections import Site
 
     print(json.dumps(Site.model_json_schema(by_alias=True), indent=2))
     return 0

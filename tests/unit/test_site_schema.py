@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from flatirons.errors import SiteError
 from flatirons.hub.kinds import as_duration, seconds
-from flatirons.hub.site import Site, load, options_form, parse
+from flatirons.hub.sections import Site
+from flatirons.hub.site import load, options_form, parse
 
 SMALL = """
 [hub]

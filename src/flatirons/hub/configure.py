@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 
 from flatirons.errors import SiteError
 from flatirons.hub import state
-from flatirons.hub.site import Site, options_form
+from flatirons.hub.sections import Site
+from flatirons.hub.site import options_form
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -11,7 +11,7 @@ from flatirons.errors import CommandMissing
 from flatirons.hub import state
 from flatirons.hub.certificates import proxy_options
 from flatirons.hub.configure import extra_code, proxy_command
-from flatirons.hub.site import Site
+from flatirons.hub.sections import Site
 
 CONFIG_FILE = Path(__file__).with_name("jupyterhub_config.py")
 

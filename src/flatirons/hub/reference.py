@@ -13,12 +13,12 @@ from pydantic.fields import FieldInfo
 
 from flatirons.hub.formsettings import FieldSettings, FormSettings, OwnField
 from flatirons.hub.problems import section_of
-from flatirons.hub.site import Site
+from flatirons.hub.sections import Site
 
 HEAD = """\
 # site.toml
 
-<!-- Made by `python -m flatirons.hub.reference docs/reference/site.md` from src/flatirons/hub/site.py. -->
+<!-- Made by `python -m flatirons.hub.reference docs/reference/site.md` from src/flatirons/hub/sections.py. -->
 
 The one file that describes a site. `flatirons check --site FILE` names every mistake in it by its key;
 `flatirons schema` prints its JSON Schema, for editors. A small one:
