@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("command", nargs="+")
     fault = verbs.add_parser("fault", help="break or mend something")
     fault.add_argument("what", choices=faults.FAULTS)
-    fault.add_argument("target", metavar="NODE|DAEMON[@NODE|@CLUSTER]")
+    fault.add_argument("target", metavar="NODE|NODE:NODE|DAEMON[@NODE|@CLUSTER]|COMMAND@NODE|/DIRECTORY@NODE")
     return parser
 
 

@@ -3,12 +3,12 @@
 import signal
 from collections.abc import Iterator
 
-from . import network, node
+from . import network, node, spoil
 from .errors import ClusterError
 from .processes import wait_until
 from .state import Instance, Settings
 
-FAULTS = ("kill", "stop", "cont", "start", "cut", "mend")
+FAULTS = ("kill", "stop", "cont", "start", "cut", "mend", *spoil.WAYS, "fill")
 SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP, "cont": signal.SIGCONT}
 
 
@@ -46,8 +46,14 @@ def _start_node(instance: Instance, settings: Settings, name: str) -> None:
         raise ClusterError(f"the node {name} is already running")
     pid = node.start(instance, settings, name)
     network.plug(instance.network, {name: pid})
-    control = instance.node(name) / "shared" / "control"
-    wait_until(control.exists, f"starting {name}", 20)
+    own = instance.node(name)
+
+    def is_up() -> bool:
+        if node.recorded(instance, name) is None:
+            raise ClusterError(f"{name} did not start: {node.last_line(own / 'console')}")
+        return (own / "shared" / "control").exists()
+
+    wait_until(is_up, f"starting {name}", 20)
 
 
 def _signal_node(instance: Instance, name: str, what: str) -> None:
@@ -84,9 +90,49 @@ def _on_daemon(instance: Instance, settings: Settings, what: str, target: str) -
         )
 
 
+def _running(instance: Instance, name: str) -> int:
+    """The pid of a running node's init; ClusterError when there is none."""
+    inner = node.recorded(instance, name)
+    if inner is None:
+        raise ClusterError(f"there is no running node {name}")
+    return inner.pid
+
+
+def _between(instance: Instance, settings: Settings, what: str, target: str) -> None:
+    """Cuts or mends the way between two nodes, NODE:NODE; both reach all others."""
+    if what not in ("cut", "mend"):
+        raise ClusterError(f"the way between two nodes can be cut and mended, not {what}")
+    ends = [settings.site.node(name) for name in target.split(":")]
+    if len(ends) != 2 or ends[0] is None or ends[1] is None:
+        raise ClusterError(f"{target!r} is not of the form NODE:NODE")
+    one, other = ends
+    ways = {_running(instance, one.name): other.address, _running(instance, other.name): one.address}
+    network.part(ways, is_parted=what == "cut")
+
+
+def _in_node(instance: Instance, settings: Settings, what: str, target: str) -> None:
+    """Spoils or mends a command or a disk of a node."""
+    thing, where = spoil.parse(target)
+    enter = node.enter_argv(_running(instance, where), "root", "/root")
+    if what == "mend":
+        spoil.unspoil(enter, thing)
+    else:
+        spoil.spoil(enter, what, thing)
+
+
 def do(instance: Instance, what: str, target: str) -> None:
-    """Does one of FAULTS to a node or a daemon and returns when it has happened."""
+    """Does one of FAULTS to a node, a daemon, the way between two nodes, a command or a disk.
+
+    Returns when it has happened.
+    """
     with instance.lock():
         settings = instance.settings()
-        act = _on_node if settings.site.node(target) else _on_daemon
+        if settings.site.node(target):
+            act = _on_node
+        elif ":" in target:
+            act = _between
+        elif what in (*spoil.WAYS, "fill", "mend"):
+            act = _in_node
+        else:
+            act = _on_daemon
         act(instance, settings, what, target)

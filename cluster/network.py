@@ -7,6 +7,7 @@ from .layout import GATEWAY, PREFIX
 from .processes import run
 
 BRIDGE = "br0"
+NOBODY = "02:00:00:00:00:01"
 
 
 def _ip(namespace: Path, lines: Sequence[str], what: str) -> None:
@@ -44,6 +45,20 @@ def plug(namespace: Path, pids: dict[str, int]) -> None:
 def switch(namespace: Path, node: str, is_up: bool) -> None:
     """Cuts or mends the cable of a node; the node keeps its address and sees its link go."""
     _ip(namespace, [f"link set {cable(node)} {'up' if is_up else 'down'}"], f"the link of {node}")
+
+
+def part(nodes: dict[int, str], is_parted: bool) -> None:
+    """Parts two nodes from each other and from nobody else, or joins them again.
+
+    `nodes`: the process of each one and the address of the *other*. Each sends what is for the other to a
+    card that nobody has, so it goes unanswered, as behind a broken switch.
+    """
+    for pid, address in nodes.items():
+        change = f"replace {address} lladdr {NOBODY} nud permanent" if is_parted else f"del {address}"
+        run(
+            ["nsenter", "--target", str(pid), "--net", "ip", "neigh", *change.split(), "dev", "eth0"],
+            "parting",
+        )
 
 
 def remove(namespace: Path) -> None:

@@ -100,6 +100,61 @@ def test_a_cut_node_cannot_be_reached_until_it_is_mended(site: Driver) -> None:
     eventually(lambda: site.exec("hub", *ping, check=False).returncode == 0, "the node is reached again")
 
 
+def test_two_nodes_that_are_cut_apart_still_reach_all_others(site: Driver) -> None:
+    def reaches(one: str, other: str) -> bool:
+        return site.exec(one, "ping", "-c1", "-W1", other, check=False).returncode == 0
+
+    assert reaches("hub", "shas0102")
+    site.run("fault", "cut", "hub:shas0102")
+    assert not reaches("hub", "shas0102") and not reaches("shas0102", "hub")
+    assert reaches("hub", "shas0101") and reaches("shas0102", "ctl")
+    site.run("fault", "mend", "hub:shas0102")
+    assert reaches("hub", "shas0102") and reaches("shas0102", "hub")
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "is_right"),
+    [
+        ("garble", 0, lambda out: "502" in out and "normal" not in out),
+        ("halve", 0, lambda out: "PARTITION".startswith(out[:9]) and "shas" not in out),
+        ("fail", 1, lambda out: out == ""),
+    ],
+)
+def test_a_spoiled_command_answers_wrongly_on_one_node_until_it_is_mended(
+    site: Driver, how: str, code: int, is_right: Callable[[str], bool]
+) -> None:
+    def asked(node: str) -> tuple[int, str]:
+        ask = "sinfo -p shas -o %P%a > /tmp/asked; echo $?; tr -cd '[:print:]' < /tmp/asked"
+        code, _, out = site.exec(node, "sh", "-c", ask).stdout.partition("\n")
+        return int(code), out
+
+    whole = asked("hub")
+    site.run("fault", how, "sinfo@hub")
+    assert "already" in site.run("fault", how, "sinfo@hub", check=False).stderr
+    returned, out = asked("hub")
+    assert returned == code and is_right(out), out
+    assert asked("shas0101") == whole
+    site.run("fault", "mend", "sinfo@hub")
+    assert asked("hub") == whole
+
+
+def test_a_slow_command_answers_after_a_while(site: Driver) -> None:
+    site.run("fault", "slow", "sinfo@hub")
+    assert site.exec("hub", "timeout", "1", "sinfo", check=False).returncode == 124
+    site.run("fault", "mend", "sinfo@hub")
+    assert site.exec("hub", "sinfo").stdout
+
+
+def test_a_small_disk_is_filled_and_a_large_one_is_left_alone(site: Driver) -> None:
+    write = ["sh", "-c", "head -c 9000 /dev/zero > /mnt/more"]
+    site.exec("hub", "mount", "-t", "tmpfs", "-o", "size=1m", "small", "/mnt")
+    site.run("fault", "fill", "/mnt@hub")
+    assert "No space left" in site.exec("hub", *write, check=False).stderr
+    site.run("fault", "mend", "/mnt@hub")
+    site.exec("hub", *write)
+    assert "only a small disk" in site.run("fault", "fill", "/var/lib@hub", check=False).stderr
+
+
 def test_a_killed_node_is_off_and_starts_again_with_what_it_had_written(site: Driver) -> None:
     site.exec("sknl0701", "sh", "-c", "echo kept > /var/tmp/note")
     site.run("fault", "kill", "sknl0701")
@@ -132,6 +187,11 @@ def test_the_controller_node_starts_again_with_its_jobs_and_accounts(site: Drive
         ("kill", "slurmd", "names several daemons"),
         ("cut", "slurmdbd", "only a node can be cut"),
         ("start", "hub", "already running"),
+        ("cut", "hub:nosuch", "not of the form NODE:NODE"),
+        ("kill", "hub:ctl", "can be cut and mended"),
+        ("slow", "squeue", "not of the form COMMAND@NODE"),
+        ("fill", "var/lib@hub", "not of the form COMMAND@NODE"),
+        ("fail", "squeue@nosuch", "no running node nosuch"),
     ],
 )
 def test_a_fault_that_makes_no_sense_is_refused(site: Driver, what: str, target: str, why: str) -> None:
