@@ -256,6 +256,14 @@ def test_waiting_jobs_stand_in_each_of_their_queues_by_priority() -> None:
     assert parse.queues(text, MARK) == {"shas": (6, 5, 7), "sknl": (6,)}
 
 
+@pytest.mark.parametrize("text", ["12_3", "12_[1-5%2]", "12+1", "12.batch"])
+def test_ids_of_arrays_and_the_like_of_others_are_passed_over(text: str) -> None:
+    ours = changed(PENDING, JobID="8", Comment="flatirons:abc:1:alice/")
+    answer = printed(changed(PENDING, JobID=text, PriorityLong="99"), ours)
+    assert list(parse.jobs(answer, MARK, "flatirons:abc:")) == [8]
+    assert parse.queues(answer, MARK) == {"shas": (8,)}
+
+
 def test_only_jobs_with_a_mark_of_ours_are_read_and_a_strange_one_of_others_harms_nobody() -> None:
     ours, strange = changed(PENDING, JobID="8", Comment="flatirons:abc:1:alice/"), ["x", "nonsense"]
     assert list(parse.jobs(printed(RUNNING, ours, strange), MARK, "flatirons:abc:")) == [8]

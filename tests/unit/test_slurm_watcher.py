@@ -174,7 +174,13 @@ async def test_a_requeued_job_is_followed_into_its_next_run(
     reader.subscription.close()
 
 
-@pytest.mark.parametrize("state", ["SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "NEW_IN_27_05", ""])
+@pytest.mark.parametrize(
+    "state",
+    [
+        *("SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "COMPLETING", "REQUEUED", "REQUEUE_HOLD"),
+        *("PREEMPTED,REQUEUED", "NODE_FAIL,REQUEUED", "RESIZING", "RUNNING,COMPLETING", "NEW_IN_27_05", ""),
+    ],
+)
 async def test_no_state_but_a_final_one_ends_a_job(
     slurm: FakeSlurm, clock: FakeClock, watcher: Watcher, state: str
 ) -> None:
@@ -184,6 +190,21 @@ async def test_no_state_but_a_final_one_ends_a_job(
     assert not reader.task.done()
     assert not reader.jobs[-1].state.is_over
     reader.subscription.close()
+
+
+@pytest.mark.parametrize("state", ["PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY"])
+async def test_a_final_state_ends_a_job(
+    slurm: FakeSlurm, clock: FakeClock, watcher: Watcher, state: str
+) -> None:
+    """Jobs are submitted with --no-requeue: one that is preempted, or loses its node, doesn't come back."""
+    job_id = slurm.add_job("alice")
+    slurm.run_job(job_id)
+    reader = Reader(watcher.watch(job_id))
+    await clock.advance(5)
+    slurm.change(job_id, state=state)
+    await clock.advance(31)
+    assert reader.states == ["RUNNING", state]
+    assert reader.task.done()
 
 
 # -- what is known without asking

@@ -71,8 +71,10 @@ def queues(text: str, mark: str) -> dict[str, tuple[int, ...]]:
             continue
         record = line.split(f"|{mark}|")
         job_number, priority = number(record[0]), number(record[_PRIORITY])
-        for name in record[_PARTITION].split(",") if job_number is not None else ():
-            found.setdefault(name, []).append((-(priority or 0), job_number or 0))
+        if job_number is None:  # of an array or the like: not ours
+            continue
+        for name in record[_PARTITION].split(","):
+            found.setdefault(name, []).append((-(priority or 0), job_number))
     return {name: tuple(job_number for _, job_number in sorted(queue)) for name, queue in found.items()}
 
 
