@@ -10,11 +10,12 @@ from pathlib import Path
 from cluster.demo.service import Demo
 from cluster.layout import HUB, HUB_ACCOUNT
 from cluster.node import last_line
-from cluster.processes import Process, children, wait_until
+from cluster.processes import Process, children, end_all, wait_until
 
 from .stage import BenchFailure
 
 START_DEADLINE_S = 60.0
+STOP_DEADLINE_S = 30.0
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 # JupyterHub's line for a request: `... 200 GET /hub/spawn/bench001 (bench001@10.89.0.1) 12.34ms`.
 REQUEST = re.compile(r" (?P<status>\d{3}) (?P<method>[A-Z]+) (?P<uri>\S+) .*?\(\S*\) (?P<ms>\d+\.\d+)ms$")
@@ -84,13 +85,18 @@ class Peer:
         return Hub(self.log, process)
 
     def stop(self) -> None:
-        """Returns when it is gone."""
+        """Returns when it is gone, with its proxy; one with many servers may have to be killed."""
         if self._entering is None:
             return
         process = self._inner()
+        started = [Process.of(pid) for pid in children(process.pid)] if process else []
         if process:
             process.send(signal.SIGTERM)
-        self._entering.wait(30)
+        try:
+            self._entering.wait(STOP_DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            end_all([each for each in (process, *started) if each])
+            self._entering.wait(STOP_DEADLINE_S)
 
     def _inner(self) -> Process | None:
         started = children(self._entering.pid) if self._entering else []

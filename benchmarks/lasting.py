@@ -17,7 +17,7 @@ from . import crowd
 from .hubs import Cpu, Hub, busy_share
 from .report import Row, machine
 from .stage import BenchFailure, Findings, in_hub, stage
-from .starting import HEALTH_HZ, SITE, gather
+from .starting import HEALTH_HZ, SITE, gather, tell
 from .subjects import BATCHSPAWNER, FLATIRONS, FLOOR, Subject, ask, running, spawn
 
 # Servers are started in groups: only what comes after matters here.
@@ -63,7 +63,7 @@ FULL_STEADY = {
 def run_steady(is_quick: bool) -> Findings:
     """Servers that run and are left alone: what Slurm is asked, and what the hub works."""
     plan, progress = (QUICK_STEADY if is_quick else FULL_STEADY), Progress()
-    with stage(progress, SITE, crowd.NODES) as demo:
+    with stage(progress, SITE, crowd.NODES, with_image=False) as demo:
         people = crowd.names(max(watch.n for watches in plan.values() for watch in watches))
         gather(demo, progress, len(people))
         about, rows = machine(demo), []
@@ -77,7 +77,7 @@ def run_steady(is_quick: bool) -> Findings:
                             spawn(demo, subject, some, at_once=True)
                         up = watch.n
                         time.sleep(5 if is_quick else SETTLE_S)
-                        rows += _watched(demo, hub, subject, watch)
+                        rows += tell(progress, _watched(demo, hub, subject, watch))
         return Findings(about, rows)
 
 
@@ -118,7 +118,7 @@ def run_queue(is_quick: bool) -> Findings:
     """Servers start beside many jobs of somebody else's that wait: what a query takes, whether it blocks."""
     count, servers, progress = (2000, 5, Progress()) if is_quick else (20000, 20, Progress())
     people = crowd.names(servers + 1)
-    with stage(progress, SITE, crowd.NODES) as demo:
+    with stage(progress, SITE, crowd.NODES, with_image=False) as demo:
         gather(demo, progress, len(people))
         about, rows = machine(demo), []
         for pending in (0, count):
@@ -126,7 +126,7 @@ def run_queue(is_quick: bool) -> Findings:
                 crowd.in_slurm(demo, QUEUE, OTHER, str(pending), deadline_s=300)
                 wait_until(lambda wanted=pending: crowd.jobs(demo) >= wanted, "queueing jobs", 120, 0.5)
             with progress.step(f"servers beside {pending} waiting jobs"):
-                rows += _beside(demo, people, pending)
+                rows += tell(progress, _beside(demo, people, pending))
         return Findings(about, rows)
 
 

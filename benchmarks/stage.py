@@ -35,11 +35,13 @@ class Findings:
 
 
 @contextmanager
-def stage(progress: Progress, site: Path, nodes: int = 3) -> Iterator[Demo]:
+def stage(progress: Progress, site: Path, nodes: int = 3, *, with_image: bool = True) -> Iterator[Demo]:
     """A demo with that site file and the peers' software at /opt/peers, booted, and gone afterwards.
 
-    `nodes` is how many compute nodes its cluster summit has.
+    `nodes` is how many compute nodes its cluster summit has; a benchmark without containers needs no image.
     """
+    if not with_image:
+        os.environ["FLATIRONS_IMAGE_FILE"] = os.devnull
     _end_forgotten()
     built = build(progress)
     with progress.step("peers"):

@@ -3,6 +3,7 @@
 See README.md in this directory for what is measured, and how.
 """
 
+import json
 import os
 import statistics
 from collections.abc import Iterator, Sequence
@@ -45,14 +46,14 @@ def run_spawn(is_quick: bool) -> Findings:
     """One server at a time, each for somebody else, with a hub that has started one before."""
     count, progress = (4 if is_quick else 25), Progress()
     people = crowd.names(count + 1)
-    with stage(progress, SITE, crowd.NODES) as demo:
+    with stage(progress, SITE, crowd.NODES, with_image=False) as demo:
         gather(demo, progress, len(people))
         about, rows = machine(demo), []
         for subject in SUBJECTS:
             with progress.step(subject.name), running(demo, subject, people):
                 spawn(demo, subject, people[:1], at_once=True)
                 seen = spawn(demo, subject, people[1:], at_once=False)
-                rows += list(_spawn_rows(demo, subject, seen["spawns"]))
+                rows += tell(progress, list(_spawn_rows(demo, subject, seen["spawns"])))
         with progress.step("Slurm alone"):
             rows += _alone_one_by_one(demo, people[1:])
         demo.start_proxy(), demo.start_hub()
@@ -93,7 +94,7 @@ def _times(subject: str, name: str, seconds: Sequence[float], facts: dict[str, A
 def run_burst(is_quick: bool) -> Findings:
     """All at once, a subject after the other, and Slurm alone; then again, and with more."""
     plan, progress = (QUICK_BURSTS if is_quick else FULL_BURSTS), Progress()
-    with stage(progress, SITE, crowd.NODES) as demo:
+    with stage(progress, SITE, crowd.NODES, with_image=False) as demo:
         gather(demo, progress, 1 + max(bursts.n for bursts in plan))
         about, rows = machine(demo), []
         for bursts in plan:
@@ -110,6 +111,7 @@ def _rounds(demo: Demo, progress: Progress, bursts: Bursts) -> list[Row]:
             with progress.step(f"{bursts.n} at once, {subject.name}, {number} of {bursts.rounds}"):
                 seen = _burst(demo, subject, bursts.n, HEALTH_HZ if is_last else 0)
                 found.setdefault(subject.name, []).append(seen)
+                tell(progress, list(_medians(subject.name, [seen], {"n": bursts.n})))
         with progress.step(f"{bursts.n} at once, Slurm alone"):
             found.setdefault("alone", []).append(_burst_alone(demo, bursts.n))
     rows = []
@@ -188,3 +190,10 @@ def gather(demo: Demo, progress: Progress, count: int) -> None:
         demo.stop_proxy()
         crowd.gather(demo, count)
         prepare(demo)
+
+
+def tell(progress: Progress, rows: list[Row]) -> list[Row]:
+    """The rows, said as well: a long benchmark that fails at its end has not been in vain."""
+    for row in rows:
+        progress.say(json.dumps(row.as_dict()))
+    return rows
