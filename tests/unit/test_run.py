@@ -587,6 +587,26 @@ async def test_a_server_that_jupyterhub_left_half_stopped_is_cleaned_up(
     await until(lambda: spawner.cleaned == 1)
 
 
+@pytest.mark.parametrize("is_over", [True, False])
+async def test_a_stop_that_a_killed_hub_had_begun_is_finished_and_told_as_such(
+    run: ServerRun, desk: Desk, slurm: FakeSlurm, is_over: bool
+) -> None:
+    await up(run, slurm)
+    stopping = asyncio.ensure_future(run.stop())
+    await until(lambda: slurm.count("scancel") == 1)
+    run.close()
+    stopping.cancel()
+    if is_over:
+        slurm.end_job(1, "COMPLETED")
+    after_restart = make_run(desk, saved(run)[-1])
+    after_restart.attend()
+    await until(lambda: after_restart.exit_status() is not None)
+    await after_restart.explained()
+    assert kinds(after_restart) == ["stopped"]
+    assert slurm.jobs[1].state == ("COMPLETED" if is_over else "CANCELLED")
+    after_restart.close()
+
+
 async def test_no_change_is_missed_between_asking_for_it_and_waiting() -> None:
     """asyncio.wait_for of Python 3.11 begins to wait in another task, later."""
     story = Story()

@@ -25,6 +25,7 @@ class Attempt:
     key_digest: str = ""  # of the starter's key, once it booted
     host: str = ""  # the node that runs the server, as Slurm names it
     port: int = 0
+    stopping: bool = False  # its end was asked for
 
     @classmethod
     def new(cls, cluster: str, code: str) -> Self:

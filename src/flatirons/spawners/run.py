@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from logging import Logger
 from typing import Any, Protocol
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from flatirons.errors import FlatironsError, ServerEnded, SlurmError, SubmitRefused
 from flatirons.slurm.model import End, Job, JobSpec, JobState
 from flatirons.slurm.watcher import Subscription
@@ -209,6 +211,8 @@ class ServerRun:
         `cause` is what the report says, unless the run has ended already, by something else.
         """
         self._stopping, self._stopped_for = True, cause
+        with contextlib.suppress(SQLAlchemyError):  # only for a hub that is killed now
+            await self._change(stopping=True)
         if self._submission:
             await asyncio.wait([self._submission])
         await self.find()
@@ -262,6 +266,8 @@ class ServerRun:
             await self.find()
             if not self.attempt.job_id:
                 await asyncio.sleep(1)  # between attempts to ask a Slurm that doesn't answer
+        if self.attempt.stopping and not self._stopping:
+            await self._finish_stop()
         async with self.watcher.watch(self.attempt.job_id, self.user) as changes:
             self._changes = changes
             async for found in changes:
@@ -311,12 +317,22 @@ class ServerRun:
 
     async def _over(self, job: Job) -> None:
         """The job is over: keeps a report, at once what is known, then what accounting knows better."""
-        if not self._stopping:
+        if not self.attempt.stopping:
             self._keep(diagnose(job, None, self.ending, was_up=bool(self.attempt.port)), job)
             await self._explain(job)
         elif not self.error:
             self._keep(self._stopped_for, job)
+            if not self._stopping:
+                self._fail(ServerEnded(STOPPED.sentence))
         self._explained.set()
+
+    async def _finish_stop(self) -> None:
+        """Does what an earlier hub process was killed over."""
+        try:
+            await self.client.cancel(self.attempt.job_id, user=self.user)
+        except SlurmError as error:  # it can be stopped again
+            self.log.warning("Job %s is not cancelled: %s", self.attempt.job_id, error.detail or error)
+            await self._change(stopping=False)
 
     async def _drop(self, job: Job) -> None:
         """The job waits, and its boot code is used: put back into the queue, it would run for nobody."""
@@ -472,13 +488,13 @@ class ServerRun:
     async def end(self, ending: Ending) -> None:
         """The server ended. Slurm is given a moment to say why (it may have run out of memory)."""
         self.ending = ending
-        if not (self._stopping or self.error or self._explained.is_set()):
+        if not (self.attempt.stopping or self.error or self._explained.is_set()):
             self._keep(diagnose(None, None, ending, was_up=bool(self.attempt.port)))
         self.watcher.kick()
         self.attend()
         assert self._attendant
         await asyncio.wait([self._attendant], timeout=SECONDS_FOR_SLURMS_WORD)
-        if not self.error and not self._stopping:
+        if not self.error and not self.attempt.stopping:
             self._conclude(diagnose(None, None, ending, was_up=bool(self.attempt.port)))
 
     # -- parts
@@ -503,7 +519,7 @@ class ServerRun:
         """Is there still somebody who waits for the server, or has it?"""
         return not (self.error or self._stopping or self.closed.is_set())
 
-    def _change(self, **known: str | int) -> Awaitable[None]:
+    def _change(self, **known: str | int | bool) -> Awaitable[None]:
         """Done once what became known is stored; it holds at once."""
         self.attempt = replace(self.attempt, **known)  # type: ignore[arg-type]  # names and types are Attempt's
         self.story.ring()
