@@ -78,7 +78,7 @@ def settle(world: World, may_end: MayEnd) -> View:
         try:
             view = world.look()
             world.remember(view)
-            wrong = wrongs(view, world.born.values(), world.asked, may_end)
+            wrong = wrongs(view, world.born.values(), world.taken(), may_end)
         except NoAnswer as error:
             wrong = [f"no answer from {error}"]
         if not wrong:

@@ -100,7 +100,7 @@ class World:
         self.born: dict[int, Job] = {}
         self.last_id = 0
         self.amiss = ""
-        self.asked: dict[Key, float] = {}
+        self.asked: dict[Key, tuple[float, Future[str]]] = {}
         self.http = httpx.Client(
             base_url=demo.url, timeout=10, headers={"Authorization": f"token {demo.token}"}
         )
@@ -204,8 +204,17 @@ class World:
 
     def start(self, each: Server) -> Future[str]:
         """Asks for a server; the answer comes when it comes, or not at all."""
-        self.asked[each.key] = time.time()
-        return self.pool.submit(self._ask, "POST", each.path, each.options)
+        answer = self.pool.submit(self._ask, "POST", each.path, each.options)
+        self.asked[each.key] = time.time(), answer
+        return answer
+
+    def taken(self) -> dict[Key, float]:
+        """When each server was asked for; not those whose start the hub refused, or died over, at once."""
+        return {
+            key: when
+            for key, (when, answer) in self.asked.items()
+            if answer.done() and answer.result().startswith("20")
+        }
 
     def stop(self, each: Server) -> Future[str]:
         """Asks for a server's end."""
