@@ -363,6 +363,7 @@ async def test_a_job_that_does_not_go_is_an_error_and_not_a_silence(desk: Desk, 
     slurm.end_job = lambda *args, **facts: None  # type: ignore[method-assign]  # Slurm takes the order and dawdles
     with pytest.raises(SlurmError, match="not ended"):
         await run.stop()
+    assert kinds(run) == ["stopped"], "JupyterHub forgets the server nevertheless"
     run.close()
 
 

@@ -40,6 +40,7 @@ REQUEUED = Cause(
     "Slurm put the job back into the queue, and its server is gone, so the job was cancelled.",
     "Please start again.",
 )
+NOT_ENDED_YET = "Slurm did not say that its job is gone, so the job is cancelled again until it is."
 NOT_SUBMITTED = "The hub was restarted before the job was submitted. Please start again."
 
 
@@ -219,6 +220,15 @@ class ServerRun:
         if not self.attempt.job_id:
             return
         self.attend()
+        try:
+            await self._end_job()
+        except SlurmError:  # JupyterHub forgets the server nevertheless: the job is an orphan from now on
+            if not self.error:
+                self._keep(replace(cause, sentence=f"{cause.sentence} {NOT_ENDED_YET}"))
+            raise
+
+    async def _end_job(self) -> None:
+        """Returns when Slurm says that the job is gone; raises SlurmError when it isn't."""
         if self._changes:
             self._changes.urgent = True
         if await self._ended_in_peace():
