@@ -15,6 +15,7 @@ from flatirons.forms.values import (
     Choice,
     Context,
     Gauge,
+    Listed,
     Refusal,
     Rule,
     Rules,
@@ -127,7 +128,7 @@ class Field:
         for key in SETTINGS:
             function = self._functions.get(key)
             found[key] = await function.resolve(context) if function else getattr(self, key)
-        if found["choices"] is not None:
+        if found["choices"] is not None and not isinstance(found["choices"], Listed):
             found["choices"] = tuple(map(Choice.of, found["choices"]))
         for key in ("minimum", "maximum", "default"):
             found[key] = self._typed(found[key], found["choices"] if key == "default" else None)
@@ -235,7 +236,10 @@ class Field:
         raise Refusal(f"Must be {self._bounds(low, high)}.")
 
     def _is_offered(self, value: Value, rules: Rules) -> bool:
-        return any(self.value_of(choice.value) == value for choice in rules.choices or ())
+        choices, text = rules.choices or (), self.write(value)
+        return any(choice.value == text for choice in choices) or any(
+            self.value_of(choice.value) == value for choice in choices
+        )
 
     def _not_offered(self, text: str, rules: Rules) -> Refusal:
         choices = rules.choices or ()

@@ -6,16 +6,15 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from urllib.parse import urlencode
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from flatirons.forms.field import Field, is_empty
 from flatirons.forms.fields import Integer, Number
-from flatirons.forms.values import Choice, Gauge, Refusal, Rules, printable
+from flatirons.forms.values import Choice, Gauge, Listed, Refusal, Rules, printable
 
 MOST_AT_A_GLANCE = 12
 SHORT = 16
@@ -156,9 +155,17 @@ class Shown:
         return next((value for value in values if given is not None and self._read(value) == given), "")
 
     @property
-    def headings(self) -> list[tuple[str, list[Choice]]]:
-        """The choices under their headings."""
-        return [(name, list(group)) for name, group in groupby(self.choices, lambda choice: choice.group)]
+    def options(self) -> Markup:
+        """The choices as the inside of a <select>, under their headings."""
+        chosen, html, heading = self.chosen, [], ""
+        for choice, (before, after) in zip(self.choices, _options(self.choices), strict=True):
+            if choice.group != heading:
+                html.append("</optgroup>" if heading else "")
+                html.append(f'<optgroup label="{escape(choice.group)}">' if choice.group else "")
+                heading = choice.group
+            html.append(f"{before} selected{after}" if chosen and choice.value == chosen else before + after)
+        html.append("</optgroup>" if heading else "")
+        return Markup("\n".join(html))
 
     def _read(self, text: str) -> object:
         try:
@@ -192,6 +199,22 @@ class Problem:
     name: str
     label: str
     message: str
+
+
+def _options(choices: Sequence[Choice]) -> Sequence[tuple[str, str]]:
+    """Each choice as an <option>, before and after the place of `selected`."""
+    if not isinstance(choices, Listed):
+        return [_option(choice) for choice in choices]
+    if "options" not in choices.kept:
+        choices.kept["options"] = [_option(choice) for choice in choices]
+    kept: Sequence[tuple[str, str]] = choices.kept["options"]
+    return kept
+
+
+def _option(choice: Choice) -> tuple[str, str]:
+    text = escape(choice.label or choice.value)
+    said = f" — {escape(choice.description)}" if choice.description else ""
+    return f'<option value="{escape(choice.value)}"', f">{text}{said}</option>"
 
 
 def text_of(field: Field, given: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -113,6 +114,15 @@ class Choice:
                 )
                 return cls(value, label, description, group, tuple(given.get("gauges", ())))
         raise ValueError(f"not a choice: {given!r}")
+
+
+class Listed(tuple[Choice, ...]):
+    """Choices that are offered again and again: what is worked out of them may be kept in `kept`."""
+
+    @functools.cached_property
+    def kept(self) -> dict[str, Any]:
+        """By whatever name."""
+        return {}
 
 
 @dataclass(frozen=True, slots=True)

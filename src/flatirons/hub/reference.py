@@ -18,7 +18,7 @@ from flatirons.hub.sections import Site
 HEAD = """\
 # site.toml
 
-<!-- Made by `python -m flatirons.hub.reference docs/reference/site.md` from src/flatirons/hub/sections.py. -->
+<!-- Made by `python -m flatirons.hub.reference docs/reference/site.md` from hub/sections.py. -->
 
 The one file that describes a site. `flatirons check --site FILE` names every mistake in it by its key;
 `flatirons schema` prints its JSON Schema, for editors. A small one:

@@ -42,6 +42,9 @@ class Rights:
         self._enforces_qos = "qos" in enforced
         self._enforces_limits = "limits" in enforced
         self.knows_accounts = associations is not None and "associations" in enforced
+        self.kept: dict[
+            object, Any
+        ] = {}  # what others work out of these rights, for as long as the rules hold
         self._offered: dict[str, Mapping[str, tuple[str, ...]]] = {}
         self._bounds: dict[tuple[str, str, str, str], Bounds] = {}
 

@@ -8,10 +8,11 @@ and Slurm judges.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from flatirons.forms import Choice, Gauge, units
+from flatirons.forms.values import Listed
 from flatirons.slurm.bounds import Bounds
 from flatirons.slurm.facts import Supply
 from flatirons.slurm.model import Qos, Reservation
@@ -20,7 +21,7 @@ from flatirons.spawners.slurm_facts import SlurmFacts
 
 Name: TypeAlias = str | None
 Count: TypeAlias = int | None
-Choices: TypeAlias = list[Choice] | None
+Choices: TypeAlias = Sequence[Choice] | None
 
 MOST_GPUS_LISTED = 16
 """Of a type; beyond it only powers of two are listed."""
@@ -82,7 +83,11 @@ def accounts(rights: Rights | None, partition: Name) -> Choices:
     """Those that the user may charge there, the default first."""
     if rights is None or not rights.knows_accounts:
         return None
-    return [Choice(name) for name in rights.accounts(partition or "")]
+    key = ("accounts", partition or "")
+    if key not in rights.kept:
+        rights.kept[key] = Listed(Choice(name) for name in rights.accounts(partition or ""))
+    found: Listed = rights.kept[key]
+    return found
 
 
 def default_account(rights: Rights | None, partition: Name) -> Name:
