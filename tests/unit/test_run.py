@@ -40,6 +40,7 @@ class StubSpawner:
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("test"))
     run: ServerRun | None = None
     ready: bool = False
+    pending: str | None = None
     notified: int = 0
     cleaned: int = 0
     reports: list[Report] = field(default_factory=list)
@@ -567,14 +568,15 @@ async def test_jupyterhub_is_not_interrupted_by_the_end_of_what_it_was_told(
     await until(lambda: done)
 
 
+@pytest.mark.parametrize(("ready", "pending"), [(True, None), (False, "stop")])
 async def test_a_server_that_jupyterhub_left_half_stopped_is_cleaned_up(
-    run: ServerRun, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+    run: ServerRun, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch, ready: bool, pending: str | None
 ) -> None:
     """Its database failed in the middle of the stop; it polls no more, and showed the server for ever."""
     monkeypatch.setattr("flatirons.spawners.run.SECONDS_SHOWN", 0.05)
     await up(run, slurm)
     spawner = cast(StubSpawner, run.spawner)
-    spawner.ready = True
+    spawner.ready, spawner.pending = ready, pending
     run.remind()
     await asyncio.sleep(0.06)
     run.remind()

@@ -219,3 +219,20 @@ async def test_looking_for_orphans_begins_again_after_a_mistake(
     await until(lambda: "the database is locked" in caplog.text)
     desk.start_reconciling(set)
     await until(lambda: slurm.jobs[orphan].state == "CANCELLED")
+
+
+async def test_looking_for_orphans_outlives_a_database_that_fails(
+    desk: Desk, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("flatirons.spawners.desk.RECONCILE_SECONDS", 0.03)
+    answers = [OperationalError("SELECT", {}, Exception("database or disk is full"))]
+
+    def known() -> set[str]:
+        if answers:
+            raise answers.pop()
+        return set()
+
+    orphan = slurm.add_job("alice", comment=desk.comment("0123456789abcdef", "alice/"))
+    desk.start_reconciling(known)
+    await until(lambda: slurm.jobs[orphan].state == "CANCELLED")
+    assert "database or disk is full" in caplog.text

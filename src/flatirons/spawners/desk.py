@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from logging import Logger
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from flatirons.errors import FlatironsError, SlurmError
 from flatirons.runner import AsRoot, AsSelf, AsSudo, OverSsh, Runner
 from flatirons.slurm.client import SlurmClient
@@ -178,8 +180,9 @@ class Desk:
             for cluster in self.clients:
                 try:
                     await self.reconcile(cluster, known_spawn_ids)
-                except SlurmError as error:
-                    self.log.warning("Can't look for orphans on %s: %s", cluster, error.detail or error)
+                except (SlurmError, SQLAlchemyError) as error:
+                    said = getattr(error, "detail", "") or error
+                    self.log.warning("Can't look for orphans on %s: %s", cluster, said)
             for _ in range(ROUNDS):
                 await asyncio.sleep(RECONCILE_SECONDS / ROUNDS)
                 for run in self.runs:

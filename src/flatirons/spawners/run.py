@@ -64,6 +64,7 @@ class Owner(Protocol):
     user: Any
     name: str
     ready: bool
+    pending: Any
 
     def save(self) -> Awaitable[None]:
         """Stores the run's attempt as soon as can be; done once it is stored."""
@@ -370,7 +371,8 @@ class ServerRun:
         JupyterHub left it so when its database failed in the middle of a stop, and asks no more.
         """
         now = time.monotonic()
-        if self.exit_status() is None or not self.spawner.ready:
+        is_shown = self.spawner.ready or self.spawner.pending == "stop"
+        if self.exit_status() is None or not is_shown:
             self._shown_since = 0.0
         elif not self._shown_since:
             self._shown_since = now

@@ -232,8 +232,12 @@ class SlurmSpawner(Spawner):
         return self.desk.ledger.note(self)
 
     def _known_spawn_ids(self) -> set[str]:
-        rows = self.user.db.query(OrmSpawner).filter(OrmSpawner.server != None)  # noqa: E711  SQLAlchemy's way
-        return {(row.state or {}).get("spawn_id", "") for row in rows}
+        query = self.user.db.query(OrmSpawner).filter(OrmSpawner.server != None)  # noqa: E711  SQLAlchemy's way
+        try:
+            return {(row.state or {}).get("spawn_id", "") for row in query}
+        except SQLAlchemyError:
+            self.user.db.rollback()
+            raise
 
     # -- the life of a server
 
