@@ -343,7 +343,7 @@ async def test_a_kick_brings_a_query_at_once_even_when_one_is_on_its_way(
     assert slurm.count("squeue") == before + 2
 
 
-async def test_many_kicks_bring_at_most_one_query_a_second_beyond_the_first_three(
+async def test_many_kicks_bring_at_most_one_query_in_each_gap_beyond_the_first_few(
     slurm: FakeSlurm, clock: FakeClock, watcher: Watcher
 ) -> None:
     await clock.advance(20)
@@ -351,7 +351,7 @@ async def test_many_kicks_bring_at_most_one_query_a_second_beyond_the_first_thre
     for _ in range(1000):
         watcher.kick()
         await clock.advance(0.01)
-    assert slurm.count("squeue") - before <= 3 + 10
+    assert slurm.count("squeue") - before <= Pace().burst + 10 / Pace().gap + 1
 
 
 async def test_a_slow_slurm_is_asked_for_at_most_a_tenth_of_the_time() -> None:

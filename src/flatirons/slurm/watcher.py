@@ -57,8 +57,8 @@ class Pace:
     waiting: float = 5.0
     quiet: float = 30.0
     longest: float = 60.0
-    gap: float = 1.0
-    burst: int = 3
+    gap: float = 0.7
+    burst: int = 4
     doubt: float = 30.0
     settled: float = 600.0
     warnings: float = 300.0
