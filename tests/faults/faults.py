@@ -234,7 +234,8 @@ def drained(world: World, random: Random) -> Iterator[MayEnd]:
         world.slurm("scontrol", "update", f"nodename={node}", "state=resume")
 
 
-LOST = those("vanished", "not_submitted")
+# A controller that crashed has forgotten its last seconds: jobs, or that they had started.
+LOST = those("vanished", "requeued", "not_submitted")
 
 FAULTS = (
     Fault("hub killed", hub_killed),
@@ -247,23 +248,23 @@ FAULTS = (
     Fault("munged killed on the controller", killed("munged@ctl", those("not_submitted")), group="munged"),
     Fault("munged killed on a node", killed("munged@{}"), group="munged"),
     # Slurm misses a job only after BatchStartTimeout and MessageTimeout, 10 s each: no machine boots faster.
-    Fault("node killed", node_killed, (25, 27), (25, 40)),
+    Fault("node killed", node_killed, (25, 27), (25, 40), group="slow"),
     Fault("hub and node cut apart", cut("hub:{}")),
     Fault("node and controller cut apart", cut("{}:ctl", "node_failure"), full=(0.5, 45)),
-    Fault("slurmctld stopped for a minute", controller_stopped, (8, 12), (55, 60)),
-    Fault("squeue takes 20 s", spoiled("slow", "squeue@hub"), (3, 5), (10, 30)),
+    Fault("slurmctld stopped for a minute", controller_stopped, (8, 12), (55, 60), group="slow"),
+    Fault("squeue takes 20 s", spoiled("slow", "squeue@hub"), (3, 5), (10, 30), group="slow"),
     Fault("squeue prints garbage", spoiled("garble", "squeue@hub"), group="squeue"),
     Fault("squeue prints half", spoiled("halve", "squeue@hub"), group="squeue"),
     Fault("squeue exits 1 without a word", spoiled("fail", "squeue@hub"), group="squeue"),
     # At least until the server that boots is up, which the hub can't store.
-    Fault("the hub's disk full", spoiled("fill", f"{STATE}@hub"), (6, 7), (6, 15)),
-    Fault("a user's home full", spoiled("fill", f"{SMALL_HOME}@{{}}")),
+    Fault("the hub's disk full", spoiled("fill", f"{STATE}@hub"), (6, 7), (6, 15), group="disk"),
+    Fault("a user's home full", spoiled("fill", f"{SMALL_HOME}@{{}}"), group="disk"),
     Fault("the hub's clock a minute fast", hub_fast, group="clock"),
     Fault("a node's clock a minute fast", node_fast, group="clock"),
     Fault("scancel by the user", scancelled(by_root=False), group="scancel"),
     Fault("scancel by root", scancelled(by_root=True), group="scancel"),
-    Fault("requeue", requeued),
-    Fault("requeue, allowed by the operator", requeued_by_force),
+    Fault("requeue", requeued, group="requeue"),
+    Fault("requeue, allowed by the operator", requeued_by_force, group="requeue"),
     Fault("node drained", drained),
 )
 
