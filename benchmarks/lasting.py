@@ -22,7 +22,7 @@ from .subjects import BATCHSPAWNER, FLATIRONS, FLOOR, Subject, ask, running, spa
 
 # Servers are started in groups: only what comes after matters here.
 AT_ONCE = 50
-SETTLE_S = 35.0
+SETTLE_S = 15.0
 OTHER = "alice"
 # $1 owner, $2 how many. An array is one record to Slurm until its tasks are changed one by one, which one
 # command does: from then on each is a job with an id and a record of its own.
@@ -54,9 +54,9 @@ class Watch:
 # Subject -> what is watched, one after the other in the same hub: servers are added, none is ended.
 QUICK_STEADY = {FLATIRONS: (Watch(10, 60),), BATCHSPAWNER: (Watch(10, 60),)}
 FULL_STEADY = {
-    FLATIRONS: (Watch(50, 60), Watch(100, 60), Watch(200, 180)),
+    FLATIRONS: (Watch(50, 60), Watch(100, 60), Watch(200, 120)),
     FLOOR: (Watch(200, 60),),
-    BATCHSPAWNER: (Watch(50, 60), Watch(100, 60), Watch(200, 60)),
+    BATCHSPAWNER: (Watch(50, 60), Watch(200, 60)),
 }
 
 
