@@ -63,7 +63,9 @@ class FakeJob:
         nodes = self.nodes or "None assigned"
         lines = [f"{self.id}|{self.state}{by}|{self.exit_code}|{elapsed}||{self.memory}|{nodes}|1|00:00.500"]
         if self.start:
-            lines.append(f"{self.id}.batch|{self.state}|{self.exit_code}|{elapsed}|{self.max_rss}||{nodes}|1|00:00.500")
+            lines.append(
+                f"{self.id}.batch|{self.state}|{self.exit_code}|{elapsed}|{self.max_rss}||{nodes}|1|00:00.500"
+            )
         return lines
 
 

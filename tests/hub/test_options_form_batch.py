@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pytest
 from cluster.layout import HUB
 from tests.hub.person import Person, eventually
 from tests.hub.test_options_form_spawner import manual
-from tests.hub.test_plain_config import PATH, STATE, PlainHub, configuration
+from tests.hub.test_plain_config import STATE, PlainHub, configuration, running
 
 pytestmark = pytest.mark.cluster
 
@@ -33,6 +32,9 @@ c.SlurmSpawner.batchspawner_singleuser_cmd = (
 class BatchHub(PlainHub):
     """A hub that is root, as batchspawner's `sudo -E` wants it unless there are rules for it."""
 
+    account = "root"
+    environment = ("PYTHONPATH=/etc/flatirons/batch",)
+
     def __init__(self, demo: Any) -> None:
         super().__init__(demo)
         text = re.sub(r"^# The form, .*?\.attach\(c\.SlurmSpawner\)$", "", configuration(), flags=re.M | re.S)
@@ -43,27 +45,12 @@ class BatchHub(PlainHub):
         demo.exec(HUB, ["install", "-d", "-m", "700", OWN_STATE])
         demo.exec(HUB, ["cp", "-r", "/etc/flatirons/batch", "/home/alice/"], "alice")
 
-    def start(self) -> None:
-        """Returns when it answers; fails the test with its log when it ended."""
-        argv = [*self.demo.enter(HUB, "root"), PATH, "PYTHONPATH=/etc/flatirons/batch"]
-        argv += ["/opt/flatirons/bin/jupyterhub", "-f", "/etc/flatirons/plain.py"]
-        with self.log.open("ab") as output:
-            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        eventually(lambda: self.process.poll() is not None or self.demo.is_healthy(), 60)
-        assert self.process.poll() is None, self.log.read_text()
-
 
 @pytest.fixture(scope="module")
 def hub(cluster: Any) -> Iterator[BatchHub]:
-    """It runs in the place of the demo's own hub, which is back afterwards."""
-    hub = BatchHub(cluster.demo)
-    cluster.stop_hub()
-    try:
-        hub.start()
+    """The hub that drives batchspawner."""
+    with running(cluster, BatchHub(cluster.demo)) as hub:
         yield hub
-    finally:
-        hub.stop()
-        cluster.start_hub()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from cluster.layout import HUB, HUB_ACCOUNT
 from tests.hub.person import Person, eventually
 from tests.hub.test_options_form_spawner import manual
-from tests.hub.test_plain_config import STATE, PlainHub, configuration, jobs
+from tests.hub.test_plain_config import STATE, PlainHub, configuration, jobs, running
 
 pytestmark = pytest.mark.cluster
 
@@ -29,17 +29,12 @@ def with_own_form() -> str:
 
 @pytest.fixture(scope="module")
 def hub(cluster: Any) -> Iterator[PlainHub]:
-    """It runs in the place of the demo's own hub, which is back afterwards."""
+    """The hub with a form of the operator's own."""
     hub = PlainHub(cluster.demo)
     (cluster.demo.etc / "plain.py").write_text(with_own_form())
     cluster.exec(HUB, ["install", "-d", "-m", "700", OWN_STATE], HUB_ACCOUNT.name)
-    cluster.stop_hub()
-    try:
-        hub.start()
+    with running(cluster, hub):
         yield hub
-    finally:
-        hub.stop()
-        cluster.start_hub()
 
 
 @pytest.fixture

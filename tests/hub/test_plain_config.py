@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,9 @@ def configuration() -> str:
 class PlainHub:
     """A hub with the manual's configuration, in the hub node, beside the demo's proxy."""
 
+    account = HUB_ACCOUNT.name
+    environment: tuple[str, ...] = ()
+
     def __init__(self, demo: Any) -> None:
         self.demo = demo
         self.log = demo.own / "plain.log"
@@ -60,7 +64,7 @@ class PlainHub:
 
     def start(self) -> None:
         """Returns when it answers; fails the test with its log when it ended."""
-        argv = [*self.demo.enter(HUB, HUB_ACCOUNT.name), PATH]
+        argv = [*self.demo.enter(HUB, self.account), PATH, *self.environment]
         argv += ["/opt/flatirons/bin/jupyterhub", "-f", "/etc/flatirons/plain.py"]
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
@@ -74,10 +78,9 @@ class PlainHub:
         self.process.wait(30)
 
 
-@pytest.fixture(scope="module")
-def plain_hub(cluster: Any) -> Iterator[PlainHub]:
-    """It runs in the place of the demo's own hub, which is back afterwards."""
-    hub = PlainHub(cluster.demo)
+@contextmanager
+def running(cluster: Any, hub: PlainHub) -> Iterator[PlainHub]:
+    """The hub, in the place of the demo's own, which is back afterwards."""
     cluster.stop_hub()
     try:
         hub.start()
@@ -85,6 +88,13 @@ def plain_hub(cluster: Any) -> Iterator[PlainHub]:
     finally:
         hub.stop()
         cluster.start_hub()
+
+
+@pytest.fixture(scope="module")
+def plain_hub(cluster: Any) -> Iterator[PlainHub]:
+    """The hub of the manual."""
+    with running(cluster, PlainHub(cluster.demo)) as hub:
+        yield hub
 
 
 @pytest.fixture

@@ -50,25 +50,23 @@ class FillingIn(BaseHandler):
         except UnicodeDecodeError:
             raise HTTPError(400, "The form isn't UTF-8 text") from None
 
-    def whose(self) -> dict[str, str]:
-        """The user and the server that the URL names; the caller's own default server when it names none."""
+    @authenticated
+    async def post(self) -> None:
+        """Answers for the server that the URL names, the caller's own default server when it names none."""
         user = self.get_query_argument("user", self.current_user.name)
         if not user:
             raise HTTPError(404, "There is no such user")
-        return {
-            "user_name": user,
-            "server_name": self.get_query_argument("server", ""),
-        }
+        await self._post(user, self.get_query_argument("server", ""))
+
+    async def _post(self, user_name: str, server: str) -> None:
+        raise NotImplementedError
 
 
 class FormHandler(FillingIn):
-    """POST form: the form as it stands after a change."""
+    """POST form: the form as it stands after a change.
 
-    @authenticated
-    async def post(self) -> None:
-        """A fragment for htmx, a page for a browser without JavaScript."""
-        whose = self.whose()
-        await self._post(whose["user_name"], whose["server_name"])
+    A fragment for htmx, a page for a browser without JavaScript.
+    """
 
     @needs_scope("servers")
     async def _post(self, user_name: str, server: str) -> None:
@@ -94,13 +92,10 @@ class FormHandler(FillingIn):
 
 
 class EstimateHandler(FillingIn):
-    """POST estimate: when a job with these options would start."""
+    """POST estimate: when a job with these options would start.
 
-    @authenticated
-    async def post(self) -> None:
-        """A fragment; empty when the options aren't complete, or nobody can tell."""
-        whose = self.whose()
-        await self._post(whose["user_name"], whose["server_name"])
+    A fragment; empty when the options aren't complete, or nobody can tell.
+    """
 
     @needs_scope("servers")
     async def _post(self, user_name: str, server: str) -> None:
