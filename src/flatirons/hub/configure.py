@@ -28,8 +28,9 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 # A start that takes longer than this shows the page with its progress; one that fails sooner, the form.
 SECONDS_BEFORE_PROGRESS_PAGE = 2.0
-# How often JupyterHub asks a running server's spawner whether it lives: that costs no command.
-SECONDS_BETWEEN_POLLS = 10
+# How often JupyterHub asks a running server's spawner whether it lives. That costs no command, but some of
+# the hub's time for each server; an end is told by the watcher.
+SECONDS_BETWEEN_POLLS = 30
 # How often the hub compares the proxy's routes with its own: a proxy that was restarted has lost them.
 SECONDS_BETWEEN_ROUTE_CHECKS = 20
 
