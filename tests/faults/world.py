@@ -175,7 +175,7 @@ class World:
             answer = self.http.get(path)
         except httpx.TransportError as error:
             raise NoAnswer(f"the hub: {error!r}") from error
-        if answer.status_code >= 500:
+        if answer.is_error and answer.status_code != 404:
             raise NoAnswer(f"the hub: {answer.status_code} {answer.text}")
         return answer
 
@@ -207,6 +207,11 @@ class World:
         answer = self.pool.submit(self._ask, "POST", each.path, each.options)
         self.asked[each.key] = time.time(), answer
         return answer
+
+    def have_jobs(self) -> bool:
+        """Whether every server that was asked for has its job, or had it."""
+        born = {job.key for job in self.jobs().values() if job.id > self.last_id}
+        return self.asked.keys() <= born
 
     def taken(self) -> dict[Key, float]:
         """When each server was asked for; not those whose start the hub refused, or died over, at once."""
