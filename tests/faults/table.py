@@ -20,7 +20,7 @@ answers through the proxy; no job is without a server; no server is shown that h
 report with a true reason. `slowest` is the longest time, in seconds from the mending, until all of that held.
 
 One thing was left out of "the hub's disk full", since it is JupyterHub's own: a start over whose first
-commits the database fails is answered with 500, and shown as running until it is stopped or the hub restarted.
+commits the database fails is answered with 500, and shown as running until it is stopped or the hub ends.
 
 `tests/faults/faults.py` says what each fault does.
 """
