@@ -3,7 +3,9 @@
 import errno
 import fcntl
 import json
+import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -45,6 +47,14 @@ class Settings:
         return make_site(self.summit_nodes, self.cpus)
 
 
+def _draft(name: str) -> Path:
+    """A new directory beside the instances' own, which is to become one of them."""
+    while True:
+        RUN.mkdir(mode=0o700, exist_ok=True)
+        with suppress(FileNotFoundError):  # the last instance to go down takes the directory of all away
+            return Path(tempfile.mkdtemp(prefix=f".{name}-", dir=RUN))
+
+
 class Instance:
     """The paths of one virtual cluster, by name; making one touches nothing."""
 
@@ -72,13 +82,18 @@ class Instance:
         return Settings(**stored, binds=binds)
 
     def write_settings(self, settings: Settings) -> None:
-        """Makes the state directory and marks it as ours."""
-        while not self.run.exists():
-            # The last instance to go down may take the directory of all away in between.
-            RUN.mkdir(mode=0o700, exist_ok=True)
-            with suppress(FileNotFoundError):
-                self.run.mkdir(mode=0o700)
-        self.marker.write_text(json.dumps(asdict(settings), indent=1))
+        """Makes the state directory and marks it as ours; whoever is ended meanwhile leaves no half of it."""
+        place = self.run if self.run.exists() else _draft(self.run.name)
+        draft = place / f"{MARKER}.draft"
+        try:
+            draft.write_text(json.dumps(asdict(settings), indent=1))
+            os.replace(draft, place / MARKER)
+            if place != self.run:
+                os.rename(place, self.run)
+        except BaseException:
+            if place != self.run:
+                remove(place)
+            raise
 
     def require_ours(self) -> None:
         """ClusterError if something that isn't ours has the place of our state."""

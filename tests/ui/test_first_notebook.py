@@ -53,6 +53,10 @@ def run_cell(page: Page, number: int, code: str) -> str:
     cell = page.locator(".jp-Notebook .jp-CodeCell").nth(number)
     cell.locator(".cm-content").click()
     page.keyboard.insert_text(code)
+    expect(cell.locator(".cm-content")).to_contain_text(code.splitlines()[-1])
+    # before the kernel is there, nothing comes of the key
+    kernel = page.locator(".jp-Notebook-ExecutionIndicator").first
+    expect(kernel).to_have_attribute("data-status", "idle", timeout=60_000)
     page.keyboard.press("Shift+Enter")
     expect(cell.locator(".jp-InputArea-prompt")).to_have_text(re.compile(r"\[\d+\]"), timeout=120_000)
     return cell.locator(".jp-OutputArea").inner_text()
