@@ -55,8 +55,10 @@ class Rights:
         groups: frozenset[str] | None,
     ) -> Rights | None:
         """These rights as of another snapshot, with all that was worked out; None when they may differ."""
-        if self._made_from != (self.user, groups, associations) or self.facts.rules is not facts.rules:
+        made_from = (self.user, groups, associations)
+        if self._made_from != made_from or self.facts.rules is not facts.rules:
             return None
+        self._made_from = made_from  # the same, but the newest objects are compared at once
         if self.facts is facts:
             return self
         again = copy.copy(self)
