@@ -11,6 +11,7 @@ from typing import Any
 from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.scopes import needs_scope
 from jupyterhub.spawner import Spawner
+from jupyterhub.user import User
 from jupyterhub.utils import url_path_join
 from tornado.httputil import url_concat
 from tornado.web import HTTPError, StaticFileHandler, authenticated
@@ -29,7 +30,9 @@ class FillingIn(BaseHandler):
 
     def spawner_and_hooks(self, user_name: str, server_name: str) -> tuple[Spawner, FormHooks]:
         """The spawner that the form is for; 404 for a user, a server or a form that there isn't."""
-        user = self.find_user(user_name)
+        caller = self.current_user  # known already: most ask for themselves, and often
+        is_own = isinstance(caller, User) and caller.name == user_name
+        user = caller if is_own else self.find_user(user_name)
         if user is None:
             raise HTTPError(404, "There is no such user")
         if server_name and server_name not in user.orm_spawners:  # the page made it, or it is deleted again

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from flatirons.slurm.model import Account, Configuration, Node, Partition, Qos, Reservation
 
@@ -54,6 +55,9 @@ class ClusterFacts:
     accounts: Mapping[str, Account] = field(default_factory=dict)
     rules: object = field(default_factory=object, compare=False, repr=False)
     """The same for snapshots that differ only in what is free now: what follows from the rules holds on."""
+
+    kept: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What others work out of this snapshot, for as long as it is the newest."""
 
     def keep_rules_of(self, before: ClusterFacts) -> None:
         """Notes that the rules are those of an earlier snapshot, if they are."""

@@ -66,7 +66,8 @@ def partitions(rights: Rights | None) -> Choices:
     """Those in which the user may run a job, with what is free in them."""
     if rights is None:
         return None
-    return [_partition(each.name, rights.facts.supply.get(each.name)) for each in rights.partitions]
+    names, facts = tuple(each.name for each in rights.partitions), rights.facts
+    return _once(facts.kept, names, lambda name: _partition(name, facts.supply.get(name)))
 
 
 def default_partition(rights: Rights | None) -> Name:
@@ -83,10 +84,14 @@ def accounts(rights: Rights | None, partition: Name) -> Choices:
     """Those that the user may charge there, the default first."""
     if rights is None or not rights.knows_accounts:
         return None
-    key = ("accounts", partition or "")
-    if key not in rights.kept:
-        rights.kept[key] = Listed(Choice(name) for name in rights.accounts(partition or ""))
-    found: Listed = rights.kept[key]
+    return _once(rights.kept, rights.accounts(partition or ""), Choice)
+
+
+def _once(kept: dict[object, Any], names: tuple[str, ...], choice: Callable[[str], Choice]) -> Listed:
+    """A choice for each name, made when these names are first offered: many partitions admit the same."""
+    if names not in kept:
+        kept[names] = Listed(map(choice, names))
+    found: Listed = kept[names]
     return found
 
 
