@@ -9,7 +9,10 @@ import pytest
 REPO = Path(__file__).parent.parent.parent
 SOURCE = REPO / "src" / "flatirons"
 PURE = (
-    *(f"slurm.{name}" for name in ("model", "argv", "parse", "explain", "limits", "sayings", "offers")),
+    *(
+        f"slurm.{name}"
+        for name in ("model", "accounting", "argv", "parse", "explain", "limits", "sayings", "offers")
+    ),
     *(f"slurm.{name}" for name in ("facts", "bounds", "rights", "sooner")),
     "forms",
     "images",
