@@ -267,7 +267,7 @@ async def test_no_failed_query_ends_a_server(run: ServerRun, slurm: FakeSlurm, t
         )
         slurm.tamper("squeue", change, times=5)
     await until(lambda: slurm.count("squeue") > before + 6)
-    assert run.exit_status() is None and run.error is None
+    assert run.exit_status() is None and run.outcome.error is None
 
 
 async def test_a_refused_job_raises_slurms_sentence_and_leaves_nothing(
@@ -573,7 +573,7 @@ async def test_a_server_that_jupyterhub_left_half_stopped_is_cleaned_up(
     run: ServerRun, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch, ready: bool, pending: str | None
 ) -> None:
     """Its database failed in the middle of the stop; it polls no more, and showed the server for ever."""
-    monkeypatch.setattr("flatirons.spawners.run.SECONDS_SHOWN", 0.05)
+    monkeypatch.setattr("flatirons.spawners.aftermath.SECONDS_SHOWN", 0.05)
     await up(run, slurm)
     spawner = cast(StubSpawner, run.spawner)
     spawner.ready, spawner.pending = ready, pending

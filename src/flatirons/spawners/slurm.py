@@ -46,21 +46,16 @@ from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, JobSpec
 from flatirons.spawners.attempt import Attempt
 from flatirons.spawners.desk import SETTINGS_KEY, Desk, hub_id, runner_for
-from flatirons.spawners.diagnosis import Cause
+from flatirons.spawners.diagnosis import STOPPED, UNANSWERED
 from flatirons.spawners.options import FormHooks
 from flatirons.spawners.own_fields import environment, sbatch_options
 from flatirons.spawners.report import KEPT, Report
-from flatirons.spawners.run import STOPPED, Limits, ServerRun
+from flatirons.spawners.run import Limits, ServerRun
 from flatirons.spawners.slurm_facts import SlurmFacts
 from flatirons.spawners.slurm_form import REQUESTED, request
 from flatirons.spawners.story import Event, StartFailed
 
 SECONDS_TO_HEAR = 10.0  # how long the first poll after a restart of the hub waits to hear of the job
-UNANSWERED = Cause(
-    "not_answering",
-    "The server listened, but the hub could not reach it, so it was stopped.",
-    "Please start again; if it happens again, please tell the operator.",
-)
 CLUSTER_KEYS = frozenset({"slurm_conf", "bin_dir", "title"})
 
 
