@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -39,10 +40,10 @@ def lies_in(name: str, rooms: tuple[str, ...]) -> bool:
     return any(not room or name == room or name.startswith(f"{room}.") for room in rooms)
 
 
-def imports(code: ast.Module) -> Iterator[str]:
-    """Every full name that a file imports, also inside functions; what only type checkers see is left out."""
+def imports(code: ast.Module, *, for_types: bool = False) -> Iterator[str]:
+    """Every full name that a file imports, also inside functions; what only type checkers see, on request."""
     for node in ast.walk(code):
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+        if not for_types and isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
             node.body = []
     for node in ast.walk(code):
         if isinstance(node, ast.Import):
@@ -56,18 +57,32 @@ def modules() -> list[str]:
     return sorted(".".join(file.parts).removesuffix("__init__").removesuffix(".") for file in files)
 
 
+def file_of(module: str) -> Path:
+    place = SOURCE.joinpath(*module.split("."))
+    return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+
+
 @pytest.mark.parametrize("module", modules())
 def test_a_module_imports_only_what_its_room_may(module: str) -> None:
-    place = SOURCE.joinpath(*module.split("."))
-    file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
     allowed = RULES[max((room for room in RULES if lies_in(module, (room,))), key=len)]
-    for name in imports(ast.parse(file.read_text())):
+    for name in imports(ast.parse(file_of(module).read_text())):
         package, _, ours = name.partition(".")
         if package == "flatirons":
             own_room = module.partition(".")[0]
             assert lies_in(ours, (*allowed, own_room) if own_room != "slurm" else allowed), name
         else:
             assert lies_in(module, OTHERS.get(package, ("",))), name
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Not even for type checkers: whoever reads the one would have to read the other first."""
+    known = set(modules()) - {""}
+    graph: dict[str, set[str]] = {}
+    for module in known:
+        names = imports(ast.parse(file_of(module).read_text()), for_types=True)
+        ours = [name.removeprefix("flatirons.") for name in names if name.startswith("flatirons.")]
+        graph[module] = {name if name in known else name.rpartition(".")[0] for name in ours} - {""}
+    TopologicalSorter(graph).prepare()
 
 
 def test_the_face_for_older_configurations_is_made_of_forms_and_spawners() -> None:

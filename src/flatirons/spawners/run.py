@@ -73,7 +73,7 @@ class NotExpected(Exception):
 class ServerRun:
     """Follows one attempt of a spawner, whose state it stores whenever something becomes known."""
 
-    def __init__(self, attempt: Attempt, spawner: Owner, desk: Desk, limits: Limits) -> None:
+    def __init__(self, attempt: Attempt, spawner: Owner, desk: Desk[ServerRun], limits: Limits) -> None:
         self.attempt = attempt
         self.spawner = spawner
         self.user: str = spawner.user.name

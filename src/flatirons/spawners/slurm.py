@@ -29,6 +29,7 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -42,10 +43,9 @@ from traitlets import Dict, Enum, Float, Integer, List, TraitError, Unicode, def
 from flatirons.errors import FlatironsError, OptionsRefused, ServerEnded
 from flatirons.images import Catalogue, Environment
 from flatirons.job.script import StarterConfig, notebook
-from flatirons.slurm.client import SlurmClient
-from flatirons.slurm.model import Cluster, JobSpec
+from flatirons.slurm.model import JobSpec
 from flatirons.spawners.attempt import Attempt
-from flatirons.spawners.desk import SETTINGS_KEY, Desk, hub_id, runner_for
+from flatirons.spawners.desk import Desk, runner_for
 from flatirons.spawners.diagnosis import STOPPED, UNANSWERED
 from flatirons.spawners.options import FormHooks
 from flatirons.spawners.own_fields import environment, sbatch_options
@@ -158,20 +158,10 @@ class SlurmSpawner(Spawner):
         super().__init__(**kwargs)
 
     @property
-    def desk(self) -> Desk:
+    def desk(self) -> Desk[ServerRun]:
         """What all servers of this hub share; set up when the first of them asks for it."""
-        settings: dict[str, Any] = self.user.settings
-        if SETTINGS_KEY not in settings:
-            runner = runner_for(self.run_as, self.ssh_host)
-            clients = {
-                name: SlurmClient(
-                    Cluster(name, facts.get("slurm_conf", ""), facts.get("bin_dir", "")), runner
-                )
-                for name, facts in self.clusters.items()
-            }
-            settings[SETTINGS_KEY] = Desk(hub_id(settings["cookie_secret"]), clients, self.log)
-        desk: Desk = settings[SETTINGS_KEY]
-        return desk
+        make_runner = partial(runner_for, self.run_as, self.ssh_host)
+        return Desk[ServerRun].of_hub(self.user.settings, self.clusters, make_runner, self.log)
 
     async def facts(self, fresh: bool) -> SlurmFacts:
         """What the rules of the Slurm form look at; `fresh`: to judge by, else to show."""
