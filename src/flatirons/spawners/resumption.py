@@ -1,7 +1,7 @@
 """A start that an earlier hub process began, and this one finishes.
 
 To JupyterHub it looks like an ordinary start: there is progress, and it can be cancelled. That takes some of
-the private fields by which JupyterHub's Spawner says what it is about; they are set here and nowhere else.
+the private fields by which JupyterHub's Spawner says what it is about; nothing else of ours sets those.
 """
 
 from __future__ import annotations

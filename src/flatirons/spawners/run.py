@@ -30,7 +30,7 @@ from flatirons.spawners.diagnosis import STOPPED, Cause, Ending, late
 from flatirons.spawners.outcome import Outcome
 from flatirons.spawners.report import Report
 from flatirons.spawners.story import Story
-from flatirons.spawners.waiting import Told, duration, waited_seconds
+from flatirons.spawners.teller import Teller
 
 LONGEST_SILENCE = 30.0  # seconds: a start without news makes sure that its job is still followed
 SECONDS_FOR_SLURMS_WORD = 3.0  # how long a server's end waits to learn what Slurm says of it
@@ -84,6 +84,7 @@ class ServerRun:
         self.limits = limits
         self.story = Story()
         self.job: Job | None = None
+        self._teller = Teller(self.story, attempt.cluster)
         self.outcome = Outcome(self, self.client, self.story, spawner.keep, self.log)
         self._cancellation = Cancellation(self, self.client, self.watcher, self.story, self.user, limits.stop)
         self._aftermath = Aftermath(spawner, self.log)
@@ -92,7 +93,6 @@ class ServerRun:
         self._changes: Subscription | None = None
         self.closed = asyncio.Event()
         self.seen = asyncio.Event()  # Slurm has been heard of the job
-        self._told = Told()
         desk.expect(self)
         self._since = time.monotonic()  # when the present phase, queue or node, began
 
@@ -116,7 +116,7 @@ class ServerRun:
         metrics.SUBMISSIONS.labels(self.attempt.cluster).inc()
         await self._change(job_id=job_id)
         self.log.info("Job %s on %s belongs to spawn %s", job_id, self.attempt.cluster, self.attempt.spawn_id)
-        self.story.tell(10, f"Submitted as job {job_id} on {self.attempt.cluster}.")
+        self._teller.submitted(job_id)
 
     async def arrive(self) -> None:
         """Returns when the server listens; raises ServerEnded when it won't."""
@@ -277,23 +277,10 @@ class ServerRun:
         self.seen.set()
         if job.state.is_running and not (before and before.state.is_running):
             self._since = time.monotonic()
-            self._began_to_run(job)
-        if job.state.is_waiting:
-            self.story.tell(20, self._told.waiting(job, self.watcher.place(job)))
-        elif job.state.is_starting:
-            self.story.tell(40, f"Node {job.nodes or 'of the job'} is booting.")
-        elif job.state.is_running and not self.attempt.port:
-            self.story.tell(50, f"Running on {job.batch_host or job.nodes}.")
-            if self.attempt.key_digest:
-                self.story.tell(70, "The container is starting.")
+            if not self.attempt.port:
+                self._teller.began_to_run(job)
+        self._teller.seen(job, self.watcher.place(job), self.attempt)
         self.story.ring()
-
-    def _began_to_run(self, job: Job) -> None:
-        """Tells how long it waited, once: not of a job that ran already when the hub was restarted."""
-        waited = waited_seconds(job)
-        if waited is not None and not self.attempt.port:
-            self.story.waited = waited
-            metrics.QUEUE_SECONDS.labels(self.attempt.cluster).observe(waited)
 
     # -- what the starter says
 
@@ -339,16 +326,8 @@ class ServerRun:
             stored = self._change(host=host, port=port)
             if self._changes:
                 self._changes.urgent = False
-            self._told_ready(host)
+            self._teller.ready(host, time.monotonic() - self._since)
             await stored
-
-    def _told_ready(self, host: str) -> None:
-        started = time.monotonic() - self._since
-        metrics.START_SECONDS.labels(self.attempt.cluster).observe(started)
-        took = f"{started:.1f} s on the node"
-        if self.story.waited is not None:
-            took = f"{duration(self.story.waited)} in the queue, {took}"
-        self.story.tell(90, f"The server is up on {host}: {took}.")
 
     async def end(self, ending: Ending) -> None:
         """The server ended. Slurm is given a moment to say why (it may have run out of memory)."""
