@@ -1,6 +1,7 @@
 """Who may import whom: the rule of the rooms in the design, read from the code itself."""
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -97,3 +98,10 @@ def test_what_surrounds_the_package_uses_only_its_commands(room: str) -> None:
         assert "flatirons" not in {name.partition(".")[0] for name in imports(ast.parse(file.read_text()))}, (
             file
         )
+
+
+def test_the_guide_to_the_spawners_names_every_module_once() -> None:
+    guide = ast.get_docstring(ast.parse(file_of("spawners").read_text())) or ""
+    named = re.findall(r"^(\w+) {2,}", guide, re.MULTILINE)
+    room = [module.removeprefix("spawners.") for module in modules() if module.startswith("spawners.")]
+    assert sorted([*named, "slurm"]) == room
