@@ -324,6 +324,22 @@ async def test_a_mistake_while_a_job_is_followed_is_logged_and_the_job_followed_
     await until(lambda: run.job and run.job.state.is_running)
 
 
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_start_is_cancelled_even_when_there_is_news_at_that_very_moment(
+    run: ServerRun, slurm: FakeSlurm, turns: int
+) -> None:
+    """asyncio.wait_for of Python 3.11 forgets that it was cancelled when what it waits for is done."""
+    await run.submit(spec(run), "script")
+    arrival = asyncio.ensure_future(run.arrive())
+    await until(lambda: run.job)
+    run.story.ring()
+    for _ in range(turns):  # of the loop, between the news and the cancellation
+        await asyncio.sleep(0)
+    arrival.cancel()
+    await asyncio.wait([arrival], timeout=1)
+    assert arrival.cancelled()
+
+
 async def test_stop_returns_when_slurm_says_that_the_job_is_over(run: ServerRun, slurm: FakeSlurm) -> None:
     await started(run, slurm)
     await run.stop()

@@ -125,7 +125,9 @@ class ServerRun:
                 raise self.outcome.error
             self.attend()
             try:
-                await asyncio.wait_for(self.story.changed(), min(self._seconds_left(), LONGEST_SILENCE))
+                # not wait_for: that of Python 3.11 forgets a cancellation that comes together with news
+                async with asyncio.timeout(min(self._seconds_left(), LONGEST_SILENCE)):
+                    await self.story.changed()
             except TimeoutError:
                 if self._seconds_left() <= 0:
                     raise self.outcome.conclude(self._late()) from None
