@@ -7,8 +7,9 @@ bobs only `bobs`. The nodes of shas have GPUs of one type, that of sknl of two; 
 from __future__ import annotations
 
 from flatirons.forms import Context
+from flatirons.slurm.accounting import Association, Qos
 from flatirons.slurm.facts import ClusterFacts
-from flatirons.slurm.model import Association, Configuration, Node, Partition, Qos, Reservation
+from flatirons.slurm.model import Configuration, Node, Partition, Reservation
 from flatirons.slurm.rights import Rights
 from flatirons.spawners.slurm_facts import Seen, SlurmFacts
 

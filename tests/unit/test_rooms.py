@@ -1,7 +1,9 @@
 """Who may import whom: the rule of the rooms in the design, read from the code itself."""
 
 import ast
+import re
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,10 @@ import pytest
 REPO = Path(__file__).parent.parent.parent
 SOURCE = REPO / "src" / "flatirons"
 PURE = (
-    *(f"slurm.{name}" for name in ("model", "argv", "parse", "explain", "limits", "sayings", "offers")),
+    *(
+        f"slurm.{name}"
+        for name in ("model", "accounting", "argv", "parse", "explain", "limits", "sayings", "offers")
+    ),
     *(f"slurm.{name}" for name in ("facts", "bounds", "rights", "sooner")),
     "forms",
     "images",
@@ -36,10 +41,10 @@ def lies_in(name: str, rooms: tuple[str, ...]) -> bool:
     return any(not room or name == room or name.startswith(f"{room}.") for room in rooms)
 
 
-def imports(code: ast.Module) -> Iterator[str]:
-    """Every full name that a file imports, also inside functions; what only type checkers see is left out."""
+def imports(code: ast.Module, *, for_types: bool = False) -> Iterator[str]:
+    """Every full name that a file imports, also inside functions; what only type checkers see, on request."""
     for node in ast.walk(code):
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+        if not for_types and isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
             node.body = []
     for node in ast.walk(code):
         if isinstance(node, ast.Import):
@@ -53,18 +58,32 @@ def modules() -> list[str]:
     return sorted(".".join(file.parts).removesuffix("__init__").removesuffix(".") for file in files)
 
 
+def file_of(module: str) -> Path:
+    place = SOURCE.joinpath(*module.split("."))
+    return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+
+
 @pytest.mark.parametrize("module", modules())
 def test_a_module_imports_only_what_its_room_may(module: str) -> None:
-    place = SOURCE.joinpath(*module.split("."))
-    file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
     allowed = RULES[max((room for room in RULES if lies_in(module, (room,))), key=len)]
-    for name in imports(ast.parse(file.read_text())):
+    for name in imports(ast.parse(file_of(module).read_text())):
         package, _, ours = name.partition(".")
         if package == "flatirons":
             own_room = module.partition(".")[0]
             assert lies_in(ours, (*allowed, own_room) if own_room != "slurm" else allowed), name
         else:
             assert lies_in(module, OTHERS.get(package, ("",))), name
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Not even for type checkers: whoever reads the one would have to read the other first."""
+    known = set(modules()) - {""}
+    graph: dict[str, set[str]] = {}
+    for module in known:
+        names = imports(ast.parse(file_of(module).read_text()), for_types=True)
+        ours = [name.removeprefix("flatirons.") for name in names if name.startswith("flatirons.")]
+        graph[module] = {name if name in known else name.rpartition(".")[0] for name in ours} - {""}
+    TopologicalSorter(graph).prepare()
 
 
 def test_the_face_for_older_configurations_is_made_of_forms_and_spawners() -> None:
@@ -79,3 +98,10 @@ def test_what_surrounds_the_package_uses_only_its_commands(room: str) -> None:
         assert "flatirons" not in {name.partition(".")[0] for name in imports(ast.parse(file.read_text()))}, (
             file
         )
+
+
+def test_the_guide_to_the_spawners_names_every_module_once() -> None:
+    guide = ast.get_docstring(ast.parse(file_of("spawners").read_text())) or ""
+    named = re.findall(r"^(\w+) {2,}", guide, re.MULTILINE)
+    room = [module.removeprefix("spawners.") for module in modules() if module.startswith("spawners.")]
+    assert sorted([*named, "slurm"]) == room

@@ -267,7 +267,7 @@ async def test_no_failed_query_ends_a_server(run: ServerRun, slurm: FakeSlurm, t
         )
         slurm.tamper("squeue", change, times=5)
     await until(lambda: slurm.count("squeue") > before + 6)
-    assert run.exit_status() is None and run.error is None
+    assert run.exit_status() is None and run.outcome.error is None
 
 
 async def test_a_refused_job_raises_slurms_sentence_and_leaves_nothing(
@@ -322,6 +322,22 @@ async def test_a_mistake_while_a_job_is_followed_is_logged_and_the_job_followed_
     run.attend()
     slurm.run_job(1)
     await until(lambda: run.job and run.job.state.is_running)
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_start_is_cancelled_even_when_there_is_news_at_that_very_moment(
+    run: ServerRun, slurm: FakeSlurm, turns: int
+) -> None:
+    """asyncio.wait_for of Python 3.11 forgets that it was cancelled when what it waits for is done."""
+    await run.submit(spec(run), "script")
+    arrival = asyncio.ensure_future(run.arrive())
+    await until(lambda: run.job)
+    run.story.ring()
+    for _ in range(turns):  # of the loop, between the news and the cancellation
+        await asyncio.sleep(0)
+    arrival.cancel()
+    await asyncio.wait([arrival], timeout=1)
+    assert arrival.cancelled()
 
 
 async def test_stop_returns_when_slurm_says_that_the_job_is_over(run: ServerRun, slurm: FakeSlurm) -> None:
@@ -573,7 +589,7 @@ async def test_a_server_that_jupyterhub_left_half_stopped_is_cleaned_up(
     run: ServerRun, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch, ready: bool, pending: str | None
 ) -> None:
     """Its database failed in the middle of the stop; it polls no more, and showed the server for ever."""
-    monkeypatch.setattr("flatirons.spawners.run.SECONDS_SHOWN", 0.05)
+    monkeypatch.setattr("flatirons.spawners.aftermath.SECONDS_SHOWN", 0.05)
     await up(run, slurm)
     spawner = cast(StubSpawner, run.spawner)
     spawner.ready, spawner.pending = ready, pending

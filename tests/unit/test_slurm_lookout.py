@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from flatirons.errors import SlurmUnreachable
+from flatirons.slurm.accounting import Association
 from flatirons.slurm.lookout import BACK_OFF_SECONDS, Lookout
-from flatirons.slurm.model import Association, Configuration
+from flatirons.slurm.model import Configuration
 
 
 class Slurm:

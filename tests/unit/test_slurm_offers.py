@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from flatirons.errors import SlurmUnreachable
 from flatirons.slurm import argv, offers
-from flatirons.slurm.model import Account, Association, Configuration, Qos, Reservation
+from flatirons.slurm.accounting import Account, Association, Qos
+from flatirons.slurm.model import Configuration, Reservation
 
 # as read from the virtual cluster, 24.11 but where it says otherwise
 SHAS_22_05 = (

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from flatirons.slurm.accounting import Account, Association, Qos
 from flatirons.slurm.facts import ClusterFacts
-from flatirons.slurm.model import Account, Association, Configuration, Node, Partition, Qos, Reservation
+from flatirons.slurm.model import Configuration, Node, Partition, Reservation
 from flatirons.slurm.rights import Rights
 
 ENFORCED = frozenset({"associations", "limits", "qos"})

@@ -73,7 +73,7 @@ class StarterHandler(APIHandler):
         """A starter has no cookies, and these calls obey none."""
 
     @property
-    def desk(self) -> Desk:
+    def desk(self) -> Desk[ServerRun]:
         """The hub's desk; 403 when no server was ever started by it."""
         desk = self.users.settings.get(SETTINGS_KEY)
         if not isinstance(desk, Desk):

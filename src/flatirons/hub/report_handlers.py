@@ -16,6 +16,7 @@ from tornado.web import HTTPError, authenticated
 from flatirons.spawners import metrics
 from flatirons.spawners.desk import SETTINGS_KEY, Desk
 from flatirons.spawners.report import Report
+from flatirons.spawners.run import ServerRun
 
 
 def reports_of(handler: BaseHandler, user_name: str, server_name: str) -> tuple[Spawner, list[Report]]:
@@ -58,7 +59,7 @@ class ReportApi(APIHandler):
         self.finish({"reports": [report.as_dict() for report in reports]})
 
 
-def operations(desk: Desk | None) -> dict[str, Any]:
+def operations(desk: Desk[ServerRun] | None) -> dict[str, Any]:
     """What goes on in this hub: clusters, servers, orphans."""
     if desk is None:
         return {"clusters": [], "servers": [], "orphans": []}
@@ -73,7 +74,7 @@ def operations(desk: Desk | None) -> dict[str, Any]:
     }
 
 
-def _cluster(desk: Desk, name: str) -> dict[str, Any]:
+def _cluster(desk: Desk[ServerRun], name: str) -> dict[str, Any]:
     watcher, commands = desk.watchers.get(name), metrics.commands(name)
     answered = watcher is not None and watcher.snapshot is not None
     return {
@@ -88,7 +89,7 @@ def _cluster(desk: Desk, name: str) -> dict[str, Any]:
     }
 
 
-def _server(run: Any) -> dict[str, Any]:
+def _server(run: ServerRun) -> dict[str, Any]:
     job = run.job
     return {
         "user": run.user,
@@ -110,7 +111,7 @@ class Operations:
     users: Any
 
     @property
-    def desk(self) -> Desk | None:
+    def desk(self) -> Desk[ServerRun] | None:
         """None where no server was ever looked at."""
         desk = self.users.settings.get(SETTINGS_KEY)
         return desk if isinstance(desk, Desk) else None

@@ -25,9 +25,8 @@ from flatirons.errors import (
 )
 from flatirons.runner import Completed, Runner
 from flatirons.slurm import argv, explain, offers, parse
+from flatirons.slurm.accounting import Account, Association, Qos
 from flatirons.slurm.model import (
-    Account,
-    Association,
     Cluster,
     Configuration,
     End,
@@ -35,7 +34,6 @@ from flatirons.slurm.model import (
     JobSpec,
     Node,
     Partition,
-    Qos,
     Reservation,
     Snapshot,
 )

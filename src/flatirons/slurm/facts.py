@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from flatirons.slurm.model import Account, Configuration, Node, Partition, Qos, Reservation
+from flatirons.slurm.accounting import Account, Qos
+from flatirons.slurm.model import Configuration, Node, Partition, Reservation
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from flatirons.errors import SlurmError
+from flatirons.slurm.accounting import Account, Association, Qos
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.facts import ClusterFacts
-from flatirons.slurm.model import Account, Association, Configuration, Qos
+from flatirons.slurm.model import Configuration
 
 log = logging.getLogger(__name__)
 

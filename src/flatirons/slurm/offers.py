@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from flatirons.errors import SlurmUnreachable
+from flatirons.slurm.accounting import Account, Association, Qos
 from flatirons.slurm.argv import ACCOUNT_FIELDS, ASSOCIATION_FIELDS, QOS_FIELDS
-from flatirons.slurm.model import Account, Association, Configuration, Node, Partition, Qos, Reservation
+from flatirons.slurm.model import Configuration, Node, Partition, Reservation
 from flatirons.slurm.parse import NO_ANSWER, mebibytes, minutes, number, time
 
 _WORD = re.compile(r"(?:^|\s)([A-Za-z][\w/:]*)=(\S*)")

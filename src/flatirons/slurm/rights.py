@@ -13,9 +13,10 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+from flatirons.slurm.accounting import Association, Qos
 from flatirons.slurm.bounds import Bounds
 from flatirons.slurm.facts import ClusterFacts, Shape, shapes
-from flatirons.slurm.model import Association, Configuration, Partition, Qos, Reservation
+from flatirons.slurm.model import Configuration, Partition, Reservation
 
 NO_QOS = Qos("")
 NO_ASSOCIATION = Association("", "", "")

@@ -6,7 +6,9 @@ import hashlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from typing import Any, Protocol, Self
+
+from flatirons.slurm.model import Job
 
 
 def digest(secret: str) -> str:
@@ -43,3 +45,15 @@ class Attempt:
     def as_state(self) -> dict[str, Any]:
         """What `from_state` reads."""
         return asdict(self)
+
+
+class Followed(Protocol):
+    """A run, as those see it who only look at what is known of it by now."""
+
+    @property
+    def attempt(self) -> Attempt:
+        """What is stored of it."""
+
+    @property
+    def job(self) -> Job | None:
+        """Its job as Slurm last described it."""

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from logging import Logger
-from typing import TYPE_CHECKING
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -22,15 +22,12 @@ from flatirons.errors import FlatironsError, SlurmError
 from flatirons.runner import AsRoot, AsSelf, AsSudo, OverSsh, Runner
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.estimate import Estimator
-from flatirons.slurm.model import Job
+from flatirons.slurm.model import Cluster, Job
 from flatirons.slurm.watcher import Watcher
 from flatirons.spawners import metrics
-from flatirons.spawners.attempt import digest
+from flatirons.spawners.attempt import Followed, digest
 from flatirons.spawners.ledger import Ledger
 from flatirons.spawners.slurm_facts import Outlook
-
-if TYPE_CHECKING:
-    from flatirons.spawners.run import ServerRun
 
 SETTINGS_KEY = "flatirons_desk"
 RECONCILE_SECONDS = 30.0
@@ -66,8 +63,22 @@ class Orphan:
     outcome: str
 
 
+class Expected(Followed, Protocol):
+    """A run that a starter may report for, as the desk sees it."""
+
+    @property
+    def phase(self) -> str:
+        """What its server is doing, in one word."""
+
+    def remind(self) -> None:
+        """Has its server cleaned up if that is over for long, and still shown."""
+
+
+Run = TypeVar("Run", bound=Expected)
+
+
 @dataclass
-class Desk:
+class Desk(Generic[Run]):
     """Clients, watchers and the index of servers on their way."""
 
     hub_id: str
@@ -77,8 +88,8 @@ class Desk:
     estimators: dict[str, Estimator] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
     _outlook: Outlook | None = None
-    _by_code: dict[str, ServerRun] = field(default_factory=dict)
-    _by_key: dict[str, ServerRun] = field(default_factory=dict)
+    _by_code: dict[str, Run] = field(default_factory=dict)
+    _by_key: dict[str, Run] = field(default_factory=dict)
     _reconciling: asyncio.Task[None] | None = None
     orphans: list[Orphan] = field(default_factory=list)
     began_at: float = field(default_factory=time.time)
@@ -87,6 +98,27 @@ class Desk:
         for client in self.clients.values():
             client.on_command = metrics.count_command
         metrics.GAUGES.hub = weakref.ref(self)
+
+    @classmethod
+    def of_hub(
+        cls,
+        settings: dict[str, Any],
+        clusters: Mapping[str, Mapping[str, str]],
+        make_runner: Callable[[], Runner],
+        log: Logger,
+    ) -> Self:
+        """The desk in the hub's settings; put there, with these clusters, when the first asks for it."""
+        if SETTINGS_KEY not in settings:
+            runner = make_runner()
+            clients = {
+                name: SlurmClient(
+                    Cluster(name, facts.get("slurm_conf", ""), facts.get("bin_dir", "")), runner
+                )
+                for name, facts in clusters.items()
+            }
+            settings[SETTINGS_KEY] = cls(hub_id(settings["cookie_secret"]), clients, log)
+        desk: Self = settings[SETTINGS_KEY]
+        return desk
 
     @property
     def comment_prefix(self) -> str:
@@ -130,19 +162,19 @@ class Desk:
                 return job
         return None
 
-    def expect(self, run: ServerRun) -> None:
+    def expect(self, run: Run) -> None:
         """From now on the run's starter may report."""
         self._by_code[run.attempt.code_digest] = run
         if run.attempt.key_digest:
             self._by_key[run.attempt.key_digest] = run
 
-    def forget(self, run: ServerRun) -> None:
+    def forget(self, run: Run) -> None:
         """The run is over; nobody reports for it any more."""
         self._by_code.pop(run.attempt.code_digest, None)
         self._by_key.pop(run.attempt.key_digest, None)
 
     @property
-    def runs(self) -> list[ServerRun]:
+    def runs(self) -> list[Run]:
         """All runs that a starter may still report for."""
         return list(self._by_code.values())
 
@@ -154,11 +186,11 @@ class Desk:
         """The cluster and the phase of each server."""
         return [(run.attempt.cluster, run.phase) for run in self.runs]
 
-    def by_code(self, code: str) -> ServerRun | None:
+    def by_code(self, code: str) -> Run | None:
         """The run that this boot code was made for."""
         return self._by_code.get(digest(code))
 
-    def by_key(self, key: str) -> ServerRun | None:
+    def by_key(self, key: str) -> Run | None:
         """The run whose starter made this key."""
         return self._by_key.get(digest(key))
 

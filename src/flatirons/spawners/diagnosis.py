@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from flatirons.forms import units
 from flatirons.slurm import explain
 from flatirons.slurm.model import End, Job, JobState
+from flatirons.spawners.waiting import duration
 
 TELL = "Please tell the operator."
 
@@ -36,6 +37,19 @@ class Cause:
     sentence: str
     advice: str = ""
     fix: Mapping[str, str] = field(default_factory=dict)
+
+
+STOPPED = Cause("stopped", "The server was stopped from the hub.")
+UNANSWERED = Cause(
+    "not_answering",
+    "The server listened, but the hub could not reach it, so it was stopped.",
+    "Please start again; if it happens again, please tell the operator.",
+)
+REQUEUED = Cause(
+    "requeued",
+    "Slurm put the job back into the queue, and its server is gone, so the job was cancelled.",
+    "Please start again.",
+)
 
 
 def diagnose(job: Job | None, end: End | None, ending: Ending | None, *, was_up: bool) -> Cause:
@@ -62,6 +76,32 @@ def _facts(job: Job | None, end: End | None) -> End | None:
     if end and end.state.is_over:
         return end
     return End(job.id, job.state, job.exit_code, job.signal, node=job.nodes) if job else None
+
+
+def late(job: Job | None, *, queue: float, node: float, has_booted: bool) -> Cause:
+    """Why a start took too long: `queue` or `node` seconds, the latter from the start of the job.
+
+    `has_booted`: the starter was heard of.
+    """
+    if job is None or not job.state.is_running:
+        return Cause(
+            "too_long_in_queue",
+            f"The job waited longer than {duration(queue)} in the queue, so it was cancelled.",
+            "A shorter run time or fewer resources may start sooner.",
+        )
+    if has_booted:
+        return Cause(
+            "not_answering",
+            f"The job started on {job.batch_host}, but no server answered within {duration(node)}, "
+            "so it was cancelled.",
+            "Please try again.",
+        )
+    return Cause(
+        "hub_unreachable",
+        f"The job started on {job.batch_host}, but the hub heard nothing of it within "
+        f"{duration(node)}, so it was cancelled.",
+        "Please tell the operator: that node must have Python 3 and reach the hub.",
+    )
 
 
 # -- what Slurm knows best

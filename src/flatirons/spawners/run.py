@@ -1,7 +1,9 @@
 """One run of a server: its job followed from submission to end.
 
 Two sources tell what happens: the watcher (what Slurm says of the job) and the starter (boot, ready, end,
-pushed from the node). A run puts both together: a story for the user, an address for the hub, or an error.
+pushed from the node). A run puts both together: a story for the user and an address for the hub. What is said
+of its end is made by its outcome, the end is brought about by its cancellation, and its aftermath tells
+JupyterHub.
 """
 
 from __future__ import annotations
@@ -16,32 +18,22 @@ from typing import Any, Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from flatirons.errors import FlatironsError, ServerEnded, SlurmError, SubmitRefused
-from flatirons.slurm.model import End, Job, JobSpec, JobState
+from flatirons.errors import FlatironsError, SlurmError
+from flatirons.slurm.model import Job, JobSpec, JobState
 from flatirons.slurm.watcher import Subscription
-from flatirons.spawners import metrics, report
+from flatirons.spawners import metrics
+from flatirons.spawners.aftermath import Aftermath, Shown
 from flatirons.spawners.attempt import Attempt, digest
+from flatirons.spawners.cancellation import Cancellation
 from flatirons.spawners.desk import Desk
-from flatirons.spawners.diagnosis import Cause, Ending, diagnose
+from flatirons.spawners.diagnosis import STOPPED, Cause, Ending, late
+from flatirons.spawners.outcome import Outcome
 from flatirons.spawners.report import Report
 from flatirons.spawners.story import Story
-from flatirons.spawners.waiting import Told, duration, waited_seconds
+from flatirons.spawners.teller import Teller
 
 LONGEST_SILENCE = 30.0  # seconds: a start without news makes sure that its job is still followed
-SECONDS_TO_END_IN_PEACE = 10.0  # how long a server that is told to end has before Slurm ends its job
 SECONDS_FOR_SLURMS_WORD = 3.0  # how long a server's end waits to learn what Slurm says of it
-SECONDS_TO_EXPLAIN = (
-    5.0  # how long JupyterHub is kept from forgetting a run that ended, until it is explained
-)
-SECONDS_SHOWN = 15.0  # how long a server that is over may be shown until it is cleaned up
-STOPPED = Cause("stopped", "The server was stopped from the hub.")
-REQUEUED = Cause(
-    "requeued",
-    "Slurm put the job back into the queue, and its server is gone, so the job was cancelled.",
-    "Please start again.",
-)
-NOT_ENDED_YET = "Slurm did not say that its job is gone, so the job is cancelled again until it is."
-NOT_SUBMITTED = "The hub was restarted before the job was submitted. Please start again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +49,12 @@ class Limits:
     late: float = 10.0
 
 
-class Owner(Protocol):
+class Owner(Shown, Protocol):
     """What a run needs of its spawner, as JupyterHub's Spawner names it."""
 
     log: Logger
     user: Any
     name: str
-    ready: bool
-    pending: Any
 
     def save(self) -> Awaitable[None]:
         """Stores the run's attempt as soon as can be; done once it is stored."""
@@ -75,12 +65,6 @@ class Owner(Protocol):
     def keep(self, report: Report) -> None:
         """Keeps a report of how the run ended, in the place of an earlier one of the same job."""
 
-    async def poll_and_notify(self) -> Any:
-        """Tells JupyterHub that the server has ended."""
-
-    async def clean_up(self) -> None:
-        """Stops, for JupyterHub, a server that has ended."""
-
 
 class NotExpected(Exception):
     """A starter's call that doesn't fit what we know: wrong job, used code, server already up."""
@@ -89,7 +73,7 @@ class NotExpected(Exception):
 class ServerRun:
     """Follows one attempt of a spawner, whose state it stores whenever something becomes known."""
 
-    def __init__(self, attempt: Attempt, spawner: Owner, desk: Desk, limits: Limits) -> None:
+    def __init__(self, attempt: Attempt, spawner: Owner, desk: Desk[ServerRun], limits: Limits) -> None:
         self.attempt = attempt
         self.spawner = spawner
         self.user: str = spawner.user.name
@@ -100,22 +84,15 @@ class ServerRun:
         self.limits = limits
         self.story = Story()
         self.job: Job | None = None
-        self.ending: Ending | None = None
-        self.error: FlatironsError | None = None
+        self._teller = Teller(self.story, attempt.cluster)
+        self.outcome = Outcome(self, self.client, self.story, spawner.keep, self.log)
+        self._cancellation = Cancellation(self, self.client, self.watcher, self.story, self.user, limits.stop)
+        self._aftermath = Aftermath(spawner, self.log)
         self._submission: asyncio.Task[None] | None = None
         self._attendant: asyncio.Task[None] | None = None
-        self._telling: asyncio.Task[Any] | None = None
-        self._shown_since = 0.0  # since when it has been over, and shown nevertheless
         self._changes: Subscription | None = None
-        self._stopping = False
-        self._stopped_for = STOPPED
-        self._requeued = False
         self.closed = asyncio.Event()
         self.seen = asyncio.Event()  # Slurm has been heard of the job
-        self._explained = (
-            asyncio.Event()
-        )  # the run is over, and what can be known of its end is in the report
-        self._told = Told()
         desk.expect(self)
         self._since = time.monotonic()  # when the present phase, queue or node, began
 
@@ -134,29 +111,26 @@ class ServerRun:
         try:
             job_id = await self.client.submit(spec, script, user=self.user)
         except FlatironsError as error:
-            # should Slurm have taken the job without telling us, it is found as an orphan by its comment
-            is_refused = isinstance(error, SubmitRefused)
-            metrics.FAILURES.labels("refused" if is_refused else "not_submitted").inc()
-            if not is_refused:  # that is told at once; this may be a minute later, to nobody
-                self._keep(Cause("not_submitted", error.user))
-            self._fail(error)
+            self.outcome.refuse(error)
             raise
         metrics.SUBMISSIONS.labels(self.attempt.cluster).inc()
         await self._change(job_id=job_id)
         self.log.info("Job %s on %s belongs to spawn %s", job_id, self.attempt.cluster, self.attempt.spawn_id)
-        self.story.tell(10, f"Submitted as job {job_id} on {self.attempt.cluster}.")
+        self._teller.submitted(job_id)
 
     async def arrive(self) -> None:
         """Returns when the server listens; raises ServerEnded when it won't."""
         while not self.attempt.port:
-            if self.error:
-                raise self.error
+            if self.outcome.error:
+                raise self.outcome.error
             self.attend()
             try:
-                await asyncio.wait_for(self.story.changed(), min(self._seconds_left(), LONGEST_SILENCE))
+                # not wait_for: that of Python 3.11 forgets a cancellation that comes together with news
+                async with asyncio.timeout(min(self._seconds_left(), LONGEST_SILENCE)):
+                    await self.story.changed()
             except TimeoutError:
                 if self._seconds_left() <= 0:
-                    raise self._too_late() from None
+                    raise self.outcome.conclude(self._late()) from None
 
     def attend(self) -> None:
         """Follows the job from now until it is over."""
@@ -172,23 +146,11 @@ class ServerRun:
 
     def exit_status(self) -> int | None:
         """None while the job lives; then its exit code, 1 where only a failure is known."""
-        if self._requeued:
-            return 1
-        if self.ending:
-            code = self.ending.exit_code
-            return 1 if code is None else code
-        if self.job and self.job.state.is_over:
-            succeeded = self.job.state is JobState.COMPLETED
-            return self.job.exit_code or (0 if succeeded else 1)
-        return 1 if self.error and not self.attempt.job_id else None
+        return self.outcome.exit_status()
 
     async def explained(self) -> None:
-        """Waits a little until the end of this run, which is over, is explained.
-
-        JupyterHub forgets a run as soon as `exit_status` is one, and the explanation would be lost.
-        """
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._explained.wait(), SECONDS_TO_EXPLAIN)
+        """Waits a little until the end of this run, which is over, is explained."""
+        await self.outcome.explained()
 
     async def find(self) -> None:
         """After a restart: learns the job's id where the hub ended before it could store it."""
@@ -202,8 +164,7 @@ class ServerRun:
         if job is None and time.monotonic() - self._since < self.limits.late and not self._stopping:
             return
         if job is None:
-            self._keep(Cause("not_submitted", NOT_SUBMITTED))
-            self._fail(ServerEnded(NOT_SUBMITTED))
+            self.outcome.forgo()
         else:
             await self._change(job_id=job.id)
 
@@ -212,7 +173,7 @@ class ServerRun:
 
         `cause` is what the report says, unless the run has ended already, by something else.
         """
-        self._stopping, self._stopped_for = True, cause
+        self.outcome.stopped_for = cause
         with contextlib.suppress(SQLAlchemyError):  # only for a hub that is killed now
             await self._change(stopping=True)
         if self._submission:
@@ -221,47 +182,13 @@ class ServerRun:
         if not self.attempt.job_id:
             return
         self.attend()
-        try:
-            await self._end_job()
-        except SlurmError:  # JupyterHub forgets the server nevertheless: the job is an orphan from now on
-            if not self.error:
-                self._keep(replace(cause, sentence=f"{cause.sentence} {NOT_ENDED_YET}"))
-            raise
-
-    async def _end_job(self) -> None:
-        """Returns when Slurm says that the job is gone; raises SlurmError when it isn't."""
         if self._changes:
             self._changes.urgent = True
-        if await self._ended_in_peace():
-            return
-        await self.client.cancel(self.attempt.job_id, user=self.user)
-        if not await self._is_over_within(self.limits.stop):
-            raise SlurmError(
-                "Slurm has not ended the job yet. Please try again in a minute.",
-                f"job {self.attempt.job_id} still there {self.limits.stop} s after scancel: {self.job}",
-            )
-
-    async def _ended_in_peace(self) -> bool:
-        """Whether a server that runs has ended when its starter alone was told to.
-
-        scancel without a signal tells all processes at once, the container's file system among them; a server
-        that loses that before it has ended crashes, and leaves a core file in the home.
-        """
-        if not (self.attempt.key_digest and self.job and self.job.state.is_running):
-            return False
-        await self.client.cancel(self.attempt.job_id, user=self.user, signal="TERM")
-        return await self._is_over_within(min(SECONDS_TO_END_IN_PEACE, self.limits.stop / 2))
-
-    async def _is_over_within(self, seconds: float) -> bool:
-        """Whether Slurm says within this time that the job is over; asks it as soon as there may be news."""
-        last = time.monotonic() + seconds
-        while not (self.job and self.job.state.is_over):
-            self.watcher.kick()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.story.changed(), max(0.0, last - time.monotonic()))
-            if time.monotonic() >= last:
-                return False
-        return True
+        try:
+            await self._cancellation.carry_out()
+        except SlurmError:  # JupyterHub forgets the server nevertheless: the job is an orphan from now on
+            self.outcome.outlive(cause)
+            raise
 
     def close(self) -> None:
         """Stops following the job."""
@@ -273,7 +200,7 @@ class ServerRun:
     # -- what Slurm says
 
     async def _attend(self) -> None:
-        while not self.attempt.job_id and not self.error:
+        while not self.attempt.job_id and not self.outcome.error:
             await self.find()
             if not self.attempt.job_id:
                 await asyncio.sleep(1)  # between attempts to ask a Slurm that doesn't answer
@@ -286,12 +213,13 @@ class ServerRun:
                 changes.urgent = self._stopping or not self.attempt.port
                 self._see(job)
                 if job.state.is_over:
-                    await self._over(job)
+                    await self.outcome.settle(job)
                 elif self._may_be_requeued and await self._does_wait():
                     await self._drop(job)
-                if job.state.is_over or self._requeued:
+                if job.state.is_over or self.outcome.is_requeued:
                     break
-        self._tell_jupyterhub()
+        if not self._stopping:
+            self._aftermath.tell()
 
     @property
     def _may_be_requeued(self) -> bool:
@@ -326,17 +254,6 @@ class ServerRun:
         last = self.job or Job(job.id, JobState.VANISHED)
         return replace(last, state=JobState.VANISHED)
 
-    async def _over(self, job: Job) -> None:
-        """The job is over: keeps a report, at once what is known, then what accounting knows better."""
-        if not self.attempt.stopping:
-            self._keep(diagnose(job, None, self.ending, was_up=bool(self.attempt.port)), job)
-            await self._explain(job)
-        elif not self.error:
-            self._keep(self._stopped_for, job)
-            if not self._stopping:
-                self._fail(ServerEnded(STOPPED.sentence))
-        self._explained.set()
-
     async def _finish_stop(self) -> None:
         """Does what an earlier hub process was killed over."""
         try:
@@ -347,100 +264,25 @@ class ServerRun:
 
     async def _drop(self, job: Job) -> None:
         """The job waits, and its boot code is used: put back into the queue, it would run for nobody."""
-        self._requeued = True
-        self._conclude(REQUEUED, job)
-        self._explained.set()
+        self.outcome.requeue(job)
         try:
             await self.client.cancel(job.id, user=self.user)
         except SlurmError as error:  # it is an orphan from now on
             self.log.warning("Job %s, requeued, is not cancelled: %s", job.id, error.detail or error)
 
-    def _tell_jupyterhub(self) -> None:
-        """A server that was up has ended by itself: JupyterHub needn't wait for its next poll to notice.
-
-        In a task of its own: JupyterHub stops the server in it, which ends the attendant, and so would itself
-        be ended half-way, with a server that is being stopped for ever.
-        """
-        # before a server is ready nobody is notified, and yet JupyterHub would poll no more
-        if self.spawner.ready and not self._stopping:
-            self._telling = asyncio.ensure_future(self.spawner.poll_and_notify())
-
     def remind(self) -> None:
-        """Has a server cleaned up that is over for long, and still shown.
-
-        JupyterHub left it so when its database failed in the middle of a stop, and asks no more.
-        """
-        now = time.monotonic()
-        is_shown = self.spawner.ready or self.spawner.pending == "stop"
-        if self.exit_status() is None or not is_shown:
-            self._shown_since = 0.0
-        elif not self._shown_since:
-            self._shown_since = now
-        elif now - self._shown_since >= SECONDS_SHOWN and (self._telling is None or self._telling.done()):
-            self.log.warning("Job %s is over, but its server is still shown", self.attempt.job_id)
-            self._telling = asyncio.ensure_future(self.spawner.clean_up())
-            self._telling.add_done_callback(self._cleaned_up)
-
-    def _cleaned_up(self, cleaning: asyncio.Task[Any]) -> None:
-        """What failed is tried again at the next round."""
-        if not cleaning.cancelled() and (error := cleaning.exception()):
-            self.log.error("The server of job %s can't be cleaned up yet: %s", self.attempt.job_id, error)
+        """Has a server cleaned up that is over for long, and still shown."""
+        self._aftermath.remind(self.attempt.job_id, is_over=self.exit_status() is not None)
 
     def _see(self, job: Job) -> None:
         before, self.job = self.job, job
         self.seen.set()
         if job.state.is_running and not (before and before.state.is_running):
             self._since = time.monotonic()
-            self._began_to_run(job)
-        if job.state.is_waiting:
-            self.story.tell(20, self._told.waiting(job, self.watcher.place(job)))
-        elif job.state.is_starting:
-            self.story.tell(40, f"Node {job.nodes or 'of the job'} is booting.")
-        elif job.state.is_running and not self.attempt.port:
-            self.story.tell(50, f"Running on {job.batch_host or job.nodes}.")
-            if self.attempt.key_digest:
-                self.story.tell(70, "The container is starting.")
+            if not self.attempt.port:
+                self._teller.began_to_run(job)
+        self._teller.seen(job, self.watcher.place(job), self.attempt)
         self.story.ring()
-
-    def _began_to_run(self, job: Job) -> None:
-        """Tells how long it waited, once: not of a job that ran already when the hub was restarted."""
-        waited = waited_seconds(job)
-        if waited is not None and not self.attempt.port:
-            self.story.waited = waited
-            metrics.QUEUE_SECONDS.labels(self.attempt.cluster).observe(waited)
-
-    async def _explain(self, job: Job) -> None:
-        """The job is over: says why, with what accounting and the starter know."""
-        try:
-            ends = await self.client.ends([job.id])
-        except SlurmError as error:
-            self.log.warning("No accounting of job %s: %s", job.id, error.detail or error)
-            ends = {}
-        end = ends.get(job.id)
-        cause = diagnose(job, end, self.ending, was_up=bool(self.attempt.port))
-        self._conclude(cause, job, end)
-
-    def _conclude(self, cause: Cause, job: Job | None = None, end: End | None = None) -> None:
-        """The run is over, for this cause; a cause that is found later only betters the report."""
-        self._keep(cause, job, end)
-        if not self.error:
-            metrics.FAILURES.labels(cause.kind).inc()
-            text = f"{cause.sentence} {cause.advice}".strip()
-            self._fail(ServerEnded("\n".join([text, *(self.ending.log if self.ending else ())])))
-
-    def _keep(self, cause: Cause, job: Job | None = None, end: End | None = None) -> None:
-        self.spawner.keep(
-            report.make(
-                cause,
-                job or self.job,
-                end,
-                log=self.ending.log if self.ending else (),
-                cluster=self.attempt.cluster,
-                job_id=self.attempt.job_id,
-                was_up=bool(self.attempt.port),
-                waited_seconds=waited_seconds(job or self.job),
-            )
-        )
 
     # -- what the starter says
 
@@ -486,35 +328,24 @@ class ServerRun:
             stored = self._change(host=host, port=port)
             if self._changes:
                 self._changes.urgent = False
-            self._told_ready(host)
+            self._teller.ready(host, time.monotonic() - self._since)
             await stored
-
-    def _told_ready(self, host: str) -> None:
-        started = time.monotonic() - self._since
-        metrics.START_SECONDS.labels(self.attempt.cluster).observe(started)
-        took = f"{started:.1f} s on the node"
-        if self.story.waited is not None:
-            took = f"{duration(self.story.waited)} in the queue, {took}"
-        self.story.tell(90, f"The server is up on {host}: {took}.")
 
     async def end(self, ending: Ending) -> None:
         """The server ended. Slurm is given a moment to say why (it may have run out of memory)."""
-        self.ending = ending
-        if not (self.attempt.stopping or self.error or self._explained.is_set()):
-            self._keep(diagnose(None, None, ending, was_up=bool(self.attempt.port)))
+        self.outcome.hear(ending)
         self.watcher.kick()
         self.attend()
         assert self._attendant
         await asyncio.wait([self._attendant], timeout=SECONDS_FOR_SLURMS_WORD)
-        if not self.error and not self.attempt.stopping:
-            self._conclude(diagnose(None, None, ending, was_up=bool(self.attempt.port)))
+        self.outcome.trust(ending)
 
     # -- parts
 
     @property
     def phase(self) -> str:
         """What the server is doing, in one word."""
-        if self.error:
+        if self.outcome.error:
             return "ended"
         if self._stopping:
             return "stopping"
@@ -527,9 +358,14 @@ class ServerRun:
         return "booting" if self.job.state.is_starting else "starting"
 
     @property
+    def _stopping(self) -> bool:
+        """Was its end asked for in this hub process?"""
+        return self.outcome.stopped_for is not None
+
+    @property
     def _is_wanted(self) -> bool:
         """Is there still somebody who waits for the server, or has it?"""
-        return not (self.error or self._stopping or self.closed.is_set())
+        return not (self.outcome.error or self._stopping or self.closed.is_set())
 
     def _change(self, **known: str | int | bool) -> Awaitable[None]:
         """Done once what became known is stored; it holds at once."""
@@ -537,41 +373,11 @@ class ServerRun:
         self.story.ring()
         return self.spawner.save()
 
-    def _fail(self, error: FlatironsError) -> None:
-        self.error = error
-        if not self.attempt.job_id:
-            self._explained.set()
-        self.story.ring()
-
     def _seconds_left(self) -> float:
         running = self.job is not None and self.job.state.is_running
         limit = self.limits.node if running else self.limits.queue
         return self._since + limit - time.monotonic()
 
-    def _too_late(self) -> FlatironsError:
-        self._conclude(late(self.job, self.limits, has_booted=bool(self.attempt.key_digest)))
-        assert self.error
-        return self.error
-
-
-def late(job: Job | None, limits: Limits, *, has_booted: bool) -> Cause:
-    """Why a start took too long."""
-    if job is None or not job.state.is_running:
-        return Cause(
-            "too_long_in_queue",
-            f"The job waited longer than {duration(limits.queue)} in the queue, so it was cancelled.",
-            "A shorter run time or fewer resources may start sooner.",
-        )
-    if has_booted:
-        return Cause(
-            "not_answering",
-            f"The job started on {job.batch_host}, but no server answered within {duration(limits.node)}, "
-            "so it was cancelled.",
-            "Please try again.",
-        )
-    return Cause(
-        "hub_unreachable",
-        f"The job started on {job.batch_host}, but the hub heard nothing of it within "
-        f"{duration(limits.node)}, so it was cancelled.",
-        "Please tell the operator: that node must have Python 3 and reach the hub.",
-    )
+    def _late(self) -> Cause:
+        limits, has_booted = self.limits, bool(self.attempt.key_digest)
+        return late(self.job, queue=limits.queue, node=limits.node, has_booted=has_booted)

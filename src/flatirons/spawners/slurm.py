@@ -29,6 +29,7 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,28 +40,23 @@ from jupyterhub.utils import url_path_join
 from sqlalchemy.exc import SQLAlchemyError
 from traitlets import Dict, Enum, Float, Integer, List, TraitError, Unicode, default, validate
 
-from flatirons.errors import FlatironsError, OptionsRefused, ServerEnded
+from flatirons.errors import FlatironsError, OptionsRefused
 from flatirons.images import Catalogue, Environment
 from flatirons.job.script import StarterConfig, notebook
-from flatirons.slurm.client import SlurmClient
-from flatirons.slurm.model import Cluster, JobSpec
+from flatirons.slurm.model import JobSpec
 from flatirons.spawners.attempt import Attempt
-from flatirons.spawners.desk import SETTINGS_KEY, Desk, hub_id, runner_for
-from flatirons.spawners.diagnosis import Cause
+from flatirons.spawners.desk import Desk, runner_for
+from flatirons.spawners.diagnosis import STOPPED, UNANSWERED
 from flatirons.spawners.options import FormHooks
 from flatirons.spawners.own_fields import environment, sbatch_options
 from flatirons.spawners.report import KEPT, Report
-from flatirons.spawners.run import STOPPED, Limits, ServerRun
+from flatirons.spawners.resumption import Resumption
+from flatirons.spawners.run import Limits, ServerRun
 from flatirons.spawners.slurm_facts import SlurmFacts
 from flatirons.spawners.slurm_form import REQUESTED, request
 from flatirons.spawners.story import Event, StartFailed
 
 SECONDS_TO_HEAR = 10.0  # how long the first poll after a restart of the hub waits to hear of the job
-UNANSWERED = Cause(
-    "not_answering",
-    "The server listened, but the hub could not reach it, so it was stopped.",
-    "Please start again; if it happens again, please tell the operator.",
-)
 CLUSTER_KEYS = frozenset({"slurm_conf", "bin_dir", "title"})
 
 
@@ -163,20 +159,10 @@ class SlurmSpawner(Spawner):
         super().__init__(**kwargs)
 
     @property
-    def desk(self) -> Desk:
+    def desk(self) -> Desk[ServerRun]:
         """What all servers of this hub share; set up when the first of them asks for it."""
-        settings: dict[str, Any] = self.user.settings
-        if SETTINGS_KEY not in settings:
-            runner = runner_for(self.run_as, self.ssh_host)
-            clients = {
-                name: SlurmClient(
-                    Cluster(name, facts.get("slurm_conf", ""), facts.get("bin_dir", "")), runner
-                )
-                for name, facts in self.clusters.items()
-            }
-            settings[SETTINGS_KEY] = Desk(hub_id(settings["cookie_secret"]), clients, self.log)
-        desk: Desk = settings[SETTINGS_KEY]
-        return desk
+        make_runner = partial(runner_for, self.run_as, self.ssh_host)
+        return Desk[ServerRun].of_hub(self.user.settings, self.clusters, make_runner, self.log)
 
     async def facts(self, fresh: bool) -> SlurmFacts:
         """What the rules of the Slurm form look at; `fresh`: to judge by, else to show."""
@@ -267,7 +253,7 @@ class SlurmSpawner(Spawner):
             return 0
         run.attend()
         if self._check_pending and not self._spawn_pending and not run.attempt.port:
-            return await self._resume(run)
+            return await Resumption(self, run, stop_seconds=self.stop_timeout + 10).carry_out()
         if self._check_pending:
             await self._heard_of(run)
         status = run.exit_status()
@@ -303,44 +289,6 @@ class SlurmSpawner(Spawner):
         """After a restart of the hub: the server's URL. JupyterHub stores all of it but the scheme."""
         self.server.proto = urlsplit(self.url).scheme
         return str(url_path_join(self.url, self.server.base_url))
-
-    async def _resume(self, run: ServerRun) -> int | None:
-        """Goes on with a start that another hub process began; None once the server listens.
-
-        To JupyterHub it looks like an ordinary start: there is progress, and it can be cancelled.
-        """
-        arrived = asyncio.ensure_future(run.arrive())
-        self._spawn_pending = True
-        self._spawn_future = asyncio.ensure_future(self._finish_start(arrived))
-        self._spawn_future.add_done_callback(self._start_finished)
-        await asyncio.wait([arrived])
-        if arrived.cancelled():
-            # by DELETE, which stops the server after a second, and refuses to while a check is pending
-            self._check_pending = False
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(run.closed.wait(), self.stop_timeout + 10)
-            return 1
-        return 1 if arrived.exception() else None
-
-    async def _finish_start(self, arrived: asyncio.Task[None]) -> None:
-        """To the route in the proxy: JupyterHub adds it once all servers are checked, and another may queue
-        for days."""
-        try:
-            await arrived
-        except FlatironsError as error:
-            self.log.error("%s ended while starting: %s", self._log_name, error.detail or error)
-            raise StartFailed(error) from error
-        while self._check_pending:  # noqa: ASYNC110
-            await asyncio.sleep(0.2)  # JupyterHub clears the flag without telling anyone
-        if self._stop_pending or self.server is None:
-            raise StartFailed(ServerEnded("The server listened, but did not answer. Please start again."))
-        await self.user.settings["proxy"].add_user(self.user, self.name)
-
-    def _start_finished(self, start: asyncio.Task[None]) -> None:
-        """A failure is kept: the page shows it."""
-        self._spawn_pending = False
-        if start.cancelled() or start.exception() is None:
-            self._spawn_future = None
 
     async def progress(self) -> AsyncIterator[Event]:
         """What happens, on every change, never twice."""

@@ -13,9 +13,10 @@ from typing import Any, TypeAlias
 
 from flatirons.forms import Choice, Gauge, units
 from flatirons.forms.values import Listed
+from flatirons.slurm.accounting import Qos
 from flatirons.slurm.bounds import Bounds
 from flatirons.slurm.facts import Supply
-from flatirons.slurm.model import Qos, Reservation
+from flatirons.slurm.model import Reservation
 from flatirons.slurm.rights import Rights
 from flatirons.spawners.slurm_facts import SlurmFacts
 

@@ -1,0 +1,175 @@
+"""How one run of a server ends, and what is said of it.
+
+A run's outcome collects what is known of the end: what its starter says, what Slurm says, what accounting
+knows better, or that its end was asked for. It makes the error for whoever waits for the server, the report
+for its user, and the exit status for JupyterHub. The first cause makes the error; what is found out later
+only betters the report.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+from logging import Logger
+
+from flatirons.errors import FlatironsError, ServerEnded, SlurmError, SubmitRefused
+from flatirons.slurm.client import SlurmClient
+from flatirons.slurm.model import End, Job, JobState
+from flatirons.spawners import metrics, report
+from flatirons.spawners.attempt import Followed
+from flatirons.spawners.diagnosis import REQUEUED, STOPPED, Cause, Ending, diagnose
+from flatirons.spawners.report import Report
+from flatirons.spawners.story import Story
+from flatirons.spawners.waiting import waited_seconds
+
+SECONDS_TO_EXPLAIN = 5.0
+"""How long JupyterHub is kept from forgetting a run that ended, until it is explained."""
+
+NOT_ENDED_YET = "Slurm did not say that its job is gone, so the job is cancelled again until it is."
+NOT_SUBMITTED = "The hub was restarted before the job was submitted. Please start again."
+
+
+class Outcome:
+    """The end of the run `of`: nothing is said of it while the run lives, and `error` is None."""
+
+    def __init__(
+        self, of: Followed, client: SlurmClient, story: Story, keep: Callable[[Report], None], log: Logger
+    ) -> None:
+        self._run = of
+        self._client = client
+        self._story = story
+        self._keep_report = keep
+        self._log = log
+        self.error: FlatironsError | None = None
+        self.stopped_for: Cause | None = None  # why this hub process ends the run; None while it doesn't
+        self.is_requeued = False
+        self._ending: Ending | None = None
+        self._explained = asyncio.Event()  # the run is over; what can be known of its end is in the report
+
+    # -- what becomes of it
+
+    def refuse(self, error: FlatironsError) -> None:
+        """Slurm did not take the job, or did not say that it has."""
+        # should Slurm have taken the job without telling us, it is found as an orphan by its comment
+        is_refused = isinstance(error, SubmitRefused)
+        metrics.FAILURES.labels("refused" if is_refused else "not_submitted").inc()
+        if not is_refused:  # that is told at once; this may be a minute later, to nobody
+            self._keep(Cause("not_submitted", error.user))
+        self._fail(error)
+
+    def forgo(self) -> None:
+        """An earlier hub process ended before it submitted the job."""
+        self._keep(Cause("not_submitted", NOT_SUBMITTED))
+        self._fail(ServerEnded(NOT_SUBMITTED))
+
+    def hear(self, ending: Ending) -> None:
+        """The starter says that the server ended: reported at once, until Slurm says why."""
+        self._ending = ending
+        if not (self._run.attempt.stopping or self.error or self._explained.is_set()):
+            self._keep(self._by_starter(ending))
+
+    def trust(self, ending: Ending) -> None:
+        """Slurm has said nothing in time: the starter's word is taken."""
+        if not self.error and not self._run.attempt.stopping:
+            self.conclude(self._by_starter(ending))
+
+    async def settle(self, job: Job) -> None:
+        """The job is over: keeps a report, at once what is known, then what accounting knows better."""
+        if not self._run.attempt.stopping:
+            self._keep(diagnose(job, None, self._ending, was_up=self._was_up), job)
+            await self._explain(job)
+        elif not self.error:
+            self._keep(self.stopped_for or STOPPED, job)
+            if self.stopped_for is None:  # an earlier hub process stopped it, and nobody here knows yet
+                self._fail(ServerEnded(STOPPED.sentence))
+        self._explained.set()
+
+    def requeue(self, job: Job) -> None:
+        """The job is in the queue again, where it would wait for nobody."""
+        self.is_requeued = True
+        self.conclude(REQUEUED, job)
+        self._explained.set()
+
+    def outlive(self, cause: Cause) -> None:
+        """The run was to end for this cause, and its job was not seen to."""
+        if not self.error:
+            self._keep(replace(cause, sentence=f"{cause.sentence} {NOT_ENDED_YET}"))
+
+    def conclude(self, cause: Cause, job: Job | None = None, end: End | None = None) -> FlatironsError:
+        """The run is over, for this cause; gives its error, which is an earlier one if there was one."""
+        self._keep(cause, job, end)
+        if self.error:
+            return self.error
+        metrics.FAILURES.labels(cause.kind).inc()
+        text = f"{cause.sentence} {cause.advice}".strip()
+        return self._fail(ServerEnded("\n".join([text, *self._last_lines])))
+
+    # -- what JupyterHub is told
+
+    def exit_status(self) -> int | None:
+        """None while the job lives; then its exit code, 1 where only a failure is known."""
+        job = self._run.job
+        if self.is_requeued:
+            return 1
+        if self._ending:
+            code = self._ending.exit_code
+            return 1 if code is None else code
+        if job and job.state.is_over:
+            return job.exit_code or (0 if job.state is JobState.COMPLETED else 1)
+        return 1 if self.error and not self._run.attempt.job_id else None
+
+    async def explained(self) -> None:
+        """Waits a little until the end of the run, which is over, is explained.
+
+        JupyterHub forgets a run as soon as `exit_status` is one, and the explanation would be lost.
+        """
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._explained.wait(), SECONDS_TO_EXPLAIN)
+
+    # -- parts
+
+    @property
+    def _was_up(self) -> bool:
+        return bool(self._run.attempt.port)
+
+    @property
+    def _last_lines(self) -> tuple[str, ...]:
+        return self._ending.log if self._ending else ()
+
+    def _by_starter(self, ending: Ending) -> Cause:
+        return diagnose(None, None, ending, was_up=self._was_up)
+
+    async def _explain(self, job: Job) -> None:
+        """Says why, with what accounting and the starter know."""
+        try:
+            ends = await self._client.ends([job.id])
+        except SlurmError as error:
+            self._log.warning("No accounting of job %s: %s", job.id, error.detail or error)
+            ends = {}
+        end = ends.get(job.id)
+        self.conclude(diagnose(job, end, self._ending, was_up=self._was_up), job, end)
+
+    def _fail(self, error: FlatironsError) -> FlatironsError:
+        self.error = error
+        if not self._run.attempt.job_id:
+            self._explained.set()
+        self._story.ring()
+        return error
+
+    def _keep(self, cause: Cause, job: Job | None = None, end: End | None = None) -> None:
+        """Keeps a report, in the place of an earlier one of the same job."""
+        attempt, job = self._run.attempt, job or self._run.job
+        self._keep_report(
+            report.make(
+                cause,
+                job,
+                end,
+                log=self._last_lines,
+                cluster=attempt.cluster,
+                job_id=attempt.job_id,
+                was_up=bool(attempt.port),
+                waited_seconds=waited_seconds(job),
+            )
+        )
