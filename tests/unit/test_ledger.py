@@ -3,82 +3,104 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from jupyterhub import orm
+from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from flatirons.spawners.ledger import Ledger
 
 
-class Session:
-    """Counts what is done with it."""
+class Database:
+    """JupyterHub's own tables, in memory, with five servers of one user; counts commits."""
 
     def __init__(self) -> None:
+        self.session: Session = orm.new_session_factory("sqlite:///:memory:")()
+        user = orm.User(name="alice")
+        self.session.add(user)
+        self.rows = [orm.Spawner(name=str(i), user=user, state=None) for i in range(5)]
+        self.session.add_all(self.rows)
+        self.session.commit()
         self.commits = self.rollbacks = 0
         self.trouble: Exception | None = None
+        event.listen(self.session, "before_commit", self._commit)
+        event.listen(self.session, "after_rollback", self._rolled_back)
 
-    def commit(self) -> None:
+    def _commit(self, _session: Session) -> None:
         if self.trouble:
             raise self.trouble
         self.commits += 1
 
-    def rollback(self) -> None:
+    def _rolled_back(self, _session: Session) -> None:
         self.rollbacks += 1
+
+    def stored(self) -> list[Any]:
+        """The states as another connection of this database would read them."""
+        self.session.expire_all()
+        return [row.state for row in self.rows]
 
 
 class Entry:
     """A spawner with a number for its state."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, database: Database, number: int = 0) -> None:
         self.number = 0
-        self.orm_spawner: Any = SimpleNamespace(state=None)
-        self.user = SimpleNamespace(db=session)
+        self.orm_spawner: Any = database.rows[number]
+        self.user = SimpleNamespace(db=database.session)
 
     def get_state(self) -> dict[str, Any]:
         return {"number": self.number}
 
 
-async def test_what_becomes_known_at_once_is_stored_by_one_commit_with_the_newest_state() -> None:
-    session = Session()
-    ledger, entries = Ledger(), [Entry(session) for _ in range(5)]
+@pytest.fixture
+def database() -> Iterator[Database]:
+    found = Database()
+    yield found
+    found.session.close()
+
+
+async def test_what_becomes_known_at_once_is_stored_by_one_commit_with_the_newest_state(
+    database: Database,
+) -> None:
+    ledger, entries = Ledger(), [Entry(database, i) for i in range(5)]
     stored = [ledger.note(each) for each in entries]
     stored.append(ledger.note(entries[0]))
     entries[0].number = 7
     assert [each.orm_spawner.state for each in entries] == [None] * 5
     await asyncio.gather(*stored)
     assert [each.orm_spawner.state["number"] for each in entries] == [7, 0, 0, 0, 0]
-    assert session.commits == 1
+    assert database.commits == 1
 
 
-async def test_what_comes_later_is_stored_by_a_commit_of_its_own() -> None:
-    session = Session()
-    ledger, entry = Ledger(), Entry(session)
+async def test_what_comes_later_is_stored_by_a_commit_of_its_own(database: Database) -> None:
+    ledger, entry = Ledger(), Entry(database)
     await ledger.note(entry)
     entry.number = 1
     await ledger.note(entry)
-    assert (session.commits, entry.orm_spawner.state) == (2, {"number": 1})
+    assert (database.commits, entry.orm_spawner.state) == (2, {"number": 1})
 
 
-async def test_a_database_that_fails_is_told_to_all_who_wait_and_then_forgotten() -> None:
-    session = Session()
-    session.trouble = OperationalError("commit", {}, Exception("disk full"))
-    ledger, entry = Ledger(), Entry(session)
+async def test_a_database_that_fails_is_told_to_all_who_wait_and_then_forgotten(database: Database) -> None:
+    database.trouble = OperationalError("commit", {}, Exception("disk full"))
+    ledger, entry = Ledger(), Entry(database)
     both = await asyncio.gather(ledger.note(entry), ledger.note(entry), return_exceptions=True)
-    assert both == [session.trouble, session.trouble]
-    assert session.rollbacks == 1
-    session.trouble = None
+    assert both == [database.trouble, database.trouble]
+    assert database.rollbacks == 1
+    database.trouble = None
     await ledger.note(entry)
-    assert session.commits == 1
+    assert database.commits == 1
 
 
-async def test_who_waits_no_more_keeps_nobody_else_from_being_stored() -> None:
-    session = Session()
-    ledger, entry = Ledger(), Entry(session)
+async def test_who_waits_no_more_keeps_nobody_else_from_being_stored(database: Database) -> None:
+    ledger, entry = Ledger(), Entry(database)
     waiting, other = (asyncio.ensure_future(ledger.note(entry)) for _ in range(2))
     waiting.cancel()
     await other
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert session.commits == 1
+    assert database.commits == 1

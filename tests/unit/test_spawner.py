@@ -10,7 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from jupyterhub.orm import Server
+from jupyterhub import orm
+from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from flatirons.slurm.client import SlurmClient
@@ -58,15 +59,16 @@ async def desk(slurm: FakeSlurm) -> AsyncIterator[Desk]:
 async def spawner(desk: Desk) -> AsyncIterator[SlurmSpawner]:
     """Of a server that JupyterHub believes to exist, as after a restart of the hub."""
     settings = {SETTINGS_KEY: desk, "proxy": Routes()}
-    orm_spawner: Any = SimpleNamespace(name="", state={})
-    known = SimpleNamespace(filter=lambda condition: [orm_spawner])
-    db = SimpleNamespace(commit=lambda: None, query=lambda table: known)
+    db = orm.new_session_factory("sqlite:///:memory:")()
+    orm_spawner = orm.Spawner(name="", state={}, user=orm.User(name="alice"))
+    orm_spawner.server = orm.Server(base_url="/user/alice/", proto="http", ip="", port=1, cookie_name="c")
+    db.add(orm_spawner)
+    db.commit()
     user = SimpleNamespace(name="alice", settings=settings, db=db, url="/user/alice/")
-    server = Server(id=1, base_url="/user/alice/", proto="http", ip="", port=1, cookie_name="c")
-    orm_spawner.server = server
     made = SlurmSpawner(user=user, orm_spawner=orm_spawner, clusters={"summit": {}}, hub=None)
     yield made
     made.clear_state()
+    db.close()
 
 
 def routes(spawner: SlurmSpawner) -> list[str]:
@@ -145,14 +147,18 @@ async def test_a_report_that_the_database_refused_is_stored_with_the_next_state(
 ) -> None:
     rolled_back: list[bool] = []
 
-    def commit() -> None:
+    def fail(session: object) -> None:
         raise OperationalError("UPDATE", {}, Exception("database or disk is full"))
 
-    spawner.user.db.commit, spawner.user.db.rollback = commit, lambda: rolled_back.append(True)
+    database = spawner.user.db
+    event.listen(database, "before_commit", fail)
+    event.listen(database, "after_rollback", lambda session: rolled_back.append(True))
     spawner.keep(Report("stopped", "", job_id=1))
     assert rolled_back == [True]
-    assert [each["job_id"] for each in spawner.get_state()["reports"]] == [1]
-    spawner.user.db.commit = lambda: None
+    event.remove(database, "before_commit", fail)
+    await spawner.save()
+    database.expire_all()
+    assert [each["job_id"] for each in spawner.orm_spawner.state["reports"]] == [1]
 
 
 async def test_a_poll_after_a_restart_waits_for_slurms_word(spawner: SlurmSpawner, slurm: FakeSlurm) -> None:

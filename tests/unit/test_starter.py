@@ -34,8 +34,11 @@ listener.listen()
 STRANGER = """
 if not os.path.exists("stranger.pid"):
     if os.fork() == 0:
+        parent = os.getpid()
         if os.fork() == 0:
             os.setsid()
+            while os.getppid() == parent:  # until that has ended it is a descendant of the starter
+                time.sleep(0.001)
             listener.bind((url.hostname, url.port))
             listener.listen()
             open("stranger.new", "w").write(f"{os.getpid()} {url.port}")

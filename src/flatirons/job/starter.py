@@ -16,21 +16,15 @@ All of them are repeated while the hub can't be reached (it may be restarting); 
 import atexit
 import contextlib
 import http.client
-import ipaddress
 import json
 import os
 import pwd
 import resource
-import secrets
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-import urllib.error
-import urllib.request
 from types import FrameType
 from typing import Any, Dict, List, Optional, Set, Tuple  # the node's Python may be 3.6
 
@@ -41,7 +35,6 @@ END_SECONDS = 20  # how long the end is told to a hub that may be restarting: it
 LOG_LINES = 40
 LOG_FILES_KEPT = 20
 REFUSALS = (400, 401, 403, 409, 413)
-NO_PROXY = urllib.request.ProxyHandler({})
 
 
 class Refused(Exception):
@@ -62,31 +55,39 @@ class Hub:
     def __init__(self, url: str, key: str) -> None:
         self.url = url.rstrip("/")
         self.key = key
-        self.opener = urllib.request.build_opener(NO_PROXY)
+        scheme, _, rest = self.url.partition("://")
+        self.place, slash, path = rest.partition("/")
+        self.path = slash + path
+        self.connection = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
 
     def post(self, name: str, body: Dict[str, Any], deadline: float) -> Any:
         """The hub's answer to POST flatirons/NAME; raises Refused, or Unreachable at the deadline."""
-        request = urllib.request.Request(
-            f"{self.url}/flatirons/{name}",
-            data=json.dumps(body).encode(),
-            headers={"Content-Type": "application/json", "Authorization": "Bearer " + self.key},
-        )
         last, pause = time.monotonic() + deadline, 0.1
-        problem = None  # type: Optional[Exception]
         while True:
             try:
-                with self.opener.open(request, timeout=30) as answer:
-                    return json.loads(answer.read().decode() or "null")
-            except urllib.error.HTTPError as error:
-                if error.code in REFUSALS:
-                    raise Refused(f"the hub refused {name}: {error}") from None
-                problem = error
+                status, text = self.send(name, json.dumps(body).encode())
+                if status in REFUSALS:
+                    raise Refused(f"the hub refused {name}: {status}")
+                if status < 300:
+                    return json.loads(text.decode() or "null")
+                problem = f"it answered {status}"  # a proxy's page, or a hub that isn't itself yet
             except (OSError, http.client.HTTPException, ValueError) as error:
-                problem = error  # away, killed in the middle of its answer, or a page from a proxy
+                problem = str(error)  # away, or killed in the middle of its answer
             if time.monotonic() + pause > last:
                 raise Unreachable(f"the hub at {self.url} can't be reached: {problem}")
             time.sleep(pause)  # between attempts at a hub that is away; there is nothing to wait on
             pause = min(pause * 2, 5)
+
+    def send(self, name: str, body: bytes) -> Tuple[int, bytes]:
+        """(status, text) of one attempt; straight to the hub, whatever proxy the job's environment names."""
+        connection = self.connection(self.place, timeout=30)
+        headers = {"Content-Type": "application/json", "Authorization": "Bearer " + self.key}
+        try:
+            connection.request("POST", f"{self.path}/flatirons/{name}", body, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
 
 
 def open_log(job_id: int) -> str:
@@ -101,6 +102,8 @@ def open_log(job_id: int) -> str:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
         try_to_write(descriptor)
     except OSError as error:  # home full, read-only or missing: the job's node still has a place
+        import tempfile  # seldom needed, and costs a start some milliseconds
+
         descriptor, path = tempfile.mkstemp(prefix=f"flatirons-{job_id}-", suffix=".log")
         os.write(descriptor, f"The log is here because of: {error}\n".encode())
     os.dup2(descriptor, 1)
@@ -154,7 +157,7 @@ def own_address() -> str:
             probe.bind((address, 0))
     except OSError:
         return "0.0.0.0"
-    return "0.0.0.0" if ipaddress.ip_address(address).is_loopback else address
+    return "0.0.0.0" if address.startswith("127.") else address
 
 
 def free_port(address: str, ports: Optional[List[int]], taken: Set[int]) -> int:
@@ -164,8 +167,8 @@ def free_port(address: str, ports: Optional[List[int]], taken: Set[int]) -> int:
             probe.bind((address, 0))
             return int(probe.getsockname()[1])
     candidates = [port for port in range(ports[0], ports[1] + 1) if port not in taken]
-    secrets.SystemRandom().shuffle(candidates)
-    for port in candidates:
+    first = int.from_bytes(os.urandom(4), "big") % max(len(candidates), 1)
+    for port in candidates[first:] + candidates[:first]:  # two starters begin at different ones
         if is_free(address, port):
             return port
     raise CannotRun("No port between {} and {} is free on this node.".format(*ports))
@@ -278,6 +281,9 @@ class Server:
         texts = self.answer.get("tls")
         if not texts:
             return {}
+        import shutil  # for internal TLS only
+        import tempfile
+
         folder = tempfile.mkdtemp(prefix="flatirons-tls-")
         atexit.register(shutil.rmtree, folder)
         files = {}
@@ -317,10 +323,12 @@ class Server:
             child = self.child = self.start(address, port)
             if self.signals:  # told so while there was no child to tell
                 self.on_signal(signal.SIGTERM, None)
+            pause = 0.005
             while child.poll() is None:
                 if listens(child.pid, port):
                     return port
-                time.sleep(0.05)  # the kernel offers nothing to wait on for "a process listens"
+                time.sleep(pause)  # the kernel offers nothing to wait on for "a process listens"
+                pause = min(pause * 1.2, 0.05)
             if self.signals or is_free(address, port):
                 return None
             say(f"Port {port} was taken meanwhile; trying another.")
@@ -379,7 +387,7 @@ def main(config: Config) -> int:
     """The job, from its first moment to its last; gives the exit code of the job."""
     job_id = int(os.environ["SLURM_JOB_ID"])
     log = open_log(job_id)
-    hub = Hub(config["hub"], secrets.token_urlsafe(32))
+    hub = Hub(config["hub"], os.urandom(32).hex())
     status, number, message = 1, None, ""  # type: Optional[int], Optional[int], str
     try:
         status, number, message = run(config, hub, job_id)

@@ -2,7 +2,8 @@
 
 A commit waits for the disk, and the whole hub waits with it; SQLite's takes some milliseconds. When many
 servers start at once, the loop comes round with news of several of them, which one commit stores as well as
-many.
+many. They are stored by one plain UPDATE: the session's own way, a unit of work with its graph of who depends
+on whom, took a fifth of the hub's time in a burst of starts.
 """
 
 from __future__ import annotations
@@ -11,7 +12,13 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, Protocol
 
+from jupyterhub.orm import Spawner as OrmSpawner
+from sqlalchemy import bindparam, update
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm.attributes import set_committed_value
+
+ROW = OrmSpawner.__table__
+STORE = update(ROW).where(ROW.c.id == bindparam("row")).values(state=bindparam("known"))
 
 
 class Entry(Protocol):
@@ -48,8 +55,10 @@ class Ledger:
         due, self._due, self._stored = self._due, [], None
         session = due[0].user.db
         try:
-            for entry in due:
-                entry.orm_spawner.state = entry.get_state()
+            known = [(entry.orm_spawner, entry.get_state()) for entry in due]
+            session.connection().execute(STORE, [{"row": row.id, "known": state} for row, state in known])
+            for row, state in known:
+                set_committed_value(row, "state", state)  # what the session held to be stored is older
             session.commit()
         except SQLAlchemyError as error:
             session.rollback()
