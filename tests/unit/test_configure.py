@@ -1,10 +1,12 @@
 """What a site becomes in JupyterHub: its real options, and a real hub that starts, dies and comes back."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import socket
+import sqlite3
 import stat
 import sys
 from contextlib import asynccontextmanager
@@ -26,7 +28,7 @@ from flatirons.errors import SiteError
 from flatirons.hub.configure import TEMPLATES, configure
 from flatirons.hub.launch import proxy_argv
 from flatirons.hub.site import parse
-from flatirons.hub.state import prepare, secret
+from flatirons.hub.state import database, prepare, secret
 from flatirons.images import Environment
 from flatirons.slurm.model import Cluster
 from flatirons.spawners.slurm import SlurmSpawner
@@ -166,6 +168,21 @@ def test_secrets_lie_in_a_file_and_a_directory_that_only_we_read(configured, tmp
 def test_a_secret_is_made_once(tmp_path):
     assert secret(tmp_path / "token") == secret(tmp_path / "token")
     assert [path.name for path in tmp_path.iterdir()] == ["token"]
+
+
+def test_the_hubs_own_database_writes_ahead_and_keeps_what_it_holds(tmp_path):
+    path = tmp_path / "jupyterhub.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        old.execute("CREATE TABLE kept (x)")
+    assert database(path) == f"sqlite:///{path}"
+    with contextlib.closing(sqlite3.connect(path)) as found:
+        assert found.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert found.execute("SELECT name FROM sqlite_master").fetchone() == ("kept",)
+
+
+def test_a_database_that_cannot_be_opened_is_a_sentence(tmp_path):
+    with pytest.raises(SiteError, match=r"hub\.state_dir: the hub's database .* can't be opened"):
+        database(tmp_path / "no" / "jupyterhub.sqlite")
 
 
 def test_a_state_directory_that_cannot_be_made_is_named_by_its_key(tmp_path):

@@ -55,7 +55,7 @@ def update_hub(c: Any, site: Site, folder: Path) -> None:
     hub.hub_bind_url = site.hub.listen or site.hub.address
     hub.hub_connect_url = site.hub.address
     hub.cookie_secret_file = str(folder / "cookie_secret")
-    hub.db_url = site.hub.database or f"sqlite:///{folder / 'jupyterhub.sqlite'}"
+    hub.db_url = site.hub.database or state.database(folder / "jupyterhub.sqlite")
     hub.upgrade_db = not site.hub.database  # a SQLite file is copied before it is upgraded
     hub.internal_certs_location = str(folder / "internal-ssl")
     hub.log_level = site.hub.log_level.upper()

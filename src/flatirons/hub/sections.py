@@ -50,11 +50,12 @@ class Hub(Section):
     """System account that the hub runs as. `flatirons render` writes it into sudo rules and systemd units."""
 
     state_dir: AbsolutePath = "/var/lib/flatirons"
-    """Directory for the database and the secrets, of the hub's account, mode 0700. Made when it isn't
-    there."""
+    """Directory for the database and the secrets, on a disk of this machine, of the hub's account, mode 0700.
+    Made when it isn't there."""
 
     database: Line = ""
-    """SQLAlchemy URL of the database. Left out: a SQLite file in `state_dir`."""
+    """SQLAlchemy URL of the database. Left out: a SQLite file in `state_dir` that writes ahead; while the
+    hub runs copy it with `sqlite3 FILE '.backup COPY'`."""
 
     run_as: Literal["sudo", "root", "ssh", "self"] = "sudo"
     """How the hub runs sbatch, scancel and squeue as a user. `sudo`: by sudo rules for exactly these

@@ -1,9 +1,12 @@
-"""What the hub and the proxy keep on disk: a directory that only their account reads, and a shared secret."""
+"""What the hub and the proxy keep on disk: a directory that only their account reads,
+the hub's database, and a shared secret."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import sqlite3
 import tempfile
 from pathlib import Path
 
@@ -24,6 +27,21 @@ def prepare(directory: str) -> Path:
         sentence = f"{path} can't be made: {error.strerror}. As root: install -d -m 700 -o ACCOUNT {path}"
         raise SiteError([("hub.state_dir", sentence)]) from error
     return path
+
+
+def database(path: Path) -> str:
+    """The URL of the hub's own SQLite file, which is made to write ahead: a commit then waits for the disk
+    once, not three times, and the whole hub with it. Raises SiteError where no such file can be had.
+
+    Source: sqlite.org/wal.html. It wants the file on a disk of this machine; what is committed survives as before.
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(path)) as opened:
+            opened.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.Error as error:
+        sentence = f"the hub's database {path} can't be opened: {error}"
+        raise SiteError([("hub.state_dir", sentence)]) from error
+    return f"sqlite:///{path}"
 
 
 def secret(path: Path) -> str:
