@@ -69,6 +69,11 @@ class StarterHandler(APIHandler):
         self.expanded_scopes: set[str] = set()
         self.parsed_scopes: dict[str, Any] = {}
 
+    def _log(self) -> None:
+        """Of calls that went well the spawner's own lines tell; one more for each cost what the call did."""
+        if self.get_status() >= 400:
+            super()._log()
+
     def check_xsrf_cookie(self) -> None:
         """A starter has no cookies, and these calls obey none."""
 
