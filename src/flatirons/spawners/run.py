@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from flatirons.errors import FlatironsError, ServerEnded, SlurmError, SubmitRefused
 from flatirons.slurm.model import End, Job, JobSpec, JobState
 from flatirons.slurm.watcher import Subscription
-from flatirons.spawners import metrics, report
+from flatirons.spawners import metrics, report, waiting
 from flatirons.spawners.attempt import Attempt, digest
 from flatirons.spawners.desk import Desk
 from flatirons.spawners.diagnosis import Cause, Ending, diagnose
@@ -144,7 +144,7 @@ class ServerRun:
         metrics.SUBMISSIONS.labels(self.attempt.cluster).inc()
         await self._change(job_id=job_id)
         self.log.info("Job %s on %s belongs to spawn %s", job_id, self.attempt.cluster, self.attempt.spawn_id)
-        self.story.tell(10, f"Submitted as job {job_id} on {self.attempt.cluster}.")
+        self.story.tell(10, waiting.submitted(job_id, self.attempt.cluster))
 
     async def arrive(self) -> None:
         """Returns when the server listens; raises ServerEnded when it won't."""
@@ -395,11 +395,11 @@ class ServerRun:
         if job.state.is_waiting:
             self.story.tell(20, self._told.waiting(job, self.watcher.place(job)))
         elif job.state.is_starting:
-            self.story.tell(40, f"Node {job.nodes or 'of the job'} is booting.")
+            self.story.tell(40, waiting.booting(job))
         elif job.state.is_running and not self.attempt.port:
-            self.story.tell(50, f"Running on {job.batch_host or job.nodes}.")
+            self.story.tell(50, waiting.running(job))
             if self.attempt.key_digest:
-                self.story.tell(70, "The container is starting.")
+                self.story.tell(70, waiting.CONTAINER)
         self.story.ring()
 
     def _began_to_run(self, job: Job) -> None:
@@ -492,10 +492,7 @@ class ServerRun:
     def _told_ready(self, host: str) -> None:
         started = time.monotonic() - self._since
         metrics.START_SECONDS.labels(self.attempt.cluster).observe(started)
-        took = f"{started:.1f} s on the node"
-        if self.story.waited is not None:
-            took = f"{duration(self.story.waited)} in the queue, {took}"
-        self.story.tell(90, f"The server is up on {host}: {took}.")
+        self.story.tell(90, waiting.up(host, self.story.waited, started))
 
     async def end(self, ending: Ending) -> None:
         """The server ended. Slurm is given a moment to say why (it may have run out of memory)."""
