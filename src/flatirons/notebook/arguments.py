@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 
+from flatirons.errors import OptionsRefused
+
 SITE_FILE = "/etc/flatirons/site.toml"
 
 ABOUT = """\
@@ -37,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, flags, metavar, text in FLAGS:
         parser.add_argument(*flags, dest=f"option_{name}", metavar=metavar, help=text)
     parser.add_argument(
+        "--gpus", "-G", metavar="[TYPE:]N", help="GPUs of all nodes; the same while there is one node"
+    )
+    parser.add_argument(
         "--gres", type=_gres, dest="option_gpus", metavar="gpu:[TYPE:]N", help="the same in other words"
     )
     parser.add_argument(
@@ -68,9 +73,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def options(arguments: argparse.Namespace) -> dict[str, str]:
-    """What was said of the form's options, by their names there."""
+    """What was said of the form's options, by their names there; raises OptionsRefused."""
     said = {name: getattr(arguments, f"option_{name}") for name, *_ in FLAGS}
     given: dict[str, str] = {name: value for name, value in said.items() if value is not None}
+    if arguments.gpus is not None:
+        if given.get("nodes", "1") != "1":
+            raise OptionsRefused({"gpus": "With several nodes, say how many GPUs each has: --gpus-per-node."})
+        given["gpus"] = arguments.gpus
     return {**given, **dict(arguments.own)}
 
 

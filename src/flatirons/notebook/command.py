@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from flatirons.errors import FlatironsError, OptionsRefused, SlurmError, SlurmUnreachable, SubmitRefused
 from flatirons.hub.sections import Site
@@ -27,6 +27,7 @@ from flatirons.notebook.arguments import as_typed, options
 from flatirons.notebook.ending import end
 from flatirons.notebook.follow import Follower
 from flatirons.notebook.plan import COMMENT, Plan, clients, me, plan
+from flatirons.slurm.client import MAYBE_SUBMITTED
 from flatirons.slurm.model import Job
 from flatirons.spawners import waiting
 from flatirons.spawners.diagnosis import Cause
@@ -35,12 +36,16 @@ FAILED, WRONG, SILENT, INTERRUPTED = 1, 2, 3, 130
 WANTED = ("completed", "stopped")
 """Causes that are no fault."""
 
+IN_THE_LOG = ("failed", "signal", "not_answering", "import_error", "container", "module_missing")
+"""Causes of which a server's output may tell more."""
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Does what the arguments say, and gives the exit code."""
     logging.getLogger("flatirons").addHandler(logging.NullHandler())  # what matters is said in sentences
+    began = time.monotonic()
     try:
-        return asyncio.run(_run(load(arguments.site), arguments))
+        return asyncio.run(_run(load(arguments.site), arguments, began))
     except KeyboardInterrupt:
         return INTERRUPTED
     except OptionsRefused as error:
@@ -55,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         return SILENT
 
 
-async def _run(site: Site, arguments: argparse.Namespace) -> int:
+async def _run(site: Site, arguments: argparse.Namespace, began: float) -> int:
     node = reach.login_node(site.notebook.login_node)
     known, patience = clients(site), float(site.servers.stop_timeout)
     if arguments.list:
@@ -64,7 +69,8 @@ async def _run(site: Site, arguments: argparse.Namespace) -> int:
     if arguments.stop is not None:
         await listing.stop(known, arguments.stop, patience, print)
         return 0
-    session = Session(await plan(site, options(arguments), known), site, node, arguments.local_port)
+    planned = await plan(site, options(arguments), known)
+    session = Session(planned, site, node, arguments.local_port, began)
     return await session.run(detach=arguments.detach)
 
 
@@ -76,7 +82,7 @@ class Session:
     site: Site
     login_node: str
     local_port: int | None
-    began: float = field(default_factory=time.monotonic)
+    began: float
     job_id: int = 0
     interrupts: int = 0
 
@@ -106,7 +112,9 @@ class Session:
         client, plan = self.plan.client, self.plan
         try:
             return await client.submit(plan.spec, plan.script, user=None)
-        except SlurmUnreachable:
+        except SlurmUnreachable as error:
+            if error.user != MAYBE_SUBMITTED:
+                raise
             snapshot = await client.jobs(of=f"{COMMENT}{plan.record.id}:")
             live = [job.id for job in snapshot.jobs.values() if self._is_live(job)]
             if not live:
@@ -156,14 +164,10 @@ class Session:
             self.say(text)
             return 0
         _complain(text)
-        self._show_log()
+        ending = self._follower.ending if self._follower else None
+        if ending and ending.log and cause.kind in IN_THE_LOG:
+            _complain("The end of its log:", *(f"    {line}" for line in ending.log))
         return FAILED
-
-    def _show_log(self) -> None:
-        """The end of the server's output, when it is over by a fault."""
-        log = self._follower.ending.log if self._follower and self._follower.ending else ()
-        if log:
-            _complain("The end of its log:", *(f"    {line}" for line in log))
 
     # -- on the way
 
@@ -187,10 +191,10 @@ class Session:
     async def _look(self, place: reach.Place) -> None:
         """Ends a server that asks nobody for a token; warns of one that this machine doesn't reach."""
         trouble = await asyncio.to_thread(reach.trouble, place)
-        if trouble:
-            _complain(trouble)
-        if trouble == reach.OPEN_TO_ALL and self._follower:
-            self._follower.stop()
+        if trouble is reach.OPEN_TO_ALL and self._follower:
+            self._follower.stop(trouble)
+        elif trouble:
+            _complain(f"{trouble.sentence} {trouble.advice}")
 
     def _interrupt(self) -> None:
         """Ctrl-C: ends the server; a second time, at once."""

@@ -33,8 +33,8 @@ REQUEUED = Cause(
 Call: TypeAlias = dict[str, Any]
 """What the starter said: {"call": "boot", "ready" or "end", ...}."""
 
-News: TypeAlias = Job | Call | BaseException | None
-"""Slurm's, the starter's, a mistake of ours, or that the end is asked for."""
+News: TypeAlias = Job | Call | BaseException | Cause | None
+"""Slurm's, the starter's, a mistake of ours, or that the end is asked for, and why."""
 
 
 @dataclass
@@ -65,12 +65,12 @@ class Follower:
         self._since = time.monotonic()
         self._watcher = Watcher(self.client, of=COMMENT, pace=PACE)
 
-    def stop(self) -> None:
-        """`follow` returns soon."""
-        self._news.put_nowait(None)
+    def stop(self, cause: Cause | None = None) -> None:
+        """`follow` returns soon, with this cause."""
+        self._news.put_nowait(cause)
 
     async def follow(self) -> Cause | None:
-        """Why the server ended, or must be ended; None when `stop` was called before that."""
+        """Why the server ended, or must be ended; None when its user wants that."""
         self._watcher.start()
         tasks = [asyncio.create_task(each) for each in (self._hear_slurm(), self._hear_starter())]
         for task in tasks:
@@ -89,8 +89,8 @@ class Follower:
                 news = await asyncio.wait_for(self._news.get(), self._seconds_left())
             except TimeoutError:
                 return await self._explain(None) if self.ending else self._late()
-            if news is None:
-                return None
+            if news is None or isinstance(news, Cause):
+                return news
             if isinstance(news, BaseException):
                 raise news
             if isinstance(news, Job):

@@ -7,6 +7,7 @@ import socket
 from dataclasses import dataclass
 
 from flatirons.notebook.record import Record
+from flatirons.spawners.diagnosis import Cause
 
 SECONDS = 5.0
 
@@ -33,8 +34,8 @@ def login_node(said: str | None) -> str:
     return said or socket.getfqdn()
 
 
-def trouble(place: Place) -> str:
-    """A sentence on a server that strangers may use, or that can't be reached from here; "" for none.
+def trouble(place: Place) -> Cause | None:
+    """What is wrong with a server that strangers may use, or that can't be reached from here.
 
     A server whose user's own configuration turns its token off would be open to everybody on the cluster.
     """
@@ -43,16 +44,18 @@ def trouble(place: Place) -> str:
         connection.request("GET", "/api/status")
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
-        return (
-            f"This machine can't reach {place.host}:{place.port} ({error}), so the tunnel may not work. "
-            "Please tell the operator."
+        return Cause(
+            "unreachable",
+            f"This machine can't reach {place.host}:{place.port} ({error}), so the tunnel may not work.",
+            "Please tell the operator.",
         )
     finally:
         connection.close()
-    return OPEN_TO_ALL if status == 200 else ""
+    return OPEN_TO_ALL if status == 200 else None
 
 
-OPEN_TO_ALL = (
-    "The server asks nobody for its token, so everybody on the cluster could use it as you. Look for `token` "
-    "in the files in ~/.jupyter, and take it out."
+OPEN_TO_ALL = Cause(
+    "open_to_all",
+    "The server asks nobody for its token, so everybody on the cluster could use it as you: it is ended.",
+    "Look for `token` in the files in ~/.jupyter, and take it out.",
 )
