@@ -195,6 +195,15 @@ def listed_log(cluster: RealCluster) -> str:
     return ask(cluster, "sh", "-c", f"cat {RECORDS}/server-*.log", user="alice")
 
 
+def test_what_became_of_one_that_lives_on_is_listed_once(cluster: RealCluster) -> None:
+    command = Command(cluster, "--detach", "--environment", "gone")
+    assert command.wait() == 0
+    eventually(lambda: not jobs(cluster))
+    over = f"Job {command.job} on summit (gone) is over. The image /srv/images/gone.sif doesn't exist on shas"
+    assert run(cluster, "--list")[1].startswith(over)
+    assert run(cluster, "--list") == (0, "No notebook of yours runs or waits.\n")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [

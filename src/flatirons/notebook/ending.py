@@ -24,7 +24,10 @@ async def end(
     has_started = bool(record and await asyncio.to_thread(record.calls))
     if record and not has_started:
         record.forget()  # whatever becomes of the job, it starts no server
-    if has_started:
+    job = await client.job(job_id)
+    if job is None or job.state.is_over:
+        return _forget(record)
+    if has_started and job.state.is_running:
         await client.cancel(job_id, user=None, signal="TERM")
         if await _is_gone_within(client, job_id, min(SECONDS_TO_END_IN_PEACE, patience), hurry):
             return _forget(record)

@@ -86,7 +86,8 @@ class Follower:
     async def _follow(self) -> Cause | None:
         while True:
             try:
-                news = await asyncio.wait_for(self._news.get(), self._seconds_left())
+                async with asyncio.timeout(self._seconds_left()):
+                    news = await self._news.get()
             except TimeoutError:
                 return await self._explain(None) if self.ending else self._late()
             if news is None or isinstance(news, Cause):

@@ -34,6 +34,8 @@ class Found:
 
     def is_left_over(self, record: Record) -> bool:
         """Whether a record's job is gone for sure."""
+        if record.id in self.ended:
+            return True
         is_alive = any(record_id(job) == record.id for _, job in self.jobs)
         return not (is_alive or record.cluster in self.silent or record.is_fresh())
 
@@ -107,9 +109,10 @@ async def _tell_end(record: Record, found: Found, say: Say) -> None:
         return  # it was never submitted, as far as anybody knows
     if client and job:
         cause = await explain(client, job, end, was_up=was_up)
-        say(f"Job {number} on {record.cluster} ({record.environment}) ended. {cause.sentence} {cause.advice}")
+        told = f"{cause.sentence} {cause.advice}".strip()
+        say(f"Job {number} on {record.cluster} ({record.environment}) is over. {told}")
     else:
-        say(f"Job {number} on {record.cluster} ({record.environment}) ended.")
+        say(f"Job {number} on {record.cluster} ({record.environment}) is over.")
 
 
 async def stop(clients: Mapping[str, SlurmClient], job_id: int, patience: float, say: Say) -> None:

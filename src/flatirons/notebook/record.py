@@ -9,6 +9,7 @@ new.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -65,7 +66,8 @@ class Record:
                 file.flush()
                 os.fsync(descriptor)  # a full home says so now or here
         except OSError as error:
-            self.forget()
+            with contextlib.suppress(OSError):  # what kept it from being made may keep it from being removed
+                self.forget()
             raise FlatironsError(
                 f"The notebook's token can't be kept in {self.path.parent}: {error.strerror}. "
                 "Make room in your home, or see that you may write there.",
@@ -86,6 +88,8 @@ class Record:
 
     def is_fresh(self) -> bool:
         """Whether its job may be about to be submitted by another command at this moment."""
+        if self.calls():
+            return False
         try:
             return time.time() - self.path.stat().st_mtime < SECONDS_TO_SUBMIT
         except FileNotFoundError:
