@@ -290,9 +290,11 @@ def test_a_node_that_fails_is_a_sentence(cluster: RealCluster) -> None:
 
 
 def is_in_service(cluster: RealCluster, host: str) -> bool:
-    """Whether a node takes jobs again; it comes back by itself or, when Slurm doesn't expect that, so."""
-    cluster.exec(LOGIN, ["scontrol", "update", f"nodename={host}", "state=resume"])
-    return ask(cluster, "sinfo", "-h", "-n", host, "-o", "%T").split()[0] in ("idle", "mixed")
+    """Whether a node takes jobs again; it may come back by itself before it is told to."""
+    state = ask(cluster, "sinfo", "-h", "-n", host, "-p", "shas", "-o", "%T")
+    if state.startswith("down"):
+        cluster.exec(LOGIN, ["scontrol", "update", f"nodename={host}", "state=resume"])
+    return state in ("idle", "mixed", "reserved")
 
 
 def test_a_server_whose_configuration_turns_its_token_off_is_ended(cluster: RealCluster) -> None:

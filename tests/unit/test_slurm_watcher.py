@@ -640,7 +640,7 @@ async def test_a_stopped_watcher_asks_no_more(slurm: FakeSlurm, clock: FakeClock
 async def test_a_watcher_that_is_kicked_at_the_moment_of_its_end_ends(slurm: FakeSlurm) -> None:
     watcher = Watcher(SlurmClient(Cluster("summit"), slurm))
     watcher.start()
-    while watcher.snapshot is None:
+    while watcher.snapshot is None:  # noqa: ASYNC110  every step of the loop
         await asyncio.sleep(0)
     await asyncio.sleep(0.01)  # it waits for its next query now
     watcher.kick()
