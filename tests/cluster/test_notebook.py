@@ -29,6 +29,9 @@ print(Kernel(sys.argv[1], sys.argv[2]).run(
 """
 
 
+RUNNING: list[Command] = []
+
+
 class Command:
     """`flatirons notebook` in alice's shell on the log-in node, with what it has printed so far."""
 
@@ -47,6 +50,7 @@ class Command:
         self.text = ""
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
+        RUNNING.append(self)
 
     def _read(self) -> None:
         assert self.process.stdout
@@ -68,10 +72,17 @@ class Command:
     def wait(self) -> int:
         """Its exit code; all that it printed is in `text` then."""
         code = self.process.wait(60)
-        self._reader.join()
-        assert self.process.stdout
-        self.process.stdout.close()
+        self.close()
         return code
+
+    def close(self) -> None:
+        """Ends it, should it still run, and reads the rest."""
+        self.process.terminate()
+        self._reader.join()
+        if self.process.stdout:
+            self.process.stdout.close()
+        self.process.wait(60)
+        RUNNING.remove(self)
 
     @property
     def job(self) -> str:
@@ -99,6 +110,8 @@ def jobs(cluster: RealCluster) -> list[str]:
 def nothing_is_left(cluster: RealCluster) -> Iterator[None]:
     """No job and no record of alice's before a test, and none of its own after it."""
     yield
+    for command in RUNNING[:]:  # of a test that failed
+        command.close()
     left = jobs(cluster)
     ask(cluster, "scancel", "-u", "alice")
     eventually(lambda: not jobs(cluster), 60)
@@ -276,6 +289,14 @@ def test_a_terminal_that_is_closed_ends_the_job(cluster: RealCluster) -> None:
     command.send("HUP")
     command.wait()
     assert jobs(cluster) == []
+
+
+def test_a_connection_that_is_lost_ends_the_job(cluster: RealCluster, laptop: str) -> None:
+    connection = through_ssh(cluster, laptop, "ssh alice@hub flatirons notebook")
+    eventually(lambda: jobs(cluster))
+    connection.kill()
+    connection.communicate()
+    eventually(lambda: not jobs(cluster))
 
 
 def test_a_node_that_fails_is_a_sentence(cluster: RealCluster) -> None:

@@ -185,12 +185,19 @@ def test_a_record_is_for_its_user_alone_and_found_again() -> None:
     assert stat.S_IMODE(record.path.stat().st_mode) == 0o600
     starter_says(record, "boot", job_id=7)
     with record.path.open("a") as file:
-        file.write('{"call": "re')  # half of what another machine writes
+        file.write('{"ca{"call": "end"}\n{"call": "re')  # cut by a full home; half of what a node writes
     assert record.calls() == [{"call": "boot", "job_id": 7}]
     assert list(records()) == [record]
     record.forget()
     record.forget()
     assert (record.calls(), list(records())) == ([], [])
+
+
+def test_a_file_that_is_no_record_is_a_sentence(home: Path) -> None:
+    (home / FOLDER).mkdir(parents=True)
+    (home / FOLDER / "notebook-1.jsonl").write_text("{}\n")
+    with pytest.raises(FlatironsError, match="Remove it"):
+        list(records())
 
 
 def test_a_home_that_takes_no_record_is_a_sentence(home: Path) -> None:
@@ -280,6 +287,8 @@ async def test_a_start_is_told_from_the_queue_to_the_address(told: Told, slurm: 
     running = asyncio.create_task(told.session.run(detach=False))
     await until(lambda: "Waiting" in told.text)
     record, job = told.session.plan.record, told.session.job_id
+    slurm.change(job, state="CONFIGURING", nodes="shas0101")
+    await until(lambda: "Node shas0101 is booting." in told.text)
     slurm.run_job(job)
     await until(lambda: "Running on shas0101." in told.text)
     starter_says(record, "boot", job_id=job)
@@ -292,7 +301,7 @@ async def test_a_start_is_told_from_the_queue_to_the_address(told: Told, slurm: 
     slurm.end_job(job)
     assert await running == 0
     kinds = [sentence.split()[0] for sentence in told.sentences()]
-    assert kinds == ["Submitted", "Waiting", "Running", "The", "The", "The"]
+    assert kinds == ["Submitted", "Waiting", "Node", "Running", "The", "The", "The"]
     assert not record.path.exists()
 
 
@@ -377,6 +386,20 @@ async def test_a_signal_that_the_shell_ignores_is_ignored() -> None:
     finally:
         signal.signal(signal.SIGHUP, before)
     assert heard == [1]
+
+
+async def test_an_output_that_nobody_reads_any_more_is_a_hangup(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    heard: list[int] = []
+    monkeypatch.setattr(command, "HANGUP_SECONDS", 0.01)
+    with os.fdopen(writer, "w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        async with command._told_of_hangup(lambda: heard.append(1)):
+            await asyncio.sleep(0.1)
+            assert heard == []
+            os.close(reader)
+            await until(lambda: heard)
+        monkeypatch.undo()
 
 
 # -- those that are there

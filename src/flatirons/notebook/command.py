@@ -13,10 +13,11 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 
 from flatirons.errors import FlatironsError, OptionsRefused, SlurmError, SlurmUnreachable, SubmitRefused
@@ -33,6 +34,7 @@ from flatirons.spawners import waiting
 from flatirons.spawners.diagnosis import Cause
 
 FAILED, WRONG, SILENT, INTERRUPTED = 1, 2, 3, 130
+HANGUP_SECONDS = 2.0
 WANTED = ("completed", "stopped")
 """Causes that are no fault."""
 
@@ -94,7 +96,7 @@ class Session:
     async def run(self, *, detach: bool) -> int:
         """Submits the job and follows it to its end; the exit code."""
         self.plan.record.write()
-        with _signals(self._interrupt):
+        async with _told_of_hangup(self._interrupt):
             try:
                 self.job_id = await self._submit()
             except FlatironsError:
@@ -211,6 +213,27 @@ class Session:
     def _print(self, *lines: str) -> None:
         with contextlib.suppress(OSError):  # the terminal is gone; the job must be ended all the same
             print(*lines, sep="\n", flush=True)
+
+
+@contextlib.asynccontextmanager
+async def _told_of_hangup(interrupt: Callable[[], None]) -> AsyncIterator[None]:
+    """Calls `interrupt` for a signal, and once when nobody can read any more what is said here."""
+    with _signals(interrupt):
+        watching = asyncio.create_task(_hangup(interrupt))
+        try:
+            yield
+        finally:
+            watching.cancel()
+
+
+async def _hangup(interrupt: Callable[[], None]) -> None:
+    """Without a terminal (`ssh HOST flatirons notebook`) a lost connection sends no signal."""
+    with contextlib.suppress(OSError, ValueError):  # no stdout at all, or none that could be lost
+        output = select.poll()
+        output.register(sys.stdout.fileno(), 0)  # only what is told unasked: an error, the other end gone
+        while not output.poll(0):
+            await asyncio.sleep(HANGUP_SECONDS)  # a file descriptor of any kind: not all can be waited on
+        interrupt()
 
 
 @contextlib.contextmanager

@@ -80,7 +80,7 @@ class Record:
             lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
         except FileNotFoundError:
             return []
-        return [json.loads(line) for line in lines[1:] if line.endswith("\n")]  # the last may be half there
+        return [call for call in map(_call, lines[1:]) if call]
 
     def forget(self) -> None:
         """Removes the file; a job that hasn't started yet won't start a server any more."""
@@ -96,13 +96,31 @@ class Record:
             return False
 
 
+def _call(line: str) -> dict[str, Any] | None:
+    """What a line says; None for one that is half there: still being written, or cut by a full home."""
+    with contextlib.suppress(ValueError):
+        call = json.loads(line) if line.endswith("\n") else None
+        return call if isinstance(call, dict) and "call" in call else None
+    return None
+
+
 def records() -> Iterator[Record]:
-    """All records in the home."""
+    """All records in the home; raises FlatironsError for a file that isn't one."""
     for path in sorted((Path.home() / FOLDER).glob(f"{BEGINNING}*{ENDING}")):
         with path.open(encoding="utf-8") as file:
             first = file.readline()
-        if first.endswith("\n"):  # another command is writing it just now
-            said = json.loads(first)
-            token = said["answer"]["environment"]["JUPYTER_TOKEN"]
-            name = path.name.removeprefix(BEGINNING).removesuffix(ENDING)
-            yield Record(name, said["cluster"], said["environment"], said["page"], token)
+        if first.endswith("\n"):  # else another command is writing it just now
+            yield _record(path, first)
+
+
+def _record(path: Path, first: str) -> Record:
+    try:
+        said = json.loads(first)
+        token = said["answer"]["environment"]["JUPYTER_TOKEN"]
+        name = path.name.removeprefix(BEGINNING).removesuffix(ENDING)
+        return Record(name, said["cluster"], said["environment"], said["page"], token)
+    except (ValueError, LookupError, TypeError) as error:
+        sentence = (
+            f"{path} isn't what `flatirons notebook` wrote there. Remove it, and look with `squeue --me`."
+        )
+        raise FlatironsError(sentence, str(error)) from error
