@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flatirons.errors import FlatironsError, SiteError
-from flatirons.notebook.arguments import add_arguments
+from flatirons.notebook.arguments import INTERRUPTED, add_arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -84,9 +84,12 @@ def _proxy(arguments: argparse.Namespace) -> int:
 
 
 def _notebook(arguments: argparse.Namespace) -> int:
-    from flatirons.notebook.command import run
+    try:
+        from flatirons.notebook.command import run
 
-    return run(arguments)
+        return run(arguments)
+    except KeyboardInterrupt:  # before there was a job: from then on `run` sees to it
+        return INTERRUPTED
 
 
 def _render(arguments: argparse.Namespace) -> int:

@@ -443,6 +443,31 @@ async def test_a_job_of_somebody_else_is_not_ours(known: dict[str, SlurmClient],
         await listing.stop(known, 0, 5, print)
 
 
+async def test_ctrl_c_before_anything_is_submitted_is_no_traceback(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    os.mkfifo(site)  # nobody writes it: it is being read for ever
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        f"from flatirons.cli import main; sys.exit(main(['notebook', '--site', {str(site)!r}]))"
+    )
+    env = {"PYTHONPATH": str(SOURCE)}
+    process = subprocess.Popen([sys.executable, "-c", code], env=env, stderr=subprocess.PIPE, text=True)  # noqa: ASYNC220
+    writers: list[int] = []
+    await until(lambda: is_read(site, writers))
+    process.send_signal(signal.SIGINT)
+    assert (process.communicate(timeout=20)[1], process.returncode) == ("", 130)
+    os.close(*writers)
+
+
+def is_read(pipe: Path, writers: list[int]) -> bool:
+    """Whether somebody reads the pipe; `writers` then holds what keeps it open."""
+    try:
+        writers.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True
+
+
 def test_the_command_needs_no_jupyterhub() -> None:
     code = (
         "import sys; sys.modules['jupyterhub'] = sys.modules['sqlalchemy'] = sys.modules['tornado'] = None;"

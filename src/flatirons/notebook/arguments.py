@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from flatirons.errors import OptionsRefused
 
 SITE_FILE = "/etc/flatirons/site.toml"
+INTERRUPTED = 130  # exit code, as of a shell, for Ctrl-C
 
 ABOUT = """\
 Start JupyterLab as a Slurm job, in the image of the environment that you choose, and say how to reach it from

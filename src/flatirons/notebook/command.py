@@ -24,7 +24,7 @@ from flatirons.errors import FlatironsError, OptionsRefused, SlurmError, SlurmUn
 from flatirons.hub.sections import Site
 from flatirons.hub.site import load
 from flatirons.notebook import listing, reach
-from flatirons.notebook.arguments import as_typed, options
+from flatirons.notebook.arguments import INTERRUPTED, as_typed, options
 from flatirons.notebook.ending import end
 from flatirons.notebook.follow import Follower
 from flatirons.notebook.plan import COMMENT, Plan, clients, me, plan
@@ -33,7 +33,7 @@ from flatirons.slurm.model import Job
 from flatirons.spawners import waiting
 from flatirons.spawners.diagnosis import Cause
 
-FAILED, WRONG, SILENT, INTERRUPTED = 1, 2, 3, 130
+FAILED, WRONG, SILENT = 1, 2, 3
 HANGUP_SECONDS = 2.0
 WANTED = ("completed", "stopped")
 """Causes that are no fault."""
@@ -48,8 +48,6 @@ def run(arguments: argparse.Namespace) -> int:
     began = time.monotonic()
     try:
         return asyncio.run(_run(load(arguments.site), arguments, began))
-    except KeyboardInterrupt:
-        return INTERRUPTED
     except OptionsRefused as error:
         for flag, sentence in as_typed(error.messages).items():
             _complain(f"{flag}: {sentence}")
@@ -231,8 +229,8 @@ async def _hangup(interrupt: Callable[[], None]) -> None:
     with contextlib.suppress(OSError, ValueError):  # no stdout at all, or none that could be lost
         output = select.poll()
         output.register(sys.stdout.fileno(), 0)  # only what is told unasked: an error, the other end gone
-        while not output.poll(0):
-            await asyncio.sleep(HANGUP_SECONDS)  # a file descriptor of any kind: not all can be waited on
+        while not output.poll(0):  # noqa: ASYNC110
+            await asyncio.sleep(HANGUP_SECONDS)  # not every kind of output can be waited on
         interrupt()
 
 
