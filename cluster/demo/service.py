@@ -209,6 +209,7 @@ class Demo:
             "visudo -cqf /run/sudoers",
             "install -m 0440 /run/sudoers /etc/sudoers.d/flatirons",
             f"install -d -m 0700 -o {HUB_ACCOUNT.name} -g {HUB_ACCOUNT.name} /var/lib/flatirons",
+            f"ln -sf {FLATIRONS} /usr/local/bin/flatirons",  # people log in here too: `flatirons notebook`
         )
         done = self.exec(HUB, ["sh", "-ec", "\n".join(steps)])
         if done.returncode:

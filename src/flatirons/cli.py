@@ -1,4 +1,4 @@
-"""The command `flatirons`: check, hub, proxy, render, schema. A mistake is a sentence and exit code 2."""
+"""The command `flatirons`: see `parser`. A mistake is a sentence and exit code 2."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flatirons.errors import FlatironsError, SiteError
+from flatirons.notebook.arguments import INTERRUPTED, add_arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,6 +38,10 @@ def parser() -> argparse.ArgumentParser:
     _command(commands, "proxy", "run the proxy that stands before the hub", _proxy)
     render = _command(commands, "render", "print a file that the site needs elsewhere", _render)
     render.add_argument("what", choices=["sudoers", "hub.service", "proxy.service"])
+    text = "start a notebook server from a log-in node, without the hub"
+    notebook = commands.add_parser("notebook", help=text, allow_abbrev=False)
+    add_arguments(notebook)
+    notebook.set_defaults(run=_notebook)
     commands.add_parser("schema", help="print the JSON Schema of site.toml").set_defaults(run=_schema)
     return top
 
@@ -76,6 +81,15 @@ def _proxy(arguments: argparse.Namespace) -> int:
 
     run_proxy(load(arguments.site), arguments.site)
     return 0
+
+
+def _notebook(arguments: argparse.Namespace) -> int:
+    try:
+        from flatirons.notebook.command import run
+
+        return run(arguments)
+    except KeyboardInterrupt:  # before there was a job: from then on `run` sees to it
+        return INTERRUPTED
 
 
 def _render(arguments: argparse.Namespace) -> int:

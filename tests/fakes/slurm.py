@@ -41,6 +41,7 @@ class FakeJob:
     max_rss: str = ""
     memory: str = "1000M"
     cancelled_by: int | None = None
+    restarts: int = 0
     script: str = ""
     chdir: str = ""
     options: dict[str, str] = field(default_factory=dict)
@@ -52,7 +53,7 @@ class FakeJob:
             **{"Partition": self.partition, "QOS": self.qos, "Reason": self.reason, "NodeList": self.nodes},
             **{"BatchHost": self.host, "SubmitTime": self.submit, "StartTime": self.start or "N/A"},
             **{"EndTime": self.end or "N/A", "TimeLimit": self.limit, "exit_code": self.exit_code},
-            **{"PriorityLong": 1000, "RestartCnt": 0, "Name": self.name, "Comment": self.comment},
+            **{"PriorityLong": 1000, "RestartCnt": self.restarts, "Name": self.name, "Comment": self.comment},
         }
         return str(facts[name])
 

@@ -95,6 +95,8 @@ def test_the_time_limit_asks_for_twice_as_long() -> None:
             "no_singleuser",
             "has no",
         ),
+        ("bash: line 3: jupyter-labhub: command not found", "no_singleuser", "no jupyterhub-singleuser"),
+        ('FATAL:   "jupyter-lab": executable file not found in $PATH', "no_jupyterlab", "no jupyter-lab."),
         ("FATAL:   could not open image /srv/x.sif: not a SIF", "container", "not a SIF"),
         ("MemoryError", "out_of_memory", "no more memory"),
         (

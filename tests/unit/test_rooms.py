@@ -23,7 +23,7 @@ PURE = (
 MODELS = ("errors", *PURE)
 # room -> which of our rooms it may import; the longest name that fits a module counts
 RULES: dict[str, tuple[str, ...]] = {
-    "": ("hub", "errors"),
+    "": ("hub", "errors", "notebook"),
     "errors": (),
     "runner": ("errors",),
     **dict.fromkeys(PURE, MODELS),
@@ -31,6 +31,10 @@ RULES: dict[str, tuple[str, ...]] = {
     "spawners": (*MODELS, "slurm", "runner", "spawners"),
     "hub": (*MODELS, "slurm", "runner", "spawners", "hub"),
     "parallel": (*MODELS, "slurm", "runner", "parallel"),
+    "notebook": (
+        *(*MODELS, "slurm", "runner", "notebook", "hub.site", "hub.sections"),
+        *(f"spawners.{name}" for name in ("diagnosis", "own_fields", "slurm_facts", "slurm_form", "waiting")),
+    ),
     "lab": (*MODELS, "slurm", "runner", "lab"),
 }
 # package of others -> the only rooms of ours that know it

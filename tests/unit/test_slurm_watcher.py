@@ -635,3 +635,14 @@ async def test_a_stopped_watcher_asks_no_more(slurm: FakeSlurm, clock: FakeClock
     await clock.advance(600)
     assert len(slurm.calls) == before
     await watcher.stop()
+
+
+async def test_a_watcher_that_is_kicked_at_the_moment_of_its_end_ends(slurm: FakeSlurm) -> None:
+    watcher = Watcher(SlurmClient(Cluster("summit"), slurm))
+    watcher.start()
+    while watcher.snapshot is None:  # noqa: ASYNC110  every step of the loop
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.01)  # it waits for its next query now
+    watcher.kick()
+    async with asyncio.timeout(5):
+        await watcher.stop()

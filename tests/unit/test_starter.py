@@ -269,6 +269,7 @@ def test_a_signal_that_comes_while_the_server_is_started_still_reaches_it() -> N
             return child
 
     config: dict[str, Any] = {"command": ["sleep", "60"], "prologue": "", "environment": {}, "ports": None}
+    config.update(record="", listen=[])
     begun = Interrupted(config, {"environment": {}, "prefix": "/"})
     assert begun.listen() is None
     assert begun.child and begun.child.wait() == -signal.SIGTERM

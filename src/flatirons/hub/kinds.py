@@ -72,6 +72,12 @@ def _account(text: str) -> str:
     return text
 
 
+def _host(text: str) -> str:
+    if not _HOST.match(text):
+        raise ValueError(f"a host name is expected, such as login.example.org, not {text!r}")
+    return text
+
+
 def _origin(url: str) -> str:
     """`scheme://host:port` with nothing behind it."""
     example = "a URL such as http://hub.example.org:8081 is expected"
@@ -169,5 +175,6 @@ OriginWithPort = Annotated[str, AfterValidator(_origin_with_port), _text_schema(
 UrlPrefix = Annotated[str, AfterValidator(_prefix)]
 DottedName = Annotated[str, AfterValidator(_dotted)]
 BindText = Annotated[str, AfterValidator(_bind)]
+HostName = Annotated[str, AfterValidator(_host)]
 Word = Annotated[Line, StringConstraints(min_length=1)]
 Count = Annotated[int, Field(ge=0)]

@@ -14,6 +14,7 @@ from flatirons.hub.kinds import (
     Count,
     DottedName,
     Duration,
+    HostName,
     Line,
     Name,
     NamedServers,
@@ -246,6 +247,14 @@ class Servers(Section):
     """Where a server opens."""
 
 
+class Notebook(Section):
+    """`flatirons notebook`, by which people start a server on a log-in node, without the hub."""
+
+    login_node: HostName | None = None
+    """Name by which people's own machines reach the log-in nodes with ssh, such as `login.example.org`. Left
+    out: the name of the machine that the command runs on."""
+
+
 class Parallel(Section):
     """What engines that are started from a notebook are given when their user says nothing.
 
@@ -308,6 +317,7 @@ class Site(Section):
     containers: Containers = Containers()
     environments: Annotated[dict[Name, Environment], Field(min_length=1)]
     servers: Servers = Servers()
+    notebook: Notebook = Notebook()
     parallel: Parallel = Parallel()
     form: FormSettings = FormSettings()
     presets: dict[Name, Preset] = {}

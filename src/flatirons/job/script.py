@@ -17,7 +17,13 @@ _END = "FLATIRONS_END_OF_STARTER"
 
 @dataclass(frozen=True, slots=True)
 class StarterConfig:
-    """What the starter needs to know before it can ask the hub. `code` is its only secret, and works once."""
+    """What the starter needs to know before it can ask the hub. `code` is its only secret, and works once.
+
+    Without a hub (`flatirons notebook`) `record` is the file that takes the hub's place, from the home
+    directory on (~/...), and there is no secret at all. `listen` are words for the end of the command, in
+    which {address} and {port} are where the server is to listen; a server of the hub is told by its
+    environment.
+    """
 
     hub: str  # URL of the hub's API as the node reaches it, such as http://hub:8081/hub/api
     code: str
@@ -27,6 +33,8 @@ class StarterConfig:
     ports: tuple[int, int] | None = None  # first and last that may be used; None: any
     environment: Mapping[str, str] = field(default_factory=dict)
     hub_deadline: float = 600.0  # seconds that the starter waits for a hub that doesn't answer
+    record: str = ""
+    listen: Sequence[str] = ()
 
 
 @cache
@@ -50,6 +58,8 @@ def notebook(config: StarterConfig, python: str = "python3") -> str:
         "ports": list(config.ports) if config.ports else None,
         "environment": dict(config.environment),
         "hub_deadline": config.hub_deadline,
+        "record": config.record,
+        "listen": list(config.listen),
     }
     literal = ascii(json.dumps(values, sort_keys=True))
     lines = ["import json", f"CONFIG = json.loads({literal})", _starter_text()]

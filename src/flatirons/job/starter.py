@@ -11,6 +11,8 @@ end    {exit_code, signal, message, log}, when it ended. `log` holds the last li
 
 All of them are repeated while the hub can't be reached (it may be restarting); a refusal is final. A
 404 is none: it is what a proxy says that was restarted and doesn't know the way to the hub yet.
+
+Without a hub (`flatirons notebook`) a file of the user's takes its place: see Record.
 """
 
 import atexit
@@ -26,7 +28,7 @@ import subprocess
 import sys
 import time
 from types import FrameType
-from typing import Any, Dict, List, Optional, Set, Tuple  # the node's Python may be 3.6
+from typing import Any, Dict, List, Optional, Set, Tuple, Union  # the node's Python may be 3.6
 
 Config = Dict[str, Any]  # of job/script.py, StarterConfig
 
@@ -88,6 +90,34 @@ class Hub:
             return answer.status, answer.read()
         finally:
             connection.close()
+
+
+class Record:
+    """The same three calls where there is no hub, only a file of the user's (notebook/record.py).
+
+    Its first line holds the answer to boot; each call is added to it as a line. As long as it is there the
+    server is wanted. `path` may begin with ~.
+    """
+
+    def __init__(self, path: str, key: str) -> None:
+        self.path = os.path.expanduser(path)
+        self.key = key
+
+    def post(self, name: str, body: Dict[str, Any], _deadline: float) -> Any:
+        """The answer to boot, None to another call; raises Refused, or Unreachable for a full home."""
+        line = json.dumps({"call": name, **body}) + "\n"
+        try:
+            with open(self.path) as record:
+                lines = record.readlines()
+            if name == "boot" and len(lines) > 1:
+                raise Refused("this job was started once before, and its server is gone")
+            with open(os.open(self.path, os.O_WRONLY | os.O_APPEND), "w") as record:  # never makes the file
+                record.write(line)
+            return json.loads(lines[0])["answer"] if name == "boot" else None
+        except FileNotFoundError:
+            raise Refused(f"there is no {self.path} here: the server isn't wanted any more") from None
+        except (OSError, ValueError, LookupError) as error:
+            raise Unreachable(f"{self.path} can't be used: {error}") from None
 
 
 def open_log(job_id: int) -> str:
@@ -271,8 +301,11 @@ class Server:
             env.pop(name, None)
         env.update(self.config["environment"])
         env.update(self.answer["environment"])
-        scheme = "https" if self.answer.get("tls") else "http"
-        env["JUPYTERHUB_SERVICE_URL"] = "{}://{}:{}{}".format(scheme, address, port, self.answer["prefix"])
+        if not self.config["record"]:
+            scheme = "https" if self.answer.get("tls") else "http"
+            env["JUPYTERHUB_SERVICE_URL"] = "{}://{}:{}{}".format(
+                scheme, address, port, self.answer["prefix"]
+            )
         env.update(self.files)
         return env
 
@@ -296,7 +329,8 @@ class Server:
 
     def start(self, address: str, port: int) -> "subprocess.Popen[bytes]":
         """The child; the prologue runs first, in the shell that then becomes the server."""
-        argv = self.config["command"]
+        listen = [word.format(address=address, port=port) for word in self.config["listen"]]
+        argv = [*self.config["command"], *listen]
         if self.config["prologue"]:
             # /etc/profile is where `module` comes from: sbatch --export gave the job nothing of a log-in
             lines = ["[ ! -r /etc/profile ] || . /etc/profile", self.config["prologue"], 'exec "$@"']
@@ -361,7 +395,7 @@ def check_image(config: Config) -> None:
         raise CannotRun(f"The image {image} can't be read by you on {node}.")
 
 
-def run(config: Config, hub: Hub, job_id: int) -> Tuple[Optional[int], Optional[int], str]:
+def run(config: Config, hub: Union[Hub, Record], job_id: int) -> Tuple[Optional[int], Optional[int], str]:
     """Boots, runs the server to its end; gives (exit code or None, signal or None, sentence)."""
     body = {"job_id": job_id, "code": config["code"], "key": hub.key}
     server = Server(config, hub.post("boot", body, config["hub_deadline"]))
@@ -387,7 +421,8 @@ def main(config: Config) -> int:
     """The job, from its first moment to its last; gives the exit code of the job."""
     job_id = int(os.environ["SLURM_JOB_ID"])
     log = open_log(job_id)
-    hub = Hub(config["hub"], os.urandom(32).hex())
+    key = os.urandom(32).hex()
+    hub = Record(config["record"], key) if config["record"] else Hub(config["hub"], key)  # type: Union[Hub, Record]
     status, number, message = 1, None, ""  # type: Optional[int], Optional[int], str
     try:
         status, number, message = run(config, hub, job_id)

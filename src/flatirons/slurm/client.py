@@ -92,12 +92,17 @@ def _nobody_counts(cluster: str, command: str, outcome: str, seconds: float) -> 
 class SlurmClient:
     """One cluster's Slurm."""
 
-    def __init__(self, cluster: Cluster, runner: Runner, *, job_names: Sequence[str] = ()) -> None:
-        """`job_names`: when all jobs that matter have one of a few names, squeue prints only those."""
+    def __init__(
+        self, cluster: Cluster, runner: Runner, *, job_names: Sequence[str] = (), owner: str = ""
+    ) -> None:
+        """`job_names`: when all jobs that matter have one of a few names, squeue prints only those. `owner`:
+        when they are all of one user, slurmctld tells of that user's alone, unless queues are asked for.
+        """
         self.cluster = cluster
         self.runner = runner
         self.on_command: OnCommand = _nobody_counts
         self.job_names = tuple(job_names)
+        self.owner = owner
         self._abandoned: set[asyncio.Task[None]] = set()
 
     async def submit(self, spec: JobSpec, script: str, *, user: str | None) -> int:
@@ -148,13 +153,14 @@ class SlurmClient:
             raise _failed(error) from error
 
     async def jobs(self, *, of: str = "", with_queues: bool = False) -> Snapshot:
-        """All jobs that slurmctld has (with `job_names`: of those names), in one query.
+        """All jobs that slurmctld has (with `job_names`: of those names, with `owner`: theirs), in one query.
 
         `of`: only those whose comment holds this. `with_queues`: and in which order all jobs wait.
         """
         mark = secrets.token_hex(4)
         began = time.monotonic()
-        text = await self._ask(argv.squeue_jobs(mark, names=self.job_names))
+        owner = "" if with_queues else self.owner
+        text = await self._ask(argv.squeue_jobs(mark, user=owner, names=self.job_names))
         jobs = await _apart(parse.jobs, text, mark, of)
         queues = await _apart(parse.queues, text, mark) if with_queues else {}
         return Snapshot(jobs, began, time.monotonic(), queues)

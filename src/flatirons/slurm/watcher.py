@@ -36,8 +36,10 @@ class Clock:
 
     async def wait(self, event: asyncio.Event, seconds: float) -> None:
         """Returns when `event` is set or `seconds` have passed."""
+        # not wait_for: before Python 3.12 it swallows a cancellation that comes together with the event
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(event.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await event.wait()
 
 
 @dataclass(frozen=True, slots=True)

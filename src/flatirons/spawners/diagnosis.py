@@ -232,6 +232,12 @@ SAYINGS = (
         f"Choose another environment. {TELL}",
     ),
     _saying(
+        r"jupyter-lab(?!hub)\b[^\n]*(?:[Nn]o such file|not found|can't be run)",
+        "no_jupyterlab",
+        "The environment has no jupyter-lab.",
+        f"Choose another environment. {TELL}",
+    ),
+    _saying(
         r"ModuleNotFoundError: No module named '([\w.]+)'",
         "import_error",
         "Python found no module {0}.",

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import replace
@@ -42,6 +41,7 @@ from traitlets import Dict, Enum, Float, Integer, List, TraitError, Unicode, def
 
 from flatirons.errors import FlatironsError, OptionsRefused
 from flatirons.images import Catalogue, Environment
+from flatirons.job.environment import job_environment
 from flatirons.job.script import StarterConfig, notebook
 from flatirons.slurm.model import JobSpec
 from flatirons.spawners.attempt import Attempt
@@ -334,21 +334,9 @@ class SlurmSpawner(Spawner):
             image="" if "://" in chosen.image.path else chosen.image.path,
             prologue="\n".join(text for text in (self.prologue, chosen.prologue) if text),
             ports=(self.port_range[0], self.port_range[1]) if self.port_range else None,
-            environment=self._job_environment(chosen),
+            environment=job_environment(self.desk.clients[self.cluster].cluster, chosen, self.parallel),
         )
         return notebook(config, self.python)
-
-    def _job_environment(self, chosen: Environment) -> dict[str, str]:
-        """What programs inside the job may ask: see DESIGN.md, Contracts."""
-        cluster = self.desk.clients[self.cluster].cluster
-        return {
-            **cluster.environment(),
-            "FLATIRONS_CLUSTER": cluster.name,
-            "FLATIRONS_ENVIRONMENT": chosen.name,
-            "FLATIRONS_IMAGE": chosen.image.path,
-            "FLATIRONS_CONTAINER": json.dumps(chosen.argv([])),
-            "FLATIRONS_PARALLEL": json.dumps(dict(self.parallel)),
-        }
 
     def _chosen_environment(self) -> Environment:
         return Catalogue.from_dict(self.environments).get(self.environment_name)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from flatirons.slurm.model import Job, Place
-from flatirons.spawners import metrics
+from flatirons.spawners import metrics, waiting
 from flatirons.spawners.attempt import Attempt
 from flatirons.spawners.story import Story
-from flatirons.spawners.waiting import Told, duration, waited_seconds
+from flatirons.spawners.waiting import Told, waited_seconds
 
 
 class Teller:
@@ -19,7 +19,7 @@ class Teller:
 
     def submitted(self, job_id: int) -> None:
         """Slurm took the job."""
-        self._story.tell(10, f"Submitted as job {job_id} on {self._cluster}.")
+        self._story.tell(10, waiting.submitted(job_id, self._cluster))
 
     def began_to_run(self, job: Job) -> None:
         """Notes how long it waited, once: not of a job that ran already when the hub was restarted."""
@@ -33,16 +33,13 @@ class Teller:
         if job.state.is_waiting:
             self._story.tell(20, self._told.waiting(job, place))
         elif job.state.is_starting:
-            self._story.tell(40, f"Node {job.nodes or 'of the job'} is booting.")
+            self._story.tell(40, waiting.booting(job))
         elif job.state.is_running and not attempt.port:
-            self._story.tell(50, f"Running on {job.batch_host or job.nodes}.")
+            self._story.tell(50, waiting.running(job))
             if attempt.key_digest:
-                self._story.tell(70, "The container is starting.")
+                self._story.tell(70, waiting.CONTAINER)
 
     def ready(self, host: str, seconds: float) -> None:
         """The server listens, so many seconds after its job began to run."""
         metrics.START_SECONDS.labels(self._cluster).observe(seconds)
-        took = f"{seconds:.1f} s on the node"
-        if self._story.waited is not None:
-            took = f"{duration(self._story.waited)} in the queue, {took}"
-        self._story.tell(90, f"The server is up on {host}: {took}.")
+        self._story.tell(90, waiting.up(host, self._story.waited, seconds))

@@ -1,4 +1,6 @@
-"""What a user is told of a job that waits: why, at which place, until when; only what is news."""
+"""What a user is told of a start: that it waits, why, at which place, until when; where
+it runs; only what is news.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,31 @@ from flatirons.slurm.model import Job, Place
 
 NEAR = 5
 """From this place on each step forward is told."""
+
+CONTAINER = "The container is starting."
+
+
+def submitted(job_id: int, cluster: str) -> str:
+    """Slurm took the job."""
+    return f"Submitted as job {job_id} on {cluster}."
+
+
+def booting(job: Job) -> str:
+    """The job has its nodes, and they aren't ready yet."""
+    return f"Node {job.nodes or 'of the job'} is booting."
+
+
+def running(job: Job) -> str:
+    """The job's script runs."""
+    return f"Running on {job.batch_host or job.nodes}."
+
+
+def up(host: str, queue_seconds: float | None, node_seconds: float) -> str:
+    """The server listens."""
+    took = f"{node_seconds:.1f} s on the node"
+    if queue_seconds is not None:
+        took = f"{duration(queue_seconds)} in the queue, {took}"
+    return f"The server is up on {host}: {took}."
 
 
 @dataclass

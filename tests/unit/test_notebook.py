@@ -1,0 +1,481 @@
+"""A notebook without the hub: its command line, its record, its starter, and its job followed on a Slurm in
+memory."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import pwd
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flatirons.errors import FlatironsError, OptionsRefused, SlurmUnreachable
+from flatirons.hub.sections import Site
+from flatirons.hub.site import parse
+from flatirons.job.script import StarterConfig, notebook
+from flatirons.notebook import command, follow, listing, reach
+from flatirons.notebook.arguments import add_arguments, as_typed, options
+from flatirons.notebook.command import Session
+from flatirons.notebook.plan import clients, plan, server_command
+from flatirons.notebook.record import FOLDER, Record, records
+from flatirons.runner import Completed, Launch, Runner
+from flatirons.slurm.client import SlurmClient
+from flatirons.slurm.watcher import Pace
+from tests.fakes.slurm import FakeSlurm
+
+ME = pwd.getpwuid(os.getuid()).pw_name
+SOURCE = Path(__file__).parents[2] / "src"
+QUICK = Pace(starting=0.01, waiting=0.01, quiet=0.02, longest=0.05, gap=0.0, burst=1000, doubt=0.05)
+DOWN = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n"
+SITE = """
+[hub]
+address = "http://hub.example.org:8081"
+[clusters.summit]
+[servers]
+ports = "30000-31000"
+prologue = "module load one"
+[environments.python]
+image = "/srv/images/base.sif"
+prologue = "module load two"
+[form.runtime]
+default = "1:00:00"
+[form.own.threads]
+type = "integer"
+env = "OMP_NUM_THREADS"
+"""
+
+
+class AsMe(Runner):
+    """Slurm in memory, that knows who asks."""
+
+    def __init__(self, slurm: FakeSlurm) -> None:
+        self.slurm = slurm
+
+    def launch(self, argv: Sequence[str], user: str | None, env: Mapping[str, str]) -> Launch:
+        raise NotImplementedError
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        user: str | None = None,
+        stdin: str = "",
+        env: Mapping[str, str] | None = None,
+        deadline: float = 10.0,
+    ) -> Completed:
+        return await self.slurm.run(argv, user=user or ME, stdin=stdin, env=env, deadline=deadline)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(follow, "PACE", QUICK)
+    monkeypatch.setattr(follow, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(follow, "CALM_SECONDS", 0.01)
+    return tmp_path
+
+
+@pytest.fixture
+def slurm() -> FakeSlurm:
+    """It takes our jobs, and doesn't say what it offers: then anything goes."""
+    fake = FakeSlurm()
+    fake.accounts[ME] = ("ucb-general",)
+    fake.uids[ME] = os.getuid()
+    for name in ("scontrol", "sacctmgr"):
+        fake.fail(name, DOWN, times=99)
+    return fake
+
+
+@pytest.fixture
+def site() -> Site:
+    return parse(SITE)
+
+
+@pytest.fixture
+def known(site: Site, slurm: FakeSlurm) -> dict[str, SlurmClient]:
+    return clients(site, AsMe(slurm))
+
+
+def arguments(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    add_arguments(parser)
+    return parser.parse_args(words)
+
+
+def starter_says(record: Record, call: str, **body: Any) -> None:
+    with record.path.open("a") as file:
+        file.write(json.dumps({"call": call, **body}) + "\n")
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+# -- what is asked
+
+
+def test_options_have_the_names_that_sbatch_gives_them() -> None:
+    words = "-p shas -A me -q normal --reservation r -t 2:00:00 -N 2 -n 4 -c 1 --mem 4G --gres gpu:v100:2"
+    given = options(arguments(*words.split(), "--option", "threads=4"))
+    assert given == {
+        **{"partition": "shas", "account": "me", "qos": "normal", "reservation": "r", "runtime": "2:00:00"},
+        **{"nodes": "2", "ntasks": "4", "cpus": "1", "memory": "4G", "gpus": "v100:2", "threads": "4"},
+    }
+    assert as_typed({"runtime": "no", "threads": "no"}) == {"--time": "no", "--option threads": "no"}
+
+
+def test_gpus_of_the_whole_job_are_taken_on_one_node_only() -> None:
+    assert options(arguments("--gpus", "2")) == {"gpus": "2"}
+    with pytest.raises(OptionsRefused, match="--gpus-per-node"):
+        options(arguments("--gpus", "2", "--nodes", "2"))
+
+
+@pytest.mark.parametrize(
+    ("cmd", "expected"),
+    [
+        ((), ["jupyter-lab"]),
+        (("/opt/venv/bin/jupyterhub-singleuser", "--debug"), ["/opt/venv/bin/jupyter-lab", "--debug"]),
+        (("env", "A=1", "jupyter-labhub"), ["env", "A=1", "jupyter-lab"]),
+        (("our-own-server",), ["our-own-server"]),
+    ],
+)
+def test_jupyterlab_stands_where_the_hubs_server_would(cmd: tuple[str, ...], expected: list[str]) -> None:
+    assert server_command(cmd) == expected
+
+
+async def test_the_job_is_the_hubs_but_for_what_stands_in_the_hubs_place(
+    site: Site, known: dict[str, SlurmClient]
+) -> None:
+    made = await plan(site, {"partition": "shas", "memory": "4G", "threads": "4"}, known)
+    assert (made.spec.partition, made.spec.memory_mib, made.spec.runtime_minutes) == ("shas", 4096, 60)
+    assert made.spec.comment == f"flatirons-notebook:{made.record.id}:python"
+    literal = next(line for line in made.script.splitlines() if line.startswith("CONFIG = "))
+    config = json.loads(eval(literal.removeprefix("CONFIG = json.loads(")[:-1]))
+    assert config["command"] == ["apptainer", "exec", "/srv/images/base.sif", "jupyter-lab"]
+    assert config["prologue"] == "module load one\nmodule load two"
+    assert config["ports"] == [30000, 31000]
+    assert config["record"] == f"~/.local/state/flatirons/notebook-{made.record.id}.jsonl"
+    assert config["environment"]["OMP_NUM_THREADS"] == "4"
+    assert config["environment"]["FLATIRONS_IMAGE"] == "/srv/images/base.sif"
+    assert made.record.token not in made.script + repr(made.spec) + repr(made.record)
+
+
+async def test_a_cluster_that_there_is_not_is_a_sentence(site: Site, known: dict[str, SlurmClient]) -> None:
+    with pytest.raises(OptionsRefused, match="There is no cluster 'blanca'"):
+        await plan(site, {"cluster": "blanca"}, known)
+
+
+# -- the record
+
+
+def test_a_record_is_for_its_user_alone_and_found_again() -> None:
+    record = Record.new("summit", "python", "/lab")
+    record.write()
+    assert stat.S_IMODE(record.path.stat().st_mode) == 0o600
+    starter_says(record, "boot", job_id=7)
+    with record.path.open("a") as file:
+        file.write('{"ca{"call": "end"}\n{"call": "re')  # cut by a full home; half of what a node writes
+    assert record.calls() == [{"call": "boot", "job_id": 7}]
+    assert list(records()) == [record]
+    record.forget()
+    record.forget()
+    assert (record.calls(), list(records())) == ([], [])
+
+
+def test_a_file_that_is_no_record_is_a_sentence(home: Path) -> None:
+    (home / FOLDER).mkdir(parents=True)
+    (home / FOLDER / "notebook-1.jsonl").write_text("{}\n")
+    with pytest.raises(FlatironsError, match="Remove it"):
+        list(records())
+
+
+def test_a_home_that_takes_no_record_is_a_sentence(home: Path) -> None:
+    (home / ".local").write_text("a file where a folder should be")
+    with pytest.raises(FlatironsError, match="Make room in your home"):
+        Record.new("summit", "python", "/lab").write()
+
+
+# -- the starter
+
+
+SERVER = """
+import os, socket, sys
+listener = socket.socket()
+host, port = (word.partition("=")[2] for word in sys.argv[1:])
+listener.bind((host, int(port)))
+listener.listen()
+print(sorted(name for name in os.environ if name.startswith("JUPYTER")))
+listener.accept()
+print(os.environ["JUPYTER_TOKEN"] == "{token}")
+"""
+
+
+def start_job(home: Path, record: Record) -> subprocess.Popen[bytes]:
+    server = [sys.executable, "-uc", SERVER.format(token=record.token)]
+    listen = ["--ip={address}", "--port={port}"]
+    config = StarterConfig(hub="", code="", command=server, record=record.starters_path, listen=listen)
+    env = {"HOME": str(home), "SLURM_JOB_ID": "17", "PATH": os.environ["PATH"]}
+    job = subprocess.Popen(["bash"], stdin=subprocess.PIPE, env=env, cwd="/")
+    assert job.stdin
+    job.stdin.write(notebook(config, sys.executable).encode())
+    job.stdin.close()
+    return job
+
+
+async def test_a_starter_takes_the_record_for_the_hub_and_only_once(home: Path) -> None:
+    record = Record.new("summit", "python", "/lab")
+    record.write()
+    job = start_job(home, record)
+    await until(lambda: len(record.calls()) > 1 or job.poll() is not None)
+    boot, ready = record.calls()
+    assert (boot["call"], boot["job_id"], ready["call"]) == ("boot", 17, "ready")
+    assert 1024 <= ready["port"] <= 65535
+    job.terminate()
+    job.wait(20)
+    end = record.calls()[-1]
+    assert (end["call"], end["message"]) == ("end", "The notebook server was stopped.")
+    assert end["log"] == ["['JUPYTER_TOKEN']"]
+    assert start_job(home, record).wait(20) == 1, "put back into the queue, it would run for nobody"
+    assert record.calls()[-1] == end
+
+
+def test_a_job_whose_record_is_gone_starts_no_server(home: Path) -> None:
+    record = Record.new("summit", "python", "/lab")
+    assert start_job(home, record).wait(20) == 1
+    assert not record.path.exists()
+    log = (home / FOLDER / "server-slurm-17.log").read_text()
+    assert "the server isn't wanted any more" in log
+
+
+# -- a job followed
+
+
+class Told:
+    """A session whose sentences are kept."""
+
+    def __init__(self, site: Site, made: Any) -> None:
+        self.session = Session(made, site, "login.example.org", None, 0.0)
+        self.lines: list[str] = []
+        self.session._print = lambda *lines: self.lines.extend(lines)  # type: ignore[method-assign]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+    def sentences(self) -> list[str]:
+        return [line.partition(" s  ")[2] for line in self.lines if " s  " in line]
+
+
+@pytest.fixture
+async def told(site: Site, known: dict[str, SlurmClient], monkeypatch: pytest.MonkeyPatch) -> Told:
+    monkeypatch.setattr(reach, "trouble", lambda place: None)
+    return Told(site, await plan(site, {"partition": "shas"}, known))
+
+
+async def test_a_start_is_told_from_the_queue_to_the_address(told: Told, slurm: FakeSlurm) -> None:
+    running = asyncio.create_task(told.session.run(detach=False))
+    await until(lambda: "Waiting" in told.text)
+    record, job = told.session.plan.record, told.session.job_id
+    slurm.change(job, state="CONFIGURING", nodes="shas0101")
+    await until(lambda: "Node shas0101 is booting." in told.text)
+    slurm.run_job(job)
+    await until(lambda: "Running on shas0101." in told.text)
+    starter_says(record, "boot", job_id=job)
+    await until(lambda: "The container is starting." in told.text)
+    starter_says(record, "ready", port=30007)
+    await until(lambda: "token=" in told.text)
+    assert f"    ssh -L 30007:shas0101:30007 {ME}@login.example.org" in told.lines
+    assert f"    http://localhost:30007/lab?token={record.token}" in told.lines
+    starter_says(record, "end", exit_code=0, signal=None, message="", log=[])
+    slurm.end_job(job)
+    assert await running == 0
+    kinds = [sentence.split()[0] for sentence in told.sentences()]
+    assert kinds == ["Submitted", "Waiting", "Node", "Running", "The", "The", "The"]
+    assert not record.path.exists()
+
+
+async def test_a_job_put_back_into_the_queue_is_cancelled(
+    told: Told, slurm: FakeSlurm, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running = asyncio.create_task(told.session.run(detach=False))
+    await until(lambda: told.session.job_id)
+    starter_says(told.session.plan.record, "boot", job_id=told.session.job_id)
+    slurm.run_job(told.session.job_id)
+    await until(lambda: "The container is starting." in told.text)
+    slurm.change(told.session.job_id, state="PENDING", nodes="", host="n/a", restarts=1)
+    assert await running == 1
+    assert "put the job back into the queue" in capsys.readouterr().err
+    assert slurm.jobs[told.session.job_id].state == "CANCELLED"
+
+
+async def test_a_server_that_never_listens_is_given_up(
+    site: Site, told: Told, slurm: FakeSlurm, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told.session.site = parse(SITE.replace("[servers]", '[servers]\nnode_timeout = "1s"'))
+    running = asyncio.create_task(told.session.run(detach=False))
+    await until(lambda: told.session.job_id)
+    slurm.run_job(told.session.job_id)
+    assert await running == 1
+    assert "nothing was heard of it within 1 s, so it is cancelled" in capsys.readouterr().err
+    assert slurm.jobs[told.session.job_id].state == "CANCELLED"
+
+
+async def test_ctrl_c_before_the_job_is_known_cancels_it_once_it_is(told: Told, slurm: FakeSlurm) -> None:
+    gate = slurm.hold("sbatch")
+    running = asyncio.create_task(told.session.run(detach=False))
+    await until(lambda: slurm.count("sbatch"))
+    os.kill(os.getpid(), signal.SIGINT)
+    await until(lambda: told.session.interrupts)
+    gate.set()
+    assert await running == 130
+    assert [job.state for job in slurm.jobs.values()] == ["CANCELLED"]
+    assert not told.session.plan.record.path.exists()
+
+
+async def test_an_sbatch_that_is_late_may_have_left_a_job_which_is_followed(
+    told: Told, slurm: FakeSlurm
+) -> None:
+    comment = told.session.plan.spec.comment
+    slurm.hang("sbatch")
+    job = slurm.add_job(ME, comment=comment)
+    running = asyncio.create_task(told.session.run(detach=True))
+    assert (await running, told.session.job_id) == (0, job)
+
+
+async def test_a_submission_that_fails_leaves_no_record(told: Told, slurm: FakeSlurm) -> None:
+    slurm.fail("sbatch", "sbatch: error: " + DOWN)
+    with pytest.raises(SlurmUnreachable):
+        await told.session.run(detach=False)
+    assert not told.session.plan.record.path.exists()
+
+
+async def test_a_server_open_to_all_is_ended(
+    told: Told, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(reach, "trouble", lambda place: reach.OPEN_TO_ALL)
+    running = asyncio.create_task(told.session.run(detach=False))
+    await until(lambda: told.session.job_id)
+    slurm.run_job(told.session.job_id)
+    starter_says(told.session.plan.record, "boot", job_id=1)
+    starter_says(told.session.plan.record, "ready", port=30001)
+    await until(lambda: slurm.count("scancel"))
+    slurm.end_job(told.session.job_id)
+    assert await running == 1
+    assert "asks nobody for its token" in capsys.readouterr().err
+
+
+async def test_a_signal_that_the_shell_ignores_is_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nohup
+    heard: list[int] = []
+    try:
+        with command._signals(lambda: heard.append(1)):
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGTERM)
+            await until(lambda: heard)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert heard == [1]
+
+
+async def test_an_output_that_nobody_reads_any_more_is_a_hangup(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    heard: list[int] = []
+    monkeypatch.setattr(command, "HANGUP_SECONDS", 0.01)
+    with os.fdopen(writer, "w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        async with command._told_of_hangup(lambda: heard.append(1)):
+            await asyncio.sleep(0.1)
+            assert heard == []
+            os.close(reader)
+            await until(lambda: heard)
+        monkeypatch.undo()
+
+
+# -- those that are there
+
+
+async def test_a_silent_slurm_is_told_and_forgets_nothing(
+    known: dict[str, SlurmClient], slurm: FakeSlurm
+) -> None:
+    record = Record.new("summit", "python", "/lab")
+    record.write()
+    os.utime(record.path, (0, 0))
+    slurm.fail("squeue", DOWN)
+    with pytest.raises(FlatironsError, match="summit: Slurm does not answer"):
+        await listing.show(known, "login", None, print)
+    assert record.path.exists()
+    await listing.show(known, "login", None, print)
+    assert not record.path.exists()
+
+
+async def test_a_record_that_was_just_made_is_left_alone(known: dict[str, SlurmClient]) -> None:
+    record = Record.new("summit", "python", "/lab")
+    record.write()
+    await listing.show(known, "login", None, print)
+    assert record.path.exists()
+
+
+async def test_a_job_without_a_record_can_still_be_stopped(
+    known: dict[str, SlurmClient], slurm: FakeSlurm, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = slurm.add_job(ME, comment="flatirons-notebook:0123:python")
+    slurm.run_job(job)
+    await listing.show(known, "login", None, print)
+    assert f"Stop it: --stop {job}" in capsys.readouterr().out
+    await listing.stop(known, 0, 5, print)
+    assert slurm.jobs[job].state == "CANCELLED"
+
+
+async def test_a_job_of_somebody_else_is_not_ours(known: dict[str, SlurmClient], slurm: FakeSlurm) -> None:
+    slurm.add_job("bob", comment="flatirons-notebook:0123:python")
+    with pytest.raises(FlatironsError, match="No notebook of yours runs or waits"):
+        await listing.stop(known, 0, 5, print)
+
+
+async def test_ctrl_c_before_anything_is_submitted_is_no_traceback(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    os.mkfifo(site)  # nobody writes it: it is being read for ever
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        f"from flatirons.cli import main; sys.exit(main(['notebook', '--site', {str(site)!r}]))"
+    )
+    env = {"PYTHONPATH": str(SOURCE)}
+    process = subprocess.Popen([sys.executable, "-c", code], env=env, stderr=subprocess.PIPE, text=True)  # noqa: ASYNC220
+    writers: list[int] = []
+    await until(lambda: is_read(site, writers))
+    process.send_signal(signal.SIGINT)
+    assert (process.communicate(timeout=20)[1], process.returncode) == ("", 130)
+    os.close(*writers)
+
+
+def is_read(pipe: Path, writers: list[int]) -> bool:
+    """Whether somebody reads the pipe; `writers` then holds what keeps it open."""
+    try:
+        writers.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True
+
+
+def test_the_command_needs_no_jupyterhub() -> None:
+    code = (
+        "import sys; sys.modules['jupyterhub'] = sys.modules['sqlalchemy'] = sys.modules['tornado'] = None;"
+        "from flatirons.cli import main; import flatirons.notebook.command;"
+        "sys.exit(main(['notebook', '--site', '/no/site.toml']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(SOURCE)}, capture_output=True, text=True
+    )
+    assert done.stderr == "flatirons: /no/site.toml: can't be read: No such file or directory\n"
+    assert done.returncode == 2
