@@ -346,7 +346,7 @@ async def test_a_kick_brings_a_query_at_once_even_when_one_is_on_its_way(
 async def test_a_job_that_is_followed_from_now_on_is_asked_for_at_the_pace_of_a_start(
     slurm: FakeSlurm, clock: FakeClock, watcher: Watcher
 ) -> None:
-    """At once where the last answer is old; else a burst of starts takes the queries that their nodes need."""
+    """At once where the last answer is old; else a burst takes the queries that its nodes need."""
     await clock.advance(20)
     before = slurm.count("squeue")
     subscriptions = [watcher.watch(slurm.add_job("alice"))]

@@ -143,7 +143,11 @@ def server(before: str = "", after: str = "") -> list[str]:
 
 
 def test_a_server_boots_is_ready_and_its_end_is_told(hub: PlayedHub, tmp_path: Path) -> None:
-    job = Job(tmp_path, hub, command=server(after="while not listener.accept()[0].recv(1): pass\nprint('bye'); sys.exit(7)"))
+    job = Job(
+        tmp_path,
+        hub,
+        command=server(after="while not listener.accept()[0].recv(1): pass\nprint('bye'); sys.exit(7)"),
+    )
     port = hub.wait_for("ready")["port"]
     with socket.create_connection((socket.gethostbyname(url_host()), port), 5) as visitor:
         visitor.sendall(b"!")
