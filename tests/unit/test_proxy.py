@@ -1,57 +1,36 @@
-"""A proxy that was restarted gets its routes back; one that is well, or away, is left alone."""
+"""The proxy's routes are compared often, whether it is there or not."""
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from jupyterhub.proxy import ConfigurableHTTPProxy
 
+from flatirons.hub import proxy as hubs
 from flatirons.hub.proxy import WatchedProxy
 
-HUB = "/jupyter/"
 
+async def test_routes_are_compared_again_and_again_also_after_the_proxy_was_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[Any, Any]] = []
+    often = asyncio.Event()
 
-class PlayedProxy(WatchedProxy):
-    """Has these routes; `compared` counts comparisons of all of them."""
-
-    compared = 0
-    routes: dict[str, Any] | Exception = {}
-
-    async def get_all_routes(self) -> dict[str, Any]:
-        if isinstance(self.routes, Exception):
-            raise self.routes
-        return self.routes
-
-
-@pytest.fixture
-def proxy(monkeypatch: pytest.MonkeyPatch) -> PlayedProxy:
-    async def compare(self: PlayedProxy, users: Any, services: Any, routes: Any = None) -> None:
-        assert (users, services) == ({"u": 1}, {"s": 2})
-        self.compared += 1
+    async def compare(self: WatchedProxy, users: Any, services: Any, routes: Any = None) -> None:
+        asked.append((users, services))
+        if len(asked) == 2:
+            raise TimeoutError
+        if len(asked) == 4:
+            often.set()
 
     monkeypatch.setattr(ConfigurableHTTPProxy, "check_routes", compare)
-    made = PlayedProxy(hub=SimpleNamespace(routespec=HUB), auth_token="t0ken", should_start=False)
-    return made
-
-
-@pytest.mark.parametrize(
-    ("routes", "times"),
-    [({HUB: {}, "/jupyter/user/alice/": {}}, 0), (TimeoutError(), 0), ({}, 1), ({"/other/": {}}, 1)],
-    ids=["well", "away", "lost all", "lost the hub"],
-)
-async def test_only_a_proxy_that_lost_its_routes_is_given_them_again(
-    proxy: PlayedProxy, routes: dict[str, Any] | Exception, times: int
-) -> None:
-    proxy.routes = routes
-    await proxy.glance({"u": 1}, {"s": 2})
-    assert proxy.compared == times
-
-
-async def test_the_first_comparison_of_routes_begins_the_glances(proxy: PlayedProxy) -> None:
-    for _ in range(2):
-        await proxy.check_routes({"u": 1}, {"s": 2})
-    assert proxy._glances is not None
-    assert proxy._glances.is_running()
-    proxy._glances.stop()
+    monkeypatch.setattr(hubs, "SECONDS_BETWEEN_COMPARISONS", 0.01)
+    made = WatchedProxy(hub=SimpleNamespace(routespec="/"), auth_token="t0ken", should_start=False)
+    await made.check_routes({"u": 1}, {"s": 2})
+    await asyncio.wait_for(often.wait(), 5)
+    assert made._comparisons
+    made._comparisons.stop()
+    assert asked == [({"u": 1}, {"s": 2})] * len(asked)
