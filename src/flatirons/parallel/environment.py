@@ -31,7 +31,9 @@ def scrub(environ: MutableMapping[str, str]) -> None:
 
 
 def of_own_job(environ: Mapping[str, str]) -> Mapping[str, str]:
-    """`environ` with what `scrub` took out of it."""
+    """`environ` with what `scrub` took out of it, unless this is a job that was submitted from there."""
+    if "SLURM_JOB_ID" in environ:
+        return environ
     try:
         taken = json.loads(environ.get(OWN_JOB) or "{}")
     except ValueError:

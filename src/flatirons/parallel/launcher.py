@@ -41,7 +41,7 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
 
     entrypoint_name = "flatirons"
 
-    job_id = Integer(help="The Slurm job, 0 before there is one.").tag(to_dict=True)
+    job_id = Integer(help="The set's own Slurm job, 0 before there is one.").tag(to_dict=True)
     output_file = Unicode(config=True, help="Where the engines' output goes.").tag(to_dict=True)
 
     step_pid = Integer(help="Of srun, for engines inside the notebook's job.").tag(to_dict=True)
@@ -70,7 +70,10 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
     # -- the life of a set
 
     async def start(self, n: int) -> int:
-        """Starts the set and gives its job's id; the job may still have to wait. Raises FlatironsError."""
+        """Starts the set and gives its job's id, or srun's; the job may still have to wait.
+
+        Raises FlatironsError.
+        """
         self.n = n
         try:
             options = resolve(self.asked(), self._job())
@@ -83,9 +86,9 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
         except FlatironsError as error:
             self.notify_stop({"exit_code": 1, "why": error.user})
             raise
-        self.notify_start(self.job_id)
+        self.notify_start(self.job_id or self.step_pid)
         self._be_patient()
-        return self.job_id
+        return self.job_id or self.step_pid
 
     async def _submit(self, n: int, options: EngineOptions) -> int:
         spec = engines.job_spec(n, options, comment=self._comment(), folder=os.getcwd(), log=self.output_file)
@@ -104,11 +107,10 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
         placed = engines.places(n, options, job)
         name, control = f"ipengines-{self.engine_set_id}", self._controller()
         line = engines.step_argv(job["SLURM_JOB_ID"], name, placed, self.find_args(), control)
-        self.job_id = int(job["SLURM_JOB_ID"])
         self.step = self._step(cmd_and_args=[*environment.clean(os.environ), *line])
         self.step.start()
         self.step_pid = self.step.pid
-        self.log.info("Engines start inside the notebook's job (%s).", self.job_id)
+        self.log.info("Engines start inside the notebook's job (%s).", job["SLURM_JOB_ID"])
 
     def _step(self, **traits: Any) -> Step:
         self.loop.asyncio_loop  # noqa: B018  found now, for in the step's thread it would be another
@@ -166,7 +168,7 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
         """Cancels the job and returns when Slurm says that it is gone. Raises SlurmError, TimeoutError."""
         if self.watch:
             self.watch.stop()
-        if not self.job_id or self.state == "after":
+        if self.state != "running":
             return
         if self.step:
             if not await asyncio.to_thread(self.step.end, self.stop_timeout):
@@ -190,10 +192,11 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
 
     async def signal(self, sig: int | str) -> None:
         """Sends every engine a signal, by number or name."""
-        if self.job_id and self.state == "running":
+        if self.state == "running":
+            job = int(self._job()["SLURM_JOB_ID"]) if self.step else self.job_id
             name = f"ipengines-{self.engine_set_id}" if self.step else ""
             text = str(int(sig)) if isinstance(sig, int) else sig
-            await signal_steps(os.environ, self.job_id, text, name)
+            await signal_steps(os.environ, job, text, name)
 
     async def join(self, timeout: float | None = None) -> None:
         """Returns when the set has ended. Raises TimeoutError."""
@@ -224,7 +227,7 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
         """
         self: FlatironsEngineSetLauncher = super().from_dict(d, **kwargs)
         seen = None
-        if not self.job_id:
+        if not self.job_id and not self.step_pid:
             raise NotRunning("The engines were never submitted.")
         if self.step_pid:
             self.step = self._step()
