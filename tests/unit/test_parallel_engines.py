@@ -259,7 +259,7 @@ def test_engines_inside_a_job_are_spread_evenly(n: int, options: EngineOptions, 
     ],
 )
 def test_engines_for_which_a_job_has_no_room_are_refused(n: int, options: EngineOptions) -> None:
-    with pytest.raises(OptionsRefused, match="has 10 cores, room for .* leave inside out"):
+    with pytest.raises(OptionsRefused, match=r"has 10 cores, room for .* leave inside out"):
         places(n, options, JOB)
 
 
