@@ -25,7 +25,7 @@ from flatirons.parallel.asked import Asked
 from flatirons.parallel.options import EngineOptions, resolve
 from flatirons.parallel.own import OWNER, find, signal_steps, slurm_of
 from flatirons.parallel.step import Step
-from flatirons.parallel.watch import Watch, look, wait_for, waiting_sentence
+from flatirons.parallel.watch import Watch, look, lost_a_node, lost_sentence, wait_for, waiting_sentence
 from flatirons.slurm import explain
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Job, JobSpec, JobState
@@ -253,6 +253,8 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
     def _changed(self, job: Job) -> None:
         if job.state.is_waiting and job.reason not in ("", "None"):
             self.log.info(waiting_sentence(job))
+        elif job.state.is_running and self.watch and lost_a_node(self.watch.seen, job):
+            self.log.warning(lost_sentence(job))
         elif job.state.is_running:
             self.log.info("Engines (job %s) start on %s.", job.id, job.nodes)
 
