@@ -34,7 +34,8 @@ START = """
 import ipyparallel as ipp, json, os, socket
 def probe():
     import os, socket
-    return {"host": socket.gethostname(), "uid": os.getuid(), "job": os.environ.get("SLURM_JOB_ID") or os.environ["FLATIRONS_JOB_ID"],
+    job = os.environ.get("SLURM_JOB_ID") or os.environ["FLATIRONS_JOB_ID"]
+    return {"host": socket.gethostname(), "uid": os.getuid(), "job": job,
             "image": os.environ.get("APPTAINER_CONTAINER", ""), "cwd": os.getcwd()}
 """
 EIGHT = (

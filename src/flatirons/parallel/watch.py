@@ -129,15 +129,15 @@ def waiting_sentence(job: Job) -> str:
 
 
 def lost_a_node(before: Job | None, now: Job) -> bool:
-    """Whether a job that runs has other nodes than it had when it ran before: Slurm takes a failed one away."""
+    """Whether a running job has other nodes than it had: Slurm takes those away that fail."""
     return bool(before and before.state.is_running and before.nodes and before.nodes != now.nodes)
 
 
 def lost_sentence(job: Job) -> str:
     """That engines went with their node, and what to do."""
     return (
-        f"A node of the engines (job {job.id}) failed; those on {job.nodes} go on. What ran on the others raises "
-        "EngineError: compute it again, and add engines with rc.cluster.start_engines_sync(n) if you need them."
+        f"A node of the engines (job {job.id}) failed; those on {job.nodes} go on. What ran on the failed one "
+        "raises EngineError: compute it again, and add engines by rc.cluster.start_engines_sync(n) if need be."
     )
 
 
