@@ -31,12 +31,12 @@ def run(is_quick: bool) -> Findings:
         for number in range(rounds):
             for subject in SUBJECTS:
                 with progress.step(f"{subject}, {n} engines, round {number + 1}"):
-                    seen[subject].append(_measure(demo, subject, n, nodes))
+                    seen[subject].append(measure(demo, subject, n, nodes))
         rows = [row for subject in SUBJECTS for row in _rows(subject, seen[subject], n, nodes)]
         return Findings(machine(demo), rows)
 
 
-def _measure(demo: Demo, subject: str, n: int, nodes: int) -> dict[str, Any]:
+def measure(demo: Demo, subject: str, n: int, nodes: int) -> dict[str, Any]:
     """One start, from a program in the image in the hub node, which runs no engine itself."""
     words = ["apptainer", "-s", "exec", "--bind", "/run/munge,/etc/slurm,/opt/engines.py", IMAGE]
     argv = [*words, "python", "/opt/engines.py", subject, str(n), str(nodes), IMAGE]

@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 import time
+from collections import Counter
 
 import ipyparallel as ipp
 
@@ -62,7 +63,7 @@ def main(subject: str, n: int, nodes: int, image: str) -> None:
     warm = time.perf_counter() - again
     cluster.stop_cluster_sync()
     found = {"up": up - began, "map": mapped - up, "warm": warm, "mib": sum(memory)}
-    print(json.dumps({**found, "engines": len(hosts), "hosts": len(set(hosts))}))
+    print(json.dumps({**found, "engines": len(hosts), "hosts": len(set(hosts)), "names": Counter(hosts)}))
 
 
 if __name__ == "__main__":

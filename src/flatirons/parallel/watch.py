@@ -136,8 +136,8 @@ def lost_a_node(before: Job | None, now: Job) -> bool:
 def lost_sentence(job: Job) -> str:
     """That engines went with their node, and what to do."""
     return (
-        f"A node of the engines (job {job.id}) failed; those on {job.nodes} go on. What ran on the failed one "
-        "raises EngineError: compute it again, and add engines by rc.cluster.start_engines_sync(n) if need be."
+        f"A node of the engines (job {job.id}) failed; those on {job.nodes} go on. What ran there raises "
+        "EngineError: compute it again, and add engines by rc.cluster.start_engines_sync(n) if need be."
     )
 
 
