@@ -37,11 +37,13 @@ def stock(n: int, nodes: int, image: str) -> ipp.Cluster:
 
 def flatirons(n: int, nodes: int, image: str) -> ipp.Cluster:
     """Ours."""
-    from flatirons.parallel import Cluster
+    from traitlets.config import Config
 
     words = ["apptainer", "exec", "--bind", "/run/munge,/etc/slurm", image]
     os.environ["FLATIRONS_CONTAINER"] = json.dumps(words)
-    return Cluster(n=n, nodes=nodes, account=ACCOUNT, partition=PARTITION, runtime=MINUTES)
+    asked = {"nodes": nodes, "account": ACCOUNT, "partition": PARTITION, "runtime": MINUTES}
+    config = Config(FlatironsEngineSetLauncher=asked)
+    return ipp.Cluster(engines="flatirons", n=n, config=config, load_profile=False)
 
 
 def pss() -> int:
