@@ -62,8 +62,8 @@ class View:
     def report(self, job: Job) -> dict[str, Any] | None:
         """The report of a job's end.
 
-        Where sbatch gave up and Slurm took the job nevertheless, the hub never knew its id: its server's report
-        says that Slurm didn't answer.
+        Where sbatch gave up and Slurm took the job nevertheless, the hub never knew its id: its server's
+        report says that Slurm didn't answer.
         """
         reports = self.reports.get(job.key, ())
         known = (each for each in reports if each["job_id"] == job.id)
