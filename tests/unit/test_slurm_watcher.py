@@ -363,6 +363,20 @@ async def test_a_job_that_is_followed_from_now_on_is_asked_for_at_the_pace_of_a_
         each.close()
 
 
+async def test_what_was_seen_of_an_earlier_job_with_the_same_id_is_not_told(
+    slurm: FakeSlurm, clock: FakeClock, watcher: Watcher
+) -> None:
+    """A slurmctld that was killed gives the ids of its last seconds out again."""
+    job_id = slurm.add_job("alice", state="CANCELLED")
+    await clock.advance(40)
+    assert watcher.job(job_id)
+    slurm.change(job_id, state="PENDING")
+    reader = Reader(watcher.watch(job_id))
+    await clock.advance(1)
+    assert reader.states == ["PENDING"]
+    reader.subscription.close()
+
+
 async def test_many_kicks_bring_at_most_one_query_in_each_gap_beyond_the_first_few(
     slurm: FakeSlurm, clock: FakeClock, watcher: Watcher
 ) -> None:

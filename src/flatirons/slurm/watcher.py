@@ -176,6 +176,10 @@ class Watcher:
     def watch(self, job_id: int, user: str | None = None) -> Subscription:
         """News of a job from now on; as `user`, its owner, Slurm can be asked where others may not see it."""
         subscription = Subscription(self, job_id, user)
+        if job_id not in self._subscriptions and self._snapshot:
+            # a slurmctld that lost its state gives ids out again: what was seen may be of an earlier job
+            others = {number: job for number, job in self._snapshot.jobs.items() if number != job_id}
+            self._snapshot = replace(self._snapshot, jobs=others)
         self._subscriptions.setdefault(job_id, []).append(subscription)
         self._wake.set()  # the time until the next query is reckoned anew
         return subscription
