@@ -28,7 +28,8 @@ OPTIONS = {"cluster": "summit", "partition": "shas", "account": "ucb-general", "
 PROBE = """
 def probe():
     import os, socket
-    return {"host": socket.gethostname(), "uid": os.getuid(), "job": os.environ.get("SLURM_JOB_ID", ""),
+    job = os.environ.get("SLURM_JOB_ID") or os.environ.get("FLATIRONS_JOB_ID", "")  # an engine's, a server's
+    return {"host": socket.gethostname(), "uid": os.getuid(), "job": job,
             "container": os.environ.get("APPTAINER_CONTAINER", ""),
             "inside": os.path.exists("/.singularity.d")}
 """
