@@ -433,6 +433,7 @@ async def test_ctrl_c_before_anything_is_submitted_is_no_traceback(tmp_path: Pat
     process = subprocess.Popen([sys.executable, "-c", code], env=env, stderr=subprocess.PIPE, text=True)  # noqa: ASYNC220
     writers: list[int] = []
     await until(lambda: is_read(site, writers))
+    await until(lambda: sleeps(process.pid))  # a signal just before its read() would wake nobody
     process.send_signal(signal.SIGINT)
     assert (process.communicate(timeout=20)[1], process.returncode) == ("", 130)
     os.close(*writers)
@@ -445,6 +446,11 @@ def is_read(pipe: Path, writers: list[int]) -> bool:
     except OSError:
         return False
     return True
+
+
+def sleeps(pid: int) -> bool:
+    """Whether the process waits for something (proc_pid_stat(5))."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
 def test_the_command_needs_no_jupyterhub() -> None:
