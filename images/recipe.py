@@ -13,7 +13,7 @@ ROOT = HERE.parent
 SUITES = ("trixie", "bookworm", "unstable")
 DEFAULT_SUITE = "trixie"
 # Which image an image is built on.
-PARENTS = {"base": "debian"}
+PARENTS = {"base": "debian", "scientific": "base", "r": "base", "pyspark": "base"}
 IMAGES = tuple(PARENTS)
 KEY_LENGTH = 12
 
@@ -70,12 +70,14 @@ def sandbox(name: str, suite: str) -> Stage:
     if name not in PARENTS:
         raise BuildError(f"there is no image {name}; there are {', '.join(IMAGES)}")
     parent = debian(suite) if PARENTS[name] == "debian" else sandbox(PARENTS[name], suite)
-    return Stage(name, suite, files_under(HERE / name), parent)
+    common = {"image.def": HERE / "packages.def", "install.sh": HERE / "install.sh"}
+    return Stage(name, suite, common | files_under(HERE / name), parent)
 
 
 def image(name: str, suite: str) -> Stage:
     """The image file itself."""
-    inputs = {"image.def": HERE / "flatirons.def"} | flatirons_sources()
+    inputs = {"image.def": HERE / "flatirons.def", "run_tests.py": HERE / "run_tests.py"}
+    inputs |= flatirons_sources()
     return Stage(name, suite, inputs, sandbox(name, suite), ".sif")
 
 

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,8 +18,10 @@ from . import debian, progress
 from .errors import BuildError
 from .recipe import DEFAULT_SUITE, HERE, ROOT, Stage, definition_arguments
 
-# Older ones of a family are removed; a running container keeps the file that it began with.
+# Older ones of a family are removed, unless another build may be standing on them at this moment; a running
+# container keeps the file that it began with.
 KEPT = 3
+IN_USE_S = 600
 # Debian 12 has no Apptainer: its images are built by the one in the default suite's tree.
 WITHOUT_APPTAINER = ("bookworm",)
 # Of the host's environment, what says how packages are reached.
@@ -121,7 +124,7 @@ def _apptainer_argv(stage: Stage, work: Path) -> tuple[list[str], str]:
     argv += ["--bind", f"{inside}/inputs:/mnt"]
     for name, value in values.items():
         argv += ["--build-arg", f"{name}={value}"]
-    what = "Flatirons and the image file" if stage.suffix else "Python packages"
+    what = "Flatirons and the image file" if stage.suffix else "packages"
     return [*argv, str(inside / "out"), str(inside / "inputs/image.def")], f"{stage.name}: {what}"
 
 
@@ -159,11 +162,12 @@ def revision() -> str:
 
 
 def _prune(stage: Stage) -> None:
-    """Removes all but the newest few of a family."""
+    """Removes all but the newest few of a family, and what was asked for a moment ago."""
     pattern = f"{stage.family}-{'[0-9a-f]' * len(stage.key)}{stage.suffix}"
     found = sorted(cache().glob(pattern), key=lambda place: place.stat().st_mtime, reverse=True)
     for old in found[KEPT:]:
-        _remove(old)
+        if time.time() - old.stat().st_mtime > IN_USE_S:
+            _remove(old)
 
 
 def _remove(place: Path) -> None:

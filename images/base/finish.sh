@@ -1,0 +1,1 @@
+echo '[ -z "${PS1-}" ] || . /usr/share/bash-completion/bash_completion' >>/etc/bash.bashrc

@@ -1,0 +1,1 @@
+Rscript --vanilla -e 'IRkernel::installspec(user = FALSE, prefix = "/opt/jupyter")'
