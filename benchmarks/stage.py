@@ -35,10 +35,18 @@ class Findings:
 
 
 @contextmanager
-def stage(progress: Progress, site: Path, nodes: int = 3, *, with_image: bool = True) -> Iterator[Demo]:
+def stage(
+    progress: Progress,
+    site: Path,
+    nodes: int = 3,
+    *,
+    with_image: bool = True,
+    binds: Sequence[Bind] = (),
+) -> Iterator[Demo]:
     """A demo with that site file and the peers' software at /opt/peers, booted, and gone afterwards.
 
     `nodes` is how many compute nodes its cluster summit has; a benchmark without containers needs no image.
+    `binds` are seen by the nodes besides.
     """
     if not with_image:
         os.environ["FLATIRONS_IMAGE_FILE"] = os.devnull
@@ -48,7 +56,7 @@ def stage(progress: Progress, site: Path, nodes: int = 3, *, with_image: bool = 
         peers = hub_with(built.tree, PEERS)
     demo = Demo(f"bench-{os.getpid()}", free_port(), site)
     with progress.step("virtual cluster and hub"):
-        demo.up(built, nodes, binds=[Bind(str(peers), "/opt/peers", False)])
+        demo.up(built, nodes, binds=[Bind(str(peers), "/opt/peers", False), *binds])
     try:
         yield demo
     finally:

@@ -4,9 +4,8 @@ import argparse
 import os
 import signal
 import sys
-import time
 
-from . import progress, recipe, stage
+from . import base, recipe, schedule, stage
 from .errors import BuildError
 
 
@@ -20,6 +19,16 @@ def _arguments() -> argparse.Namespace:
         choices=recipe.SUITES,
         default=recipe.DEFAULT_SUITE,
         help="of Debian (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--base",
+        type=base.parse,
+        help="what to begin with instead of a Debian tree made here: docker://debian:trixie, "
+        "oras://REGISTRY/NAME:TAG, oci-archive:FILE, docker-archive:FILE or localimage:FILE; "
+        "it must be of the suite",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=len(os.sched_getaffinity(0)), help="stages at once (default: %(default)s)"
     )
     parser.add_argument(
         "images", nargs="*", metavar="IMAGE", help=f"{', '.join(recipe.IMAGES)} (default: all)"
@@ -36,14 +45,14 @@ def main() -> int:
     try:
         if os.geteuid() != 0:
             raise BuildError("images are built as root: file trees have files of many users")
-        wanted = [recipe.image(name, arguments.suite) for name in arguments.images or recipe.IMAGES]
+        names = dict.fromkeys(arguments.images or recipe.IMAGES)
+        wanted = [recipe.image(name, arguments.suite, arguments.base or "") for name in names]
+        failed = schedule.build(wanted, max(1, arguments.jobs))
         for image in wanted:
-            started = time.monotonic()
-            place = stage.ensure(image)
-            if time.monotonic() - started > 1:
-                size = place.stat().st_size / 1e6
-                progress.say(f"{place.name}: {size:.0f} MB in {time.monotonic() - started:.0f} s")
-            print(place, flush=True)
+            if image not in failed:
+                print(stage.ensure(image), flush=True)
+        if failed:
+            raise BuildError(f"not built: {', '.join(image.name for image in failed)}; what is whole is kept")
     except BuildError as error:
         print(f"build: {error}", file=sys.stderr)
         return 1

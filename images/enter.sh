@@ -1,6 +1,6 @@
 #!/bin/sh
 # enter.sh TREE WORK TMP COMMAND...
-# Runs a command in a Debian file tree as if it were the machine, WORK at /mnt (TMP is in there), nothing else of
+# Runs a command, with our environment, in a Debian file tree as if it were the machine, WORK at /mnt (TMP is in there), nothing else of
 # the tree writable; as root of a user namespace, as a restricted machine's root may lack capabilities that
 # Apptainer asks for. Start it in a new mount and pid namespace (progress.py does): nothing outlives it.
 set -eu
@@ -30,6 +30,6 @@ cd "$tree"
 pivot_root . .
 umount -l .
 cd /
-exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 HOME=/tmp \
+exec env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 HOME=/tmp \
     APPTAINER_TMPDIR="$tmp" APPTAINER_CACHEDIR="$tmp" \
     unshare --user --map-users=0:0:65536 --map-groups=0:0:65536 --mount -- "$@"

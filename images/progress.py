@@ -3,11 +3,13 @@
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .errors import BuildError
 
+# Whether no other build goes on beside the one that this process does.
+is_alone = True
 LOG_LINES_SHOWN = 20
 LIVE_EVERY_S = 1.0
 PLAIN_EVERY_S = 20.0
@@ -33,24 +35,36 @@ def say(sentence: str, end: str = "\n") -> None:
     print(f"build: {sentence}", file=sys.stderr, end=end, flush=True)
 
 
+def _is_live() -> bool:
+    """Whether a line may be written over: nobody else writes to this terminal."""
+    return is_alone and sys.stderr.isatty()
+
+
 def _beat(what: str, seconds: float) -> None:
-    if sys.stderr.isatty():
+    if _is_live():
         say(f"{what} ... {seconds:.0f} s", end="\r")
     elif seconds >= PLAIN_EVERY_S / 2:
         say(f"{what} ... {seconds:.0f} s")
 
 
-def run(argv: Sequence[str], what: str, log: Path, hold: int) -> float:
+def run(
+    argv: Sequence[str], what: str, log: Path, hold: int, environment: Mapping[str, str] | None = None
+) -> float:
     """Runs a command to its end, which keeps the descriptor `hold` open; gives its seconds.
 
-    Raises BuildError, after the last lines of the log, if it fails.
+    Raises BuildError, after the last lines of the log, if it fails. `environment`: None is our own.
     """
     started = time.monotonic()
-    every_s = LIVE_EVERY_S if sys.stderr.isatty() else PLAIN_EVERY_S
+    every_s = LIVE_EVERY_S if _is_live() else PLAIN_EVERY_S
     _beat(what, 0)
     with log.open("wb") as output:
         child = subprocess.Popen(
-            [*ISOLATED, *argv], stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=[hold]
+            [*ISOLATED, *argv],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=[hold],
         )
         try:
             while (code := _wait(child, every_s)) is None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from . import base as bases
 from .errors import BuildError
 
 HERE = Path(__file__).resolve().parent
@@ -16,6 +17,8 @@ DEFAULT_SUITE = "trixie"
 PARENTS = {"base": "debian", "scientific": "base", "r": "base", "pyspark": "base"}
 IMAGES = tuple(PARENTS)
 KEY_LENGTH = 12
+# What installs the packages of every image.
+COMMON = {"image.def": HERE / "packages.def", "install.sh": HERE / "install.sh"}
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,18 @@ class Stage:
     inputs: dict[str, Path] = field(hash=False)
     parent: "Stage | None" = None
     suffix: str = ""
+    base: str = ""  # of a stage without a parent: where it begins, see base.py; "" is a tree that we make
+
+    @property
+    def origin(self) -> str:
+        """Where the first of its parents begins."""
+        return self.parent.origin if self.parent else self.base or f"mmdebstrap:{self.suite}"
 
     @cached_property
     def key(self) -> str:
         """A short hash of all that the stage is made of, its parent included."""
-        digest = hashlib.sha256(f"{self.name} {self.suite} {self.parent.key if self.parent else ''}".encode())
+        before = self.parent.key if self.parent else self.base
+        digest = hashlib.sha256(f"{self.name} {self.suite} {before}".encode())
         for name, file in sorted(self.inputs.items()):
             content = file.read_bytes()
             digest.update(f"\n{name} {os.access(file, os.X_OK)} {len(content)}\n".encode() + content)
@@ -60,30 +70,33 @@ def flatirons_sources(root: Path = ROOT) -> dict[str, Path]:
     return metadata | files_under(root / "src/flatirons", "source/src/flatirons/")
 
 
-def debian(suite: str) -> Stage:
-    """The tree of Debian packages below every image."""
+def debian(suite: str, base: str = "") -> Stage:
+    """The tree of Debian packages below every image, on a base from elsewhere if one is named."""
+    if base:
+        inputs = COMMON | {"debian.txt": HERE / "debian.txt", "finish.sh": HERE / "debian-finish.sh"}
+        return Stage("debian", suite, inputs | bases.files(base), base=base)
     return Stage("debian", suite, {"debian.txt": HERE / "debian.txt", "debian.py": HERE / "debian.py"})
 
 
-def sandbox(name: str, suite: str) -> Stage:
+def sandbox(name: str, suite: str, base: str = "") -> Stage:
     """An image as a directory, whole but for Flatirons."""
     if name not in PARENTS:
         raise BuildError(f"there is no image {name}; there are {', '.join(IMAGES)}")
-    parent = debian(suite) if PARENTS[name] == "debian" else sandbox(PARENTS[name], suite)
-    common = {"image.def": HERE / "packages.def", "install.sh": HERE / "install.sh"}
-    return Stage(name, suite, common | files_under(HERE / name), parent)
+    parent = debian(suite, base) if PARENTS[name] == "debian" else sandbox(PARENTS[name], suite, base)
+    return Stage(name, suite, COMMON | files_under(HERE / name), parent)
 
 
-def image(name: str, suite: str) -> Stage:
+def image(name: str, suite: str, base: str = "") -> Stage:
     """The image file itself."""
     inputs = {"image.def": HERE / "flatirons.def", "run_tests.py": HERE / "run_tests.py"}
     inputs |= flatirons_sources()
-    return Stage(name, suite, inputs, sandbox(name, suite), ".sif")
+    return Stage(name, suite, inputs, sandbox(name, suite, base), ".sif")
 
 
 def definition_arguments(stage: Stage, parent: str, revision: str, created: str) -> dict[str, str]:
     """The values of `{{ NAME }}` in a stage's definition, those that it names; Apptainer refuses others."""
     values = {"PARENT": parent, "IMAGE": stage.name, "SUITE": stage.suite}
-    values |= {"REVISION": revision, "CREATED": created}
+    values |= {"REVISION": revision, "CREATED": created, "ORIGIN": stage.origin}
+    values["BOOTSTRAP"] = bases.agent(stage.base) if stage.base else "localimage"
     text = stage.inputs["image.def"].read_text()
     return {name: value for name, value in values.items() if "{{ " + name + " }}" in text}

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from . import debian, progress
+from . import base, debian, progress
 from .errors import BuildError
 from .recipe import DEFAULT_SUITE, HERE, ROOT, Stage, definition_arguments
 
@@ -28,6 +28,9 @@ WITHOUT_APPTAINER = ("bookworm",)
 REACHING = re.compile(
     r"PIP_(INDEX_URL|EXTRA_INDEX_URL|TRUSTED_HOST|PROXY|DEFAULT_TIMEOUT|RETRIES)$|(https?|no)_proxy$",
     re.IGNORECASE,
+)
+REGISTRIES = re.compile(
+    r"APPTAINER_(DOCKER_USERNAME|DOCKER_PASSWORD|NOHTTPS)$|(https?|no)_proxy$", re.IGNORECASE
 )
 CERTIFICATES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 DEBIAN_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
@@ -43,10 +46,15 @@ def cache() -> Path:
     return place
 
 
+def is_built(stage: Stage) -> bool:
+    """Whether the cache has it, whole."""
+    return (cache() / stage.file_name).exists()
+
+
 def ensure(stage: Stage) -> Path:
     """The path of a whole stage, built if it hasn't been yet, and its parents with it."""
     place = cache() / stage.file_name
-    if place.exists():
+    if is_built(stage):
         os.utime(place)
         return place
     if stage.parent and ensure(stage.parent).name != stage.parent.file_name:
@@ -82,9 +90,10 @@ def _build(stage: Stage, lock: int) -> Path:
     try:
         stage = _snapshot(stage, work / "inputs")
         log = cache() / f"{stage.family}{stage.suffix}.log"
-        argv, what = _debian_argv(stage, work) if stage.parent is None else _apptainer_argv(stage, work)
-        progress.run(argv, what, log, lock)
-        if stage.parent is None:
+        by_apptainer = "image.def" in stage.inputs
+        argv, what = _apptainer_argv(stage, work) if by_apptainer else _debian_argv(stage, work)
+        progress.run(argv, what, log, lock, _environment() if by_apptainer else None)
+        if not by_apptainer:
             debian.finish(work / "out")
         (work / "out").rename(cache() / stage.file_name)
     finally:
@@ -112,12 +121,12 @@ def _debian_argv(stage: Stage, work: Path) -> tuple[list[str], str]:
 
 def _apptainer_argv(stage: Stage, work: Path) -> tuple[list[str], str]:
     """The command that builds from the stage's definition to `work`/out, and what to call it."""
-    assert stage.parent is not None
     _write_host_environment(work / "inputs")
     (work / "tmp").mkdir()
     inside = Path("/mnt") / work.name
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    values = definition_arguments(stage, f"/mnt/{stage.parent.file_name}", revision(), created)
+    parent = f"/mnt/{stage.parent.file_name}" if stage.parent else base.place(stage.base, inside / "inputs")
+    values = definition_arguments(stage, parent, revision(), created)
     tools = cluster_tree(DEFAULT_SUITE if stage.suite in WITHOUT_APPTAINER else stage.suite)
     argv = [str(HERE / "enter.sh"), str(tools), str(cache()), str(inside / "tmp"), "apptainer", "build"]
     argv += ["--mksquashfs-args", SQUASHFS] if stage.suffix else ["--sandbox"]
@@ -126,6 +135,11 @@ def _apptainer_argv(stage: Stage, work: Path) -> tuple[list[str], str]:
         argv += ["--build-arg", f"{name}={value}"]
     what = "Flatirons and the image file" if stage.suffix else "packages"
     return [*argv, str(inside / "out"), str(inside / "inputs/image.def")], f"{stage.name}: {what}"
+
+
+def _environment() -> dict[str, str]:
+    """What Apptainer is given of our environment: how registries are reached, and as whom."""
+    return {name: value for name, value in os.environ.items() if REGISTRIES.match(name)}
 
 
 def _write_host_environment(inputs: Path) -> None:

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import estate
+from benchmarks import crowd, engines, estate
 from benchmarks.editing import Fields
 from benchmarks.hubs import requests
+from benchmarks.stage import HERE, do, stage
+from cluster.demo.progress import Progress
+from cluster.layout import CONTROLLER
+from cluster.state import Bind
 
 REPO = Path(__file__).parent.parent.parent
 LOG = """\
@@ -79,3 +83,28 @@ def test_the_benchmark_of_the_form_says_what_the_contract_has() -> None:
         assert values[subject, "render_failed"] == 0
     assert values["flatirons", "slurm_commands_per_render"] < values["moss", "slurm_commands_per_render"]
     assert {row["unit"] for row in found["rows"] if row["metric"].endswith("_p95_ms")} == {"ms"}
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(900)
+def test_the_benchmark_of_engines_says_what_the_contract_has() -> None:
+    done = subprocess.run(
+        [REPO / "scripts" / "bench", "engines", "--quick", "--json"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    values = {(row["subject"], row["metric"]): row["value"] for row in found["rows"]}
+    for subject in engines.SUBJECTS:
+        assert values[subject, "all_up_s"] > values[subject, "first_map_s"] > 0
+    assert values["flatirons", "engines_pss_mib"] < values["stock", "engines_pss_mib"]
+    assert {(row["n"], row["nodes"]) for row in found["rows"]} == {(8, 2)}
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(900)
+def test_sixty_four_engines_name_four_nodes() -> None:
+    binds = [Bind(str(engines.PROGRAM), "/opt/engines.py", False)]
+    with stage(Progress(), HERE / "site.toml", crowd.NODES, binds=binds) as demo:
+        do(demo, CONTROLLER, crowd.MAKE_ROOM)
+        found = engines.measure(demo, "flatirons", 64, 4)
+    assert found["names"] == {f"shas010{number}": 16 for number in range(1, 5)}

@@ -34,7 +34,8 @@ START = """
 import ipyparallel as ipp, json, os, socket
 def probe():
     import os, socket
-    return {"host": socket.gethostname(), "uid": os.getuid(), "job": os.environ["SLURM_JOB_ID"],
+    job = os.environ.get("SLURM_JOB_ID") or os.environ["FLATIRONS_JOB_ID"]
+    return {"host": socket.gethostname(), "uid": os.getuid(), "job": job,
             "image": os.environ.get("APPTAINER_CONTAINER", ""), "cwd": os.getcwd()}
 """
 EIGHT = (
@@ -150,7 +151,7 @@ def test_no_key_is_in_what_slurm_keeps_or_in_any_command_line(kernel: Kernel, sl
     )
     for host in {each["host"] for each in engines}:
         kept += slurm.cluster.exec(host, ["ps", "-e", "-o", "args"]).stdout
-    assert "ipyparallel.engine" in kept
+    assert "flatirons.parallel.node" in kept
     assert key not in kept
     assert last_json(kernel.run(f"print(json.dumps(oct(os.stat({file!r}).st_mode)))")) == "0o100600"
 
@@ -272,10 +273,76 @@ def test_stopping_the_server_ends_its_engines(visitor: Visitor, kernel: Kernel, 
     eventually(lambda: slurm.state(job) == "CANCELLED", 20)
 
 
+INSIDE = """
+rc = Cluster(n=1, inside=True).start_and_connect_sync()
+print(json.dumps([rc[:].apply_sync(probe), probe()]))
+"""
+MPI = """
+rc = Cluster(n=4, nodes=2, mpi=True, memory="600M").start_and_connect_sync()
+def rank():
+    from mpi4py import MPI
+    world = MPI.COMM_WORLD
+    return world.rank, world.size, world.allreduce(world.rank), MPI.Get_processor_name()
+print(json.dumps(rc[:].apply_sync(rank)))
+"""
+SUBMIT = """
+import subprocess
+def said(*words):
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+job = said("sbatch", "--parsable", "--account=ucb-general", "--output=/dev/null", "--wrap=sleep 60")[0]
+hosts = said("srun", "--account=ucb-general", "--nodes=2", "--ntasks=2", "hostname")
+print(json.dumps([job, sorted(hosts), sorted(name for name in os.environ if name.startswith("SLURM_"))]))
+"""
+CLUSTER = START + "from flatirons.parallel import Cluster\n"
+
+
+def test_engines_inside_the_notebooks_job_share_it_and_leave_it_alone_when_they_end(
+    kernel: Kernel, slurm: Slurm
+) -> None:
+    [engine], notebook = last_json(kernel.run(CLUSTER + INSIDE))
+    assert (engine["host"], engine["job"]) == (notebook["host"], notebook["job"])
+    assert slurm.engines() == []
+    kernel.run("rc.cluster.stop_cluster_sync()")
+    assert slurm.state(int(notebook["job"])) == "RUNNING"
+    assert "ipengines" not in slurm.ask("squeue", "-h", "-s", "-j", notebook["job"], "-o", "%j")
+
+
+def test_engines_for_which_the_notebooks_job_has_no_room_are_refused(kernel: Kernel) -> None:
+    with pytest.raises(
+        SmokeFailure, match=r"The notebook's job has one core, room for 1 .* leave inside out"
+    ):
+        kernel.run(CLUSTER + "Cluster(n=2, inside=True).start_and_connect_sync()")
+
+
+def test_mpi_engines_on_two_nodes_are_one_program(kernel: Kernel) -> None:
+    ranks = last_json(kernel.run(CLUSTER + MPI))
+    assert [each[:3] for each in ranks] == [[number, 4, 6] for number in range(4)]
+    assert [each[3] for each in ranks] == ["shas0101"] * 2 + ["shas0102"] * 2
+    kernel.run("rc.cluster.stop_cluster_sync()")
+
+
+def test_sbatch_and_srun_from_a_notebook_know_nothing_of_its_job(kernel: Kernel, slurm: Slurm) -> None:
+    job, hosts, left = last_json(kernel.run(START + SUBMIT))
+    assert hosts == ["shas0101", "shas0102"]
+    assert left == ["SLURM_CONF"]
+    known = slurm.job(int(job))
+    assert (known["NumCPUs"], known["MinMemoryCPU"]) == ("1", "1000M")  # the partition's defaults
+    slurm.ask("scancel", job)
+
+
+def test_a_cluster_becomes_larger_and_smaller(kernel: Kernel, slurm: Slurm) -> None:
+    code = "rc = Cluster(n=3).start_and_connect_sync(); await rc.cluster.resize(4); rc.wait_for_engines(4)"
+    kernel.run(CLUSTER + code)
+    assert len(slurm.engines()) == 2
+    kernel.run("await rc.cluster.resize(2)\nimport asyncio\nwhile len(rc.ids) != 2: await asyncio.sleep(0.1)")
+    assert len(slurm.engines()) == 1
+    kernel.run("await rc.cluster.stop_cluster()")
+
+
 def test_the_how_to_works_as_it_is_written(visitor: Visitor, kernel: Kernel, slurm: Slurm) -> None:
     page = (Path(__file__).parents[2] / "docs" / "how-to" / "parallel.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 8
     for block in blocks:
         kernel.run(block)
     assert slurm.engines() == []

@@ -39,7 +39,8 @@ def sbatch() -> None:
         return
     os.setsid()
     with open(option("output", os.devnull), "ab") as log:
-        env = {"LOCAL_SLURM": str(HERE), "SLURM_JOB_ID": str(job)}
+        env = {"LOCAL_SLURM": str(HERE), "SLURM_JOB_ID": str(job), "SLURM_JOB_NUM_NODES": "1"}
+        env["SLURM_TASKS_PER_NODE"] = option("ntasks", "1")
         child = subprocess.Popen(
             ["bash", script],
             stdin=subprocess.DEVNULL,
@@ -57,7 +58,8 @@ def sbatch() -> None:
 def srun() -> None:
     """One step: as many tasks as were asked for, until the last has ended."""
     command = sys.argv[next(i for i, word in enumerate(sys.argv) if i and not word.startswith("--")) :]
-    tasks = [subprocess.Popen(command) for _ in range(int(option("ntasks", "1")))]
+    count = int(option("ntasks", os.environ.get("SLURM_NTASKS", "1")))
+    tasks = [subprocess.Popen(command) for _ in range(count)]
     for name in ("SIGTERM", "SIGINT"):
         signal.signal(getattr(signal, name), lambda *_: None)
     sys.exit(max(abs(task.wait()) for task in tasks))

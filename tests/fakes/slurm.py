@@ -353,10 +353,11 @@ class FakeSlurm(Runner):
 
 
 class FakeSite(Runner):
-    """Several clusters, told apart by SLURM_CONF as Slurm's own commands do."""
+    """Several clusters, told apart by SLURM_CONF as Slurm's own commands do; `me` is who asks as oneself."""
 
-    def __init__(self, clusters: Mapping[str, FakeSlurm]) -> None:
+    def __init__(self, clusters: Mapping[str, FakeSlurm], me: str | None = None) -> None:
         self.clusters = clusters
+        self.me = me
 
     def launch(self, argv: Sequence[str], user: str | None, env: Mapping[str, str]) -> Launch:
         """Not used: nothing is started."""
@@ -373,7 +374,7 @@ class FakeSite(Runner):
     ) -> Completed:
         """Hands the command to the cluster that SLURM_CONF names."""
         slurm = self.clusters[(env or {}).get("SLURM_CONF", "")]
-        return await slurm.run(argv, user=user, stdin=stdin, env=env, deadline=deadline)
+        return await slurm.run(argv, user=user or self.me, stdin=stdin, env=env, deadline=deadline)
 
 
 _FINAL = (

@@ -60,9 +60,15 @@ class View:
         return {key: model for key, model in self.servers.items() if model["ready"] or model["pending"]}
 
     def report(self, job: Job) -> dict[str, Any] | None:
-        """The report of a job's end."""
-        found = (each for each in self.reports.get(job.key, ()) if each["job_id"] == job.id)
-        return next(found, None)
+        """The report of a job's end.
+
+        Where sbatch gave up and Slurm took the job nevertheless, the hub never knew its id: its server's
+        report says that Slurm didn't answer.
+        """
+        reports = self.reports.get(job.key, ())
+        known = (each for each in reports if each["job_id"] == job.id)
+        unheard = (each for each in reports if each["kind"] == "not_submitted" and not each["job_id"])
+        return next(known, next(unheard, None))
 
 
 def wrongs(view: View, born: Iterable[Job], asked: Mapping[Key, float], may_end: MayEnd) -> list[str]:

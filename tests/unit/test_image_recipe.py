@@ -1,11 +1,12 @@
 """What images are made of: keys, sources of packages, the lock."""
 
+import argparse
 import re
 from pathlib import Path
 
 import pytest
 
-from images import debian, recipe
+from images import base, debian, recipe, schedule, stage
 from images.errors import BuildError
 
 REPO = Path(__file__).parents[2]
@@ -76,11 +77,51 @@ def test_an_unknown_image_is_refused_with_the_names_there_are() -> None:
         recipe.image("nosuch", "trixie")
 
 
+def test_a_base_from_elsewhere_makes_other_images(tmp_path: Path) -> None:
+    file = tmp_path / "base.sif"
+    keys = {recipe.image("r", "trixie").key, recipe.image("r", "trixie", "docker://debian:trixie").key}
+    for content in ("one", "two"):
+        file.write_text(content)
+        keys.add(recipe.image("r", "trixie", base.parse(f"localimage:{file}")).key)
+    assert len(keys) == 4
+
+
+def test_apptainer_is_told_where_the_base_is(tmp_path: Path) -> None:
+    by_name = recipe.debian("trixie", base.parse("docker://registry.example/debian:trixie"))
+    assert recipe.definition_arguments(by_name, "x", "abc", "now")["BOOTSTRAP"] == "docker"
+    assert base.place(by_name.base, Path("/inputs")) == "registry.example/debian:trixie"
+    (tmp_path / "base.tar").touch()
+    assert base.place(base.parse(f"oci-archive://{tmp_path}/base.tar"), Path("/inputs")) == "/inputs/base"
+
+
+@pytest.mark.parametrize(
+    "text", ["debian", "docker:debian", "docker://a b", "oci-archive:/no/such", "http://x"]
+)
+def test_a_base_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=r"is none of docker://NAME|there is no file"):
+        base.parse(text)
+
+
+def test_only_what_the_cache_lacks_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLATIRONS_CACHE", str(tmp_path))
+    image = recipe.image("r", "trixie")
+    assert [each.name for each in schedule.missing(image)] == ["r", "r", "base", "debian"]
+    (stage.cache() / recipe.sandbox("base", "trixie").file_name).mkdir()
+    assert [each.name for each in schedule.missing(image)] == ["r", "r"]
+
+
+@pytest.mark.parametrize("image", ["scientific", "pyspark"])
+def test_an_image_leaves_the_packages_of_its_parent_as_they_are(image: str) -> None:
+    ours, parents = versions(REPO / f"images/{image}/requirements.txt"), versions(LOCK)
+    other = {name for name in ours.keys() & parents.keys() if ours[name] != parents[name]}
+    assert other == ({"pandas"} if image == "pyspark" else set())  # PySpark can't do with pandas 3
+
+
 @pytest.mark.parametrize("image", recipe.IMAGES)
 def test_every_value_that_a_definition_asks_for_is_given_and_no_other(image: str) -> None:
-    for stage in (recipe.image(image, "trixie"), recipe.sandbox(image, "trixie")):
-        asked = set(re.findall(r"\{\{ (\w+) \}\}", stage.inputs["image.def"].read_text()))
-        assert set(recipe.definition_arguments(stage, "/parent", "abc", "now")) == asked
+    for each in (recipe.image(image, "trixie"), recipe.sandbox(image, "trixie")):
+        asked = set(re.findall(r"\{\{ (\w+) \}\}", each.inputs["image.def"].read_text()))
+        assert set(recipe.definition_arguments(each, "/parent", "abc", "now")) == asked
 
 
 def test_packages_come_from_the_suite_itself_alone() -> None:

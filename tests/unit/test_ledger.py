@@ -13,7 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from flatirons.spawners.ledger import Ledger
+from flatirons.spawners.ledger import GAP_SECONDS, Ledger
 
 
 class Database:
@@ -83,6 +83,21 @@ async def test_what_comes_later_is_stored_by_a_commit_of_its_own(database: Datab
     entry.number = 1
     await ledger.note(entry)
     assert (database.commits, entry.orm_spawner.state) == (2, {"number": 1})
+
+
+async def test_of_a_burst_of_news_one_commit_stores_what_a_moment_brings(database: Database) -> None:
+    ledger, entries = Ledger(), [Entry(database, i) for i in range(5)]
+    await ledger.note(entries[0])
+    began = asyncio.get_running_loop().time()
+    waiting = []
+    for entry in entries:
+        entry.number = 1
+        waiting.append(ledger.note(entry))
+        await asyncio.sleep(0)
+    await asyncio.gather(*waiting)
+    assert database.commits == 2
+    assert GAP_SECONDS * 0.9 < asyncio.get_running_loop().time() - began < 1
+    assert database.stored() == [{"number": 1}] * 5
 
 
 async def test_a_database_that_fails_is_told_to_all_who_wait_and_then_forgotten(database: Database) -> None:

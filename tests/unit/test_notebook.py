@@ -12,7 +12,7 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,9 @@ from flatirons.notebook.arguments import add_arguments, as_typed, options
 from flatirons.notebook.command import Session
 from flatirons.notebook.plan import clients, plan, server_command
 from flatirons.notebook.record import FOLDER, Record, records
-from flatirons.runner import Completed, Launch, Runner
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.watcher import Pace
-from tests.fakes.slurm import FakeSlurm
+from tests.fakes.slurm import FakeSite, FakeSlurm
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 SOURCE = Path(__file__).parents[2] / "src"
@@ -52,27 +51,6 @@ default = "1:00:00"
 type = "integer"
 env = "OMP_NUM_THREADS"
 """
-
-
-class AsMe(Runner):
-    """Slurm in memory, that knows who asks."""
-
-    def __init__(self, slurm: FakeSlurm) -> None:
-        self.slurm = slurm
-
-    def launch(self, argv: Sequence[str], user: str | None, env: Mapping[str, str]) -> Launch:
-        raise NotImplementedError
-
-    async def run(
-        self,
-        argv: Sequence[str],
-        *,
-        user: str | None = None,
-        stdin: str = "",
-        env: Mapping[str, str] | None = None,
-        deadline: float = 10.0,
-    ) -> Completed:
-        return await self.slurm.run(argv, user=user or ME, stdin=stdin, env=env, deadline=deadline)
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +80,7 @@ def site() -> Site:
 
 @pytest.fixture
 def known(site: Site, slurm: FakeSlurm) -> dict[str, SlurmClient]:
-    return clients(site, AsMe(slurm))
+    return clients(site, FakeSite({"": slurm}, me=ME))
 
 
 def arguments(*words: str) -> argparse.Namespace:
@@ -216,8 +194,9 @@ host, port = (word.partition("=")[2] for word in sys.argv[1:])
 listener.bind((host, int(port)))
 listener.listen()
 print(sorted(name for name in os.environ if name.startswith("JUPYTER")))
-listener.accept()
 print(os.environ["JUPYTER_TOKEN"] == "{token}")
+while True:
+    listener.accept()
 """
 
 
@@ -245,7 +224,7 @@ async def test_a_starter_takes_the_record_for_the_hub_and_only_once(home: Path) 
     job.wait(20)
     end = record.calls()[-1]
     assert (end["call"], end["message"]) == ("end", "The notebook server was stopped.")
-    assert end["log"] == ["['JUPYTER_TOKEN']"]
+    assert end["log"] == ["['JUPYTER_TOKEN']", "True"]
     assert start_job(home, record).wait(20) == 1, "put back into the queue, it would run for nobody"
     assert record.calls()[-1] == end
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import traitlets
+from jupyterhub import orm
 from jupyterhub.orm import Server
 from jupyterhub.spawner import LocalProcessSpawner, Spawner
 from jupyterhub.traitlets import ByteSpecification
@@ -299,10 +300,15 @@ async def test_the_state_is_the_childs_and_what_was_chosen() -> None:
 
 async def test_what_a_child_saves_while_it_starts_holds_what_was_chosen() -> None:
     spawner = await landed(made(Text("partition"), child=SlurmSpawner), partition="sknl")
-    spawner.user.db = SimpleNamespace(commit=lambda: None)
+    database = spawner.user.db = orm.new_session_factory("sqlite:///:memory:")()
+    spawner.orm_spawner = orm.Spawner(name="", state={}, user=orm.User(name="alice"))
+    database.add(spawner.orm_spawner)
+    database.commit()
     spawner.user.settings["cookie_secret"] = b"any"
     await spawner.save()
+    database.expire_all()
     assert spawner.orm_spawner.state == {STATE_KEY: {"partition": "sknl"}}
+    database.close()
 
 
 async def test_a_state_that_fits_no_more_still_finds_the_server(caplog: pytest.LogCaptureFixture) -> None:

@@ -83,6 +83,18 @@ async def test_an_end_that_was_asked_for_is_said_to_be_that_and_no_failure(
     assert [each.sentence for each in reports] == [UNANSWERED.sentence] and outcome.error is None
 
 
+async def test_of_a_server_that_did_not_answer_slurm_knows_better_why(
+    outcome: Outcome, known: Known, reports: list[Report]
+) -> None:
+    failed = Job(7, JobState.NODE_FAIL, batch_host="c1")
+    known.attempt, known.job = replace(known.attempt, stopping=True), failed
+    for cause in (UNANSWERED, STOPPED):
+        outcome.stopped_for = cause
+        await outcome.settle(failed)
+    assert [each.kind for each in reports] == ["node_failure", "stopped"]
+    assert outcome.error is None
+
+
 async def test_who_waits_for_a_server_that_an_earlier_hub_stopped_learns_of_it(
     outcome: Outcome, known: Known
 ) -> None:

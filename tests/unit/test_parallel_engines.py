@@ -13,7 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flatirons.errors import ImageError, OptionsRefused
-from flatirons.parallel.engines import Controller, container, engine_argv, job_script, job_spec
+from flatirons.parallel.engines import (
+    Controller,
+    container,
+    counts,
+    engine_argv,
+    job_script,
+    job_spec,
+    places,
+    refuse_a_jobs_wishes,
+    step_argv,
+)
 from flatirons.parallel.options import EngineOptions
 from flatirons.slurm import argv
 
@@ -22,6 +32,8 @@ export HOME=~ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin 
 export LOGNAME="$USER"
 [ -r /etc/profile ] && . /etc/profile
 unset SLURM_EXPORT_ENV SLURM_GET_USER_ENV SLURM_TIME_FORMAT
+export FLATIRONS_ENGINES="$SLURM_TASKS_PER_NODE" SLURM_NTASKS="$SLURM_JOB_NUM_NODES" SLURM_NTASKS_PER_NODE=1
+unset SLURM_NPROCS SLURM_TASKS_PER_NODE SLURM_CPUS_PER_TASK SRUN_CPUS_PER_TASK SLURM_MEM_PER_CPU
 set -e
 timeout 30 bash -c 'if ! true <>"/dev/tcp/$1/$2"; then
     echo "Nothing listens at $1 port $2: the notebook has ended, or this node can'"'"'t reach it." >&2
@@ -35,12 +47,12 @@ shift 2
     echo "The notebook has ended, so its engines end." >&2
     scancel "$SLURM_JOB_ID"
 ) &
-exec "$@" 3>&-' bash 10.0.0.7 40009 srun --export=ALL --ntasks=8 --cpus-per-task=2 --kill-on-bad-exit=0 \
---wait=0 --label python -m engine
+exec "$@" 3>&-' bash 10.0.0.7 40009 srun --export=ALL --kill-on-bad-exit=0 --wait=0 --label \
+--ntasks-per-node=1 --cpu-bind=none --mem=0 --no-kill python -m engine
 """.replace("\\\n", "")
 
 
-def test_the_script_is_one_step_with_a_task_for_each_engine() -> None:
+def test_the_script_is_one_step_with_a_task_for_each_node() -> None:
     script = job_script(
         8,
         EngineOptions(cpus=2),
@@ -151,7 +163,8 @@ def test_what_is_asked_holds_all_engines(n: int, nodes: int, most: int) -> None:
     except OptionsRefused:
         assert nodes * most < n
         return
-    [per_node] = [int(word.partition("=")[2]) for word in spec.extra] or [n]
+    said = [word.partition("=")[2] for word in spec.extra if word.startswith("--ntasks-per-node")]
+    [per_node] = [int(word) for word in said] or [n]
     assert per_node <= n
     if most:
         assert per_node <= most
@@ -197,3 +210,72 @@ def test_the_connection_file_says_where_the_controller_listens() -> None:
 def test_a_controller_that_is_not_on_the_network_is_not_knocked_at() -> None:
     assert Controller.of('{"interface": "ipc:///tmp/x", "registration": 1}') is None
     assert Controller.of("") is None
+
+
+def test_mpi_has_a_task_for_each_engine_and_lives_and_dies_as_one() -> None:
+    options = EngineOptions(mpi="pmix", cpus=2)
+    script = job_script(4, options, ["engine"])
+    assert " --ntasks=4 --cpus-per-task=2 --mpi=pmix engine\n" in script
+    assert "FLATIRONS_ENGINES" not in script
+    assert "--no-kill" not in argv.sbatch(job_spec(4, options))
+
+
+@pytest.mark.parametrize(("text", "wanted"), [("4(x2),3", [4, 4, 3]), ("1", [1]), ("2,0,5(x1)", [2, 0, 5])])
+def test_counts_are_read_as_slurm_writes_them(text: str, wanted: list[int]) -> None:
+    assert counts(text) == wanted
+
+
+@pytest.mark.parametrize("text", ["", "x", "4(x)", "4,,3", "-1"])
+def test_counts_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="as Slurm writes them"):
+        counts(text)
+
+
+JOB = {"SLURM_JOB_ID": "7", "SLURM_JOB_CPUS_PER_NODE": "4(x2),2", "SLURM_MEM_PER_NODE": "4000"}
+
+
+@pytest.mark.parametrize(
+    ("n", "options", "wanted"),
+    [
+        (5, EngineOptions(), [2, 2, 1]),
+        (10, EngineOptions(), [4, 4, 2]),
+        (4, EngineOptions(nodes=2), [2, 2]),
+        (4, EngineOptions(cpus=2), [2, 1, 1]),
+        (1, EngineOptions(), [1]),
+        (3, EngineOptions(memory=3000), [1, 1, 1]),
+    ],
+)
+def test_engines_inside_a_job_are_spread_evenly(n: int, options: EngineOptions, wanted: list[int]) -> None:
+    assert places(n, options, JOB) == wanted
+
+
+@pytest.mark.parametrize(
+    ("n", "options"),
+    [
+        (11, EngineOptions()),
+        (6, EngineOptions(cpus=2)),
+        (4, EngineOptions(memory=3000)),
+        (1, EngineOptions(cpus=5)),
+    ],
+)
+def test_engines_for_which_a_job_has_no_room_are_refused(n: int, options: EngineOptions) -> None:
+    with pytest.raises(OptionsRefused, match=r"has 10 cores, room for .* leave inside out"):
+        places(n, options, JOB)
+
+
+def test_outside_of_a_job_nothing_is_inside() -> None:
+    with pytest.raises(OptionsRefused, match="no job here"):
+        places(1, EngineOptions(), {})
+
+
+def test_a_step_of_the_notebooks_job_ends_with_the_controller_and_the_job_does_not() -> None:
+    words = step_argv("7", "ipengines-1", [2, 1], ["engine"], Controller("10.0.0.7", 1, lifeline=2))
+    assert words[:2] == ["env", "FLATIRONS_ENGINES=2,1"]
+    assert {"--jobid=7", "--overlap", "--nodes=2", "--ntasks=2", "--ntasks-per-node=1"} <= set(words)
+    assert "kill $$" in words[4]
+    assert "scancel" not in words[4]
+
+
+def test_what_only_a_job_has_is_refused_inside_of_one() -> None:
+    with pytest.raises(OptionsRefused, match=r"partition: .* Leave this out"):
+        refuse_a_jobs_wishes(EngineOptions(partition="shas", inside=True))

@@ -97,6 +97,8 @@ OPTIONS = st.builds(
     EngineOptions,
     **{name: st.sampled_from(["", "a", "b"]) for name in ("partition", "account", "qos", "reservation")},
     **{name: st.integers(0, 3) for name in ("runtime", "nodes", "engines_per_node", "cpus", "memory")},
+    inside=st.booleans(),
+    mpi=st.sampled_from(["", "pmix", "pmi2"]),
 )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from flatirons.errors import SlurmUnreachable
 from flatirons.parallel import watch
-from flatirons.parallel.watch import Watch, look, wait_for, waiting_sentence
+from flatirons.parallel.watch import Watch, look, lost_a_node, lost_sentence, wait_for, waiting_sentence
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, Job, JobState
 from tests.fakes.slurm import FakeSlurm
@@ -118,3 +118,15 @@ def test_a_job_that_waits_tells_why_and_until_when() -> None:
     assert told.startswith("Engines (job 12) wait: ")
     assert told.endswith(f"Slurm expects to start them at {start.astimezone():%H:%M on %d %b}.")
     assert "expects" not in waiting_sentence(Job(id=12, state=JobState.PENDING, reason="Resources"))
+
+
+def test_a_node_that_slurm_takes_from_a_running_job_was_lost() -> None:
+    def job(state: JobState, nodes: str) -> Job:
+        return Job(id=12, state=state, nodes=nodes)
+
+    before = job(JobState.RUNNING, "n[1-2]")
+    assert lost_a_node(before, job(JobState.RUNNING, "n1"))
+    assert not lost_a_node(before, job(JobState.RUNNING, "n[1-2]"))
+    assert not lost_a_node(job(JobState.PENDING, ""), before)
+    assert not lost_a_node(None, before)
+    assert "those on n1 go on" in lost_sentence(job(JobState.RUNNING, "n1"))

@@ -51,6 +51,9 @@ class StubSpawner:
     async def poll_and_notify(self) -> None:
         self.notified += 1
 
+    def correct_address(self) -> None:
+        pass
+
     async def clean_up(self) -> None:
         self.cleaned += 1
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from flatirons.errors import CommandMissing, SlurmError, SlurmUnreachable, SubmitRefused
-from flatirons.slurm.client import NOT_ALLOWED, NOT_ANSWERING, SlurmClient
+from flatirons.slurm.client import NOT_ALLOWED, NOT_ANSWERING, SUBMISSIONS_AT_ONCE, SlurmClient
 from flatirons.slurm.model import Cluster, JobSpec, JobState
 from tests.fakes.clock import idle
 from tests.fakes.slurm import FakeSlurm
@@ -129,6 +129,24 @@ async def test_a_submission_whose_caller_gave_up_leaves_no_job(slurm: FakeSlurm,
     gate.set()
     await idle()
     assert [(job.state, job.user) for job in slurm.jobs.values()] == [("CANCELLED", "alice")]
+
+
+async def test_of_many_submissions_a_few_run_at_once_and_all_when_slurm_hangs(
+    slurm: FakeSlurm, client: SlurmClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = slurm.hold("sbatch")
+    many = [asyncio.ensure_future(client.submit(SPEC, SCRIPT, user="alice")) for _ in range(30)]
+    await idle()
+    assert slurm.count("sbatch") == SUBMISSIONS_AT_ONCE
+    gate.set()
+    assert len(set(await asyncio.gather(*many))) == 30
+    gate.clear()
+    monkeypatch.setattr("flatirons.slurm.client.SUBMISSION_PATIENCE", 0.05)
+    many = [asyncio.ensure_future(client.submit(SPEC, SCRIPT, user="alice")) for _ in range(30)]
+    await asyncio.sleep(0.2)  # patience is real time here
+    assert slurm.count("sbatch") == 60
+    gate.set()
+    await asyncio.gather(*many)
 
 
 async def test_a_refused_submission_whose_caller_gave_up_is_let_go(

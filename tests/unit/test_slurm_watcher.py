@@ -343,6 +343,26 @@ async def test_a_kick_brings_a_query_at_once_even_when_one_is_on_its_way(
     assert slurm.count("squeue") == before + 2
 
 
+async def test_a_job_that_is_followed_from_now_on_is_asked_for_at_the_pace_of_a_start(
+    slurm: FakeSlurm, clock: FakeClock, watcher: Watcher
+) -> None:
+    """At once where the last answer is old; else a burst takes the queries that its nodes need."""
+    await clock.advance(20)
+    before = slurm.count("squeue")
+    subscriptions = [watcher.watch(slurm.add_job("alice"))]
+    await idle()
+    assert slurm.count("squeue") == before + 1
+    for _ in range(9):
+        await clock.advance(0.1)
+        subscriptions.append(watcher.watch(slurm.add_job("alice")))
+    await idle()
+    assert slurm.count("squeue") == before + 1
+    await clock.advance(0.2)
+    assert slurm.count("squeue") == before + 2
+    for each in subscriptions:
+        each.close()
+
+
 async def test_many_kicks_bring_at_most_one_query_in_each_gap_beyond_the_first_few(
     slurm: FakeSlurm, clock: FakeClock, watcher: Watcher
 ) -> None:

@@ -161,6 +161,17 @@ async def test_a_report_that_the_database_refused_is_stored_with_the_next_state(
     assert [each["job_id"] for each in spawner.orm_spawner.state["reports"]] == [1]
 
 
+async def test_an_address_that_jupyterhubs_database_lost_is_told_again(spawner: SlurmSpawner) -> None:
+    attempt = replace(Attempt.new("summit", "code"), job_id=7, host="Shas0101", port=4321)
+    spawner.load_state(attempt.as_state())
+    assert spawner.run
+    assert spawner.server
+    for _ in range(2):
+        spawner.run.remind()
+        assert (spawner.server.ip, spawner.server.port) == ("shas0101", 4321)
+    assert spawner.orm_spawner.server.port == 4321
+
+
 async def test_a_poll_after_a_restart_waits_for_slurms_word(spawner: SlurmSpawner, slurm: FakeSlurm) -> None:
     """Else JupyterHub takes half a minute to find out that the server is gone."""
     job_id = slurm.add_job("alice", state="COMPLETED")

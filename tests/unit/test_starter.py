@@ -39,8 +39,10 @@ if not os.path.exists("stranger.pid"):
             os.setsid()
             while os.getppid() == parent:  # until that has ended it is a descendant of the starter
                 time.sleep(0.001)
-            listener.bind((url.hostname, url.port))
-            listener.listen()
+            listener.close()  # the server has it as well
+            own = socket.socket()
+            own.bind((url.hostname, url.port))
+            own.listen()
             open("stranger.new", "w").write(f"{os.getpid()} {url.port}")
             os.rename("stranger.new", "stranger.pid")
             time.sleep(60)
@@ -141,10 +143,15 @@ def server(before: str = "", after: str = "") -> list[str]:
 
 
 def test_a_server_boots_is_ready_and_its_end_is_told(hub: PlayedHub, tmp_path: Path) -> None:
-    job = Job(tmp_path, hub, command=server(after="listener.accept(); print('bye'); sys.exit(7)"))
+    job = Job(
+        tmp_path,
+        hub,
+        command=server(after="while not listener.accept()[0].recv(1): pass\nprint('bye'); sys.exit(7)"),
+    )
     port = hub.wait_for("ready")["port"]
-    socket.create_connection((socket.gethostbyname(url_host()), port), 5).close()
-    assert job.wait() == 7
+    with socket.create_connection((socket.gethostbyname(url_host()), port), 5) as visitor:
+        visitor.sendall(b"!")
+        assert job.wait() == 7
     assert hub.names() == ["boot", "ready", "end"]
     end = hub.body("end")
     assert (end["exit_code"], end["signal"], end["log"]) == (7, None, ["bye"])

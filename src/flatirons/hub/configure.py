@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from flatirons.errors import SiteError
 from flatirons.hub import state
+from flatirons.hub.proxy import WatchedProxy
 from flatirons.hub.sections import Site
 from flatirons.hub.site import options_form
 
@@ -31,8 +32,6 @@ SECONDS_BEFORE_PROGRESS_PAGE = 2.0
 # How often JupyterHub asks a running server's spawner whether it lives. That costs no command, but some of
 # the hub's time for each server; an end is told by the watcher.
 SECONDS_BETWEEN_POLLS = 30
-# How often the hub compares the proxy's routes with its own: a proxy that was restarted has lost them.
-SECONDS_BETWEEN_ROUTE_CHECKS = 20
 
 
 def configure(c: Any, site: Site) -> None:
@@ -78,8 +77,7 @@ def update_proxy(c: Any, site: Site, folder: Path) -> None:
     if site.proxy.public_url:
         c.JupyterHub.public_url = site.proxy.public_url + site.hub.base_url
     c.JupyterHub.cleanup_proxy = not apart
-    c.JupyterHub.last_activity_interval = SECONDS_BETWEEN_ROUTE_CHECKS  # it checks the routes as well
-    c.JupyterHub.proxy_class = "configurable-http-proxy"
+    c.JupyterHub.proxy_class = WatchedProxy
     c.ConfigurableHTTPProxy.should_start = not apart
     c.ConfigurableHTTPProxy.api_url = site.proxy.api
     c.ConfigurableHTTPProxy.auth_token = state.secret(folder / "proxy_token")

@@ -33,7 +33,7 @@ def database(path: Path) -> str:
     """The URL of the hub's own SQLite file, which is made to write ahead: a commit then waits for the disk
     once, not three times, and the whole hub with it. Raises SiteError where no such file can be had.
 
-    It wants the file on a disk of this machine; what is committed survives as before. Source: SQLite, wal.html.
+    It wants the file on a disk of this machine; what is committed survives as before. Source: sqlite.org.
     """
     try:
         with contextlib.closing(sqlite3.connect(path)) as opened:

@@ -47,7 +47,8 @@ def notebook(config: StarterConfig, python: str = "python3") -> str:
 
     The text stands in a quoted here-document, where the shell expands nothing; the configuration is a JSON
     text inside a Python literal, pure ASCII. So no character of an option is ever read by a shell. Python is
-    isolated (-I): a random.py in the folder where the job begins, or a PYTHONPATH, is none of its business.
+    isolated (-I, -S): a random.py in the folder where the job begins, a PYTHONPATH, or what the node's Python
+    has installed is none of its business.
     """
     values = {
         "hub": config.hub,
@@ -66,7 +67,7 @@ def notebook(config: StarterConfig, python: str = "python3") -> str:
     body = "\n".join(lines)
     if _END in body:
         raise ValueError(f"the text {_END} can't be part of an option")
-    return f"#!/bin/bash\nexec {quote([python, '-I', '-'])} <<'{_END}'\n{body}\n{_END}\n"
+    return f"#!/bin/bash\nexec {quote([python, '-I', '-S', '-'])} <<'{_END}'\n{body}\n{_END}\n"
 
 
 def quote(argv: Sequence[str]) -> str:

@@ -248,6 +248,13 @@ def descendants(root: int) -> Set[int]:
         family |= more
 
 
+def is_answered(address: str, port: int) -> bool:
+    """Whether anybody listens there: asked often, since it costs next to nothing."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((address, port)) == 0
+
+
 def listens(pid: int, port: int) -> bool:
     """Whether it is the child, or a process of its, that listens on the port, and not a stranger."""
     sockets = listeners(port)
@@ -359,7 +366,7 @@ class Server:
                 self.on_signal(signal.SIGTERM, None)
             pause = 0.005
             while child.poll() is None:
-                if listens(child.pid, port):
+                if is_answered(address, port) and listens(child.pid, port):
                     return port
                 time.sleep(pause)  # the kernel offers nothing to wait on for "a process listens"
                 pause = min(pause * 1.2, 0.05)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from traitlets import HasTraits, Integer, TraitError, Unicode, Union, validate
+from traitlets import Bool, HasTraits, Integer, TraitError, Unicode, Union, validate
 
 from flatirons.parallel.options import NAMES, EngineOptions, typed
 
@@ -26,6 +26,10 @@ class Asked(HasTraits):
     engines_per_node = _kept(Integer(help="The most engines on one node; 0: where Slurm finds room."))
     cpus = _kept(Integer(help="Cores for each engine; 0: Slurm's default, which is one."))
     memory = _kept(Union([Integer(), Unicode()], help="Memory for each engine: MiB, or 4G, or 500M."))
+    inside = _kept(
+        Bool(help="In the notebook's own job, whose cores they share, and not in one of their own.")
+    )
+    mpi = _kept(Union([Unicode(), Bool()], help="One MPI program: True, or a kind of `srun --mpi=list`."))
 
     @validate(*NAMES)
     def _typed(self, proposal: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 import ipyparallel
 from traitlets import default
 
+from flatirons.errors import OptionsRefused
 from flatirons.parallel.asked import Asked
 from flatirons.parallel.launcher import FlatironsControllerLauncher, FlatironsEngineSetLauncher
 from flatirons.parallel.options import NAMES
@@ -46,6 +47,34 @@ class Cluster(Asked, ipyparallel.Cluster):
             said = {name: getattr(self, name) for name in NAMES if getattr(self, name)}
             kwargs = {**said, **kwargs}
         return await super().start_engines(n, engine_set_id, **kwargs)
+
+    async def resize(self, n: int) -> None:
+        """Has `n` engines from now on; new ones, a set of their own, may have to wait for Slurm.
+
+        Sets that are too many end, the newest first; of one that is too large the engines with the highest
+        numbers end, and its job keeps their cores until its last has ended. Raises OptionsRefused when that
+        would part an MPI program, and when `n` isn't a number of engines.
+        """
+        if n < 1:
+            raise OptionsRefused({"n": f"A cluster is resized to at least one engine, not to {n}."})
+        surplus = sum(each.n for each in self.engines.values()) - n
+        if surplus < 0:
+            await self.start_engines(-surplus)
+        while surplus > 0:
+            name, newest = list(self.engines.items())[-1]
+            if newest.n > surplus:
+                await self._shrink(newest, surplus)
+                return
+            surplus -= newest.n
+            await self.stop_engines(name)
+
+    async def _shrink(self, engines: Any, count: int) -> None:
+        if engines.mpi:
+            raise OptionsRefused({"n": "The engines of one MPI program can't be parted: stop the whole set."})
+        with await self.connect_client() as client:
+            client.shutdown(sorted(client.ids)[-count:], block=True)
+        engines.n -= count
+        self.update_cluster_file()
 
     async def start_cluster(self, n: int | None = None) -> Cluster:
         """Starts controller and engines; when Slurm refuses the engines, no controller is left behind."""

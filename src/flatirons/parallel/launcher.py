@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,17 @@ from ipyparallel.cluster.launcher import (
     LocalControllerLauncher,
     NotRunning,
     ipcontroller_cmd_argv,
+    ipengine_cmd_argv,
 )
 from traitlets import Integer, Unicode, default
 
-from flatirons.errors import FlatironsError, SlurmError, SlurmUnreachable
-from flatirons.parallel import address, engines
+from flatirons.errors import FlatironsError, OptionsRefused, SlurmError, SlurmUnreachable
+from flatirons.parallel import address, engines, environment
 from flatirons.parallel.asked import Asked
 from flatirons.parallel.options import EngineOptions, resolve
 from flatirons.parallel.own import OWNER, find, signal_steps, slurm_of
-from flatirons.parallel.watch import Watch, look, wait_for, waiting_sentence
+from flatirons.parallel.step import Step
+from flatirons.parallel.watch import Watch, look, lost_a_node, lost_sentence, wait_for, waiting_sentence
 from flatirons.slurm import explain
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Job, JobSpec, JobState
@@ -34,52 +37,102 @@ STOP_PAUSE = 0.5  # seconds between two looks at a job that was cancelled
 
 
 class FlatironsEngineSetLauncher(Asked, EngineLauncher):
-    """Starts a set of engines as one Slurm job, one task each, in the notebook's own container."""
+    """Starts a set of engines as one Slurm job, or inside the notebook's, in the notebook's own container."""
 
     entrypoint_name = "flatirons"
 
-    job_id = Integer(help="The Slurm job, 0 before there is one.").tag(to_dict=True)
+    job_id = Integer(help="The set's own Slurm job, 0 before there is one.").tag(to_dict=True)
     output_file = Unicode(config=True, help="Where the engines' output goes.").tag(to_dict=True)
 
+    step_pid = Integer(help="Of srun, for engines inside the notebook's job.").tag(to_dict=True)
+
     watch: Watch | None = None
+    step: Step | None = None
     output = ""
 
     @default("output_file")
     def _default_output_file(self) -> str:
         return str(Path(self.profile_dir) / "log" / f"{self.identifier}.log")
 
+    @property
+    def is_forked(self) -> bool:
+        """Whether the engines of a node are forked from one process: not MPI's, no command of the user's."""
+        return not self.mpi and self.engine_cmd == ipengine_cmd_argv
+
     def find_args(self) -> list[str]:
-        """One engine's argv, container included."""
-        engine = engines.engine_argv(self.engine_cmd, self.profile_dir, self.cluster_id, self.engine_args)
+        """The argv of a task, container included: all engines of a node, or one."""
+        ours = self.is_forked or self.engine_cmd == ipengine_cmd_argv
+        command = [sys.executable, "-m", "flatirons.parallel.node"] if ours else self.engine_cmd
+        more = [*(["--mpi"] if self.mpi else []), *self.engine_args]
+        engine = engines.engine_argv(command, self.profile_dir, self.cluster_id, more)
         return [*engines.container(os.environ), *engine]
 
     # -- the life of a set
 
     async def start(self, n: int) -> int:
-        """Submits the job and gives its id; the job may still have to wait. Raises FlatironsError."""
+        """Starts the set and gives its job's id, or srun's; the job may still have to wait.
+
+        Raises FlatironsError.
+        """
         self.n = n
         try:
-            self.job_id = await self._submit(n)
+            options = resolve(self.asked(), self._job())
+            Path(self.output_file).parent.mkdir(parents=True, exist_ok=True)
+            if options.inside:
+                self._start_inside(n, options)
+            else:
+                self.job_id = await self._submit(n, options)
+                self._start_watching()
         except FlatironsError as error:
             self.notify_stop({"exit_code": 1, "why": error.user})
             raise
-        self.notify_start(self.job_id)
+        self.notify_start(self.job_id or self.step_pid)
         self._be_patient()
-        self._start_watching()
-        return self.job_id
+        return self.job_id or self.step_pid
 
-    async def _submit(self, n: int) -> int:
-        options = resolve(self.asked(), os.environ)
-        Path(self.output_file).parent.mkdir(parents=True, exist_ok=True)
+    async def _submit(self, n: int, options: EngineOptions) -> int:
         spec = engines.job_spec(n, options, comment=self._comment(), folder=os.getcwd(), log=self.output_file)
         job_id = await self._send(spec, self._script(n, options))
         self.log.info("Engines are job %s%s.", job_id, f" in {spec.partition}" if spec.partition else "")
         return job_id
 
+    def _start_inside(self, n: int, options: EngineOptions) -> None:
+        """A step of the notebook's own job, with its cores and memory."""
+        engines.refuse_a_jobs_wishes(self.asked())
+        if not self.is_forked:
+            raise OptionsRefused(
+                {"inside": "MPI engines, and those of another engine_cmd, need a job of theirs."}
+            )
+        job = self._job()
+        placed = engines.places(n, options, job)
+        name, control = f"ipengines-{self.engine_set_id}", self._controller()
+        line = engines.step_argv(job["SLURM_JOB_ID"], name, placed, self.find_args(), control)
+        self.step = self._step(cmd_and_args=[*environment.clean(os.environ), *line])
+        self.step.start()
+        self.step_pid = self.step.pid
+        self.log.info("Engines start inside the notebook's job (%s).", job["SLURM_JOB_ID"])
+
+    def _step(self, **traits: Any) -> Step:
+        self.loop.asyncio_loop  # noqa: B018  found now, for in the step's thread it would be another
+        return Step(
+            parent=self.parent,
+            log=self.log,
+            output_file=self.output_file,
+            environment=self.environment_without_keys(),
+            ended=self._step_ended,
+            **traits,
+        )
+
+    def _job(self) -> Mapping[str, str]:
+        return environment.of_own_job(os.environ)
+
     def _comment(self) -> str:
         """By which the job is found again, and known to belong to the notebook's."""
-        notebook = os.environ.get("SLURM_JOB_ID", "")
+        notebook = self._job().get("SLURM_JOB_ID", "")
         return f"flatirons-engines:{notebook}:{self.cluster_id}:{self.engine_set_id}"
+
+    def _controller(self) -> engines.Controller | None:
+        return engines.Controller.of(self.environment.get("IPP_CONNECTION_INFO", ""))
 
     def _script(self, n: int, options: EngineOptions) -> str:
         """Slurm keeps scripts, so keys stay in the profile's connection file."""
@@ -88,7 +141,8 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
             options,
             self.find_args(),
             environment=self.environment_without_keys(),
-            controller=engines.Controller.of(self.environment.get("IPP_CONNECTION_INFO", "")),
+            controller=self._controller(),
+            is_forked=self.is_forked,
         )
 
     async def _send(self, spec: JobSpec, script: str) -> int:
@@ -114,7 +168,14 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
         """Cancels the job and returns when Slurm says that it is gone. Raises SlurmError, TimeoutError."""
         if self.watch:
             self.watch.stop()
-        if not self.job_id or self.state == "after":
+        if self.state != "running":
+            return
+        if self.step:
+            if not await asyncio.to_thread(self.step.end, self.stop_timeout):
+                raise TimeoutError(
+                    f"srun (process {self.step_pid}) did not end in {self.stop_timeout} seconds."
+                )
+            self.notify_stop({"pid": self.step_pid, "exit_code": 0})
             return
         slurm = slurm_of(os.environ)
         await slurm.cancel(self.job_id, user=None)
@@ -131,12 +192,16 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
 
     async def signal(self, sig: int | str) -> None:
         """Sends every engine a signal, by number or name."""
-        if self.job_id and self.state == "running":
-            await signal_steps(os.environ, self.job_id, str(int(sig)) if isinstance(sig, int) else sig)
+        if self.state == "running":
+            job = int(self._job()["SLURM_JOB_ID"]) if self.step else self.job_id
+            name = f"ipengines-{self.engine_set_id}" if self.step else ""
+            text = str(int(sig)) if isinstance(sig, int) else sig
+            await signal_steps(os.environ, job, text, name)
 
     async def join(self, timeout: float | None = None) -> None:
-        """Returns when the job has ended. Raises TimeoutError."""
-        if self.watch and not await asyncio.to_thread(self.watch.join, timeout):
+        """Returns when the set has ended. Raises TimeoutError."""
+        over = self.step.is_over if self.step else self.watch.join if self.watch else None
+        if over and not await asyncio.to_thread(over, timeout):
             raise TimeoutError(f"Engines (job {self.job_id}) did not end in {timeout} seconds.")
 
     def poll(self) -> int | None:
@@ -162,8 +227,12 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
         """
         self: FlatironsEngineSetLauncher = super().from_dict(d, **kwargs)
         seen = None
-        if not self.job_id:
+        if not self.job_id and not self.step_pid:
             raise NotRunning("The engines were never submitted.")
+        if self.step_pid:
+            self.step = self._step()
+            self.step._reconstruct_process({"pid": self.step_pid})
+            return self
         try:
             seen = wait_for(look(slurm_of(os.environ), self.job_id))
         except SlurmError as error:
@@ -184,6 +253,8 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
     def _changed(self, job: Job) -> None:
         if job.state.is_waiting and job.reason not in ("", "None"):
             self.log.info(waiting_sentence(job))
+        elif job.state.is_running and self.watch and lost_a_node(self.watch.seen, job):
+            self.log.warning(lost_sentence(job))
         elif job.state.is_running:
             self.log.info("Engines (job %s) start on %s.", job.id, job.nodes)
 
@@ -195,6 +266,13 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
             "exit_code": status,
             "why": str(explain.end(job)),
         }
+        self._tell_end(data)
+
+    def _step_ended(self, code: int | None) -> None:
+        why = "The engines inside the notebook's job have ended; their log says more. Start the set again."
+        self._tell_end({"pid": self.step_pid, "exit_code": code or 0, "why": why})
+
+    def _tell_end(self, data: dict[str, Any]) -> None:
         if self.loop.asyncio_loop.is_closed():  # that of a synchronous call, in a program without a loop
             self.notify_stop(data)
         else:
@@ -223,7 +301,8 @@ class FlatironsControllerLauncher(LocalControllerLauncher):
 
     async def _listen_to_other_nodes(self) -> None:
         if not any(word.startswith(("--ip=", "--IPController.ip=")) for word in self.controller_args):
-            own = await asyncio.to_thread(address.of_this_node, os.environ)
+            job = environment.of_own_job(os.environ)
+            own = await asyncio.to_thread(address.of_this_node, job)
             self.controller_args = [*self.controller_args, f"--ip={own}", f"--location={own}"]
 
     def _end_together(self) -> None:

@@ -17,7 +17,8 @@ from flatirons.errors import OptionsRefused
 
 SITE_DEFAULTS = "FLATIRONS_PARALLEL"
 TEXTS = ("partition", "account", "qos", "reservation")
-NAMES = (*TEXTS, "runtime", "nodes", "engines_per_node", "cpus", "memory")
+NAMES = (*TEXTS, "runtime", "nodes", "engines_per_node", "cpus", "memory", "inside", "mpi")
+MPI = "pmix"  # of the kinds that `srun --mpi=list` names the one that every MPI library of today speaks
 _OTHER_NAMES = {"runtime_minutes": "runtime", "cpus_per_engine": "cpus", "memory_mib": "memory"}
 _CLOCK = re.compile(r"(?:(\d+)-)?(\d+)(?::([0-5]?\d))?(?::([0-5]?\d))?")
 _UNITS = re.compile(r"(?:(\d+) ?d)? ?(?:(\d+) ?h)? ?(?:(\d+) ?m(?:in)?)?")
@@ -38,6 +39,8 @@ class EngineOptions:
     engines_per_node: int = 0  # at most
     cpus: int = 0  # per engine
     memory: int = 0  # MiB per engine
+    inside: bool = False  # in the notebook's own job
+    mpi: str = ""  # as srun's --mpi: the engines are one MPI program
 
     @classmethod
     def from_mapping(cls, given: Mapping[str, Any]) -> EngineOptions:
@@ -71,6 +74,10 @@ def typed(name: str, value: Any) -> Any:
         return minutes(value)
     if name == "memory":
         return mebibytes(value)
+    if name == "inside":
+        return _flag(value)
+    if name == "mpi":
+        return _text(value) if isinstance(value, str) else MPI * _flag(value)
     return _count(value)
 
 
@@ -142,6 +149,12 @@ def _text(value: Any) -> str:
         raise ValueError(f"This is a text, not {value!r}.")
     if any(ord(char) < 32 or ord(char) == 127 for char in value):
         raise ValueError(f"This can't hold a control character: {value!r}.")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"This is True or False, not {value!r}.")
     return value
 
 

@@ -32,13 +32,18 @@ async def find(slurm: SlurmClient, comment: str) -> int:
     return 0
 
 
-async def signal_steps(environ: Mapping[str, str], job_id: int, signal: str) -> None:
-    """Sends a signal to every task of the job's steps, on all its nodes, and not to its script.
+async def signal_steps(environ: Mapping[str, str], job_id: int, signal: str, name: str = "") -> None:
+    """Sends a signal to every task of the job's steps, or of the one of that name, and not to its script.
 
     Raises CommandError.
     """
-    words = [word for word in argv.scancel(job_id, signal) if word != "--batch"]
-    await AsSelf(hidden=OWN_JOB).run(words, env=_cluster(environ).environment())
+    runner, env = AsSelf(hidden=OWN_JOB), _cluster(environ).environment()
+    targets = [str(job_id)]
+    if name:
+        listed = await runner.run(argv.squeue_steps(job_id), env=env)
+        targets = [line.split(" ", 1)[0] for line in listed.stdout.splitlines() if line.endswith(f" {name}")]
+    for target in targets:
+        await runner.run([*argv.scancel(job_id, signal)[:2], target], env=env)
 
 
 def _cluster(environ: Mapping[str, str]) -> Cluster:

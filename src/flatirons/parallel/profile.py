@@ -27,6 +27,8 @@ c.Cluster.controller_launcher_class = "flatirons"
 # c.FlatironsEngineSetLauncher.engines_per_node = 4  # or at most so many on each
 # c.FlatironsEngineSetLauncher.cpus = 1              # for each engine
 # c.FlatironsEngineSetLauncher.memory = "4G"         # for each engine
+# c.FlatironsEngineSetLauncher.inside = True         # in the notebook's own job, if that has room
+# c.FlatironsEngineSetLauncher.mpi = True            # one MPI program
 """
 
 

@@ -128,8 +128,21 @@ def waiting_sentence(job: Job) -> str:
     return sentence
 
 
+def lost_a_node(before: Job | None, now: Job) -> bool:
+    """Whether a running job has other nodes than it had: Slurm takes those away that fail."""
+    return bool(before and before.state.is_running and before.nodes and before.nodes != now.nodes)
+
+
+def lost_sentence(job: Job) -> str:
+    """That engines went with their node, and what to do."""
+    return (
+        f"A node of the engines (job {job.id}) failed; those on {job.nodes} go on. What ran there raises "
+        "EngineError: compute it again, and add engines by rc.cluster.start_engines_sync(n) if need be."
+    )
+
+
 def _differ(one: Job, other: Job) -> bool:
     def told(job: Job) -> tuple[object, ...]:
-        return job.state, job.reason, job.nodes
+        return job.state, job.reason, job.nodes, bool(job.start)  # an estimate may come later
 
     return told(one) != told(other)

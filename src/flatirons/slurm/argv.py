@@ -129,6 +129,18 @@ def squeue_job(mark: str, job_id: int) -> list[str]:
     ]
 
 
+def squeue_steps(job_id: int) -> list[str]:
+    """squeue for the steps of a job, one a line: its id as scancel takes it, a blank, its name."""
+    return [
+        "squeue",
+        "--steps",
+        "--local",
+        "--noheader",
+        "--format=%i %j",
+        f"--jobs={_count('job id', job_id)}",
+    ]
+
+
 def _job_format(mark: str) -> str:
     """The long format: `Name:0suffix` prints the whole value and then the suffix."""
     if not mark or not set(mark) <= set("0123456789abcdef"):

@@ -11,7 +11,7 @@ import contextlib
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeAlias, TypeVar
 
@@ -42,6 +42,8 @@ T = TypeVar("T")
 
 QUERY_SECONDS = 30.0
 SUBMIT_SECONDS = 60.0
+SUBMISSIONS_AT_ONCE = 8  # more of them only wait for slurmctld and munged, and for each other
+SUBMISSION_PATIENCE = 10.0  # seconds: when Slurm hangs, a few that hang hold nobody else up
 SACCT_IDS = 1000  # at a time: one argument of a command holds at most 128 KiB
 # Characters: a longer answer (about 1,000 jobs) is parsed in a thread, so that the event loop isn't held up.
 THREAD_FROM = 250_000
@@ -104,6 +106,7 @@ class SlurmClient:
         self.job_names = tuple(job_names)
         self.owner = owner
         self._abandoned: set[asyncio.Task[None]] = set()
+        self._turns = asyncio.Semaphore(SUBMISSIONS_AT_ONCE)
 
     async def submit(self, spec: JobSpec, script: str, *, user: str | None) -> int:
         """The id of the job that runs `script` as `user` (None: as ourselves).
@@ -123,13 +126,28 @@ class SlurmClient:
 
     async def _submit(self, spec: JobSpec, script: str, user: str | None) -> int:
         try:
-            done = await self._run(
-                argv.sbatch(spec), user=user, stdin=script, deadline=SUBMIT_SECONDS, late=MAYBE_SUBMITTED
-            )
+            async with self._turn():
+                done = await self._run(
+                    argv.sbatch(spec), user=user, stdin=script, deadline=SUBMIT_SECONDS, late=MAYBE_SUBMITTED
+                )
         except CommandFailed as error:
             late = NOT_ANSWERING if _CONNECT_FAILURE in error.stderr else MAYBE_SUBMITTED
             raise _refused(error, late) from error
         return parse.job_id(done.stdout)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """One of the few turns to submit, or after some patience none."""
+        try:
+            async with asyncio.timeout(SUBMISSION_PATIENCE):
+                await self._turns.acquire()
+        except TimeoutError:
+            yield
+            return
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     async def _undo(self, submission: asyncio.Future[int], user: str | None) -> None:
         with contextlib.suppress(SlurmError):  # not submitted, or to be found by its comment

@@ -144,6 +144,7 @@ class Watcher:
         self._warned: dict[str, float] = {}
         self._seconds = 0.0
         self._wake = asyncio.Event()
+        self._is_kicked = False
         self._bucket = Bucket(self.pace.burst, self.pace.gap, self.clock.now())
         self._query: asyncio.Task[Snapshot] | None = None
         self._settling: asyncio.Task[None] | None = None
@@ -176,7 +177,7 @@ class Watcher:
         """News of a job from now on; as `user`, its owner, Slurm can be asked where others may not see it."""
         subscription = Subscription(self, job_id, user)
         self._subscriptions.setdefault(job_id, []).append(subscription)
-        self.kick()
+        self._wake.set()  # the time until the next query is reckoned anew
         return subscription
 
     def forget(self, subscription: Subscription) -> None:
@@ -208,7 +209,8 @@ class Watcher:
         self._loop = self._query = self._settling = None
 
     def kick(self) -> None:
-        """Slurm is asked soon: something was just submitted, or a starter reported."""
+        """Slurm is asked at once: there is news, as when a starter reported."""
+        self._is_kicked = True
         self._wake.set()
         if self._loop and self._loop.done():
             self.start()  # a mistake of ours ended it: see the log
@@ -222,14 +224,18 @@ class Watcher:
 
     async def _ask_forever(self) -> None:
         while True:
-            self._wake.clear()
+            self._is_kicked = False
             try:
                 await self.refresh()
             except SlurmError as error:
                 self._warn("no answer from Slurm: %s", error.detail or error)
-            await self.clock.wait(
-                self._wake, self.pace.interval(self._wanted(), self._seconds, self.failures)
-            )
+            ended = self.clock.now()
+            while not self._is_kicked and (left := ended + self._interval() - self.clock.now()) > 0:
+                self._wake.clear()
+                await self.clock.wait(self._wake, left)
+
+    def _interval(self) -> float:
+        return self.pace.interval(self._wanted(), self._seconds, self.failures)
 
     def _wanted(self) -> float:
         """Seconds between queries that the jobs which are followed need."""

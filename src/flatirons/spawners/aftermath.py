@@ -24,6 +24,9 @@ class Shown(Protocol):
     async def clean_up(self) -> None:
         """Stops, for JupyterHub, a server that has ended."""
 
+    def correct_address(self) -> None:
+        """Sees to it that JupyterHub knows where a server listens."""
+
 
 class Aftermath:
     """Sees to it that JupyterHub doesn't go on to show a server that is over."""

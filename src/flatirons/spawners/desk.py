@@ -71,7 +71,7 @@ class Expected(Followed, Protocol):
         """What its server is doing, in one word."""
 
     def remind(self) -> None:
-        """Has its server cleaned up if that is over for long, and still shown."""
+        """Has its server cleaned up if that is over for long, and still shown; else its address held."""
 
 
 Run = TypeVar("Run", bound=Expected)

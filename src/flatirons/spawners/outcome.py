@@ -19,13 +19,16 @@ from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import End, Job, JobState
 from flatirons.spawners import metrics, report
 from flatirons.spawners.attempt import Followed
-from flatirons.spawners.diagnosis import REQUEUED, STOPPED, Cause, Ending, diagnose
+from flatirons.spawners.diagnosis import REQUEUED, STOPPED, UNANSWERED, Cause, Ending, diagnose
 from flatirons.spawners.report import Report
 from flatirons.spawners.story import Story
 from flatirons.spawners.waiting import waited_seconds
 
 SECONDS_TO_EXPLAIN = 5.0
 """How long JupyterHub is kept from forgetting a run that ended, until it is explained."""
+
+WITHOUT_US = {JobState.NODE_FAIL, JobState.OUT_OF_MEMORY, JobState.TIMEOUT, JobState.PREEMPTED}
+"""Ends of jobs that nobody's scancel makes."""
 
 NOT_ENDED_YET = "Slurm did not say that its job is gone, so the job is cancelled again until it is."
 NOT_SUBMITTED = "The hub was restarted before the job was submitted. Please start again."
@@ -81,7 +84,7 @@ class Outcome:
             self._keep(diagnose(job, None, self._ending, was_up=self._was_up), job)
             await self._explain(job)
         elif not self.error:
-            self._keep(self.stopped_for or STOPPED, job)
+            self._keep(self._asked_for(job), job)
             if self.stopped_for is None:  # an earlier hub process stopped it, and nobody here knows yet
                 self._fail(ServerEnded(STOPPED.sentence))
         self._explained.set()
@@ -137,6 +140,12 @@ class Outcome:
     @property
     def _last_lines(self) -> tuple[str, ...]:
         return self._ending.log if self._ending else ()
+
+    def _asked_for(self, job: Job) -> Cause:
+        """Why the run was ended from here; of a server that didn't answer Slurm may know why it didn't."""
+        if self.stopped_for is UNANSWERED and job.state in WITHOUT_US:
+            return diagnose(job, None, self._ending, was_up=self._was_up)
+        return self.stopped_for or STOPPED
 
     def _by_starter(self, ending: Ending) -> Cause:
         return diagnose(None, None, ending, was_up=self._was_up)

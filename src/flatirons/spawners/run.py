@@ -271,8 +271,11 @@ class ServerRun:
             self.log.warning("Job %s, requeued, is not cancelled: %s", job.id, error.detail or error)
 
     def remind(self) -> None:
-        """Has a server cleaned up that is over for long, and still shown."""
-        self._aftermath.remind(self.attempt.job_id, is_over=self.exit_status() is not None)
+        """Has a server cleaned up that is over for long, and still shown; of another the address is held."""
+        is_over = self.exit_status() is not None
+        self._aftermath.remind(self.attempt.job_id, is_over=is_over)
+        if self.spawner.ready and self.attempt.port and not is_over:
+            self.spawner.correct_address()
 
     def _see(self, job: Job) -> None:
         before, self.job = self.job, job

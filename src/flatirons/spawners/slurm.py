@@ -285,6 +285,16 @@ class SlurmSpawner(Spawner):
         await self.user.settings["proxy"].delete_user(self.user, self.name)
         await self.user.stop(self.name)
 
+    def correct_address(self) -> None:
+        """Tells JupyterHub again where the server listens: it forgets that when its database fails.
+
+        It is stored by JupyterHub's next commit, and reaches the proxy with the next comparison of routes.
+        """
+        found = urlsplit(self.url)
+        if self.server and (self.server.ip, self.server.port) != (found.hostname, found.port):
+            self.log.warning("JupyterHub took %s for the address of %s", self.server.host, self._log_name)
+            self.server.ip, self.server.port = found.hostname, found.port
+
     async def get_url(self) -> str:
         """After a restart of the hub: the server's URL. JupyterHub stores all of it but the scheme."""
         self.server.proto = urlsplit(self.url).scheme

@@ -1,0 +1,67 @@
+"""`scripts/bench engines`: until engines on several nodes are up, beside ipyparallel's own way to Slurm."""
+
+import json
+import statistics
+import subprocess
+from typing import Any
+
+from cluster.demo.progress import Progress
+from cluster.demo.service import Demo
+from cluster.layout import CONTROLLER, HUB
+from cluster.state import Bind
+
+from . import crowd
+from .report import Row, machine
+from .stage import HERE, BenchFailure, Findings, do, stage
+
+IMAGE = "/srv/images/base.sif"
+PROGRAM = HERE / "node" / "engines.py"
+SUBJECTS = ("flatirons", "stock")
+USER = "alice"
+
+
+def run(is_quick: bool) -> Findings:
+    """Both subjects in turn, each with an empty cluster."""
+    n, nodes, rounds = (8, 2, 1) if is_quick else (64, 4, 2)
+    progress = Progress()
+    binds = [Bind(str(PROGRAM), "/opt/engines.py", False)]
+    with stage(progress, HERE / "site.toml", crowd.NODES, binds=binds) as demo:
+        do(demo, CONTROLLER, crowd.MAKE_ROOM)
+        seen: dict[str, list[dict[str, Any]]] = {subject: [] for subject in SUBJECTS}
+        for number in range(rounds):
+            for subject in SUBJECTS:
+                with progress.step(f"{subject}, {n} engines, round {number + 1}"):
+                    seen[subject].append(measure(demo, subject, n, nodes))
+        rows = [row for subject in SUBJECTS for row in _rows(subject, seen[subject], n, nodes)]
+        return Findings(machine(demo), rows)
+
+
+def measure(demo: Demo, subject: str, n: int, nodes: int) -> dict[str, Any]:
+    """One start, from a program in the image in the hub node, which runs no engine itself."""
+    words = ["apptainer", "-s", "exec", "--bind", "/run/munge,/etc/slurm,/opt/engines.py", IMAGE]
+    argv = [*words, "python", "/opt/engines.py", subject, str(n), str(nodes), IMAGE]
+    try:
+        done = demo.exec(HUB, argv, USER, deadline_s=300)
+    except subprocess.TimeoutExpired as error:
+        raise BenchFailure(f"the engines of {subject} were not up in five minutes") from error
+    if done.returncode:
+        raise BenchFailure(f"the engines of {subject} failed: {done.stderr.strip()[-500:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    if (found["engines"], found["hosts"]) != (n, nodes):
+        raise BenchFailure(f"{subject} had {found['engines']} engines on {found['hosts']} nodes")
+    return found
+
+
+def _rows(subject: str, seen: list[dict[str, Any]], n: int, nodes: int) -> list[Row]:
+    facts = {"n": n, "nodes": nodes, "rounds": len(seen)}
+
+    def median(key: str) -> float:
+        return round(statistics.median(each[key] for each in seen), 3)
+
+    return [
+        Row(subject, "all_up_s", median("up"), "s", facts),
+        Row(subject, "all_up_max_s", round(max(each["up"] for each in seen), 3), "s", facts),
+        Row(subject, "first_map_s", median("map"), "s", facts),
+        Row(subject, "warm_map_s", median("warm"), "s", facts),
+        Row(subject, "engines_pss_mib", median("mib"), "MiB", facts),
+    ]

@@ -1,0 +1,72 @@
+"""Starts a cluster of engines and says how long that took: `engines.py SUBJECT N NODES IMAGE`, in the image.
+
+SUBJECT is `flatirons`, or `stock`: ipyparallel's own SlurmEngineSetLauncher, with as many tasks, on as many
+nodes, in the same image. Prints one line of JSON. Runs on a node that is no part of Slurm's.
+"""
+
+import json
+import os
+import socket
+import sys
+import time
+from collections import Counter
+
+import ipyparallel as ipp
+
+ACCOUNT, PARTITION, MINUTES = "ucb-general", "shas", 10
+
+
+def stock(n: int, nodes: int, image: str) -> ipp.Cluster:
+    """ipyparallel's own, set up as its documentation has it, each task in a container."""
+    from traitlets.config import Config
+
+    config = Config()
+    config.SlurmEngineSetLauncher.engine_cmd = [
+        *("apptainer", "exec", "--bind", "/run/munge,/etc/slurm", image, sys.executable, "-m"),
+        "ipyparallel.engine",
+    ]
+    config.SlurmEngineSetLauncher.batch_template = (
+        f"#!/bin/sh\n#SBATCH --ntasks={n} --nodes={nodes} --ntasks-per-node={n // nodes} --time={MINUTES}\n"
+        f"#SBATCH --account={ACCOUNT} --partition={PARTITION}\nsrun {{program_and_args}}\n"
+    )
+    address = socket.gethostbyname(socket.gethostname())
+    return ipp.Cluster(
+        engines="slurm", n=n, controller_ip=address, engine_timeout=280, config=config, load_profile=False
+    )
+
+
+def flatirons(n: int, nodes: int, image: str) -> ipp.Cluster:
+    """Ours."""
+    from traitlets.config import Config
+
+    words = ["apptainer", "exec", "--bind", "/run/munge,/etc/slurm", image]
+    os.environ["FLATIRONS_CONTAINER"] = json.dumps(words)
+    asked = {"nodes": nodes, "account": ACCOUNT, "partition": PARTITION, "runtime": MINUTES}
+    config = Config(FlatironsEngineSetLauncher=asked)
+    return ipp.Cluster(engines="flatirons", n=n, config=config, load_profile=False)
+
+
+def pss() -> int:
+    """MiB that this engine has to itself, and its part of what it shares (proc(5), smaps_rollup)."""
+    with open("/proc/self/smaps_rollup") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) // 1024
+
+
+def main(subject: str, n: int, nodes: int, image: str) -> None:
+    cluster = {"stock": stock, "flatirons": flatirons}[subject](n, nodes, image)
+    began = time.perf_counter()
+    client = cluster.start_and_connect_sync()
+    up = time.perf_counter()
+    hosts = client[:].apply_sync(socket.gethostname)
+    mapped = time.perf_counter()
+    memory = client[:].apply_sync(pss)
+    again = time.perf_counter()
+    client[:].apply_sync(socket.gethostname)
+    warm = time.perf_counter() - again
+    cluster.stop_cluster_sync()
+    found = {"up": up - began, "map": mapped - up, "warm": warm, "mib": sum(memory)}
+    print(json.dumps({**found, "engines": len(hosts), "hosts": len(set(hosts)), "names": Counter(hosts)}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
