@@ -1,7 +1,7 @@
 """A user's own certificate, by which Dask's processes know each other: whoever hasn't its key is turned away.
 
-Without it anybody on the network could hand a scheduler or a worker code to run. Kept for good, in one file of
-mode 0600 that holds key and certificate: it proves what access to the home directory proves.
+Without it anybody on the network could hand a scheduler or a worker code to run. Kept for good, in one file
+of mode 0600 that holds key and certificate: it proves what access to the home directory proves.
 """
 
 from __future__ import annotations

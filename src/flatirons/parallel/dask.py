@@ -1,9 +1,10 @@
 """The configuration with which `dask_jobqueue.SLURMCluster()` works without a word about the cluster.
 
-The class is the stock one and never imports this: the Jupyter server writes the configuration into a directory
-of its user's when it starts, and names that in $DASK_ROOT_CONFIG, where Dask looks first, so that the image's
-and the user's own settings come after it and win. Workers are Slurm jobs in the notebook's container; they,
-the scheduler and the client know each other by a certificate of the user's (parallel.certificate).
+The class is the stock one and never imports this: the Jupyter server writes the configuration into a
+directory of its user's when it starts, and names that in $DASK_ROOT_CONFIG, where Dask looks first, so that
+the image's and the user's own settings come after it and win. Workers are Slurm jobs in the notebook's
+container; they, the scheduler and the client know each other by a certificate of the user's
+(parallel.certificate).
 
 Imports nothing of weight, and not Dask: every server does this before its first answer.
 """
@@ -46,7 +47,7 @@ def offer(environ: MutableMapping[str, str]) -> None:
 
 
 def write(environ: Mapping[str, str], folder: Path) -> Path:
-    """A directory below `folder` that holds the configuration, named after what is in it. Raises as `offer`."""
+    """A directory below `folder` with the configuration, named after what is in it. Raises as `offer`."""
     made = configuration(environ, folder)
     place = folder / hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
     file = place / "flatirons.json"
@@ -68,9 +69,11 @@ def configuration(environ: Mapping[str, str], folder: Path) -> dict[str, Any]:
     both = str(folder / CERTIFICATE)
     key_pair = {"key": both, "cert": both}
     roles = dict.fromkeys(("scheduler", "worker", "client"), key_pair)
+    preload = {"preload": ["flatirons.parallel.dask_preload"]}
     return {
         "jobqueue": {"slurm": _slurm(environ, job, options, folder)},
         "distributed": {
+            **dict.fromkeys(("scheduler", "worker", "nanny", "client"), preload),
             "comm": {"default-scheme": "tls", "tls": {"ca-file": both, **roles}},
             "dashboard": {"link": _dashboard(environ)},
         },
