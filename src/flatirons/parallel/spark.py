@@ -175,6 +175,7 @@ class Cluster:
         self._watch: Watch | None = None
         self._last: Job | None = None
         self._over = threading.Event()
+        self._is_up = False
 
     def start(self) -> dict[str, str]:
         """The driver's settings, once the job runs and its master listens. Raises FlatironsError."""
@@ -192,6 +193,7 @@ class Cluster:
         self._watch = Watch(lambda: slurm_of(os.environ), self.job_id, self._changed, self._ended)
         self._watch.start()
         master = self._await_master()
+        self._is_up = True
         return spark_job.cluster_settings(master, self.nodes, self.size, self.address, self.secret)
 
     def _comment(self) -> str:
@@ -225,9 +227,8 @@ class Cluster:
 
     def _ended(self, job: Job) -> None:
         self._last = job
-        is_news = not self._over.is_set() and url_of_master(self.folder) == ""
         self._over.set()
-        if is_news:
+        if self._is_up:
             print(f"Spark (job {job.id}) is gone: {explain.end(job)} Call session() again to go on.")
 
     def _end_sentence(self) -> str:
