@@ -78,7 +78,9 @@ def test_workers_on_two_nodes_compute_in_the_notebooks_image_without_its_token(
     assert {each["image"] for each in workers} == {notebook["image"]} != {""}
     assert [each["token"] for each in workers] == [False, False]
     assert notebook["token"]
-    assert kernel.run("print(sum(client.gather(client.map(lambda x: x * x, range(100)))))").strip() == "328350"
+    assert (
+        kernel.run("print(sum(client.gather(client.map(lambda x: x * x, range(100)))))").strip() == "328350"
+    )
     kernel.run("client.close(); cluster.close()")
     eventually(lambda: not slurm.live(WORKERS), 20)
 

@@ -121,7 +121,7 @@ def _begin(name: str, settings: Mapping[str, str], heap_mib: int, and_end: Calla
         finally:
             and_end()
 
-    context.stop = stop_all  # type: ignore[method-assign]  # which SparkSession.stop() calls, too
+    context.stop = stop_all  # which SparkSession.stop() calls, too
     _show(context)
     return SparkSession(context)
 
@@ -157,7 +157,7 @@ def _show(context: Any) -> None:
     from IPython.display import display
 
     link = f'<a href="{html.escape(page)}" target="_blank">Spark\'s pages</a>'
-    display({"text/plain": text, "text/html": link}, raw=True)
+    display({"text/plain": text, "text/html": link}, raw=True)  # type: ignore[no-untyped-call]
 
 
 class Cluster:
@@ -249,6 +249,8 @@ class Cluster:
             self._watch.stop()
         self.lifeline.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self._is_up:
+            self.log.unlink(missing_ok=True)
         if not self.job_id:
             return
         job_id, self.job_id = self.job_id, 0
