@@ -111,7 +111,8 @@ def test_whoever_has_not_the_users_certificate_is_turned_away(cluster: RealClust
     host, _, port = address.removeprefix("tls://").partition(":")
     code = (
         "import ssl, socket, sys\n"
-        "c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT); c.check_hostname = False; c.verify_mode = ssl.CERT_NONE\n"
+        "c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)\n"
+        "c.check_hostname, c.verify_mode = False, ssl.CERT_NONE\n"
         "s = c.wrap_socket(socket.create_connection((sys.argv[1], int(sys.argv[2]))))\n"
         "s.settimeout(10); print(s.recv(8))"
     )

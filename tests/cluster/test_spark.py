@@ -1,13 +1,14 @@
 """Spark from a notebook on the virtual cluster: a cluster over two nodes, and inside the notebook's job.
 
-In the full form only (`FLATIRONS_FULL=1`): the image takes minutes to build. `FLATIRONS_SPARK_DEMO=NAME` uses a
-demo that is up already, whose site has an environment `pyspark`.
+In the full form only (`FLATIRONS_FULL=1`): the image takes minutes to build. `FLATIRONS_SPARK_DEMO=NAME` uses
+a demo that is up already, whose site has an environment `pyspark`.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -163,7 +164,7 @@ def test_sparks_pages_are_behind_the_notebook_server_and_nowhere_else(
     assert shown.url.path == f"/user/alice/proxy/{port}/jobs/"
     assert f'href="/user/alice/proxy/{port}/stages/"' in shown.text
     listening = spark_cluster.exec("shas0101", ["ss", "-Hltn", f"sport = :{port}"]).stdout
-    assert f"127.0.0.1:{port}" in listening, listening
+    assert re.search(rf"\b127\.0\.0\.1\]?:{port}", listening), listening
 
 
 def test_a_stranger_cannot_join(spark_cluster: RealCluster, kernel: Kernel) -> None:

@@ -11,6 +11,7 @@ socket of this process, which the operating system ends when the process ends, h
 from __future__ import annotations
 
 import atexit
+import contextlib
 import html
 import os
 import secrets
@@ -19,7 +20,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,19 +55,21 @@ def session(
     job = of_own_job(os.environ)
     own = spark_job.own_size(job, len(os.sched_getaffinity(0)))
     _refuse_a_second()
-    if nodes == 1:
-        size = spark_job.local_size(options, own)
-        settings = spark_job.with_users(spark_job.local_settings(size), conf or {})
-        return _begin(name, settings, _driver_heap(own), lambda: None)
-    size = spark_job.node_size(options, own)
     spark_job.with_users({}, conf or {})  # before a job is submitted for nothing
-    cluster = Cluster(nodes, size, resolve(options, job))
-    try:
-        settings = cluster.start()
-        return _begin(name, spark_job.with_users(settings, conf or {}), _driver_heap(own), cluster.end)
-    except BaseException:
-        cluster.end()
-        raise
+    with contextlib.ExitStack() as undo:
+        if nodes == 1:
+            settings = spark_job.local_settings(spark_job.local_size(options, own))
+            gateway = _launch(_driver_heap(own), undo)
+        else:
+            cluster = Cluster(nodes, spark_job.node_size(options, own), resolve(options, job))
+            undo.callback(cluster.end)
+            cluster.submit()
+            gateway = _launch(_driver_heap(own), undo)  # while the job starts
+            settings = cluster.settings()
+        context = _context(name, spark_job.with_users(settings, conf or {}), gateway)
+        _also_end(context, undo.pop_all())
+    _show(context)
+    return _session_of(context)
 
 
 def _options(nodes: Any, asked: Mapping[str, Any]) -> EngineOptions:
@@ -105,41 +108,64 @@ def _driver_heap(own: tuple[int, int]) -> int:
     return max(spark_job.LEAST_HEAP_MIB, own[1] // 2 or 2 * spark_job.LEAST_HEAP_MIB)
 
 
-def _begin(name: str, settings: Mapping[str, str], heap_mib: int, and_end: Callable[[], None]) -> Any:
-    """The session; when its context is stopped, `and_end` is called."""
+def _launch(heap_mib: int, undo: contextlib.ExitStack) -> Any:
+    """A new Java for the driver, to be ended by `undo`; it frees its memory then, and what it knew of secrets.
+
+    It starts without the settings: it would get them in its argv, which everybody on the node sees.
+    """
     from pyspark import SparkConf, SparkContext
-    from pyspark.sql import SparkSession
-
-    gateway = SparkContext._gateway or _launch(heap_mib)
-    conf = SparkConf(loadDefaults=False).setAll(list(settings.items())).setAppName(name)
-    context = SparkContext(conf=conf, gateway=gateway)
-    stop = context.stop
-
-    def stop_all() -> None:
-        try:
-            stop()
-        finally:
-            and_end()
-
-    context.stop = stop_all  # which SparkSession.stop() calls, too
-    _show(context)
-    return SparkSession(context)
-
-
-def _launch(heap_mib: int) -> Any:
-    """Spark's Java, without the settings: it would get them in its argv, which everybody on the node sees."""
-    from pyspark import SparkConf
     from pyspark.java_gateway import launch_gateway
 
+    if SparkContext._gateway is not None:  # of a session that wasn't ours, and is stopped
+        _end_java(SparkContext._gateway)
     before = os.environ.get("SPARK_LOCAL_IP")
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"  # for the pages: no one else is to see them
     try:
-        return launch_gateway(SparkConf(loadDefaults=False).set("spark.driver.memory", f"{heap_mib}m"))
+        boot = SparkConf(loadDefaults=False).set("spark.driver.memory", f"{heap_mib}m")
+        gateway = launch_gateway(boot)
     finally:
         if before is None:
             del os.environ["SPARK_LOCAL_IP"]
         else:
             os.environ["SPARK_LOCAL_IP"] = before
+    undo.callback(_end_java, gateway)
+    return gateway
+
+
+def _end_java(gateway: Any) -> None:
+    """Ends the driver's Java, and lets PySpark start another."""
+    from pyspark import SparkContext
+
+    gateway.shutdown()
+    if gateway.proc is not None:
+        gateway.proc.stdin.close()  # the sign for it to exit
+        gateway.proc.wait()
+    if SparkContext._gateway is gateway:
+        SparkContext._gateway = SparkContext._jvm = None
+
+
+def _context(name: str, settings: Mapping[str, str], gateway: Any) -> Any:
+    from pyspark import SparkConf, SparkContext
+
+    conf = SparkConf(loadDefaults=False).setAll(list(settings.items())).setAppName(name)
+    return SparkContext(conf=conf, gateway=gateway)
+
+
+def _also_end(context: Any, undo: contextlib.ExitStack) -> None:
+    """Makes `context.stop`, which SparkSession.stop calls, end what belongs to the context."""
+    stop = context.stop
+
+    def stop_all() -> None:
+        with undo:
+            stop()
+
+    context.stop = stop_all
+
+
+def _session_of(context: Any) -> Any:
+    from pyspark.sql import SparkSession
+
+    return SparkSession(context)
 
 
 def _show(context: Any) -> None:
@@ -177,8 +203,8 @@ class Cluster:
         self._over = threading.Event()
         self._is_up = False
 
-    def start(self) -> dict[str, str]:
-        """The driver's settings, once the job runs and its master listens. Raises FlatironsError."""
+    def submit(self) -> None:
+        """Submits the job, and follows it from then on. Raises SubmitRefused, SlurmUnreachable."""
         atexit.register(self.end)
         self._write()
         spec = spark_job.job_spec(
@@ -192,6 +218,9 @@ class Cluster:
         print(f"Spark is job {self.job_id}: {self.nodes} nodes with {self.size.cores} cores each.")
         self._watch = Watch(lambda: slurm_of(os.environ), self.job_id, self._changed, self._ended)
         self._watch.start()
+
+    def settings(self) -> dict[str, str]:
+        """The driver's settings, once the job runs and its master listens. Raises FlatironsError."""
         master = self._await_master()
         self._is_up = True
         return spark_job.cluster_settings(master, self.nodes, self.size, self.address, self.secret)
