@@ -57,19 +57,21 @@ def session(
     _refuse_a_second()
     spark_job.with_users({}, conf or {})  # before a job is submitted for nothing
     with contextlib.ExitStack() as undo:
+        java = undo.enter_context(contextlib.ExitStack())
         if nodes == 1:
             settings = spark_job.local_settings(spark_job.local_size(options, own))
-            gateway = _launch(_driver_heap(own), undo)
+            gateway = _launch(_driver_heap(own), java)
         else:
             cluster = Cluster(nodes, spark_job.node_size(options, own), resolve(options, job))
             undo.callback(cluster.end)
             cluster.submit()
-            gateway = _launch(_driver_heap(own), undo)  # while the job starts
+            gateway = _launch(_driver_heap(own), java)  # while the job starts
             settings = cluster.settings()
-        context = _context(name, spark_job.with_users(settings, conf or {}), gateway)
-        _also_end(context, undo.pop_all())
-    _show(context)
-    return _session_of(context)
+        made = _made(name, spark_job.with_users(settings, conf or {}), gateway)
+        _also_end(made, java.pop_all())
+        _also_end(made.sparkContext, undo.pop_all())  # whose stop() the session's calls, and others may
+    _show(made.sparkContext)
+    return made
 
 
 def _options(nodes: Any, asked: Mapping[str, Any]) -> EngineOptions:
@@ -109,7 +111,7 @@ def _driver_heap(own: tuple[int, int]) -> int:
 
 
 def _launch(heap_mib: int, undo: contextlib.ExitStack) -> Any:
-    """A new Java for the driver, to be ended by `undo`; it frees its memory then, and what it knew of secrets.
+    """A new Java for the driver, to be ended by `undo`: with it go its memory and what it knew of secrets.
 
     It starts without the settings: it would get them in its argv, which everybody on the node sees.
     """
@@ -144,28 +146,24 @@ def _end_java(gateway: Any) -> None:
         SparkContext._gateway = SparkContext._jvm = None
 
 
-def _context(name: str, settings: Mapping[str, str], gateway: Any) -> Any:
+def _made(name: str, settings: Mapping[str, str], gateway: Any) -> Any:
+    """The session, as PySpark makes it."""
     from pyspark import SparkConf, SparkContext
+    from pyspark.sql import SparkSession
 
     conf = SparkConf(loadDefaults=False).setAll(list(settings.items())).setAppName(name)
-    return SparkContext(conf=conf, gateway=gateway)
+    return SparkSession(SparkContext(conf=conf, gateway=gateway))
 
 
-def _also_end(context: Any, undo: contextlib.ExitStack) -> None:
-    """Makes `context.stop`, which SparkSession.stop calls, end what belongs to the context."""
-    stop = context.stop
+def _also_end(thing: Any, undo: contextlib.ExitStack) -> None:
+    """Makes `thing.stop()` end what belongs to it as well."""
+    stop = thing.stop
 
     def stop_all() -> None:
         with undo:
             stop()
 
-    context.stop = stop_all
-
-
-def _session_of(context: Any) -> Any:
-    from pyspark.sql import SparkSession
-
-    return SparkSession(context)
+    thing.stop = stop_all
 
 
 def _show(context: Any) -> None:

@@ -24,8 +24,8 @@ LEAST_NODE_MIB = 2048
 _PAGES = {
     "spark.ui.killEnabled": "false",  # they have no password, and others may be on this node
     "spark.ui.port": "0",
-    # From any page up to the root of the host, whose name we don't know: jupyter-server-proxy would put its own
-    # prefix before an absolute path, which has that already.
+    # From any page up to the root of the host, whose name we don't know: jupyter-server-proxy would put its
+    # own prefix before an absolute path, which has that already.
     "spark.ui.proxyRedirectUri": "/".join([".."] * 16),
 }
 # From the top: the lifeline to the notebook, which the operating system ends when that ends, even by a kill;
