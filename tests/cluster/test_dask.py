@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -94,10 +95,14 @@ def test_the_dashboard_is_behind_the_notebook_server_and_nowhere_else(
     assert link.startswith("/user/alice/proxy/")
     page = httpx.get(f"{cluster.hub_url}{link}", headers=kernel.headers, timeout=30)
     assert page.status_code == 200
-    assert "Dask: Status" in page.text
-    stranger = httpx.get(f"{cluster.hub_url}{link}", timeout=30)
-    assert "Dask: Status" not in stranger.text
+    assert "Dask Diagnostic UI" in page.text
     port = link.split("/")[4]
+    [scripts, *_] = re.findall(r'src="([^"]*bokeh[^"]*\.js[^"]*)"', page.text)
+    loaded = page.url.join(scripts)
+    assert loaded.path.startswith(f"/user/alice/proxy/{port}/"), loaded
+    assert httpx.get(loaded, headers=kernel.headers, timeout=30).status_code == 200
+    stranger = httpx.get(f"{cluster.hub_url}{link}", timeout=30)
+    assert "Dask Diagnostic UI" not in stranger.text
     listening = cluster.exec("shas0101", ["ss", "-Hltn", f"sport = :{port}"]).stdout
     assert f"127.0.0.1:{port}" in listening and "0.0.0.0" not in listening.split()[3]
 
