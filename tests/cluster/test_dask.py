@@ -150,6 +150,25 @@ place.write_text('{jobqueue: {slurm: {cores: 3, walltime: "0:07:00"}}}')
     assert "#SBATCH -A ucb-general" in script
 
 
+def test_a_refusal_is_shown_in_slurms_own_words(kernel: Kernel, slurm: Slurm) -> None:
+    printed = kernel.run(
+        """
+import io, sys, time
+from dask_jobqueue import SLURMCluster
+shown, sys.stderr = sys.stderr, io.StringIO()
+cluster = SLURMCluster(account="csdms")
+cluster.scale(jobs=1)
+deadline = time.monotonic() + 20
+while "sbatch: error" not in sys.stderr.getvalue() and time.monotonic() < deadline:
+    time.sleep(0.1)
+print(sys.stderr.getvalue())
+sys.stderr = shown
+"""
+    )
+    assert "Invalid account or account/partition combination specified" in printed
+    assert slurm.live(WORKERS) == []
+
+
 def test_the_tutorial_works_as_it_is_written(kernel: Kernel, slurm: Slurm) -> None:
     printed = [kernel.run(block) for block in blocks("tutorial/dask.md")]
     assert "['shas0101', 'shas0102']" in "".join(printed)
