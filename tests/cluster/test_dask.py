@@ -154,8 +154,8 @@ def test_a_refusal_is_shown_in_slurms_own_words(kernel: Kernel, slurm: Slurm) ->
     printed = kernel.run(
         """
 import io, sys, time
+shown, sys.stderr = sys.stderr, io.StringIO()  # which Dask keeps when it is imported
 from dask_jobqueue import SLURMCluster
-shown, sys.stderr = sys.stderr, io.StringIO()
 cluster = SLURMCluster(account="csdms")
 cluster.scale(jobs=1)
 deadline = time.monotonic() + 20
