@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flatirons.errors import ImageError, OptionsRefused
+from flatirons.parallel.container import container
 from flatirons.parallel.engines import (
     Controller,
-    container,
     counts,
     engine_argv,
     job_script,

@@ -7,20 +7,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from flatirons.errors import ImageError, OptionsRefused
-from flatirons.images import Image, container_prefix
+from flatirons.errors import OptionsRefused
 from flatirons.job import script
+from flatirons.parallel.environment import LOG_IN
 from flatirons.parallel.options import EngineOptions
 from flatirons.parallel.own import JOB_NAME
 from flatirons.slurm.model import JobSpec
 
-# Slurm gives a job no environment of its own (see slurm.argv), and what sbatch was told isn't meant for srun.
-_PROLOGUE = """\
-export HOME=~ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin USER="$(id -un)"
-export LOGNAME="$USER"
-[ -r /etc/profile ] && . /etc/profile
-unset SLURM_EXPORT_ENV SLURM_GET_USER_ENV SLURM_TIME_FORMAT
-"""
 # One task on each node starts all engines of that node (parallel.node): it gets all of the job's cores there.
 _A_TASK_EACH_NODE = """\
 export FLATIRONS_ENGINES="$SLURM_TASKS_PER_NODE" SLURM_NTASKS="$SLURM_JOB_NUM_NODES" SLURM_NTASKS_PER_NODE=1
@@ -48,24 +41,6 @@ exec "$@" 3>&-"""
 _END_JOB = 'scancel "$SLURM_JOB_ID"'
 _END_STEP = "kill $$"  # srun, which ends its step
 _OF_A_JOB = ("partition", "account", "qos", "reservation", "runtime")
-
-
-def container(environ: Mapping[str, str]) -> list[str]:
-    """The words before a command that run it in the notebook's own container; [] when it has none.
-
-    `$FLATIRONS_CONTAINER` holds them as JSON; else `$FLATIRONS_IMAGE` is run plainly. Raises ImageError.
-    """
-    text = environ.get("FLATIRONS_CONTAINER", "")
-    if not text:
-        image = environ.get("FLATIRONS_IMAGE", "")
-        return container_prefix(Image(path=image)) if image else []
-    try:
-        words = json.loads(text)
-    except ValueError:
-        words = None
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise ImageError(f"$FLATIRONS_CONTAINER must be a JSON list of words, not {text!r}.")
-    return words
 
 
 def job_spec(
@@ -225,7 +200,7 @@ def job_script(
         where = [controller.host, str(controller.lifeline or controller.registration)]
         knock = [["timeout", "30", "bash", "-c", _KNOCK, "bash", *where]]
         step = _with_lifeline(step, controller, _END_JOB)
-    prologue = _PROLOGUE + (_A_TASK_EACH_NODE if each else "")
+    prologue = LOG_IN + (_A_TASK_EACH_NODE if each else "")
     return script.compose(prologue, [*knock, *exports, ["exec", *step]])
 
 

@@ -19,6 +19,14 @@ OWN_ID = "FLATIRONS_JOB_ID"
 _OF_A_JOB = ("SLURM_", "SLURMD_", "SRUN_", "SPANK_", "PMI_", "PMI2_", "PMIX_")
 _KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT", "SLURM_TIME_FORMAT")
 
+# Slurm gives a job no environment of its own (see slurm.argv), and what sbatch was told isn't meant for srun.
+LOG_IN = """\
+export HOME=~ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin USER="$(id -un)"
+export LOGNAME="$USER"
+[ -r /etc/profile ] && . /etc/profile
+unset SLURM_EXPORT_ENV SLURM_GET_USER_ENV SLURM_TIME_FORMAT
+"""
+
 
 def scrub(environ: MutableMapping[str, str]) -> None:
     """Moves the job's variables out of `environ` into $FLATIRONS_JOB. A second time is no error."""

@@ -22,6 +22,7 @@ from traitlets import Integer, Unicode, default
 from flatirons.errors import FlatironsError, OptionsRefused, SlurmError, SlurmUnreachable
 from flatirons.parallel import address, engines, environment
 from flatirons.parallel.asked import Asked
+from flatirons.parallel.container import container
 from flatirons.parallel.options import EngineOptions, resolve
 from flatirons.parallel.own import OWNER, find, signal_steps, slurm_of
 from flatirons.parallel.step import Step
@@ -65,7 +66,7 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
         command = [sys.executable, "-m", "flatirons.parallel.node"] if ours else self.engine_cmd
         more = [*(["--mpi"] if self.mpi else []), *self.engine_args]
         engine = engines.engine_argv(command, self.profile_dir, self.cluster_id, more)
-        return [*engines.container(os.environ), *engine]
+        return [*container(os.environ), *engine]
 
     # -- the life of a set
 

@@ -1,0 +1,63 @@
+"""A person's notebook server on the virtual cluster, and what Slurm knows of the jobs that it starts."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cluster.demo.visitor import Visitor
+from tests.conftest import RealCluster
+from tests.hub.person import eventually
+
+DOCS = Path(__file__).parents[2] / "docs"
+SERVER = {
+    "cluster": "summit",
+    "partition": "shas",
+    "account": "ucb-general",
+    "runtime": "30m",
+    "memory": "4G",
+}
+
+
+class Slurm:
+    """What Slurm knows, asked in the hub node."""
+
+    def __init__(self, cluster: RealCluster) -> None:
+        self.cluster = cluster
+
+    def ask(self, *argv: str, user: str | None = None) -> str:
+        done = self.cluster.exec("hub", list(argv), user=user)
+        assert done.returncode == 0, done
+        return done.stdout.strip()
+
+    def live(self, name: str, user: str = "alice") -> list[int]:
+        """A user's live jobs of a name."""
+        return [int(row) for row in self.ask("squeue", "-h", "-u", user, "-n", name, "-o", "%i").split()]
+
+    def state(self, job: int) -> str:
+        return self.ask("squeue", "-h", "-t", "all", "-j", str(job), "-o", "%T")
+
+    def kept(self, job: int) -> str:
+        """All that Slurm keeps of a job: its description and its script."""
+        script = self.ask("scontrol", "write", "batch_script", str(job), "-")
+        return self.ask("scontrol", "show", "job", str(job)) + script
+
+    def end_all(self, user: str = "alice") -> None:
+        """Cancels all jobs of a user, and returns when they are gone."""
+        self.ask("scancel", "-u", user)
+        eventually(lambda: not self.ask("squeue", "-h", "-u", user), 60)
+
+
+def start_server(visitor: Visitor, **options: str) -> None:
+    visitor.submit_form(**{**SERVER, **options})
+    assert list(visitor.progress())[-1].get("ready")
+
+
+def blocks(page: str) -> list[str]:
+    """The Python blocks of a page of the documentation."""
+    return re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+
+
+def command_lines(cluster: RealCluster, *hosts: str) -> str:
+    """The command lines of all processes of some nodes."""
+    return "".join(cluster.exec(host, ["ps", "-e", "-o", "args"]).stdout for host in hosts)

@@ -1,0 +1,266 @@
+"""Spark from a notebook on the virtual cluster: a cluster over two nodes, and inside the notebook's job.
+
+In the full form only (`FLATIRONS_FULL=1`): the image takes minutes to build. `FLATIRONS_SPARK_DEMO=NAME` uses
+a demo that is up already, whose site has an environment `pyspark`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from cluster.demo.build import build, run_logged
+from cluster.demo.progress import Progress
+from cluster.demo.service import Demo, free_port
+from cluster.demo.software import REPO
+from cluster.demo.visitor import Kernel, SmokeFailure, Visitor
+from cluster.state import Bind
+from tests.cluster.cells import Slurm, blocks, command_lines, start_server
+from tests.conftest import RealCluster
+from tests.faults.settings import IS_FULL
+from tests.hub.person import eventually
+
+GIVEN = os.environ.get("FLATIRONS_SPARK_DEMO")
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(not (IS_FULL or GIVEN), reason="the image takes minutes to build: FLATIRONS_FULL=1"),
+    # websockets of the demo's visitor, when a cell fails
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:Unclosed WebSocketClientConnection:ResourceWarning"),
+]
+
+JOB = "spark"
+SITE = '\n[environments.pyspark]\ntitle = "PySpark"\nimage = "/srv/images/pyspark.sif"\n'
+START = """
+import json, os, socket, subprocess
+from flatirons.parallel.spark import session
+def host(_):
+    import socket
+    return socket.gethostname()
+"""
+TWO_NODES = START + 'spark = session(nodes=2, cpus=2, memory="2G", runtime="0:20:00")\n'
+HOSTS = "print(json.dumps(sorted(set(spark.sparkContext.parallelize(range(40), 8).map(host).collect()))))"
+
+
+@pytest.fixture(scope="module")
+def spark_cluster(request: pytest.FixtureRequest) -> Iterator[RealCluster]:
+    """A virtual cluster whose site has the image with Spark."""
+    if GIVEN:
+        yield RealCluster(Demo(GIVEN))
+        return
+    demo = Demo(f"test-{os.getpid()}-spark", free_port())
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        print()
+        progress = Progress()
+        software = build(progress)
+        with progress.step("image with Spark"):
+            built = run_logged([str(REPO / "scripts/build"), "pyspark"], "building the image with Spark")
+        image = Bind(built.strip().splitlines()[-1], "/srv/images/pyspark.sif", False)
+        demo.up(software, extra_site=SITE, binds=[image])
+    yield RealCluster(demo)
+    demo.down()
+    demo.forget()
+
+
+@pytest.fixture(scope="module")
+def slurm(spark_cluster: RealCluster) -> Slurm:
+    return Slurm(spark_cluster)
+
+
+@pytest.fixture(scope="module")
+def visitor(spark_cluster: RealCluster, slurm: Slurm) -> Iterator[Visitor]:
+    """Alice, whose server runs with 2 cores."""
+    alice = Visitor(spark_cluster.hub_url, "alice")
+    alice.log_in()
+    start_server(alice, environment="pyspark", cpus="2")
+    yield alice
+    if alice.has_server():
+        alice.stop()
+    slurm.end_all()
+    alice.http.close()
+
+
+@pytest.fixture
+def kernel(visitor: Visitor, slurm: Slurm) -> Iterator[Kernel]:
+    """A new kernel in alice's notebook server; in the end no Spark is left."""
+    if not visitor.has_server():
+        start_server(visitor, environment="pyspark", cpus="2")
+    kernel = visitor.kernel()
+    yield kernel
+    httpx.delete(kernel.channels.replace("ws", "http", 1).removesuffix("/channels"), headers=kernel.headers)
+    if slurm.live(JOB):
+        slurm.ask("scancel", "-u", "alice", "-n", JOB)
+        eventually(lambda: not slurm.live(JOB), 60)
+
+
+@pytest.fixture
+def sknl_is_taken(slurm: Slurm) -> Iterator[Callable[[], None]]:
+    """sknl has one node, and all of it is in use until this is called."""
+    words = ("-p", "sknl", "-A", "ucb-knl", "--exclusive", "-J", "blocker", "--wrap", "sleep 600")
+    job = slurm.ask("sbatch", "--parsable", "-o", "/dev/null", *words, user="alice")
+    eventually(lambda: slurm.state(int(job)) == "RUNNING")
+    yield lambda: slurm.ask("scancel", job) and None
+    slurm.ask("scancel", job)
+
+
+def last_json(printed: str) -> Any:
+    return json.loads(printed.strip().rpartition("\n")[2])
+
+
+def spark_files(cluster: RealCluster) -> list[str]:
+    """What is left of clusters in alice's home, but for logs."""
+    listed = cluster.exec("shas0101", ["ls", "/home/alice/.local/state/flatirons/spark"], user="alice")
+    return [name for name in listed.stdout.split() if not name.endswith(".log")]
+
+
+def test_executors_on_two_nodes_compute_and_are_gone_when_the_session_stops(
+    spark_cluster: RealCluster, kernel: Kernel, slurm: Slurm
+) -> None:
+    printed = kernel.run(TWO_NODES)
+    assert "2 nodes with 2 cores each" in printed
+    assert last_json(kernel.run(HOSTS)) == ["shas0101", "shas0102"]
+    assert "499500" in kernel.run('print(spark.range(1000).selectExpr("sum(id)").collect())')
+    assert len(slurm.live(JOB)) == 1
+    kernel.run("spark.stop()")
+    eventually(lambda: not slurm.live(JOB), 30)
+    assert spark_files(spark_cluster) == []
+    eventually(lambda: "deploy.worker.Worker" not in command_lines(spark_cluster, "shas0101", "shas0102"), 40)
+
+
+def test_the_secret_is_in_no_command_line_and_in_nothing_that_slurm_keeps(
+    spark_cluster: RealCluster, kernel: Kernel, slurm: Slurm
+) -> None:
+    kernel.run(TWO_NODES)
+    kernel.run(HOSTS)
+    secret = kernel.run("print(spark.conf.get('spark.authenticate.secret'))").strip()
+    assert len(secret) == 64
+    [job] = slurm.live(JOB)
+    seen = slurm.kept(job) + command_lines(spark_cluster, "shas0101", "shas0102")
+    assert "CoarseGrainedExecutorBackend" in seen
+    assert secret not in seen
+    [folder] = spark_files(spark_cluster)
+    place = f"/home/alice/.local/state/flatirons/spark/{folder}"
+    modes = spark_cluster.exec("shas0101", ["stat", "-c", "%a", place, f"{place}/spark.conf"]).stdout.split()
+    assert modes == ["700", "600"]
+
+
+def test_sparks_pages_are_behind_the_notebook_server_and_nowhere_else(
+    spark_cluster: RealCluster, kernel: Kernel
+) -> None:
+    kernel.run(TWO_NODES)
+    url = kernel.run("print(spark.sparkContext.uiWebUrl)").strip()
+    port = url.rpartition(":")[2]
+    page = f"{spark_cluster.hub_url}/user/alice/proxy/{port}/"
+    shown = httpx.get(page, headers=kernel.headers, follow_redirects=True, timeout=30)
+    assert shown.status_code == 200
+    assert shown.url.path == f"/user/alice/proxy/{port}/jobs/"
+    assert f'href="/user/alice/proxy/{port}/stages/"' in shown.text
+    listening = spark_cluster.exec("shas0101", ["ss", "-Hltn", f"sport = :{port}"]).stdout
+    assert re.search(rf"\b127\.0\.0\.1\]?:{port}", listening), listening
+
+
+def test_a_stranger_cannot_join(spark_cluster: RealCluster, kernel: Kernel) -> None:
+    kernel.run(TWO_NODES)
+    [folder] = spark_files(spark_cluster)
+    place = f"/home/alice/.local/state/flatirons/spark/{folder}"
+    url = spark_cluster.exec("shas0101", ["cat", f"{place}/master"]).stdout.strip()
+    image = kernel.run("print(os.environ['FLATIRONS_IMAGE'])").strip()
+    worker = [
+        "/opt/spark/bin/spark-class",
+        "org.apache.spark.deploy.worker.Worker",
+        "--work-dir",
+        "/tmp/bob",
+        url,
+    ]
+    done = spark_cluster.exec("shas0102", ["timeout", "20", "apptainer", "exec", image, *worker], user="bob")
+    assert "Successfully registered" not in done.stdout + done.stderr
+    assert "Failed to connect to master" in done.stdout + done.stderr, done
+
+
+def test_a_kernel_that_dies_takes_its_cluster_along(
+    spark_cluster: RealCluster, kernel: Kernel, slurm: Slurm
+) -> None:
+    kernel.run(TWO_NODES)
+    [job] = slurm.live(JOB)
+    with pytest.raises((SmokeFailure, TimeoutError)):
+        kernel.run("import signal; os.kill(os.getpid(), signal.SIGKILL)", deadline_s=5)
+    eventually(lambda: slurm.state(job) == "CANCELLED", 20)
+    assert spark_files(spark_cluster) == []
+
+
+def test_a_job_that_waits_says_why_and_an_interrupt_cancels_it(
+    kernel: Kernel, slurm: Slurm, sknl_is_taken: Callable[[], None]
+) -> None:
+    printed = kernel.run(
+        START
+        + """
+import _thread, threading
+threading.Timer(6, _thread.interrupt_main).start()
+try:
+    session(nodes=2, partition="shas", cpus=8, memory="2G")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    )
+    assert "waits: " in printed
+    assert printed.strip().endswith("interrupted")
+    eventually(lambda: not slurm.live(JOB), 20)
+
+
+def test_one_node_is_the_notebooks_own_job(kernel: Kernel, slurm: Slurm) -> None:
+    printed = kernel.run(START + "spark = session()\nprint(spark.sparkContext.master)\n" + HOSTS)
+    assert "local[2]" in printed
+    assert last_json(printed) == ["shas0101"]
+    assert slurm.live(JOB) == []
+    kernel.run("spark.stop(); spark = session(cpus=1)")
+    assert kernel.run("print(spark.sparkContext.master)").strip() == "local[1]"
+    kernel.run("spark.stop()")
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        ("session(nodes=0)", "nodes: This is a whole number from 1 up, not 0"),
+        ("session(cpus=16)", "Your notebook's job has 2 cores on this node, not 16.*nodes=2"),
+        ('session(nodes=2, memory="1G")', 'Spark needs .* or more on each node, not 1024M. Say memory="4G"'),
+        ("session(nodes=7)", "Slurm refused the job: .*"),
+        ("session(nodes=2, cpus=99)", "Slurm refused the job: .*"),
+        ('session(nodes=2, account="csdms")', "Slurm refused the job: .*account"),
+        ('session(nodes=2, conf={"spark.authenticate": False})', "is decided by session"),
+        ("session(node=2)", "has no keyword 'node'; it takes nodes"),
+    ],
+)
+def test_bad_input_gets_a_sentence(kernel: Kernel, slurm: Slurm, call: str, sentence: str) -> None:
+    with pytest.raises(SmokeFailure, match=f"(?s){sentence}"):
+        kernel.run(START + call)
+    assert slurm.live(JOB) == []
+
+
+def test_a_second_session_is_refused_and_after_the_first_there_may_be_another(kernel: Kernel) -> None:
+    kernel.run(START + "spark = session()")
+    with pytest.raises(SmokeFailure, match=r"is there already; end it first: spark.stop()"):
+        kernel.run("session(nodes=2)")
+    kernel.run("spark.stop()")
+    kernel.run(TWO_NODES)
+    assert last_json(kernel.run(HOSTS)) == ["shas0101", "shas0102"]
+
+
+def test_stopping_the_server_ends_its_cluster(visitor: Visitor, kernel: Kernel, slurm: Slurm) -> None:
+    kernel.run(TWO_NODES)
+    [job] = slurm.live(JOB)
+    visitor.stop()
+    eventually(lambda: slurm.state(job) == "CANCELLED", 20)
+
+
+def test_the_tutorial_works_as_it_is_written(kernel: Kernel, slurm: Slurm) -> None:
+    printed = [kernel.run(block) for block in blocks("tutorial/spark.md")]
+    assert "['shas0101', 'shas0102']" in "".join(printed)
+    eventually(lambda: not slurm.live(JOB), 30)

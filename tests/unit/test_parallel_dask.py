@@ -1,0 +1,175 @@
+"""Dask's configuration for a notebook, written when its server starts."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flatirons.errors import OptionsRefused
+from flatirons.parallel import certificate, dask, dask_preload, environment
+
+JOB = {
+    "SLURM_JOB_ID": "7",
+    "SLURM_JOB_PARTITION": "shas",
+    "SLURM_JOB_ACCOUNT": "ucb-general",
+    "SLURM_JOB_QOS": "normal",
+    "SLURM_MEM_PER_NODE": "8192",
+    "SLURM_CPUS_ON_NODE": "4",
+    "FLATIRONS_CONTAINER": json.dumps(["apptainer", "exec", "--bind", "/a b:/a", "/srv/base.sif"]),
+    "JUPYTERHUB_SERVICE_PREFIX": "/user/alice/",
+}
+
+
+@pytest.fixture(autouse=True)
+def node(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node with an address that others reach."""
+    monkeypatch.setattr(dask.address, "of_this_node", lambda _: "10.0.0.7")
+
+
+def of(tmp_path: Path, **more: str) -> dict[str, Any]:
+    environ = {**JOB, **more}
+    environment.scrub(environ)
+    return dask.configuration(environ, tmp_path)
+
+
+def test_workers_run_in_the_notebooks_container_where_the_notebook_may(tmp_path: Path) -> None:
+    slurm = of(tmp_path)["jobqueue"]["slurm"]
+    assert slurm["python"].startswith("apptainer exec --bind '/a b:/a' /srv/base.sif /")
+    assert (slurm["queue"], slurm["account"]) == ("shas", "ucb-general")
+    assert slurm["job-extra-directives"] == ["--export=NIL", "--qos=normal"]
+    assert (slurm["cores"], slurm["memory"]) == (1, "2GiB")
+    assert "walltime" not in slurm
+    assert slurm["scheduler-options"]["host"] == "10.0.0.7"
+
+
+def test_what_the_site_says_of_engines_holds_for_workers(tmp_path: Path) -> None:
+    site = {"partition": "sknl", "cpus_per_engine": 2, "memory_mib": 4096, "runtime_minutes": 90}
+    slurm = of(tmp_path, FLATIRONS_PARALLEL=json.dumps(site))["jobqueue"]["slurm"]
+    assert (slurm["queue"], slurm["cores"], slurm["memory"], slurm["walltime"]) == ("sknl", 2, "4GiB", "90")
+    assert slurm["job-extra-directives"] == ["--export=NIL"]
+
+
+@pytest.mark.parametrize(
+    ("job", "memory"),
+    [
+        ({"SLURM_MEM_PER_NODE": "1500", "SLURM_CPUS_ON_NODE": "4"}, "1GiB"),
+        ({"SLURM_MEM_PER_CPU": "3900"}, "3GiB"),
+        ({"SLURM_MEM_PER_NODE": "0"}, "2GiB"),
+    ],
+)
+def test_memory_is_in_whole_gib_and_never_more_than_the_notebooks_share(
+    tmp_path: Path, job: dict[str, str], memory: str
+) -> None:
+    assert of(tmp_path, **job)["jobqueue"]["slurm"]["memory"] == memory
+
+
+def test_pages_are_on_loopback_and_linked_through_the_notebook_server(tmp_path: Path) -> None:
+    made = of(tmp_path)
+    assert made["distributed"]["dashboard"]["link"].format(port=8787) == "/user/alice/proxy/8787/status"
+    assert made["jobqueue"]["slurm"]["scheduler-options"]["dashboard_address"] == "127.0.0.1:0"
+    assert made["jobqueue"]["slurm"]["worker-extra-args"] == ["--dashboard-address", "127.0.0.1:0"]
+
+
+def test_a_prefix_with_braces_is_taken_as_it_is(tmp_path: Path) -> None:
+    made = of(tmp_path, JUPYTERHUB_SERVICE_PREFIX="/user/{a}/")
+    assert made["distributed"]["dashboard"]["link"].format(port=1) == "/user/{a}/proxy/1/status"
+
+
+def test_the_same_settings_are_written_once_and_others_beside_them(tmp_path: Path) -> None:
+    first = dask.write(JOB, tmp_path)
+    written = json.loads((first / "flatirons.json").read_text())
+    assert f"export DASK_ROOT_CONFIG={first}" in written["jobqueue"]["slurm"]["job-script-prologue"]
+    stamp = (first / "flatirons.json").stat().st_mtime_ns
+    assert dask.write(JOB, tmp_path) == first
+    assert (first / "flatirons.json").stat().st_mtime_ns == stamp
+    assert dask.write({**JOB, "SLURM_JOB_PARTITION": "sknl"}, tmp_path) != first
+    assert first.stat().st_mode & 0o777 == 0o700
+
+
+def offered(monkeypatch: pytest.MonkeyPatch, home: Path, environ: dict[str, str]) -> str:
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setattr(dask, "_NEEDED", ("json",))
+    environment.scrub(environ)
+    dask.offer_or_say(environ)
+    return environ.get("DASK_ROOT_CONFIG", "")
+
+
+def test_it_is_offered_inside_a_job_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert offered(monkeypatch, tmp_path, dict(JOB)).startswith(str(tmp_path))
+    outside = {key: text for key, text in JOB.items() if not key.startswith("SLURM_")}
+    assert offered(monkeypatch, tmp_path, outside) == ""
+
+
+def test_a_directory_that_somebody_named_already_stays(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert offered(monkeypatch, tmp_path, {**JOB, "DASK_ROOT_CONFIG": "/etc/mine"}) == "/etc/mine"
+
+
+def test_without_dask_nothing_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(dask, "_NEEDED", ("there_is_no_such_package",))
+    environ = dict(JOB)
+    environment.scrub(environ)
+    dask.offer(environ)
+    assert list(tmp_path.iterdir()) == []
+    assert "DASK_ROOT_CONFIG" not in environ
+
+
+@pytest.mark.parametrize("broken", ["settings", "home"])
+def test_a_server_starts_whatever_is_wrong_and_its_log_says_what(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], broken: str
+) -> None:
+    environ, home = dict(JOB), tmp_path
+    if broken == "settings":
+        environ["FLATIRONS_PARALLEL"] = "["
+    else:
+        home = tmp_path / "file"
+        home.write_text("")
+    assert offered(monkeypatch, home, environ) == ""
+    assert "Dask isn't configured" in capsys.readouterr().err
+
+
+def test_a_mistake_of_the_sites_is_told_by_its_name(tmp_path: Path) -> None:
+    with pytest.raises(OptionsRefused, match="must hold a JSON object"):
+        of(tmp_path, FLATIRONS_PARALLEL="[]")
+
+
+def test_a_certificate_is_made_once_and_is_its_own_authority(tmp_path: Path) -> None:
+    file = tmp_path / "below" / "certificate.pem"
+    certificate.ensure(file)
+    made = file.read_bytes()
+    certificate.ensure(file)
+    assert file.read_bytes() == made
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [each.name for each in file.parent.iterdir()] == ["certificate.pem"]
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(file))
+    context.load_cert_chain(file, file)
+
+
+class Stream:
+    """A connection that reads what it is told to."""
+
+    def __init__(self, *outcomes: Exception | int) -> None:
+        self.outcomes = list(outcomes)
+
+    def read_from_fd(self, buffer: bytearray) -> int:
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+def test_a_read_that_raises_broken_pipe_looks_again_once() -> None:
+    mended = type("Mended", (Stream,), {"read_from_fd": Stream.read_from_fd})
+    dask_preload.mend(mended)
+    dask_preload.mend(mended)
+    assert mended(BrokenPipeError(), 3).read_from_fd(bytearray()) == 3
+    with pytest.raises(BrokenPipeError):
+        mended(BrokenPipeError(), BrokenPipeError(), 3).read_from_fd(bytearray())
+    with pytest.raises(ConnectionResetError):
+        mended(ConnectionResetError(), 3).read_from_fd(bytearray())
