@@ -1,0 +1,20 @@
+"""The Python kernel of this image: ipykernel's own, imported from the bundle. finish.sh names it in kernel.json.
+
+What the user's code imports is looked for as ever: the bundle is gone before the first of it runs.
+"""
+
+import sys
+
+from flatirons_start import bundle
+
+if __name__ == "__main__":
+    del sys.path[0]  # where this file is: the user's code is looked for in its own directory
+    bundle.use()
+    from ipykernel import kernelapp
+
+    app = kernelapp.IPKernelApp.instance()
+    bundle.stop()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "flatirons_start"]:
+        del sys.modules[name]
+    app.initialize()
+    app.start()
