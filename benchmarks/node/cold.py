@@ -9,10 +9,12 @@ there (`first_page`) and until a kernel had computed something (`first_kernel`);
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from typing import Any
@@ -24,6 +26,9 @@ from tornado.websocket import websocket_connect
 DEADLINE_S = 120.0
 LOOK_S = 0.005
 LAST_LINES = 15
+# Of Jupyter Server, of the user as the hub knows them, of the language servers, of the Clusters tab.
+PARTS = ("/api/status", "/api/contents", "/api/me", "/lsp/status", "/ipyparallel/clusters")
+CONFIG = re.compile(r'<script id="jupyter-config-data"[^>]*>(.*?)</script>', re.DOTALL)
 
 
 def environment(asked: dict[str, Any], port: int) -> dict[str, str]:
@@ -66,7 +71,7 @@ class Server:
         for bind in asked["binds"]:
             words += ["--bind", bind]
         argv = [*words, asked["image"], "jupyterhub-singleuser"]
-        self.log = open(f"/tmp/cold-{os.getpid()}.log", "w+")
+        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - as long as the server
         self.began = time.monotonic()
         self.process = subprocess.Popen(
             argv,
@@ -85,8 +90,8 @@ class Server:
         """Returns once it answers; ends the program if it ended before, or doesn't in time."""
         while True:
             try:
-                self.ask("/api")
-                return
+                with urlopen(f"{self.url}/api", timeout=DEADLINE_S):
+                    return
             except OSError as error:
                 if self.process.poll() is not None or self.took() > DEADLINE_S:
                     sys.exit(f"the server didn't answer ({error}); its log ends with:\n{self.last_lines()}")
@@ -98,10 +103,13 @@ class Server:
         return "".join(self.log.readlines()[-LAST_LINES:])
 
     def ask(self, path: str, body: object = None) -> bytes:
-        """The answer to GET, or to POST if there is something to send; OSError if it is none, or an error."""
+        """The answer to GET, or to POST if there is something to send; anything but one ends the program."""
         text = None if body is None else json.dumps(body).encode()
-        with urlopen(Request(self.url + path, text, self.headers), timeout=DEADLINE_S) as answer:
-            return bytes(answer.read())
+        try:
+            with urlopen(Request(self.url + path, text, self.headers), timeout=DEADLINE_S) as answer:
+                return bytes(answer.read())
+        except OSError as error:
+            sys.exit(f"{path} was not answered ({error}); the server's log ends with:\n{self.last_lines()}")
 
     async def compute(self) -> None:
         """Returns once a new kernel has computed something."""
@@ -128,7 +136,6 @@ class Server:
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
-        os.unlink(self.log.name)
 
 
 def execute_request(code: str) -> dict[str, Any]:
@@ -140,6 +147,18 @@ def execute_request(code: str) -> dict[str, Any]:
     return {"header": header, "content": content, **rest}
 
 
+def offers(server: Server, page: str) -> dict[str, Any]:
+    """What somebody finds in the server, each part of which must answer."""
+    for path in PARTS:
+        server.ask(path)
+    server.ask("/api/terminals", {})
+    config = json.loads(CONFIG.findall(page)[0])
+    return {
+        "kernels": sorted(json.loads(server.ask("/api/kernelspecs"))["kernelspecs"]),
+        "extensions": sorted(each["name"] for each in config["federated_extensions"]),
+    }
+
+
 def main() -> None:
     server = Server(json.load(sys.stdin))
     try:
@@ -149,9 +168,7 @@ def main() -> None:
         found["first_page"] = server.took()
         asyncio.run(server.compute())
         found["first_kernel"] = server.took()
-        found["is_lab"] = b"jupyter-config-data" in page
-        found["kernels"] = sorted(json.loads(server.ask("/api/kernelspecs"))["kernelspecs"])
-        found["terminal"] = "name" in json.loads(server.ask("/api/terminals", {}))
+        found["offers"] = offers(server, page.decode())
         print(json.dumps(found))
     finally:
         server.end()

@@ -1,4 +1,4 @@
-"""Writes the bundle: what a server with all its extensions imports, then what a kernel does. Run by a build."""
+"""Writes the bundle: what a server with its extensions imports, then what a kernel does."""
 
 import marshal
 import os
@@ -16,7 +16,6 @@ ASK = "import sys; print(*sys.modules)"
 def of_a_server() -> list[str]:
     """The modules of a server that is about to listen, in the order in which they were imported."""
     with stand_ins():
-        import jupyterhub.singleuser.extension
         import jupyterlab.labapp  # noqa: F401
     from jupyter_server.serverapp import ServerApp
 

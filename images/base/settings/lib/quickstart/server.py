@@ -2,13 +2,14 @@
 """`jupyterhub-singleuser` and `jupyter-lab` of this image: the same programs, sooner there.
 
 They are imported from the bundle, without what a server doesn't need, and files that live as long as the
-server lie on the node instead of in a home that may be slow. Links in `bin` lead here (finish.sh); by the name of
-the link it is known what to run.
+server lie on the node instead of in a home that may be slow. Links in `bin` lead here (finish.sh); the name
+of the link says what to run.
 """
 
 import atexit
 import os
 import shutil
+import site
 import sys
 import tempfile
 from collections.abc import Callable
@@ -28,6 +29,17 @@ def keep_runtime_on_the_node() -> None:
         atexit.register(shutil.rmtree, place, ignore_errors=True)
 
 
+def look_once_for_settings_below_local() -> None:
+    """Spares a slow home 28 looks for `~/.local/etc/jupyter`, where `pip install --user` puts settings.
+
+    Where there is none, Jupyter is told that this directory doesn't count. It has another name for
+    `~/.local/share/jupyter`, unless one of these variables puts that elsewhere.
+    """
+    moved = {"JUPYTER_DATA_DIR", "XDG_DATA_HOME"} & os.environ.keys()
+    if not moved and not os.path.isdir(os.path.join(site.getuserbase(), "etc", "jupyter")):
+        site.ENABLE_USER_SITE = False
+
+
 def program() -> Callable[[], object]:
     """What the name under which we were started stands for."""
     with stand_ins():
@@ -44,4 +56,5 @@ if __name__ == "__main__":
     del sys.path[0]  # where this file is: nobody else's business
     bundle.use()
     keep_runtime_on_the_node()
+    look_once_for_settings_below_local()
     sys.exit(program()())

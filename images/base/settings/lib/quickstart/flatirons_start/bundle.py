@@ -26,7 +26,9 @@ Table = dict[str, tuple[str, str, int, int]]
 
 def identity() -> list[str]:
     """What a bundle was made for: this Python, and the installed distributions with their versions."""
-    place = os.path.join(sys.prefix, "lib", f"python{sys.version_info[0]}.{sys.version_info[1]}", "site-packages")
+    place = os.path.join(
+        sys.prefix, "lib", f"python{sys.version_info[0]}.{sys.version_info[1]}", "site-packages"
+    )
     installed = sorted(name for name in os.listdir(place) if name.endswith((".dist-info", ".pth")))
     return [sys.version, MAGIC_NUMBER.hex(), sys.prefix, *installed]
 

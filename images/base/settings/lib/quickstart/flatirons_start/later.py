@@ -1,9 +1,9 @@
 """Lets a server begin without what it imports for others, or for later.
 
-`jupyterhub.singleuser` shares modules with the hub, which import the hub's pages and its database; `jsonschema`
-makes the parser of a format that no schema of a server has: together a second. While a server's modules are
-imported, stand-ins take the place of these; then they are taken away. Whoever imports one of these modules
-afterwards gets the real one, and a stand-in that is used gets it, too.
+`jupyterhub.singleuser` shares modules with the hub, which import the hub's pages and its database; and
+`jsonschema` makes the parsers of a format that no schema of a server has: together a second. While a server's
+modules are imported, stand-ins take the place of these; then they are taken away. Whoever imports one of
+these modules afterwards gets the real one, and a stand-in that is used gets it, too.
 """
 
 import sys
@@ -27,7 +27,7 @@ def _is_valid_syntax(*arguments: Any, **named: Any) -> Any:
     return import_module("rfc3987_syntax").is_valid_syntax(*arguments, **named)
 
 
-# Module -> what is taken from it while others are imported; everything else is the real module's, if it is asked.
+# Module -> what others take from it while they are imported; all else is the real module's, once it is asked.
 STAND_INS: dict[str, dict[str, Any]] = {
     "rfc3987_syntax": {"is_valid_syntax": _is_valid_syntax},
     "sqlalchemy": {},
@@ -43,22 +43,25 @@ class _StandIn(ModuleType):
     """A module that has little of its own, and is the real one for whoever wants more."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or sys.modules.get(self.__name__) is self:
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r} yet")
+        _take_away(self.__name__.partition(".")[0])
         return getattr(import_module(self.__name__), name)
+
+
+def _take_away(package: str = "") -> None:
+    """Ends the stand-ins in that package, or all of them: who imports such a module now gets the real one."""
+    for name, module in list(sys.modules.items()):
+        if isinstance(module, _StandIn) and package in ("", name.partition(".")[0]):
+            del sys.modules[name]
 
 
 @contextmanager
 def stand_ins() -> Iterator[None]:
     """Puts stand-ins in the place of the modules that aren't imported yet, until the end of the block."""
-    placed = []
     for name, attributes in STAND_INS.items():
         if name not in sys.modules:
             module = sys.modules[name] = _StandIn(name)
             module.__dict__.update(attributes)
-            placed.append(name)
     try:
         yield
     finally:
-        for name in placed:
-            del sys.modules[name]
+        _take_away()
