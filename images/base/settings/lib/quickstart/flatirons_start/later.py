@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -42,9 +44,26 @@ STAND_INS: dict[str, dict[str, Any]] = {
 class _StandIn(ModuleType):
     """A module that has little of its own, and is the real one for whoever wants more."""
 
+    def __init__(self, name: str, attributes: dict[str, Any]) -> None:
+        super().__init__(name)
+        self.__dict__.update(attributes)
+        self.__path__: list[str] = []  # so that importing from it asks for nothing more; see _Inside
+
     def __getattr__(self, name: str) -> Any:
         _take_away(self.__name__.partition(".")[0])
         return getattr(import_module(self.__name__), name)
+
+
+class _Inside:
+    """Finds what is inside of a module that has a stand-in: in the real one, which takes its place."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        parent = name.rpartition(".")[0]
+        if not isinstance(sys.modules.get(parent), _StandIn):
+            return None
+        _take_away(name.partition(".")[0])
+        return find_spec(name)
 
 
 def _take_away(package: str = "") -> None:
@@ -59,9 +78,10 @@ def stand_ins() -> Iterator[None]:
     """Puts stand-ins in the place of the modules that aren't imported yet, until the end of the block."""
     for name, attributes in STAND_INS.items():
         if name not in sys.modules:
-            module = sys.modules[name] = _StandIn(name)
-            module.__dict__.update(attributes)
+            sys.modules[name] = _StandIn(name, attributes)
+    sys.meta_path.insert(0, _Inside)
     try:
         yield
     finally:
+        sys.meta_path.remove(_Inside)
         _take_away()
