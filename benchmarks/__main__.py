@@ -9,7 +9,7 @@ from types import FrameType
 from cluster.errors import ClusterError
 from cluster.prerequisites import require_root
 
-from . import engines, form, lasting, starting
+from . import coldstart, engines, form, lasting, starting
 from .report import as_json, as_table
 from .stage import BenchFailure, Findings
 
@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[bool], Findings]] = {
     "steady": lasting.run_steady,
     "queue": lasting.run_queue,
     "engines": engines.run,
+    "coldstart": coldstart.run,
 }
 
 

@@ -1,0 +1,187 @@
+"""`scripts/bench coldstart`: from a container's start to the first answer, beside a stock image."""
+
+import json
+import os
+import statistics
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from cluster.demo.progress import Progress
+from cluster.demo.service import HERE as DEMO
+from cluster.demo.service import Demo
+from cluster.state import Bind
+from images import recipe
+from images import stage as building
+from images.errors import BuildError
+
+from .report import Row, machine
+from .stage import HERE, BenchFailure, Findings, do, stage
+
+NODE = "shas0101"
+IMAGES = {"flatirons": "/srv/images/base.sif", "stock": "/srv/images/stock.sif"}
+USERS = {"flatirons": "alice", "stock": "bob"}  # for each a home of its own
+PYTHON = "/opt/peers/bin/python"
+PROGRAMS = ("cold.py", "slowhome.py")
+HUB_API = "http://hub:8081/hub/api"
+DELAY_MS = 5
+BINDS = ["/run/munge", "/etc/slurm:/etc/slurm:ro", "/etc/passwd:/etc/passwd:ro", "/etc/group:/etc/group:ro"]
+METRICS = ("first_answer", "first_page", "first_kernel")
+
+# $1 the user, $2 milliseconds. The home goes on to be seen at /run/home; /home/USER is far away.
+GO_FAR = f"""
+mkdir -p /run/home
+mount --bind "/home/$1" /run/home
+setsid {PYTHON} /opt/slowhome.py /run/home "/home/$1" "$2" >/run/home.json 2>/run/home.log </dev/null &
+echo $! >/run/home.pid
+until mountpoint -q "/home/$1"; do
+    kill -0 "$(cat /run/home.pid)" || {{ cat /run/home.log; exit 1; }}
+    sleep 0.01
+done
+"""
+COME_BACK = """
+umount -l "/home/$1"
+while kill -0 "$(cat /run/home.pid)" 2>/dev/null; do sleep 0.01; done
+umount /run/home
+cat /run/home.json
+"""
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """How each start is made ready, and how many there are of each subject."""
+
+    n: int
+    cache: str = "warm"  # or "cold": nothing of the node's files is in memory
+    home: str = ""  # or "slow"
+
+    def __str__(self) -> str:
+        return f"{self.n} of each, cache {self.cache}, home {self.home or 'near'}"
+
+    @property
+    def facts(self) -> dict[str, int | str]:
+        """What the rows say of it."""
+        return {"cache": self.cache, "n": self.n} | ({"home": self.home} if self.home else {})
+
+
+QUICK = (Circumstances(1), Circumstances(1, cache="cold"), Circumstances(1, home="slow"))
+FULL = (Circumstances(9), Circumstances(5, cache="cold"), Circumstances(5, home="slow"))
+
+
+def run(is_quick: bool) -> Findings:
+    """Both images in turn, one start at a time, under each of the circumstances."""
+    progress = Progress()
+    with progress.step("stock image"):
+        image = stock_image()
+    binds = [Bind(str(HERE / "node" / name), f"/opt/{name}", False) for name in PROGRAMS]
+    binds.append(Bind(str(image), IMAGES["stock"], False))
+    with stage(progress, DEMO / "site.toml", binds=binds) as demo:
+        start = starter(demo, {subject: token_of(demo, user) for subject, user in USERS.items()})
+        with progress.step("one of each, not counted"):
+            same_offers({subject: start(subject) for subject in IMAGES})
+        rows = []
+        for circumstances in QUICK if is_quick else FULL:
+            with progress.step(str(circumstances)):
+                rows += measure(demo, circumstances, start)
+        return Findings(machine(demo), rows)
+
+
+def stock_image() -> Path:
+    """The file of an image with base's packages as pip installs them, built if the cache lacks it."""
+    inputs = {"image.def": recipe.HERE / "packages.def", "install.sh": HERE / "stock-install.sh"}
+    inputs["requirements.txt"] = recipe.HERE / "base" / "requirements.txt"
+    suite = recipe.DEFAULT_SUITE
+    try:
+        return building.ensure(recipe.Stage("stock", suite, inputs, recipe.debian(suite), ".sif"))
+    except BuildError as error:
+        raise BenchFailure(f"the stock image could not be built: {error}") from error
+
+
+def token_of(demo: Demo, user: str) -> str:
+    """A token of the user's own, by which a server is started and asked."""
+    users = f"{demo.url}/hub/api/users/{user}"
+    headers = {"Authorization": f"token {demo.token}"}
+    try:
+        with urlopen(Request(users, b"", headers)):  # makes the user
+            pass
+    except HTTPError as error:
+        if error.code != 409:  # it was there
+            raise BenchFailure(f"the hub answered {error.code} when asked for {user}") from error
+    with urlopen(Request(f"{users}/tokens", b"{}", headers)) as answer:
+        return str(json.load(answer)["token"])
+
+
+def starter(demo: Demo, tokens: dict[str, str]) -> Callable[[str], dict[str, Any]]:
+    """What starts a subject's server once, and gives what node/cold.py saw."""
+
+    def start(subject: str) -> dict[str, Any]:
+        asked = {"image": IMAGES[subject], "binds": BINDS, "user": USERS[subject]}
+        text = json.dumps({**asked, "token": tokens[subject], "hub": HUB_API})
+        try:
+            done = demo.exec(NODE, [PYTHON, "/opt/cold.py"], USERS[subject], stdin=text, deadline_s=180)
+        except subprocess.TimeoutExpired as error:
+            raise BenchFailure(f"the server of {subject} was not there in three minutes") from error
+        if done.returncode:
+            raise BenchFailure(f"the server of {subject} failed: {done.stderr.strip()[-3000:]}")
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return found
+
+    return start
+
+
+def same_offers(found: dict[str, dict[str, Any]]) -> None:
+    """Raises BenchFailure if our image lacks a kernel, or an extension of Lab's, that the stock image has."""
+    for kind, theirs in found["stock"]["offers"].items():
+        if missing := set(theirs) - set(found["flatirons"]["offers"][kind]):
+            raise BenchFailure(f"the image lacks {kind} that a stock image has: {', '.join(sorted(missing))}")
+
+
+def measure(demo: Demo, circumstances: Circumstances, start: Callable[[str], dict[str, Any]]) -> list[Row]:
+    """The rows of both subjects, which took turns."""
+    seen: dict[str, list[dict[str, Any]]] = {subject: [] for subject in IMAGES}
+    for _ in range(circumstances.n):
+        for subject in IMAGES:
+            if circumstances.cache == "cold":
+                forget_files()
+            if circumstances.home == "slow":
+                with slow_home(demo, USERS[subject]) as operations:
+                    found = start(subject)
+                seen[subject].append({**found, "operations": sum(operations.values())})
+            else:
+                seen[subject].append(start(subject))
+    return [row for subject in IMAGES for row in _rows(subject, seen[subject], circumstances)]
+
+
+def forget_files() -> None:
+    """Lets the kernel forget what it keeps of files, this machine's and so all nodes'."""
+    os.sync()
+    try:
+        Path("/proc/sys/vm/drop_caches").write_text("3\n")
+    except OSError as error:
+        raise BenchFailure(f"the page cache can't be emptied here: {error.strerror}") from error
+
+
+@contextmanager
+def slow_home(demo: Demo, user: str) -> Iterator[dict[str, int]]:
+    """The user's home is far away until the end; then the dictionary says what was asked of it."""
+    operations: dict[str, int] = {}
+    do(demo, NODE, GO_FAR, user, str(DELAY_MS))
+    try:
+        yield operations
+    finally:
+        operations |= json.loads(do(demo, NODE, COME_BACK, user))
+
+
+def _rows(subject: str, seen: list[dict[str, Any]], circumstances: Circumstances) -> Iterator[Row]:
+    for metric in METRICS:
+        took = sorted(each[metric] for each in seen)
+        for what, value in {"s": statistics.median(took), "min_s": took[0], "max_s": took[-1]}.items():
+            yield Row(subject, f"{metric}_{what}", round(value, 3), "s", circumstances.facts)
+    if circumstances.home == "slow":
+        operations = statistics.median(each["operations"] for each in seen)
+        yield Row(subject, "home_operations", operations, "1", {**circumstances.facts, "delay_ms": DELAY_MS})

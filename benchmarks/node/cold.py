@@ -1,0 +1,178 @@
+"""Starts one notebook server in a container, as the starter does, and says when it did what.
+
+Runs as the user on a compute node, with the hub's Python. Reads one JSON object from stdin: `image`, `binds`,
+`user`, `hub` (URL of its API) and `token` (of the user). Prints one line of JSON: seconds from just before
+`apptainer` was executed until the first answer of the server (`first_answer`), until JupyterLab's page was
+there (`first_page`) and until a kernel had computed something (`first_kernel`); and what the server offers.
+"""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from typing import Any
+from urllib.request import Request, urlopen
+
+from tornado.httpclient import HTTPRequest
+from tornado.websocket import websocket_connect
+
+DEADLINE_S = 120.0
+LOOK_S = 0.005
+LAST_LINES = 15
+# Of Jupyter Server, of the user as the hub knows them, of the language servers, of the Clusters tab.
+PARTS = ("/api/status", "/api/contents", "/api/me", "/lsp/status", "/ipyparallel/clusters")
+CONFIG = re.compile(r'<script id="jupyter-config-data"[^>]*>(.*?)</script>', re.DOTALL)
+
+
+def environment(asked: dict[str, Any], port: int) -> dict[str, str]:
+    """What a spawner gives a single-user server, beside the job's own environment."""
+    user, prefix = asked["user"], f"/user/{asked['user']}/"
+    scopes = json.dumps([f"access:servers!server={user}/", f"access:servers!user={user}"])
+    return {
+        **os.environ,
+        "JUPYTERHUB_API_TOKEN": asked["token"],
+        "JUPYTERHUB_API_URL": asked["hub"],
+        "JUPYTERHUB_ACTIVITY_URL": f"{asked['hub']}/users/{user}/activity",
+        "JUPYTERHUB_BASE_URL": "/",
+        "JUPYTERHUB_CLIENT_ID": f"jupyterhub-user-{user}",
+        "JUPYTERHUB_HOST": "",
+        "JUPYTERHUB_OAUTH_CALLBACK_URL": f"{prefix}oauth_callback",
+        "JUPYTERHUB_OAUTH_SCOPES": scopes,
+        "JUPYTERHUB_OAUTH_ACCESS_SCOPES": scopes,
+        "JUPYTERHUB_SERVER_NAME": "",
+        "JUPYTERHUB_SERVICE_PREFIX": prefix,
+        "JUPYTERHUB_SERVICE_URL": f"http://127.0.0.1:{port}{prefix}",
+        "JUPYTERHUB_USER": user,
+    }
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """A server that is on its way, or there."""
+
+    def __init__(self, asked: dict[str, Any]) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}/user/{asked['user']}"
+        self.headers = {"Authorization": f"token {asked['token']}"}
+        words = ["apptainer", "-s", "exec"]
+        for bind in asked["binds"]:
+            words += ["--bind", bind]
+        argv = [*words, asked["image"], "jupyterhub-singleuser"]
+        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - as long as the server
+        self.began = time.monotonic()
+        self.process = subprocess.Popen(
+            argv,
+            env=environment(asked, port),
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def took(self) -> float:
+        """Seconds since it was started."""
+        return round(time.monotonic() - self.began, 4)
+
+    def wait(self) -> None:
+        """Returns once it answers; ends the program if it ended before, or doesn't in time."""
+        while True:
+            try:
+                with urlopen(f"{self.url}/api", timeout=DEADLINE_S):
+                    return
+            except OSError as error:
+                if self.process.poll() is not None or self.took() > DEADLINE_S:
+                    sys.exit(f"the server didn't answer ({error}); its log ends with:\n{self.last_lines()}")
+            time.sleep(LOOK_S)  # there is nothing to wait on for "a process listens"
+
+    def last_lines(self) -> str:
+        """The end of its log."""
+        self.log.seek(0)
+        return "".join(self.log.readlines()[-LAST_LINES:])
+
+    def ask(self, path: str, body: object = None) -> bytes:
+        """The answer to GET, or to POST if there is something to send; anything but one ends the program."""
+        text = None if body is None else json.dumps(body).encode()
+        try:
+            with urlopen(Request(self.url + path, text, self.headers), timeout=DEADLINE_S) as answer:
+                return bytes(answer.read())
+        except OSError as error:
+            sys.exit(f"{path} was not answered ({error}); the server's log ends with:\n{self.last_lines()}")
+
+    async def compute(self) -> None:
+        """Returns once a new kernel has computed something."""
+        kernel = json.loads(self.ask("/api/kernels", {"name": "python3"}))["id"]
+        url = f"{self.url.replace('http', 'ws', 1)}/api/kernels/{kernel}/channels"
+        channels = await websocket_connect(HTTPRequest(url, headers=self.headers))
+        request = execute_request("print(6 * 7)")
+        await channels.write_message(json.dumps(request))
+        while True:
+            text = await channels.read_message()
+            if text is None:
+                sys.exit("the kernel's websocket was closed")
+            answer = json.loads(text)
+            is_ours = answer["parent_header"].get("msg_id") == request["header"]["msg_id"]
+            if is_ours and answer["content"].get("text") == "42\n":
+                channels.close()
+                return
+
+    def end(self) -> None:
+        """Asks it to end, and waits for that."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+def execute_request(code: str) -> dict[str, Any]:
+    """The message that runs code, of Jupyter's protocol 5.4."""
+    header = {"msg_id": uuid.uuid4().hex, "session": uuid.uuid4().hex, "msg_type": "execute_request"}
+    header |= {"username": "", "date": "2000-01-01T00:00:00Z", "version": "5.4"}
+    content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
+    rest = {"parent_header": {}, "metadata": {}, "buffers": [], "channel": "shell"}
+    return {"header": header, "content": content, **rest}
+
+
+def offers(server: Server, page: str) -> dict[str, Any]:
+    """What somebody finds in the server, each part of which must answer."""
+    for path in PARTS:
+        server.ask(path)
+    server.ask("/api/terminals", {})
+    config = json.loads(CONFIG.findall(page)[0])
+    return {
+        "kernels": sorted(json.loads(server.ask("/api/kernelspecs"))["kernelspecs"]),
+        "extensions": sorted(each["name"] for each in config["federated_extensions"]),
+    }
+
+
+def main() -> None:
+    server = Server(json.load(sys.stdin))
+    try:
+        server.wait()
+        found: dict[str, Any] = {"first_answer": server.took()}
+        page = server.ask("/lab")
+        found["first_page"] = server.took()
+        asyncio.run(server.compute())
+        found["first_kernel"] = server.took()
+        found["offers"] = offers(server, page.decode())
+        print(json.dumps(found))
+    finally:
+        server.end()
+
+
+if __name__ == "__main__":
+    main()

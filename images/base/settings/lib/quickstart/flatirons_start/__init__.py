@@ -1,0 +1,1 @@
+"""How a server and a kernel of this image start sooner; see images/README.md, "Cold start"."""

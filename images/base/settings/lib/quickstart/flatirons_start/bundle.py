@@ -1,0 +1,98 @@
+"""Imports from one file that holds the bytecode of what a server and a kernel import, in that order.
+
+The root of a container is a file system in user space: each module costs some calls of it, to find the file,
+to open and to read it, and a server imports over a thousand. They were half of a start. What a module is does
+not change: the same bytecode, the same `__file__`, the same loader, so its data files, its source and its
+tracebacks are found as ever.
+
+The file is written at the end of a build by `learn.py`. It counts only where it belongs: for this Python, and
+for a site-packages in which nothing was installed or removed since. Otherwise all is imported as usual.
+"""
+
+import marshal
+import mmap
+import os
+import sys
+from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder, SourceFileLoader
+from importlib.util import MAGIC_NUMBER, spec_from_file_location
+from types import CodeType
+
+PLACE = os.path.join(sys.prefix, "share", "flatirons", "quickstart.bundle")
+HEAD = 8  # bytes that hold the length of the table
+
+# name -> (file, directory of a package or "", where its bytecode begins, how long it is; 0 for an extension)
+Table = dict[str, tuple[str, str, int, int]]
+
+
+def identity() -> list[str]:
+    """What a bundle was made for: this Python, and the installed distributions with their versions."""
+    place = os.path.join(
+        sys.prefix, "lib", f"python{sys.version_info[0]}.{sys.version_info[1]}", "site-packages"
+    )
+    installed = sorted(name for name in os.listdir(place) if name.endswith((".dist-info", ".pth")))
+    return [sys.version, MAGIC_NUMBER.hex(), sys.prefix, *installed]
+
+
+class _Loader(SourceFileLoader):
+    """Loads a module as usual, but for its bytecode, which is here already."""
+
+    def __init__(self, name: str, path: str, code: memoryview) -> None:
+        super().__init__(name, path)
+        self._code = code
+
+    def get_code(self, fullname: str) -> CodeType:
+        code: CodeType = marshal.loads(self._code)
+        return code
+
+
+class Finder:
+    """Finds what the bundle has; asked before the path is searched."""
+
+    def __init__(self, table: Table, codes: memoryview) -> None:
+        self.table = table
+        self.codes = codes
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """The spec of a module that the bundle has, else None."""
+        found = self.table.get(name)
+        if found is None:
+            return None
+        file, package, begin, size = found
+        if not size:
+            return spec_from_file_location(name, file, loader=ExtensionFileLoader(name, file))
+        loader = _Loader(name, file, self.codes[begin : begin + size])
+        inside = [package] if package else None
+        return spec_from_file_location(name, file, loader=loader, submodule_search_locations=inside)
+
+
+def read(place: str = PLACE) -> Finder | None:
+    """What the file holds; None where it is missing, or was made for something else."""
+    try:
+        with open(place, "rb") as file:
+            whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except (OSError, ValueError):
+        return None
+    size = int.from_bytes(whole[:HEAD], "little")
+    made_for, table = marshal.loads(whole[HEAD : HEAD + size])
+    return Finder(table, whole[HEAD + size :]) if made_for == identity() else None
+
+
+def write(table: Table, codes: bytes, place: str = PLACE) -> None:
+    """Makes the file, for the Python and the packages of now."""
+    head = marshal.dumps((identity(), table))
+    with open(place, "wb") as file:
+        file.write(len(head).to_bytes(HEAD, "little") + head + codes)
+
+
+def use() -> None:
+    """Imports from the bundle from now on, where that gives what the path would.
+
+    Not where a PYTHONPATH puts something before the image's own packages, or where bytecode is to be another.
+    """
+    if not os.environ.get("PYTHONPATH") and not sys.flags.optimize and (finder := read()):
+        sys.meta_path.insert(sys.meta_path.index(PathFinder), finder)
+
+
+def stop() -> None:
+    """Imports as usual from now on."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, Finder)]
