@@ -54,8 +54,8 @@ class Watch:
 # Subject -> what is watched, one after the other in the same hub: servers are added, none is ended.
 QUICK_STEADY = {FLATIRONS: (Watch(10, 60),), BATCHSPAWNER: (Watch(10, 60),)}
 FULL_STEADY = {
-    FLATIRONS: (Watch(50, 60), Watch(100, 60), Watch(200, 120)),
-    FLOOR: (Watch(200, 60),),
+    FLATIRONS: (Watch(50, 60), Watch(200, 120), Watch(1000, 600)),
+    FLOOR: (Watch(200, 60), Watch(1000, 120)),
     BATCHSPAWNER: (Watch(50, 60), Watch(200, 60)),
 }
 

@@ -17,11 +17,25 @@ from . import crowd
 from .hubs import Cpu, busy_share
 from .report import Row, machine
 from .stage import HERE, Findings, stage
-from .subjects import BATCHSPAWNER, FLATIRONS, FLOOR, MOSS, Subject, alone, ask, prepare, running, spawn
+from .subjects import (
+    BATCHSPAWNER,
+    FLATIRONS,
+    FLOOR,
+    LEAST,
+    MOSS,
+    Subject,
+    alone,
+    ask,
+    prepare,
+    running,
+    spawn,
+)
 
 SITE = HERE / "spawn_site.toml"
-SUBJECTS = (FLATIRONS, FLOOR, BATCHSPAWNER, MOSS)
+SUBJECTS = (FLATIRONS, FLOOR, LEAST, BATCHSPAWNER, MOSS)
 HEALTH_HZ = 20.0
+# What was measured without any subject -> as the rows call it, which are the floor's.
+OTHERS = {"alone": "sbatch alone", "requests": "requests alone"}
 
 Numbers = dict[str, tuple[float, str]]
 
@@ -41,7 +55,7 @@ class Bursts:
 
 QUICK_BURSTS = (Bursts(10, 1),)
 # MOSS starts servers as batchspawner does, which takes minutes for so many.
-FULL_BURSTS = (Bursts(50, 3), Bursts(200, 1, (FLATIRONS, FLOOR, BATCHSPAWNER)))
+FULL_BURSTS = (Bursts(50, 3), Bursts(200, 1, (FLATIRONS, FLOOR, LEAST, BATCHSPAWNER)))
 
 
 def run_spawn(is_quick: bool) -> Findings:
@@ -116,11 +130,26 @@ def _rounds(demo: Demo, progress: Progress, bursts: Bursts) -> list[Row]:
                 tell(progress, list(_medians(subject.name, [seen], {"n": bursts.n})))
         with progress.step(f"{bursts.n} at once, Slurm alone"):
             found.setdefault("alone", []).append(_burst_alone(demo, bursts.n))
+    with progress.step(f"{bursts.n} requests at once that start nothing"):
+        found["requests"] = [_requests(demo, bursts.n)]
     rows = []
     for name, rounds in found.items():
-        facts = {"n": bursts.n} | ({"of": "sbatch alone"} if name == "alone" else {})
-        rows += list(_medians("floor" if name == "alone" else name, rounds, facts))
+        facts = {"n": bursts.n} | ({"of": OTHERS[name]} if name in OTHERS else {})
+        rows += tell(progress, list(_medians("floor" if name in OTHERS else name, rounds, facts)))
     return rows
+
+
+def _requests(demo: Demo, n: int) -> Numbers:
+    """The hub's health while each person asks once, at the same time, and no server is started."""
+    people = crowd.names(n)
+    with running(demo, FLOOR, people):
+        seen = ask(demo, do="requests", names=people, health_hz=HEALTH_HZ)
+    answered = [took for took, code in seen["answers"] if code == 200]
+    return {
+        "answered_per_request": (len(answered) / n, "1"),
+        "last_answer_s": (max(answered, default=0.0), "s"),
+        **_health([1000 * waited for _, waited, _ in seen["health"]]),
+    }
 
 
 def _medians(subject: str, rounds: list[Numbers], facts: dict[str, Any]) -> Iterator[Row]:

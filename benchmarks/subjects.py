@@ -1,4 +1,4 @@
-"""The hubs that are compared: Flatirons, a spawner that does nothing, batchspawner, MOSS; and Slurm alone.
+"""The hubs that are compared: Flatirons, batchspawner, MOSS, two that show what can be had; and Slurm alone.
 
 Each runs by itself in the hub node with an empty database, the same JupyterHub and Python, and the same
 answer to the same request: `POST /hub/api/users/NAME/server` ends when the server is ready.
@@ -60,6 +60,7 @@ class Subject:
 
 FLATIRONS = Subject("flatirons")
 FLOOR = Subject("floor")
+LEAST = Subject("least")
 BATCHSPAWNER = Subject("batchspawner", is_peer=True)
 MOSS = Subject("moss", MOSS_OPTIONS, is_peer=True)
 
@@ -67,7 +68,14 @@ MOSS = Subject("moss", MOSS_OPTIONS, is_peer=True)
 def prepare(demo: Demo) -> None:
     """Puts the programs of `node/` where the nodes see them; the demo's own hub must be down."""
     shutil.copyfile(demo.etc / "hub_config.py", demo.etc / "demo_config.py")
-    for name in ("asker.py", "lag.py", "common_config.py", "floor_config.py", "peer_config.py"):
+    for name in (
+        "asker.py",
+        "lag.py",
+        "common_config.py",
+        "floor_config.py",
+        "least_config.py",
+        "peer_config.py",
+    ):
         shutil.copyfile(HERE / "node" / name, demo.etc / name)
     (demo.etc / "bin").mkdir()
     for name in ("stub", "batchspawner-singleuser"):
@@ -108,7 +116,8 @@ def running(
 
 @contextmanager
 def _ours(demo: Demo, subject: Subject, with_lag: bool) -> Iterator[Hub]:
-    parts = ["demo_config.py", "common_config.py", *(["floor_config.py"] if subject == FLOOR else [])]
+    parts = ["demo_config.py", "common_config.py"]
+    parts += [f"{subject.name}_config.py"] * (subject in (FLOOR, LEAST))
     parts += ["lag.py"] * with_lag
     (demo.etc / "hub_config.py").write_text("".join(f'exec(open("{ETC}/{part}").read())\n' for part in parts))
     in_hub(demo, EMPTY_OURS)

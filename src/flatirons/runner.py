@@ -80,7 +80,8 @@ class Runner(abc.ABC):
         with _streams(stdin, launch) as streams:
             process = await _start(launch, streams)
             try:
-                await asyncio.wait_for(process.wait(), deadline)
+                async with asyncio.timeout(deadline):
+                    await process.wait()
             except TimeoutError:
                 await _kill(process)
                 sentence = f"A command didn't end within {deadline:g} seconds."
@@ -207,7 +208,8 @@ async def _kill(process: asyncio.subprocess.Process) -> None:
     except (ProcessLookupError, PermissionError):
         return
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(process.wait(), SECONDS_TO_DIE)
+        async with asyncio.timeout(SECONDS_TO_DIE):
+            await process.wait()
 
 
 class _Streams:

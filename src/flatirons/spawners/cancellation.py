@@ -61,7 +61,8 @@ class Cancellation:
         while not (self.of.job and self.of.job.state.is_over):
             self.watcher.kick()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.story.changed(), max(0.0, last - time.monotonic()))
+                async with asyncio.timeout(max(0.0, last - time.monotonic())):
+                    await self.story.changed()
             if time.monotonic() >= last:
                 return False
         return True

@@ -129,7 +129,8 @@ class Outcome:
         JupyterHub forgets a run as soon as `exit_status` is one, and the explanation would be lost.
         """
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._explained.wait(), SECONDS_TO_EXPLAIN)
+            async with asyncio.timeout(SECONDS_TO_EXPLAIN):
+                await self._explained.wait()
 
     # -- parts
 

@@ -36,7 +36,8 @@ class Resumption:
             # by DELETE, which stops the server after a second, and refuses to while a check is pending
             spawner._check_pending = False
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._run.closed.wait(), self._stop_seconds)
+                async with asyncio.timeout(self._stop_seconds):
+                    await self._run.closed.wait()
             return 1
         return 1 if arrived.exception() else None
 

@@ -264,7 +264,8 @@ class SlurmSpawner(Spawner):
     async def _heard_of(self, run: ServerRun) -> None:
         """Waits a little for Slurm's word: JupyterHub takes half a minute to find a dead server dead."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(run.seen.wait(), SECONDS_TO_HEAR)
+            async with asyncio.timeout(SECONDS_TO_HEAR):
+                await run.seen.wait()
 
     async def stop(self, now: bool = False) -> None:
         """Ends the server, then its job if that isn't enough; returns when Slurm says that it is gone."""
