@@ -29,6 +29,8 @@ sed -i -E -e 's/CoresPerSocket=[0-9]+/CoresPerSocket={CORES}/' -e 's/^(SelectTyp
     -e 's/^(MaxJobCount)=.*/\1=100000/' -e 's/^(MaxArraySize)=.*/\1=10001/' {CONF}
 export SLURM_CONF={CONF}
 scontrol reconfigure
+scontrol --oneliner show reservations | sed -n -E 's/^ReservationName=([^ ]+).*/\1/p' |
+    xargs -r -n 1 scontrol delete reservation
 """
 # $1: how many. On every node, as a site's directory service would; the homes are shared by all nodes.
 ADD_PEOPLE = f"""

@@ -21,6 +21,7 @@ from .subjects import (
     BATCHSPAWNER,
     FLATIRONS,
     FLOOR,
+    KEPT,
     LEAST,
     MOSS,
     Subject,
@@ -32,7 +33,7 @@ from .subjects import (
 )
 
 SITE = HERE / "spawn_site.toml"
-SUBJECTS = (FLATIRONS, FLOOR, LEAST, BATCHSPAWNER, MOSS)
+SUBJECTS = (FLATIRONS, FLOOR, LEAST, KEPT, BATCHSPAWNER, MOSS)
 HEALTH_HZ = 20.0
 # What was measured without any subject -> as the rows call it, which are the floor's.
 OTHERS = {"alone": "sbatch alone", "requests": "requests alone"}
@@ -55,7 +56,7 @@ class Bursts:
 
 QUICK_BURSTS = (Bursts(10, 1),)
 # MOSS starts servers as batchspawner does, which takes minutes for so many.
-FULL_BURSTS = (Bursts(50, 3), Bursts(200, 1, (FLATIRONS, FLOOR, LEAST, BATCHSPAWNER)))
+FULL_BURSTS = (Bursts(50, 3), Bursts(200, 1, (FLATIRONS, FLOOR, LEAST, KEPT, BATCHSPAWNER)))
 
 
 def run_spawn(is_quick: bool) -> Findings:

@@ -61,6 +61,7 @@ class Subject:
 FLATIRONS = Subject("flatirons")
 FLOOR = Subject("floor")
 LEAST = Subject("least")
+KEPT = Subject("kept")
 BATCHSPAWNER = Subject("batchspawner", is_peer=True)
 MOSS = Subject("moss", MOSS_OPTIONS, is_peer=True)
 
@@ -74,6 +75,7 @@ def prepare(demo: Demo) -> None:
         "common_config.py",
         "floor_config.py",
         "least_config.py",
+        "kept_config.py",
         "peer_config.py",
     ):
         shutil.copyfile(HERE / "node" / name, demo.etc / name)
@@ -117,7 +119,8 @@ def running(
 @contextmanager
 def _ours(demo: Demo, subject: Subject, with_lag: bool) -> Iterator[Hub]:
     parts = ["demo_config.py", "common_config.py"]
-    parts += [f"{subject.name}_config.py"] * (subject in (FLOOR, LEAST))
+    spawner = {FLOOR: ["floor"], LEAST: ["least"], KEPT: ["least", "kept"]}.get(subject, [])
+    parts += [f"{name}_config.py" for name in spawner]
     parts += ["lag.py"] * with_lag
     (demo.etc / "hub_config.py").write_text("".join(f'exec(open("{ETC}/{part}").read())\n' for part in parts))
     in_hub(demo, EMPTY_OURS)
