@@ -25,7 +25,7 @@ ON_NODE = {
 # Processors in Apptainer's numbers, as the label of an image file has them.
 ARCHITECTURES = {"x86_64": 2, "aarch64": 4}
 MAKE = """
-mkdir -p /srv/images/bad/old /srv/images/bad/foreign-program
+mkdir -p /srv/images/bad
 cd /srv/images/bad
 root=$(mktemp -d)
 mkdir -p "$root/bin" "$root/etc" "$root/dev" "$root/proc" "$root/sys" "$root/tmp" "$root/var/tmp" "$root/home"
@@ -43,13 +43,18 @@ rm -r "$root" "$root.squashfs"
 chmod -R a+rX .
 chmod 600 locked.sif
 """
-# The image's own server, but for the version that it has.
-OLD = """#!/opt/jupyter/bin/python3
+# Servers that stand in /srv/images/bad, each in a directory of its own; the image's Python runs them.
+SERVERS = {
+    "old": """#!/opt/jupyter/bin/python3
+import pipes  # as jupyterhub/spawner.py does in jupyterhub 1 to 3
+""",
+    "older-major": """#!/opt/jupyter/bin/python3
 import jupyterhub, jupyterhub._version, sys
-jupyterhub.__version__ = jupyterhub._version.__version__ = "1.5.1"
+jupyterhub.__version__ = jupyterhub._version.__version__ = "5.4.2"
 from jupyterhub.singleuser import main
 sys.exit(main())
-"""
+""",
+}
 
 
 def run(cluster: RealCluster, *argv: str, stdin: str = "", user: str | None = None) -> str:
@@ -72,8 +77,8 @@ def bad_images(cluster: RealCluster) -> Iterator[None]:
     ours = ARCHITECTURES[platform.machine()]
     [other] = set(ARCHITECTURES.values()) - {ours}
     run(cluster, "bash", "-euc", MAKE, "make", str(ours), str(other))
-    for path, text in {"old": OLD.replace("\\", "\\\\"), "foreign-program": foreign_program()}.items():
-        write = f'cd /srv/images/bad/{path}; printf "$1" > jupyterhub-singleuser; chmod 755 *'
+    for path, text in {**SERVERS, "foreign-program": foreign_program()}.items():
+        write = f'mkdir -p /srv/images/bad/{path}; cd $_; printf "$1" > jupyterhub-singleuser; chmod 755 . *'
         run(cluster, "bash", "-euc", write, "write", text)
     file = cluster.demo.etc / "site.toml"
     plain = file.read_text()
@@ -118,7 +123,7 @@ BAD = [
     ("foreign", "wrong_architecture", "The image is made for"),
     ("foreign_program", "wrong_architecture", "made for another kind of processor"),
     ("bare", "no_singleuser", "The environment has no jupyterhub-singleuser."),
-    ("old", "old_jupyterhub", "has jupyterhub 1.5.1, and the hub 6"),
+    ("old", "old_jupyterhub", "The environment is too old for its Python"),
     ("unbound", "bind_missing", "The container needs /no/such/place, which the node doesn't have."),
 ]
 
@@ -145,6 +150,16 @@ def newest(alice: Person, kind: str) -> dict[str, Any] | None:
     """The newest report if it is of this kind."""
     reports = alice.rest("GET", "/flatirons/report/alice").json()["reports"]
     return reports[0] if reports and reports[0]["kind"] == kind else None
+
+
+def test_a_server_of_an_older_major_version_starts_and_the_check_warns_of_it(
+    alice: Person, cluster: RealCluster
+) -> None:
+    alice.start(**{**ON_NODE, "environment": "older_major"})
+    alice.wait_ready()
+    assert alice.ask_server("api/status").status_code == 200
+    code, found = checked(cluster, "older_major")
+    assert (code, found["older_major"]["server"]["level"]) == (0, "warning")
 
 
 def test_an_image_that_cant_be_unpacked_into_a_full_tmp_is_told_as_such(
@@ -191,8 +206,8 @@ CHECKED = [
     ("missing", "image", "doesn't exist on sknl0701"),
     ("locked", "image", "can't be read on sknl0701: Permission denied"),
     ("foreign", "start", "The image is made for"),
-    ("bare", "start", "It has no Python."),
-    ("old", "server", "Its jupyterhub 1.5.1 is too old for the hub's, 6"),
+    ("bare", "start", "It has no Python, and so no jupyterhub-singleuser."),
+    ("old", "server", "--version fails: "),
     ("unbound", "binds", "/no/such/place doesn't exist on sknl0701"),
 ]
 

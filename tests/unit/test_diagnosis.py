@@ -127,6 +127,12 @@ def test_the_time_limit_asks_for_twice_as_long() -> None:
         ("No port between 30000 and 30001 is free on this node.", "port", "No port between 30000 and 30001"),
         ("10 ports in a row were taken by others.", "port", "ports in a row"),
         ("the hub at http://hub:8081 can't be reached: timed out", "hub_unreachable", "http://hub:8081"),
+        ("ModuleNotFoundError: No module named 'pipes'", "old_jupyterhub", "too old for its Python"),
+        (
+            "ModuleNotFoundError: No module named 'distutils.core'",
+            "old_jupyterhub",
+            "no module distutils",
+        ),
         ("ModuleNotFoundError: No module named 'jupyter_server'", "import_error", "no module jupyter_server"),
         ("ImportError: libfoo.so: cannot open shared object file", "import_error", "libfoo.so"),
         ("ERROR: Unable to locate a modulefile for 'conda/9'", "module_missing", "conda/9"),

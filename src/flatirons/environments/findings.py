@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flatirons.environments.versions import Fit, fit
 from flatirons.images import Environment
 from flatirons.spawners.diagnosis import TELL, Ending, diagnose
-from flatirons.spawners.versions import Fit, fit
 
 OK, WARNING, FAILED, SKIPPED = "ok", "warning", "failed", "skipped"
 LEAST_TMP_MIB = 64
+NOISE = re.compile(r"WARNING:|INFO:|DEBUG:")  # of Apptainer
 
 # What Slurm's commands say inside, and what an operator does about it.
 SLURM_ADVICE = (
@@ -121,19 +122,15 @@ def _broken_start(run: Mapping[str, Any]) -> Finding:
             "It didn't end within the time for a check.",
             "Try again with a longer --timeout.",
         )
-    if run["exit"] == 127 and not any(run["errors"]):
-        return Finding(
-            "start", FAILED, "It has no Python.", "Install Python and jupyterhub-singleuser in it."
-        )
-    cause = diagnose(None, None, Ending(run["exit"], None, "", tuple(run["errors"])), was_up=False)
+    words = [line for line in run["errors"] if line.strip() and not NOISE.match(line)]
+    if "there is no Python here" in words:
+        advice = "Install Python and jupyterhub-singleuser in it."
+        return Finding("start", FAILED, "It has no Python, and so no jupyterhub-singleuser.", advice)
+    cause = diagnose(None, None, Ending(run["exit"], None, "", tuple(words)), was_up=False)
     if cause.kind in ("failed", "signal"):
-        last = next((line for line in reversed(run["errors"]) if line.strip()), "nothing")
-        return Finding(
-            "start",
-            FAILED,
-            _stopped(f"It can't be run; its last words were: {last}"),
-            "Try the command by hand.",
-        )
+        last = words[-1] if words else "none"
+        sentence = _stopped(f"It can't be run; its last words were: {last}")
+        return Finding("start", FAILED, sentence, "Try the command by hand.")
     return Finding("start", FAILED, cause.sentence, cause.advice.replace(TELL, "").strip())
 
 
@@ -166,9 +163,9 @@ def compare(version: str, hub: str) -> tuple[str, str]:
         case Fit.UNKNOWN:
             return WARNING, f"Its jupyterhub, {version!r}, can't be compared with the hub's, {hub!r}."
         case other:
-            age = "old" if other is Fit.OLDER else "new"
-            sentence = f"Its jupyterhub {version} is too {age} for the hub's, {hub}"
-            return FAILED, f"{sentence}: logging in to its servers may fail."
+            age = "an older" if other is Fit.OLDER else "a newer"
+            sentence = f"Its jupyterhub {version} is of {age} major version than the hub's, {hub}"
+            return WARNING, f"{sentence}: logging in to its servers may fail."
 
 
 def _kernels(said: Mapping[str, Any]) -> Iterator[Finding]:

@@ -30,7 +30,8 @@ if [ -f "$server" ]; then
     esac
     [ -x "$python" ] || python=${server%/*}/python3
 fi
-[ -x "$python" ] || python=$(command -v python3) || python=$(command -v python) || exit 127
+[ -x "$python" ] || python=$(command -v python3) || python=$(command -v python) ||
+    { echo "there is no Python here" >&2; exit 127; }
 exec "$python" -
 """
 

@@ -25,8 +25,6 @@ run             one run of a server: its submission, its job followed, what its 
 teller          turns what becomes known of the job into the story of its start
 waiting         what is said of a job that waits: why, at which place, until when; pure
 story           the events of a start, as JupyterHub's progress shows them; errors as JupyterHub shows them
-greeting        what a server's first answer says of its jupyterhub
-versions        whether that goes with the hub's; pure
 resumption      a start of an earlier hub process, gone on with
 cancellation    how a server is ended from the hub: in peace if it can be
 outcome         how a run ends: collects who says what of it; makes error, report and exit status

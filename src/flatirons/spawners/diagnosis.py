@@ -252,6 +252,13 @@ SAYINGS = (
         f"Choose another environment. {TELL}",
     ),
     _saying(
+        r"No module named '(pipes|distutils)(?:\.\w+)*'",  # jupyterhub 1 to 3, on Python 3.12 and 3.13
+        "old_jupyterhub",
+        "The environment is too old for its Python, which has no module {0} any more: most often that is an "
+        "old jupyterhub.",
+        f"Choose another environment. {TELL} It needs a jupyterhub of the hub's major version.",
+    ),
+    _saying(
         r"ModuleNotFoundError: No module named '([\w.]+)'",
         "import_error",
         "Python found no module {0}.",

@@ -47,7 +47,6 @@ from flatirons.slurm.model import JobSpec
 from flatirons.spawners.attempt import Attempt
 from flatirons.spawners.desk import Desk, runner_for
 from flatirons.spawners.diagnosis import STOPPED, UNANSWERED
-from flatirons.spawners.greeting import misfit
 from flatirons.spawners.options import FormHooks
 from flatirons.spawners.own_fields import environment, sbatch_options
 from flatirons.spawners.report import KEPT, Report
@@ -239,9 +238,6 @@ class SlurmSpawner(Spawner):
         try:
             await run.submit(self.job_spec(run.attempt), self.job_script(code))
             await run.arrive()
-            page = url_path_join(self.url, self.server.base_url, "api")
-            if cause := await misfit(page, self.user.settings):
-                raise run.outcome.conclude(cause)  # JupyterHub stops what failed to start
         except FlatironsError as error:
             raise StartFailed(error) from error
         return self.url
