@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from flatirons.environments.arguments import add_commands
 from flatirons.errors import FlatironsError, SiteError
 from flatirons.notebook.arguments import INTERRUPTED, add_arguments
 
@@ -42,6 +43,9 @@ def parser() -> argparse.ArgumentParser:
     notebook = commands.add_parser("notebook", help=text, allow_abbrev=False)
     add_arguments(notebook)
     notebook.set_defaults(run=_notebook)
+    images = commands.add_parser("images", help="show and try what people can choose to work in")
+    add_commands(images.add_subparsers(required=True, metavar="COMMAND"))
+    images.set_defaults(run=_images)
     commands.add_parser("schema", help="print the JSON Schema of site.toml").set_defaults(run=_schema)
     return top
 
@@ -90,6 +94,12 @@ def _notebook(arguments: argparse.Namespace) -> int:
         return run(arguments)
     except KeyboardInterrupt:  # before there was a job: from then on `run` sees to it
         return INTERRUPTED
+
+
+def _images(arguments: argparse.Namespace) -> int:
+    from flatirons.environments.command import run
+
+    return run(arguments)
 
 
 def _render(arguments: argparse.Namespace) -> int:

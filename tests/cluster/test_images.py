@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from images.errors import BuildError
 from .conftest import Driver
 
 BUILD_SECONDS = 900
+SECONDS_TO_BEGIN = 60
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(BUILD_SECONDS)]
 REPO = Path(__file__).parents[2]
 BUILD = REPO / "scripts/build"
@@ -88,9 +90,13 @@ def test_of_many_builds_the_newest_few_are_kept(fake_mmdebstrap: Path) -> None:
 
 
 def driver_of(fake_mmdebstrap: Path) -> subprocess.Popen[bytes]:
-    """A process of its own that builds the Debian stage, once mmdebstrap has begun."""
+    """A process of its own that builds the Debian stage, once mmdebstrap has begun.
+
+    Fails when it ends before that, or is silent for long.
+    """
     started = fake_mmdebstrap.with_name("started")
     os.mkfifo(started)
+    begun = os.open(started, os.O_RDONLY | os.O_NONBLOCK)  # else we'd wait here for whoever opens it
     write(fake_mmdebstrap, f'echo part > "$target/file"; echo > {started}; exec sleep 1000')
     code = (
         "import sys, pathlib; from images import __main__, recipe, stage\n"
@@ -99,8 +105,24 @@ def driver_of(fake_mmdebstrap: Path) -> subprocess.Popen[bytes]:
         "sys.exit(__main__.main())"
     )
     child = subprocess.Popen([sys.executable, "-P", "-c", code], env={**os.environ, "PYTHONPATH": str(REPO)})
-    started.read_text()
+    ended = os.pidfd_open(child.pid)
+    try:
+        heard, _, _ = select.select([begun, ended], [], [], SECONDS_TO_BEGIN)
+    finally:
+        os.close(begun)
+        os.close(ended)
+    if heard != [begun]:
+        child.kill()
+        pytest.fail(f"mmdebstrap never began; the build's exit code: {child.wait(20)}")
     return child
+
+
+def test_a_build_that_fails_before_it_begins_is_no_reason_to_wait(
+    fake_mmdebstrap: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLATIRONS_CACHE", "/dev/null")
+    with pytest.raises(pytest.fail.Exception, match="exit code: 1"):
+        driver_of(fake_mmdebstrap)
 
 
 def builders(fake_mmdebstrap: Path) -> list[str]:

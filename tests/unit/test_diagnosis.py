@@ -78,10 +78,61 @@ def test_the_time_limit_asks_for_twice_as_long() -> None:
             "home_full",
             "/home/alice/.local",
         ),
+        ("OSError: [Errno 28] No space left on device: '/tmp/tmpabc'", "tmp_full", "no room in its /tmp"),
+        (
+            "FATAL:   while extracting x.sif: root filesystem extraction failed: failed to copy content in "
+            "staging file: write /tmp/rootfs-1459659916/archive-2967750057: no space left on device",
+            "tmp_full",
+            "no room in its /tmp",
+        ),
+        (
+            "FileNotFoundError: [Errno 2] No usable temporary directory found in ['/tmp', '/var/tmp']",
+            "tmp_full",
+            "no room in its /tmp",
+        ),
+        ("Neither the home directory nor /tmp of the node has room for a log.", "tmp_full", "no room"),
+        (
+            "FATAL:   write /data/x: no space left on device",
+            "home_full",
+            "disk that the server writes to is full",
+        ),
+        (
+            "FATAL:   While checking container encryption: could not open image /srv/x.sif: the image's "
+            "architecture (arm64) could not run on the host's (amd64)",
+            "wrong_architecture",
+            "made for arm64 processors, and the node's is amd64.",
+        ),
+        (
+            "FATAL:   image targets 'arm64', cannot run on 'amd64'",
+            "wrong_architecture",
+            "made for arm64 processors, and the node's is amd64.",
+        ),
+        (
+            "/opt/bin/jupyterhub-singleuser can't be run on this node: Exec format error",
+            "wrong_architecture",
+            "another kind of processor",
+        ),
+        (
+            "FATAL:   container creation failed: mount hook function failure: mount /no/such->/x error: "
+            "while mounting /no/such: mount source /no/such doesn't exist",
+            "bind_missing",
+            "needs /no/such, which",
+        ),
+        (
+            "FATAL:   exec /bin/jupyterhub-singleuser failed: a shared library is likely missing in it",
+            "container",
+            "/bin/jupyterhub-singleuser can't be run",
+        ),
         ("OSError: [Errno 122] Disk quota exceeded", "quota", "quota is used up"),
         ("No port between 30000 and 30001 is free on this node.", "port", "No port between 30000 and 30001"),
         ("10 ports in a row were taken by others.", "port", "ports in a row"),
         ("the hub at http://hub:8081 can't be reached: timed out", "hub_unreachable", "http://hub:8081"),
+        ("ModuleNotFoundError: No module named 'pipes'", "old_jupyterhub", "too old for its Python"),
+        (
+            "ModuleNotFoundError: No module named 'distutils.core'",
+            "old_jupyterhub",
+            "no module distutils",
+        ),
         ("ModuleNotFoundError: No module named 'jupyter_server'", "import_error", "no module jupyter_server"),
         ("ImportError: libfoo.so: cannot open shared object file", "import_error", "libfoo.so"),
         ("ERROR: Unable to locate a modulefile for 'conda/9'", "module_missing", "conda/9"),

@@ -23,13 +23,21 @@ PURE = (
 MODELS = ("errors", *PURE)
 # room -> which of our rooms it may import; the longest name that fits a module counts
 RULES: dict[str, tuple[str, ...]] = {
-    "": ("hub", "errors", "notebook"),
+    "": ("hub", "errors", "notebook", "environments"),
     "errors": (),
     "runner": ("errors",),
     **dict.fromkeys(PURE, MODELS),
     "slurm": (*MODELS, "slurm", "runner"),
     "spawners": (*MODELS, "slurm", "runner", "spawners"),
     "hub": (*MODELS, "slurm", "runner", "spawners", "hub"),
+    "environments": (
+        *MODELS,
+        "runner",
+        "hub.site",
+        "hub.sections",
+        "spawners.diagnosis",
+        "spawners.versions",
+    ),
     "parallel": (*MODELS, "slurm", "runner", "parallel"),
     "notebook": (
         *(*MODELS, "slurm", "runner", "notebook", "hub.site", "hub.sections"),
@@ -37,8 +45,10 @@ RULES: dict[str, tuple[str, ...]] = {
     ),
     "lab": (*MODELS, "slurm", "runner", "lab"),
 }
+# programs that are sent to where our runner isn't
+SENT = ("job.starter", "environments.survey", "environments.probe")
 # package of others -> the only rooms of ours that know it
-OTHERS = {"jupyterhub": ("spawners", "hub"), "ipyparallel": ("parallel",), "subprocess": ("job.starter",)}
+OTHERS = {"jupyterhub": ("spawners", "hub"), "ipyparallel": ("parallel",), "subprocess": SENT}
 
 
 def lies_in(name: str, rooms: tuple[str, ...]) -> bool:

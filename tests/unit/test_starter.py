@@ -260,6 +260,18 @@ def test_a_full_home_is_told_and_the_log_kept_elsewhere(hub: PlayedHub, tmp_path
     assert "No space left on device" in told and last == "no room"
 
 
+def test_without_room_in_the_home_and_in_tmp_the_server_is_tried_without_a_log(
+    hub: PlayedHub, tmp_path: Path
+) -> None:
+    (tmp_path / ".local").write_text("a file, where the folder of the logs should be")
+    script = notebook(StarterConfig(hub=hub.url, code="c" * 30, command=["false"]), sys.executable)
+    with_no_tmp = "import tempfile\ntempfile.tempdir = '/proc'\n"  # nobody makes a file there
+    text = script.replace("import json\n", f"import json\n{with_no_tmp}", 1)
+    env = {"HOME": str(tmp_path), "SLURM_JOB_ID": "17", "PATH": os.environ["PATH"]}
+    assert subprocess.run(["bash"], input=text, env=env, cwd=tmp_path, text=True, timeout=30).returncode == 1
+    assert "nor /tmp of the node has room" in hub.body("end")["message"]
+
+
 def test_nothing_that_lies_in_the_users_folder_gets_in_the_starters_way(
     hub: PlayedHub, tmp_path: Path
 ) -> None:

@@ -132,13 +132,23 @@ def open_log(job_id: int) -> str:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
         try_to_write(descriptor)
     except OSError as error:  # home full, read-only or missing: the job's node still has a place
-        import tempfile  # seldom needed, and costs a start some milliseconds
-
-        descriptor, path = tempfile.mkstemp(prefix=f"flatirons-{job_id}-", suffix=".log")
-        os.write(descriptor, f"The log is here because of: {error}\n".encode())
+        descriptor, path = open_log_on_the_node(job_id, error)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     return path
+
+
+def open_log_on_the_node(job_id: int, why: OSError) -> Tuple[int, str]:
+    """A log in the node's /tmp, or where that is full as well, none: a server may do without."""
+    import tempfile  # seldom needed, and costs a start some milliseconds
+
+    try:
+        descriptor, path = tempfile.mkstemp(prefix=f"flatirons-{job_id}-", suffix=".log")
+        os.write(descriptor, f"The log is here because of: {why}\n".encode())
+    except OSError:
+        path = os.devnull
+        descriptor = os.open(path, os.O_WRONLY)
+    return descriptor, path
 
 
 def try_to_write(descriptor: int) -> None:
@@ -439,6 +449,8 @@ def main(config: Config) -> int:
     except (CannotRun, OSError) as error:
         say(error)
         message = str(error)
+    if log == os.devnull and status != 0:
+        message = message or "Neither the home directory nor /tmp of the node has room for a log."
     body = {"exit_code": status, "signal": number, "message": message, "log": last_lines(log)}
     try:
         hub.post("end", body, END_SECONDS)

@@ -68,6 +68,15 @@ def sbatch(spec: JobSpec, *, test_only: bool = False) -> list[str]:
     return [*line, *(_option(text) for text in spec.extra)]
 
 
+def srun(spec: JobSpec, *, wait_seconds: int) -> list[str]:
+    """srun for a command that follows, given up when no node is free within `wait_seconds`.
+
+    Unlike a job, the command sees the environment of whoever calls. Its stdin is ours.
+    """
+    line = ["srun", "--quiet", f"--immediate={_count('wait_seconds', wait_seconds)}"]
+    return [*line, *_texts(spec), *_numbers(spec)]
+
+
 def _texts(spec: JobSpec) -> list[str]:
     given = {
         "job-name": spec.name,

@@ -65,7 +65,7 @@ def diagnose(job: Job | None, end: End | None, ending: Ending | None, *, was_up:
         return Cause(
             "hub_unreachable",
             f"The job started on {node}, and ended without a word to the hub.",
-            f"{TELL} That node must have Python 3 and reach the hub.",
+            f"{TELL} That node must have Python 3 and room in /tmp, and reach the hub.",
         )
     said = explain.end(job, end) if job else explain.Explanation("The server ended.")
     is_success = facts is not None and facts.state is JobState.COMPLETED
@@ -100,7 +100,7 @@ def late(job: Job | None, *, queue: float, node: float, has_booted: bool) -> Cau
         "hub_unreachable",
         f"The job started on {job.batch_host}, but the hub heard nothing of it within "
         f"{duration(node)}, so it was cancelled.",
-        "Please tell the operator: that node must have Python 3 and reach the hub.",
+        "Please tell the operator: that node must have Python 3 and room in /tmp, and reach the hub.",
     )
 
 
@@ -202,9 +202,17 @@ SAYINGS = (
         "Remove files, on a log-in node if need be, and start again.",
     ),
     _saying(
-        r"No space left on device(?:: '?([^\s']+))?",
+        r"(?:\s(/(?:var/)?tmp)/\S*: [Nn]o space left on device"  # in the words of Go, and so of Apptainer
+        r"|[Nn]o space left on device: '?(/(?:var/)?tmp)\b"  # of Python
+        r"|(?:has room for a log|No usable temporary directory found))",
+        "tmp_full",
+        "The node has no room in its /tmp, which the container and the server need.",
+        f"Start again, on another node if you can choose. {TELL}",
+    ),
+    _saying(
+        r"[Nn]o space left on device(?:: '?([^\s']+))?",
         "home_full",
-        "A disk that the server writes to is full: {0}",
+        "A disk that the server writes to is full: {0}.",
         "If it is your home, remove files, on a log-in node if need be, and start again.",
     ),
     _saying(
@@ -226,6 +234,12 @@ SAYINGS = (
         f"Choose another environment. {TELL}",
     ),
     _saying(
+        r"can't be run on this node: Exec format error",
+        "wrong_architecture",
+        "The environment's programs are made for another kind of processor than the node's.",
+        f"Choose another environment, or a partition with other nodes. {TELL}",
+    ),
+    _saying(
         r"(?:jupyterhub-singleuser|jupyter-labhub)[^\n]*(?:[Nn]o such file|not found|can't be run)",
         "no_singleuser",
         "The environment has no jupyterhub-singleuser.",
@@ -238,6 +252,13 @@ SAYINGS = (
         f"Choose another environment. {TELL}",
     ),
     _saying(
+        r"No module named '(pipes|distutils)(?:\.\w+)*'",  # jupyterhub 1 to 3, on Python 3.12 and 3.13
+        "old_jupyterhub",
+        "The environment is too old for its Python, which has no module {0} any more: most often that is an "
+        "old jupyterhub.",
+        f"Choose another environment. {TELL} It needs a jupyterhub of the hub's major version.",
+    ),
+    _saying(
         r"ModuleNotFoundError: No module named '([\w.]+)'",
         "import_error",
         "Python found no module {0}.",
@@ -248,6 +269,25 @@ SAYINGS = (
         "import_error",
         "Python could not import what the server needs: {0}",
         "A package in your home (~/.local) may hide the environment's own: move it away and start again.",
+    ),
+    _saying(
+        r"the image's architecture \((\w+)\) could not run on the host's \((\w+)\)"
+        r"|image targets '(\w+)', cannot run on '(\w+)'",
+        "wrong_architecture",
+        "The image is made for {0}{2} processors, and the node's is {1}{3}.",
+        f"Choose another environment, or a partition with such nodes. {TELL}",
+    ),
+    _saying(
+        r"mount source (\S+) doesn't exist",
+        "bind_missing",
+        "The container needs {0}, which the node doesn't have.",
+        f"Start again, on another node if you can choose. {TELL}",
+    ),
+    _saying(
+        r"exec (\S+) failed: a shared library is likely missing",
+        "container",
+        "The environment's {0} can't be run: the Python that it names, or a library, isn't there.",
+        f"Choose another environment. {TELL}",
     ),
     _saying(
         r"FATAL: +(.{1,200})",
