@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from flatirons.errors import FlatironsError, OptionsRefused, SlurmError
-from flatirons.parallel import address, spark_job
+from flatirons.parallel import address, sentences, spark_job
 from flatirons.parallel.container import container
 from flatirons.parallel.environment import of_own_job
 from flatirons.parallel.options import EngineOptions, resolve, typed
@@ -248,7 +248,7 @@ class Cluster:
     def _changed(self, job: Job) -> None:
         self._last = job
         if job.state.is_waiting and job.reason not in ("", "None"):
-            print(waiting_sentence(job))
+            print(sentences.waiting(job, "Spark", "waits"))
         elif job.state.is_running:
             print(f"Spark (job {job.id}) starts on {job.nodes}.")
 
@@ -285,11 +285,3 @@ class Cluster:
             wait_for(slurm_of(os.environ).cancel(job_id, user=None))
         except SlurmError as error:  # the lifeline ends it all the same
             print(f"Spark (job {job_id}) can't be cancelled: {error.user}", file=sys.stderr)
-
-
-def waiting_sentence(job: Job) -> str:
-    """Why a cluster waits, what can be done, and when Slurm expects to start it."""
-    sentence = f"Spark (job {job.id}) waits: {explain.reason(job.reason)}"
-    if job.start:
-        sentence += f" Slurm expects to start it at {job.start.astimezone():%H:%M on %d %b}."
-    return sentence
