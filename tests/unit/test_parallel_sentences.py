@@ -26,7 +26,7 @@ def test_a_job_that_waits_tells_why_and_until_when() -> None:
     assert told.startswith("Engines (job 12) wait: It is first in line")
     assert told.endswith(f"Slurm expects the start at {start.astimezone():%H:%M on %d %b}.")
     assert "expects" not in sentences.waiting(pending("Resources"))
-    assert sentences.waiting(pending("Priority"), "Spark", "waits").startswith("Spark (job 12) waits: Other")
+    assert sentences.waiting(pending("Priority"), "Spark", " waits").startswith("Spark (job 12) waits: Other")
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ from flatirons.slurm.model import Job, JobSpec, JobState
 IPYPARALLELS_PATIENCE = 60  # seconds; default of Cluster.engine_timeout
 IPYPARALLELS_DELAY = 1.0  # seconds; default of Cluster.delay
 NO_LIMIT = -1
+STOPPED = "they were stopped."
 STOP_PAUSE = 0.5  # seconds between two looks at a job that was cancelled
 
 
@@ -97,7 +98,7 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
                 self.job_id = await self._submit(n, options)
                 self._start_watching()
         except FlatironsError as error:
-            self.notify_stop({"exit_code": 1, "why": error.user})
+            self.notify_stop(Ending(exit_code=1, why=error.user))
             raise
         self.notify_start(self.job_id or self.step_pid)
         self._be_patient()
@@ -189,13 +190,13 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
                 raise TimeoutError(
                     f"srun (process {self.step_pid}) did not end in {self.stop_timeout} seconds."
                 )
-            self.notify_stop({"pid": self.step_pid, "exit_code": 0})
+            self.notify_stop(Ending(pid=self.step_pid, exit_code=0, why=STOPPED))
             return
         slurm = slurm_of(os.environ)
         await slurm.cancel(self.job_id, user=None)
         async with asyncio.timeout(self.stop_timeout):
             state = await self._last_state(slurm)
-        self.notify_stop({"job_id": self.job_id, "state": state.value, "exit_code": 0})
+        self.notify_stop(Ending(job_id=self.job_id, state=state.value, exit_code=0, why=STOPPED))
 
     async def _last_state(self, slurm: SlurmClient) -> JobState:
         while True:

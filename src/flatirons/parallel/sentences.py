@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 from flatirons.slurm import explain
 from flatirons.slurm.model import Job
@@ -11,9 +12,9 @@ from flatirons.slurm.offers import expanded
 LONGEST_CODE = 24  # characters; a longer one stands in the sentence only
 
 
-def waiting(job: Job, subject: str = "Engines", verb: str = "wait") -> str:
+def waiting(job: Job, subject: str = "Engines", verb: str = " wait") -> str:
     """Why a job waits, what can be done, and when Slurm expects to start it."""
-    sentence = f"{subject} (job {job.id}) {verb}: {explain.reason(job.reason)}"
+    sentence = f"{subject} (job {job.id}){verb}: {explain.reason(job.reason)}"
     if job.start:
         sentence += f" Slurm expects the start at {job.start.astimezone():%H:%M on %d %b}."
     return sentence
@@ -62,3 +63,29 @@ def node_lost(host: str, gone: int, stay: int) -> str:
     what = "1 engine is" if gone == 1 else f"{gone} engines are"
     rest = f"; {stay} on other nodes go on." if stay else ", and no other is left."
     return f"Node {host} no longer answers: {what} gone with it{rest} {AGAIN}"
+
+
+def workers_wait(jobs: Sequence[Job]) -> str:
+    """Why Dask's workers wait, the first of them; "" when none does, or Slurm doesn't say yet."""
+    told = [job for job in jobs if job.reason not in ("", "None")]
+    if not told:
+        return ""
+    first = min(told, key=lambda job: (job.start or _NEVER, job.id))
+    if len(jobs) == 1:
+        return waiting(first, "Dask's worker", " waits")
+    return waiting(first, f"{len(jobs)} of Dask's workers wait, the first", "")
+
+
+def worker_ended(worker: str, job: Job) -> str:
+    """Why a worker's job ended that nobody ended, and what to do."""
+    return f"Dask's worker {worker} (job {job.id}) has ended: {explain.end(job)} {SCALE}"
+
+
+def worker_lost(worker: str, node: str, stay: int) -> str:
+    """That a worker went with its node, and what to do."""
+    rest = "the others compute again what it had" if stay else "what it had waits for another"
+    return f"Node {node} no longer answers: Dask has lost its worker {worker}; {rest}. {SCALE}"
+
+
+SCALE = "For another worker call cluster.scale(...) again, as before, in a quarter of a minute."
+_NEVER = datetime.max.replace(tzinfo=UTC)

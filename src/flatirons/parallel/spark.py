@@ -248,7 +248,7 @@ class Cluster:
     def _changed(self, job: Job) -> None:
         self._last = job
         if job.state.is_waiting and job.reason not in ("", "None"):
-            print(sentences.waiting(job, "Spark", "waits"))
+            print(sentences.waiting(job, "Spark", " waits"))
         elif job.state.is_running:
             print(f"Spark (job {job.id}) starts on {job.nodes}.")
 
