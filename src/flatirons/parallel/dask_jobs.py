@@ -11,6 +11,7 @@ import os
 import pwd
 import sys
 import threading
+import time
 from typing import Any
 
 from flatirons.errors import CommandFailed, SlurmError
@@ -29,7 +30,8 @@ class Jobs:
     def __init__(self, slurm: SlurmClient) -> None:
         self.slurm = slurm
         self._workers: dict[int, str] = {}
-        self._seen: dict[int, Job] = {}
+        self._nodes: dict[int, str] = {}
+        self._young_until = 0.0
         self._told = ""
         self._lock = threading.Lock()
         self._look = threading.Event()
@@ -39,6 +41,7 @@ class Jobs:
         """Follows a job from now on."""
         with self._lock:
             self._workers[job_id] = worker
+            self._young_until = time.monotonic() + watch.YOUNG
             if self._thread is None:
                 self._thread = threading.Thread(target=self._follow, name="Dask's jobs", daemon=True)
                 self._thread.start()
@@ -53,11 +56,11 @@ class Jobs:
         """Looks now: something has happened."""
         self._look.set()
 
-    def node_of(self, worker: str) -> str:
-        """Where the worker's job was last seen to run."""
+    def node_of(self, worker: str) -> str | None:
+        """Where the worker's job was last seen to run, "" before that was seen; None if it is no job's."""
         with self._lock:
             mine = [job for job, name in self._workers.items() if worker.startswith(name)]
-            return next((self._seen[job].nodes for job in mine if job in self._seen), "")
+            return self._nodes.get(mine[0], "") if mine else None
 
     def _follow(self) -> None:
         while True:
@@ -72,7 +75,12 @@ class Jobs:
             except SlurmError:  # says nothing about any job
                 jobs = []
             self._tell(jobs)
-            self._look.wait(_pause(jobs))
+            self._look.wait(self._pause(jobs))
+
+    def _pause(self, jobs: list[Job]) -> float:
+        if time.monotonic() < self._young_until or any(job.state.is_starting for job in jobs):
+            return watch.BRISK
+        return watch.CALM if not jobs or any(job.state.is_waiting for job in jobs) else watch.RARE
 
     async def _jobs(self, ids: list[int]) -> list[Job]:
         """The jobs as Slurm knows them; one that it no longer lists is asked for by itself."""
@@ -83,19 +91,13 @@ class Jobs:
         with self._lock:
             jobs = [job for job in jobs if job.id in self._workers]
             ended = [(self._workers.pop(job.id), job) for job in jobs if job.state.is_over]
-            self._seen |= {job.id: job for job in jobs if job.nodes}
+            self._nodes |= {job.id: job.nodes for job in jobs if job.nodes}
         for worker, job in ended:
             print(sentences.worker_ended(worker, job))
         text = sentences.workers_wait([job for job in jobs if job.state.is_waiting])
         if text and text != self._told:
             print(text)
         self._told = text or self._told
-
-
-def _pause(jobs: list[Job]) -> float:
-    if any(job.state.is_starting or (job.state.is_waiting and not job.reason) for job in jobs):
-        return watch.BRISK
-    return watch.CALM if not jobs or any(job.state.is_waiting for job in jobs) else watch.RARE
 
 
 def follow(kind: Any, jobs: Jobs) -> None:
@@ -141,10 +143,11 @@ class Losses:
         name = self._names.pop(worker, "")
         _, last = scheduler.get_events(worker)[-1]
         node = self.jobs.node_of(name)
-        if not node or last.get("expected"):
+        if node is None or last.get("expected"):
             return
         self.jobs.look()
         host = worker.rpartition("/")[2].rpartition(":")[0]
+        node = node or host
 
         def ask() -> None:
             if is_silent(host):

@@ -31,9 +31,11 @@ from flatirons.parallel.environment import of_own_job
 from flatirons.parallel.options import EngineOptions, resolve, typed
 from flatirons.parallel.own import slurm_of
 from flatirons.parallel.spark_node import PATIENCE, PAUSE, url_of_master
+from flatirons.parallel.vigil import Vigil
 from flatirons.parallel.watch import Watch, wait_for
 from flatirons.slurm import explain
 from flatirons.slurm.model import Job
+from flatirons.slurm.offers import expanded
 
 FOLDER = Path(".local/state/flatirons/spark")
 KEYWORDS = ("partition", "account", "qos", "reservation", "runtime", "cpus", "memory")
@@ -198,6 +200,8 @@ class Cluster:
         os.register_at_fork(after_in_child=self.lifeline.close)  # a child that lives on must not keep it open
         self._watch: Watch | None = None
         self._last: Job | None = None
+        self._vigil: Vigil | None = None
+        self._lost: set[str] = set()
         self._over = threading.Event()
         self._is_up = False
 
@@ -245,12 +249,23 @@ class Cluster:
             if late and time.monotonic() > late:
                 raise FlatironsError(f"Spark (job {self.job_id}) didn't come up.{self._log_says()}")
 
+    def _lose(self, node: str) -> None:
+        if node not in self._lost:
+            self._lost.add(node)
+            print(sentences.spark_lost(node, self.nodes - len(self._lost)))
+
     def _changed(self, job: Job) -> None:
-        self._last = job
+        lost, self._last = sentences.lost_nodes(self._last, job), job
+        for node in lost:
+            self._lose(node)
+        if lost:
+            return
         if job.state.is_waiting and job.reason not in ("", "None"):
             print(sentences.waiting(job, "Spark", " waits"))
         elif job.state.is_running:
             print(f"Spark (job {job.id}) starts on {job.nodes}.")
+            self._vigil = Vigil(expanded(job.nodes), self._lose)
+            self._vigil.start()
 
     def _ended(self, job: Job) -> None:
         self._last = job
@@ -272,8 +287,8 @@ class Cluster:
     def end(self) -> None:
         """Cancels the job and removes what it left in the home directory. A second time is no error."""
         atexit.unregister(self.end)
-        if self._watch:
-            self._watch.stop()
+        for each in filter(None, (self._watch, self._vigil)):
+            each.stop()
         self.lifeline.close()
         shutil.rmtree(self.folder, ignore_errors=True)
         if self._is_up:

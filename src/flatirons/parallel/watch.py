@@ -16,6 +16,7 @@ T = TypeVar("T")
 BRISK = 1.0  # seconds between two looks at a job that is young or just about to start
 CALM = 15.0  # at one that waits
 RARE = 60.0  # at one that runs
+YOUNG = 20.0  # seconds since it was submitted
 
 
 class Watch:
@@ -84,7 +85,7 @@ class Watch:
 
     def _pause(self, job: Job) -> float:
         age = time.monotonic() - self._began
-        if job.state.is_starting or job.state.is_ending or age < 20:
+        if job.state.is_starting or job.state.is_ending or age < YOUNG:
             return BRISK
         return RARE if job.state.is_running else CALM
 
