@@ -30,6 +30,10 @@ class FlatironsError(Exception):
         self.user = user
         self.detail = detail
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows below a cell: the sentence, without the way through our code and others'."""
+        return [f"{type(self).__name__}: {self.user}"]
+
 
 class OptionsRefused(FlatironsError):
     """Options that can't be taken; `messages` maps each option's name to its sentence."""

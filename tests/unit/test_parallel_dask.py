@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import ssl
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def test_workers_run_in_the_notebooks_container_where_the_notebook_may(tmp_path:
     slurm = of(tmp_path)["jobqueue"]["slurm"]
     assert slurm["python"].startswith("apptainer exec --bind '/a b:/a' /srv/base.sif /")
     assert (slurm["queue"], slurm["account"]) == ("shas", "ucb-general")
-    assert slurm["job-extra-directives"] == ["--export=NIL", "--qos=normal"]
+    assert slurm["job-extra-directives"] == ["--export=NIL", "--no-requeue", "--qos=normal"]
     assert (slurm["cores"], slurm["memory"]) == (1, "2GiB")
     assert "walltime" not in slurm
     assert slurm["scheduler-options"]["host"] == "10.0.0.7"
@@ -50,7 +51,7 @@ def test_what_the_site_says_of_engines_holds_for_workers(tmp_path: Path) -> None
     site = {"partition": "sknl", "cpus_per_engine": 2, "memory_mib": 4096, "runtime_minutes": 90}
     slurm = of(tmp_path, FLATIRONS_PARALLEL=json.dumps(site))["jobqueue"]["slurm"]
     assert (slurm["queue"], slurm["cores"], slurm["memory"], slurm["walltime"]) == ("sknl", 2, "4GiB", "90")
-    assert slurm["job-extra-directives"] == ["--export=NIL"]
+    assert slurm["job-extra-directives"] == ["--export=NIL", "--no-requeue"]
 
 
 @pytest.mark.parametrize(
@@ -132,6 +133,52 @@ def test_a_server_starts_whatever_is_wrong_and_its_log_says_what(
         home.write_text("")
     assert offered(monkeypatch, home, environ) == ""
     assert "Dask isn't configured" in capsys.readouterr().err
+
+
+DAY = 86400.0
+NOW = 1_900_000_000.0
+
+
+def old_servers(folder: Path, partition: str, ends: dict[str, float]) -> Path:
+    """A directory that the jobs of these ids had, which must have ended at these times."""
+    for job, end in ends.items():
+        more = {"SLURM_JOB_PARTITION": partition, "SLURM_JOB_ID": job, "SLURM_JOB_END_TIME": str(int(end))}
+        place = dask.write({**JOB, **more}, folder)
+    return place
+
+
+def test_settings_of_servers_that_are_long_over_are_removed_and_no_others(tmp_path: Path) -> None:
+    gone = old_servers(tmp_path, "a", {"1": NOW - 8 * DAY, "2": NOW - 9 * DAY})
+    just_over = old_servers(tmp_path, "b", {"3": NOW - 6 * DAY})
+    shared = old_servers(tmp_path, "c", {"4": NOW - 30 * DAY, "5": NOW + DAY})
+    others = tmp_path / "0123456789abcdef-mine"
+    others.mkdir()
+    dask.prune(tmp_path, NOW)
+    kept = {just_over, shared, others, tmp_path / "certificate.pem"}
+    assert set(tmp_path.iterdir()) == kept
+    assert gone not in kept
+    assert (shared / "flatirons.json").exists()
+
+
+def test_settings_of_a_server_of_which_no_end_is_known_are_kept_for_a_year(tmp_path: Path) -> None:
+    place = old_servers(tmp_path, "a", {"1": 0})
+    [note] = place.glob("until-*")
+    made = (place / "flatirons.json").stat().st_mtime
+    dask.prune(tmp_path, made + 360 * DAY)
+    note.unlink()
+    os.utime(place, (made, made))
+    dask.prune(tmp_path, made + 360 * DAY)
+    assert place.exists()
+    dask.prune(tmp_path, made + 380 * DAY)
+    assert not place.exists()
+
+
+def test_what_a_user_put_beside_old_settings_stays(tmp_path: Path) -> None:
+    place = old_servers(tmp_path, "a", {"1": NOW - 8 * DAY})
+    (place / "mine.yaml").write_text("x: 1")
+    dask.prune(tmp_path, NOW)
+    assert [each.name for each in place.iterdir()] == ["mine.yaml"]
+    dask.prune(tmp_path / "nowhere", NOW)
 
 
 def test_a_mistake_of_the_sites_is_told_by_its_name(tmp_path: Path) -> None:

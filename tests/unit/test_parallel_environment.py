@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
@@ -55,7 +56,10 @@ def test_a_command_can_be_started_without_it() -> None:
     ]
 
 
-def test_a_server_scrubs_itself_when_it_reads_its_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_scrubs_itself_when_it_reads_its_configuration(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     for name, text in JOB.items():
         monkeypatch.setenv(name, text)
     for name in ("FLATIRONS_JOB", "FLATIRONS_JOB_ID"):
@@ -67,3 +71,4 @@ def test_a_server_scrubs_itself_when_it_reads_its_configuration(monkeypatch: pyt
 
     assert not set(JOB) & set(os.environ)
     assert os.environ["FLATIRONS_JOB_ID"] == "7"
+    assert (tmp_path / "profile_slurm" / "ipcluster_config.py").is_file()

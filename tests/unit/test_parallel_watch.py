@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 
 import pytest
 
 from flatirons.errors import SlurmUnreachable
 from flatirons.parallel import watch
-from flatirons.parallel.watch import Watch, look, lost_a_node, lost_sentence, wait_for, waiting_sentence
+from flatirons.parallel.watch import Watch, look, wait_for
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, Job, JobState
 from tests.fakes.slurm import FakeSlurm
@@ -112,21 +111,23 @@ def test_a_failure_of_what_was_waited_for_is_the_callers(client: SlurmClient, sl
         wait_for(look(client, 1))
 
 
-def test_a_job_that_waits_tells_why_and_until_when() -> None:
-    start = datetime(2026, 11, 3, 17, 30, tzinfo=UTC)
-    told = waiting_sentence(Job(id=12, state=JobState.PENDING, reason="Resources", start=start))
-    assert told.startswith("Engines (job 12) wait: ")
-    assert told.endswith(f"Slurm expects to start them at {start.astimezone():%H:%M on %d %b}.")
-    assert "expects" not in waiting_sentence(Job(id=12, state=JobState.PENDING, reason="Resources"))
+def test_every_look_is_told_and_before_the_change_that_it_brings(
+    slurm: FakeSlurm, client: SlurmClient
+) -> None:
+    told: list[str] = []
+    job_id = slurm.add_job("alice")
 
+    def looked(job: Job) -> None:
+        told.append(f"looked {job.state.value}")
+        if told.count("looked PENDING") == 3:
+            slurm.end_job(job_id)
 
-def test_a_node_that_slurm_takes_from_a_running_job_was_lost() -> None:
-    def job(state: JobState, nodes: str) -> Job:
-        return Job(id=12, state=state, nodes=nodes)
+    def changed(job: Job) -> None:
+        told.append(f"changed {job.state.value}")
 
-    before = job(JobState.RUNNING, "n[1-2]")
-    assert lost_a_node(before, job(JobState.RUNNING, "n1"))
-    assert not lost_a_node(before, job(JobState.RUNNING, "n[1-2]"))
-    assert not lost_a_node(job(JobState.PENDING, ""), before)
-    assert not lost_a_node(None, before)
-    assert "those on n1 go on" in lost_sentence(job(JobState.RUNNING, "n1"))
+    watch = Watch(lambda: client, job_id, changed, lambda job: told.append("ended"), looked=looked)
+    watch.start()
+    assert watch.join(10)
+    assert told[:2] == ["looked PENDING", "changed PENDING"]
+    assert told[-2:] == ["looked COMPLETED", "ended"]
+    assert told.count("changed PENDING") == 1

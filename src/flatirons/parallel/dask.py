@@ -4,18 +4,25 @@ The class is the stock one and never imports this: the Jupyter server writes the
 directory of its user's when it starts, and names that in $DASK_ROOT_CONFIG, where Dask looks first, so that
 the image's and the user's own settings come after it and win. Workers are Slurm jobs in the notebook's
 container; they, the scheduler and the client know each other by a certificate of the user's
-(parallel.certificate).
+(parallel.certificate). What becomes of the jobs the notebook is told by parallel.dask_jobs.
+
+Servers with the same settings share a directory. Each leaves a note there of when its job ends at the latest,
+and a directory whose last note has run out is removed by whichever server starts next.
 
 Imports nothing of weight, and not Dask: every server does this before its first answer.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
 import os
+import re
 import sys
+import threading
+import time
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +38,11 @@ ROOT = "DASK_ROOT_CONFIG"
 """Dask's variable with the directory that it reads before all others, instead of /etc/dask."""
 FOLDER = Path(".local/state/flatirons/dask")
 CERTIFICATE = "certificate.pem"
+FILE = "flatirons.json"
+_NOTE = "until-"  # and the id of the server's job; the file's time is when that is over
+_PLACE = re.compile("[0-9a-f]{16}")
+_GRACE = 7 * 86400.0  # seconds
+_UNKNOWN_END = 366 * 86400.0  # seconds; Slurm takes a year for a job without a time limit, too
 _NEEDED = ("dask_jobqueue", "cryptography")
 _LEAST_MIB = 1024
 _MIB_PER_CORE = 2048  # where Slurm doesn't tell what the notebook has
@@ -43,14 +55,18 @@ def offer(environ: MutableMapping[str, str]) -> None:
     """
     if OWN_ID not in environ or ROOT in environ or not all(map(importlib.util.find_spec, _NEEDED)):
         return
-    environ[ROOT] = str(write(environ, Path.home() / FOLDER))
+    folder = Path.home() / FOLDER
+    place = write(environ, folder)
+    environ[ROOT] = str(place)
+    # beside the start of the server, which need not wait for it
+    threading.Thread(target=prune, args=[folder, time.time()], name="old Dask settings", daemon=True).start()
 
 
 def write(environ: Mapping[str, str], folder: Path) -> Path:
     """A directory below `folder` with the configuration, named after what is in it. Raises as `offer`."""
     made = configuration(environ, folder)
     place = folder / hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
-    file = place / "flatirons.json"
+    file = place / FILE
     certificate.ensure(folder / CERTIFICATE)
     if not file.exists():
         slurm = made["jobqueue"]["slurm"]
@@ -59,7 +75,32 @@ def write(environ: Mapping[str, str], folder: Path) -> Path:
         draft = place / f".{file.name}.{os.getpid()}"
         draft.write_text(json.dumps(made, indent=1))
         os.replace(draft, file)
+    _leave_note(place, of_own_job(environ), time.time())
     return place
+
+
+def _leave_note(place: Path, job: Mapping[str, str], now: float) -> None:
+    """Keeps the directory until a while after the job's time limit, which the operators may extend."""
+    end = _number(job, "SLURM_JOB_END_TIME") or now + _UNKNOWN_END
+    note = place / f"{_NOTE}{job['SLURM_JOB_ID']}"
+    note.touch(mode=0o600)
+    os.utime(note, (now, end + _GRACE))
+
+
+def prune(folder: Path, now: float) -> None:
+    """Removes what servers that are long over left, and nothing that we didn't write. Raises nothing."""
+    with contextlib.suppress(OSError):  # a home that is full or read-only; another server may be at it, too
+        for place in folder.iterdir():
+            if _PLACE.fullmatch(place.name) and _is_over(place, now):
+                for file in (place / FILE, *place.glob(f"{_NOTE}*")):
+                    file.unlink(missing_ok=True)
+                place.rmdir()
+
+
+def _is_over(place: Path, now: float) -> bool:
+    """Whether no server can need the directory any more; one without a note is of an older version."""
+    notes = [note.stat().st_mtime for note in place.glob(f"{_NOTE}*")]
+    return max(notes, default=place.stat().st_mtime + _UNKNOWN_END) < now
 
 
 def configuration(environ: Mapping[str, str], folder: Path) -> dict[str, Any]:
@@ -73,7 +114,8 @@ def configuration(environ: Mapping[str, str], folder: Path) -> dict[str, Any]:
     return {
         "jobqueue": {"slurm": _slurm(environ, job, options, folder)},
         "distributed": {
-            **dict.fromkeys(("scheduler", "worker", "nanny", "client"), preload),
+            **dict.fromkeys(("worker", "nanny", "client"), preload),
+            "scheduler": {"preload": [*preload["preload"], "flatirons.parallel.dask_jobs"]},
             "comm": {"default-scheme": "tls", "tls": {"ca-file": both, **roles}},
             "dashboard": {"link": _dashboard(environ)},
         },
@@ -101,9 +143,13 @@ def _slurm(
 
 
 def _directives(options: EngineOptions) -> list[str]:
-    """Options of sbatch besides SLURMCluster's own; the first keeps the notebook's tokens out of the job."""
+    """Options of sbatch besides SLURMCluster's own.
+
+    The first keeps the notebook's tokens out of the job. A job that lost its node is not put back in the
+    queue: Dask cancels it as soon as it misses the worker.
+    """
     given = {"qos": options.qos, "reservation": options.reservation}
-    return ["--export=NIL", *(f"--{name}={value}" for name, value in given.items() if value)]
+    return ["--export=NIL", "--no-requeue", *(f"--{name}={value}" for name, value in given.items() if value)]
 
 
 def _gibibytes(options: EngineOptions, job: Mapping[str, str], cores: int) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,15 @@ from ipyparallel.cluster.launcher import (
 from traitlets import Integer, Unicode, default
 
 from flatirons.errors import FlatironsError, OptionsRefused, SlurmError, SlurmUnreachable
-from flatirons.parallel import address, engines, environment
+from flatirons.parallel import address, engines, environment, sentences
 from flatirons.parallel.asked import Asked
+from flatirons.parallel.bar import Bar, beside_bars
 from flatirons.parallel.container import container
 from flatirons.parallel.options import EngineOptions, resolve
 from flatirons.parallel.own import OWNER, find, signal_steps, slurm_of
+from flatirons.parallel.roll import Roll
 from flatirons.parallel.step import Step
-from flatirons.parallel.watch import Watch, look, lost_a_node, lost_sentence, wait_for, waiting_sentence
+from flatirons.parallel.watch import Watch, look, wait_for
 from flatirons.slurm import explain
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Job, JobSpec, JobState
@@ -34,7 +37,15 @@ from flatirons.slurm.model import Job, JobSpec, JobState
 IPYPARALLELS_PATIENCE = 60  # seconds; default of Cluster.engine_timeout
 IPYPARALLELS_DELAY = 1.0  # seconds; default of Cluster.delay
 NO_LIMIT = -1
+STOPPED = "they were stopped."
 STOP_PAUSE = 0.5  # seconds between two looks at a job that was cancelled
+
+
+class Ending(dict[str, Any]):
+    """How a set ended. ipyparallel prints it as it is, in an error and in the log: as its sentence, `why`."""
+
+    def __repr__(self) -> str:
+        return str(self["why"])
 
 
 class FlatironsEngineSetLauncher(Asked, EngineLauncher):
@@ -50,6 +61,8 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
     watch: Watch | None = None
     step: Step | None = None
     output = ""
+    bar: Bar | None = None
+    on_bar = ""
 
     @default("output_file")
     def _default_output_file(self) -> str:
@@ -85,7 +98,7 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
                 self.job_id = await self._submit(n, options)
                 self._start_watching()
         except FlatironsError as error:
-            self.notify_stop({"exit_code": 1, "why": error.user})
+            self.notify_stop(Ending(exit_code=1, why=error.user))
             raise
         self.notify_start(self.job_id or self.step_pid)
         self._be_patient()
@@ -169,6 +182,7 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
         """Cancels the job and returns when Slurm says that it is gone. Raises SlurmError, TimeoutError."""
         if self.watch:
             self.watch.stop()
+        self._close_bar("stopped")
         if self.state != "running":
             return
         if self.step:
@@ -176,13 +190,13 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
                 raise TimeoutError(
                     f"srun (process {self.step_pid}) did not end in {self.stop_timeout} seconds."
                 )
-            self.notify_stop({"pid": self.step_pid, "exit_code": 0})
+            self.notify_stop(Ending(pid=self.step_pid, exit_code=0, why=STOPPED))
             return
         slurm = slurm_of(os.environ)
         await slurm.cancel(self.job_id, user=None)
         async with asyncio.timeout(self.stop_timeout):
             state = await self._last_state(slurm)
-        self.notify_stop({"job_id": self.job_id, "state": state.value, "exit_code": 0})
+        self.notify_stop(Ending(job_id=self.job_id, state=state.value, exit_code=0, why=STOPPED))
 
     async def _last_state(self, slurm: SlurmClient) -> JobState:
         while True:
@@ -248,32 +262,58 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
 
     def _start_watching(self, seen: Job | None = None) -> None:
         self.loop.asyncio_loop  # noqa: B018  found now, for in the watch's thread it would be another
-        self.watch = Watch(lambda: slurm_of(os.environ), self.job_id, self._changed, self._ended, seen)
+        self.watch = Watch(
+            lambda: slurm_of(os.environ), self.job_id, self._changed, self._ended, seen, self._looked
+        )
         self.watch.start()
+        if self.parent is not None:
+            Roll.of(self.parent)
+
+    def on_stop(self, f: Any) -> Any:
+        """Calls `f` when the set has ended. ipyparallel does this once it has drawn a bar to wait beside."""
+        known = super().on_stop(f)
+        if self.watch and self.state == "running":
+            self.bar = Bar.newest()
+            if self.bar and self.on_bar:
+                self.bar.say(self.on_bar)
+        return known
+
+    def _looked(self, job: Job) -> None:
+        before, self.on_bar = self.on_bar, sentences.on_bar(job, datetime.now(UTC))
+        if self.bar and before != self.on_bar:
+            self.bar.say(self.on_bar)
+
+    def _close_bar(self, text: str) -> None:
+        if self.bar:
+            self.bar.close(text)
+            self.bar = None
 
     def _changed(self, job: Job) -> None:
-        if job.state.is_waiting and job.reason not in ("", "None"):
-            self.log.info(waiting_sentence(job))
-        elif job.state.is_running and self.watch and lost_a_node(self.watch.seen, job):
-            self.log.warning(lost_sentence(job))
-        elif job.state.is_running:
-            self.log.info("Engines (job %s) start on %s.", job.id, job.nodes)
+        lost = sentences.lost_nodes(self.watch.seen if self.watch else None, job)
+        with beside_bars():
+            if job.state.is_waiting and job.reason not in ("", "None"):
+                self.log.info(sentences.waiting(job))
+            elif lost:
+                self._lost(lost, job)
+            elif job.state.is_running:
+                self.log.info("Engines (job %s) start on %s.", job.id, job.nodes)
+
+    def _lost(self, nodes: tuple[str, ...], job: Job) -> None:
+        news = tuple(filter(Roll.of(self.parent).is_news, nodes)) if self.parent is not None else nodes
+        if news:
+            self.log.warning(sentences.slurm_lost(news, job))
 
     def _ended(self, job: Job) -> None:
         status = job.exit_code or job.signal or int(job.state is not JobState.COMPLETED)
-        data = {
-            "job_id": job.id,
-            "state": job.state.value,
-            "exit_code": status,
-            "why": str(explain.end(job)),
-        }
-        self._tell_end(data)
+        why = f"Engines (job {job.id}) have ended: {explain.end(job)}"
+        self._close_bar(self.on_bar)
+        self._tell_end(Ending(job_id=job.id, state=job.state.value, exit_code=status, why=why))
 
     def _step_ended(self, code: int | None) -> None:
         why = "The engines inside the notebook's job have ended; their log says more. Start the set again."
-        self._tell_end({"pid": self.step_pid, "exit_code": code or 0, "why": why})
+        self._tell_end(Ending(pid=self.step_pid, exit_code=code or 0, why=why))
 
-    def _tell_end(self, data: dict[str, Any]) -> None:
+    def _tell_end(self, data: Ending) -> None:
         if self.loop.asyncio_loop.is_closed():  # that of a synchronous call, in a program without a loop
             self.notify_stop(data)
         else:

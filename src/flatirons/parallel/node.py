@@ -19,6 +19,7 @@ import signal
 import socket
 import sys
 import threading
+import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Any
@@ -28,6 +29,7 @@ from ipyparallel.engine.app import IPEngine
 from ipyparallel.engine.nanny import KernelNanny
 
 from flatirons.parallel.engines import PER_NODE, counts
+from flatirons.parallel.roll import MARK
 
 MESSAGE = 1 << 16  # bytes; what an engine asks its nanny for takes less than two thousand
 
@@ -182,10 +184,15 @@ def speak_to_slurm(environ: Mapping[str, str]) -> dict[str, str]:
     return {"PMIX_SECURITY_MODE": "native"} if "native" in offered else {}
 
 
+def name(environ: Mapping[str, str]) -> str:
+    """An engine's own name for the controller, which ends with that of its node (parallel.roll)."""
+    return f"{uuid.uuid4().hex}{MARK}{environ.get('SLURMD_NODENAME') or socket.gethostname()}"
+
+
 def run_engine(kind: type[IPEngine], arguments: Sequence[str]) -> None:
     """Is an engine, to its end."""
     app = kind.instance()
-    app.initialize(list(arguments))
+    app.initialize([f"--Session.session={name(os.environ)}", *arguments])
     app.start()
 
 

@@ -25,15 +25,17 @@ from pathlib import Path
 from typing import Any
 
 from flatirons.errors import FlatironsError, OptionsRefused, SlurmError
-from flatirons.parallel import address, spark_job
+from flatirons.parallel import address, sentences, spark_job
 from flatirons.parallel.container import container
 from flatirons.parallel.environment import of_own_job
 from flatirons.parallel.options import EngineOptions, resolve, typed
 from flatirons.parallel.own import slurm_of
 from flatirons.parallel.spark_node import PATIENCE, PAUSE, url_of_master
+from flatirons.parallel.vigil import Vigil
 from flatirons.parallel.watch import Watch, wait_for
 from flatirons.slurm import explain
 from flatirons.slurm.model import Job
+from flatirons.slurm.offers import expanded
 
 FOLDER = Path(".local/state/flatirons/spark")
 KEYWORDS = ("partition", "account", "qos", "reservation", "runtime", "cpus", "memory")
@@ -198,6 +200,8 @@ class Cluster:
         os.register_at_fork(after_in_child=self.lifeline.close)  # a child that lives on must not keep it open
         self._watch: Watch | None = None
         self._last: Job | None = None
+        self._vigil: Vigil | None = None
+        self._lost: set[str] = set()
         self._over = threading.Event()
         self._is_up = False
 
@@ -245,12 +249,23 @@ class Cluster:
             if late and time.monotonic() > late:
                 raise FlatironsError(f"Spark (job {self.job_id}) didn't come up.{self._log_says()}")
 
+    def _lose(self, node: str) -> None:
+        if node not in self._lost:
+            self._lost.add(node)
+            print(sentences.spark_lost(node, self.nodes - len(self._lost)))
+
     def _changed(self, job: Job) -> None:
-        self._last = job
+        lost, self._last = sentences.lost_nodes(self._last, job), job
+        for node in lost:
+            self._lose(node)
+        if lost:
+            return
         if job.state.is_waiting and job.reason not in ("", "None"):
-            print(waiting_sentence(job))
+            print(sentences.waiting(job, "Spark", " waits"))
         elif job.state.is_running:
             print(f"Spark (job {job.id}) starts on {job.nodes}.")
+            self._vigil = Vigil(expanded(job.nodes), self._lose)
+            self._vigil.start()
 
     def _ended(self, job: Job) -> None:
         self._last = job
@@ -272,8 +287,8 @@ class Cluster:
     def end(self) -> None:
         """Cancels the job and removes what it left in the home directory. A second time is no error."""
         atexit.unregister(self.end)
-        if self._watch:
-            self._watch.stop()
+        for each in filter(None, (self._watch, self._vigil)):
+            each.stop()
         self.lifeline.close()
         shutil.rmtree(self.folder, ignore_errors=True)
         if self._is_up:
@@ -285,11 +300,3 @@ class Cluster:
             wait_for(slurm_of(os.environ).cancel(job_id, user=None))
         except SlurmError as error:  # the lifeline ends it all the same
             print(f"Spark (job {job_id}) can't be cancelled: {error.user}", file=sys.stderr)
-
-
-def waiting_sentence(job: Job) -> str:
-    """Why a cluster waits, what can be done, and when Slurm expects to start it."""
-    sentence = f"Spark (job {job.id}) waits: {explain.reason(job.reason)}"
-    if job.start:
-        sentence += f" Slurm expects to start it at {job.start.astimezone():%H:%M on %d %b}."
-    return sentence

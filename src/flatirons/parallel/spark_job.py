@@ -19,6 +19,7 @@ MASTER = "master"
 """File in which the master says its URL."""
 DAEMONS_MIB = 768  # master and worker on one node, as seen: 200 to 250 MiB each
 HEAP_SHARE = 0.6  # of what they leave; the rest is for Python's workers and what Java has besides its heap
+WORKER_TIMEOUT = 30  # seconds without a sign of life, after which its work is done elsewhere; Spark says 60
 LEAST_HEAP_MIB = 512  # Spark refuses less than 450
 LEAST_NODE_MIB = 2048
 _PAGES = {
@@ -113,7 +114,7 @@ def job_spec(nodes: int, size: Size, options: EngineOptions, *, comment: str, lo
         memory_mib=size.memory_mib,
         runtime_minutes=options.runtime,
         output=log.replace("%", "%%"),  # sbatch(1), filename pattern
-        extra=("--ntasks-per-node=1",),
+        extra=("--ntasks-per-node=1", "--no-kill"),
     )
 
 
@@ -125,7 +126,7 @@ def job_script(
     master = [*node, "master", folder]
     step = [
         *("srun", "--export=ALL", f"--ntasks={nodes}", "--ntasks-per-node=1"),
-        *(f"--cpus-per-task={size.cores}", "--kill-on-bad-exit=1", "--label"),
+        *(f"--cpus-per-task={size.cores}", "--kill-on-bad-exit=1", "--no-kill", "--label"),
     ]
     worker = [*step, *node, "worker", folder, str(size.cores), str(size.heap_mib)]
     where = [lifeline[0], str(lifeline[1]), folder, str(len(master))]
@@ -148,6 +149,7 @@ def daemons_settings(secret: str) -> str:
         "spark.master.rest.enabled": "false",  # would take jobs from anybody
         "spark.ui.killEnabled": "false",
         "spark.port.maxRetries": "0",  # the master's port is known to others
+        "spark.worker.timeout": str(WORKER_TIMEOUT),
     }
     return "".join(f"{name} {text}\n" for name, text in {**secured(secret), **more}.items())
 

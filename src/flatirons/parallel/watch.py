@@ -9,7 +9,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from flatirons.errors import SlurmError
-from flatirons.slurm import explain
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Job, JobState
 
@@ -17,14 +16,15 @@ T = TypeVar("T")
 BRISK = 1.0  # seconds between two looks at a job that is young or just about to start
 CALM = 15.0  # at one that waits
 RARE = 60.0  # at one that runs
+YOUNG = 20.0  # seconds since it was submitted
 
 
 class Watch:
     """Looks at the job now and then, in a thread of its own: a cell's event loop may end before the job.
 
     `changed` is called with the job when its state, reason or nodes differ, `ended` once, with its last known
-    form, both in the watch's thread; `seen` is how the caller knows the job already. A look that fails says
-    nothing about the job.
+    form, and `looked` each time before these; all in the watch's thread. `seen` is how the caller knows the
+    job already. A look that fails says nothing about the job.
     """
 
     def __init__(
@@ -34,11 +34,13 @@ class Watch:
         changed: Callable[[Job], None],
         ended: Callable[[Job], None],
         seen: Job | None = None,
+        looked: Callable[[Job], None] = lambda job: None,
     ) -> None:
         self.slurm = slurm
         self.job_id = job_id
         self.changed = changed
         self.ended = ended
+        self.looked = looked
         self.seen = seen
         self._stop = threading.Event()
         self._began = time.monotonic()
@@ -66,6 +68,7 @@ class Watch:
                 continue
             if self._stop.is_set():
                 return
+            self.looked(job)
             if job.state.is_over:
                 self.ended(job)
                 return
@@ -82,7 +85,7 @@ class Watch:
 
     def _pause(self, job: Job) -> float:
         age = time.monotonic() - self._began
-        if job.state.is_starting or job.state.is_ending or age < 20:
+        if job.state.is_starting or job.state.is_ending or age < YOUNG:
             return BRISK
         return RARE if job.state.is_running else CALM
 
@@ -118,27 +121,6 @@ def wait_for(work: Coroutine[Any, Any, T]) -> T:
     if failure:
         raise failure[0]
     return outcome[0]
-
-
-def waiting_sentence(job: Job) -> str:
-    """Why a job waits, what can be done, and when Slurm expects to start it."""
-    sentence = f"Engines (job {job.id}) wait: {explain.reason(job.reason)}"
-    if job.start:
-        sentence += f" Slurm expects to start them at {job.start.astimezone():%H:%M on %d %b}."
-    return sentence
-
-
-def lost_a_node(before: Job | None, now: Job) -> bool:
-    """Whether a running job has other nodes than it had: Slurm takes those away that fail."""
-    return bool(before and before.state.is_running and before.nodes and before.nodes != now.nodes)
-
-
-def lost_sentence(job: Job) -> str:
-    """That engines went with their node, and what to do."""
-    return (
-        f"A node of the engines (job {job.id}) failed; those on {job.nodes} go on. What ran there raises "
-        "EngineError: compute it again, and add engines by rc.cluster.start_engines_sync(n) if need be."
-    )
 
 
 def _differ(one: Job, other: Job) -> bool:

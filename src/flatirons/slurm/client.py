@@ -132,7 +132,7 @@ class SlurmClient:
                 )
         except CommandFailed as error:
             late = NOT_ANSWERING if _CONNECT_FAILURE in error.stderr else MAYBE_SUBMITTED
-            raise _refused(error, late) from error
+            raise refused(error, late) from error
         return parse.job_id(done.stdout)
 
     @contextlib.asynccontextmanager
@@ -158,7 +158,7 @@ class SlurmClient:
         try:
             done = await self._run(argv.sbatch(spec, test_only=True), user=user, stdin=script)
         except CommandFailed as error:
-            raise _refused(error, NOT_ANSWERING) from error
+            raise refused(error, NOT_ANSWERING) from error
         return parse.estimated_start(done.stderr), explain.slurm_sentence(done.stderr)
 
     async def cancel(self, job_id: int, *, user: str | None, signal: str = "") -> None:
@@ -299,7 +299,7 @@ def _failed(error: CommandFailed) -> SlurmError:
     return SlurmError(f"Slurm says: {sentence}", error.detail)
 
 
-def _refused(error: CommandFailed, unreached: str) -> SlurmError:
+def refused(error: CommandFailed, unreached: str = NOT_ANSWERING) -> SlurmError:
     """What sbatch means by its failure; `unreached` is said when it didn't reach Slurm."""
     failure = _failed(error)
     if isinstance(failure, SlurmUnreachable):

@@ -1,0 +1,96 @@
+"""Engines as JupyterLab shows them: why they wait, on the progress bar, and the Clusters tab."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from cluster.demo.visitor import Visitor
+from tests.cluster.cells import Slurm, start_server
+from tests.conftest import RealCluster
+from tests.hub.person import eventually
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
+Keep = Callable[[Page, str], None]
+
+ENGINES = "ipengines"
+WAIT = """from flatirons.parallel import Cluster
+rc = Cluster(n=2, partition="sknl", account="ucb-knl", nodes=1).start_and_connect_sync()
+print(len(rc), "engines")"""
+
+
+@pytest.fixture(scope="module")
+def slurm(cluster: RealCluster) -> Slurm:
+    return Slurm(cluster)
+
+
+@pytest.fixture
+def lab(page: Page, cluster: RealCluster, slurm: Slurm) -> Iterator[Page]:
+    """JupyterLab of alice, whose server runs; in the end all her jobs are gone."""
+    alice = Visitor(cluster.hub_url, "alice")
+    alice.log_in()
+    if not alice.has_server():
+        start_server(alice)
+    page.goto("/hub/login?next=/hub/home")
+    page.get_by_label("Username").fill("alice")
+    page.get_by_label("Password").fill("alice")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/hub/home")
+    page.goto("/user/alice/lab?reset")
+    yield page
+    alice.stop()
+    alice.http.close()
+    slurm.end_all()
+
+
+@pytest.fixture
+def sknl_is_taken(slurm: Slurm) -> Iterator[Callable[[], None]]:
+    """sknl has one node, and all of it is in use until this is called."""
+    words = ("-p", "sknl", "-A", "ucb-knl", "--exclusive", "-J", "blocker", "--wrap", "sleep 600")
+    job = slurm.ask("sbatch", "--parsable", "-o", "/dev/null", "-t", "20", *words, user="alice")
+    eventually(lambda: slurm.state(int(job)) == "RUNNING")
+    yield lambda: slurm.ask("scancel", job) and None
+    slurm.ask("scancel", job)
+
+
+def test_a_bar_says_why_engines_wait_and_then_counts_them(
+    lab: Page, sknl_is_taken: Callable[[], None], keep: Keep
+) -> None:
+    lab.locator(".jp-LauncherCard[data-category=Notebook]").first.click()
+    lab.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=60_000)
+    cell = lab.locator(".jp-Notebook .jp-CodeCell").first
+    cell.locator(".cm-content").click()
+    lab.keyboard.insert_text(WAIT)
+    lab.keyboard.press("Shift+Enter")
+    out = cell.locator(".jp-OutputArea")
+    bar = cell.locator(".widget-hbox")
+    expect(bar).to_contain_text(re.compile(r"waits.\(.*about.\d\d:\d\d\)"), timeout=60_000)
+    expect(bar).to_contain_text("0/2")
+    expect(out).to_contain_text(
+        re.compile(r"Engines \(job \d+\) wait: .*Slurm expects the start at \d\d:\d\d")
+    )
+    keep(lab, "engines-wait")
+    sknl_is_taken()
+    expect(out).to_contain_text("2 engines", timeout=60_000)
+    expect(bar).to_contain_text("2/2")
+    expect(bar).not_to_contain_text("waits")
+    keep(lab, "engines-came")
+    told = out.inner_text()
+    assert len(re.findall("wait: ", told)) == len(set(re.findall("wait: .*", told))) <= 2
+
+
+def test_the_clusters_tab_lists_our_profile_and_starts_and_stops_it(
+    lab: Page, slurm: Slurm, keep: Keep
+) -> None:
+    lab.locator(".jp-SideBar [title*=IPython], .jp-SideBar [data-id*=ipp]").first.click()
+    item = lab.locator(".ipp-ClusterListingItem", has_text="slurm")
+    expect(item).to_have_count(1, timeout=30_000)
+    item.locator(".ipp-ClusterListingItem-start").click()
+    expect(item).to_contain_text("State: running", timeout=30_000)
+    eventually(lambda: [slurm.state(job) for job in slurm.live(ENGINES)] == ["RUNNING"], 40)
+    keep(lab, "clusters")
+    item.locator(".ipp-ClusterListingItem-stop").click()
+    eventually(lambda: slurm.live(ENGINES) == [], 40)

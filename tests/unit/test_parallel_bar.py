@@ -1,0 +1,76 @@
+"""What is written on ipyparallel's progress bar."""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stdout
+from typing import Any
+
+from ipyparallel.util import progress
+
+from flatirons.parallel.bar import Bar, beside_bars
+
+
+class Screen(io.StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def shown(self) -> list[str]:
+        """The lines as they stand: after a carriage return the rest of the line is written anew."""
+        lines = self.getvalue().split("\n")
+        return [(line.rstrip("\r").rpartition("\r")[2]).strip() for line in lines]
+
+
+def opened(total: int) -> tuple[Any, Bar]:
+    """ipyparallel's own bar, and ours."""
+    bar = progress(widget=False, initial=0, total=total, unit="engine", mininterval=0)
+    found = Bar.newest()
+    assert found
+    return bar, found
+
+
+def test_without_a_bar_there_is_none_to_write_on() -> None:
+    assert Bar.newest() is None
+
+
+def test_a_bar_says_what_it_is_told_until_engines_come() -> None:
+    with redirect_stdout(Screen()) as screen:
+        theirs, bar = opened(2)
+        bar.say("waits (Priority)")
+        assert screen.shown()[-1].startswith("waits (Priority):   0%")
+        theirs.update(2)
+        theirs.close()
+        assert "waits" not in screen.shown()[0] and "100%" in screen.shown()[0]
+        bar.say("too late")
+        assert "too late" not in screen.getvalue()
+
+
+def test_a_bar_that_gets_no_more_engines_is_closed_with_the_reason() -> None:
+    with redirect_stdout(Screen()) as screen:
+        _, bar = opened(2)
+        bar.close("job 12 has ended")
+        assert screen.shown()[0].startswith("job 12 has ended:   0%")
+        assert Bar.newest() is None
+
+
+def test_a_line_stands_above_the_bar_and_not_in_it() -> None:
+    with redirect_stdout(Screen()) as screen:
+        theirs, bar = opened(2)
+        bar.say("waits")
+        with beside_bars():
+            print("Engines (job 12) wait: Other jobs are ahead.")
+        assert screen.shown()[0] == "Engines (job 12) wait: Other jobs are ahead."
+        assert screen.shown()[1].startswith("waits:   0%")
+        theirs.close()
+
+
+def test_the_bar_that_was_opened_last_is_written_on() -> None:
+    with redirect_stdout(Screen()) as screen:
+        old, _ = opened(1)
+        new, bar = opened(7)
+        bar.say("waits")
+        assert "waits:   0%|          | 0/7" in screen.getvalue()
+        for each in (old, new):
+            each.close()

@@ -1,0 +1,178 @@
+"""What a notebook is told of Dask's workers, against a Slurm in memory and a class like dask_jobqueue's."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from flatirons.errors import SlurmUnreachable, SubmitRefused
+from flatirons.parallel import dask_jobs, watch
+from flatirons.parallel.dask_jobs import Jobs, Losses, explained, follow
+from flatirons.slurm.client import SlurmClient
+from flatirons.slurm.model import Cluster
+from tests.fakes.slurm import FakeSlurm
+
+Capture = pytest.CaptureFixture[str]
+# as dask_jobqueue 0.9 words it
+FAILED = (
+    "Command exited with non-zero exit code.\nExit code: 1\nCommand:\nsbatch /tmp/x.sh\nstdout:\n\nstderr:\n"
+)
+ACCOUNT = (
+    "sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified"
+)
+
+
+def eventually(question: Callable[[], bool]) -> None:
+    until = time.monotonic() + 10
+    while not question():
+        assert time.monotonic() < until
+        time.sleep(0.002)
+
+
+@pytest.fixture
+def slurm(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    for pause in ("BRISK", "CALM", "RARE"):
+        monkeypatch.setattr(watch, pause, 0.002)
+    return FakeSlurm()
+
+
+@pytest.fixture
+def jobs(slurm: FakeSlurm) -> Jobs:
+    return Jobs(SlurmClient(Cluster("summit"), slurm, owner="alice"))
+
+
+def is_idle(jobs: Jobs) -> bool:
+    return jobs._thread is None
+
+
+def looks(slurm: FakeSlurm, more: int) -> None:
+    """Returns when Slurm was asked so many more times."""
+    before = slurm.count("squeue")
+    eventually(lambda: slurm.count("squeue") >= before + more)
+
+
+def test_a_refusal_is_slurms_sentence_and_what_to_do() -> None:
+    error = explained(RuntimeError(f"{FAILED}{ACCOUNT}\n"))
+    assert isinstance(error, SubmitRefused)
+    assert str(error).startswith("Slurm refused the job: Invalid account or account/partition combination")
+    unreached = explained(RuntimeError(f"{FAILED}sbatch: error: Unable to contact slurm controller\n"))
+    assert isinstance(unreached, SlurmUnreachable)
+    other = RuntimeError("something else")
+    assert explained(other) is other
+
+
+def test_workers_that_wait_say_why_once(jobs: Jobs, slurm: FakeSlurm, capsys: Capture) -> None:
+    ids = [slurm.add_job("alice", reason="Priority") for _ in range(3)]
+    for number, job_id in enumerate(ids):
+        jobs.add(job_id, f"SLURMCluster-{number}")
+    looks(slurm, 6)
+    for job_id in ids:
+        jobs.forget(job_id)
+    eventually(lambda: is_idle(jobs))
+    told = capsys.readouterr().out.splitlines()
+    assert told[-1].startswith(f"3 of Dask's workers wait, the first (job {ids[0]}): Other jobs are ahead")
+    assert len(told) == len(set(told))
+
+
+def test_a_worker_that_nobody_ended_is_told_with_the_reason(
+    jobs: Jobs, slurm: FakeSlurm, capsys: Capture
+) -> None:
+    job_id = slurm.add_job("alice", state="RUNNING")
+    jobs.add(job_id, "SLURMCluster-0")
+    looks(slurm, 2)
+    slurm.end_job(job_id, "NODE_FAIL")
+    eventually(lambda: is_idle(jobs))
+    [told] = capsys.readouterr().out.splitlines()
+    assert told.startswith(f"Dask's worker SLURMCluster-0 (job {job_id}) has ended: ")
+    assert "failed." in told and "cluster.scale" in told
+
+
+def test_a_worker_whose_end_is_wanted_is_not_told(jobs: Jobs, slurm: FakeSlurm, capsys: Capture) -> None:
+    job_id = slurm.add_job("alice", state="RUNNING")
+    jobs.add(job_id, "SLURMCluster-0")
+    jobs.forget(job_id)
+    slurm.end_job(job_id, "CANCELLED")
+    eventually(lambda: is_idle(jobs))
+    assert capsys.readouterr().out == ""
+
+
+def test_a_look_that_fails_says_nothing(jobs: Jobs, slurm: FakeSlurm, capsys: Capture) -> None:
+    slurm.fail("squeue", "slurm_load_jobs error: Unable to contact slurm controller", times=3)
+    job_id = slurm.add_job("alice", state="RUNNING")
+    jobs.add(job_id, "SLURMCluster-0")
+    looks(slurm, 5)
+    assert capsys.readouterr().out == ""
+    jobs.forget(job_id)
+    eventually(lambda: is_idle(jobs))
+
+
+class Job:
+    """Submits as dask_jobqueue's does."""
+
+    name = "SLURMCluster-0"
+
+    def __init__(self, said: str = "") -> None:
+        self.said = said
+        self.job_id: str | None = None
+
+    async def start(self) -> None:
+        if self.said:
+            raise RuntimeError(self.said)
+        self.job_id = "7"
+
+    async def close(self) -> None:
+        self.said = "closed"
+
+
+async def test_dasks_own_class_tells_of_its_jobs_and_explains_refusals() -> None:
+    calls: list[tuple[Any, ...]] = []
+    diary: Any = SimpleNamespace(
+        add=lambda *words: calls.append(("add", *words)),
+        forget=lambda *words: calls.append(("forget", *words)),
+    )
+    kind = type("Followed", (Job,), {"start": Job.start, "close": Job.close})
+    follow(kind, diary)
+    follow(kind, diary)
+    job = kind()
+    await job.start()
+    await job.close()
+    assert calls == [("add", 7, "SLURMCluster-0"), ("forget", 7)]
+    assert job.said == "closed"
+    with pytest.raises(SubmitRefused, match="Invalid account"):
+        await kind(f"{FAILED}{ACCOUNT}\n").start()
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("expected", "silent", "told"), [(False, True, True), (False, False, False), (True, True, False)]
+)
+def test_a_lost_node_is_told_with_its_worker(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture, expected: bool, silent: bool, told: bool
+) -> None:
+    looked: list[int] = []
+    jobs: Any = SimpleNamespace(node_of=lambda worker: "shas0102", look=lambda: looked.append(1))
+    hosts: list[str] = []
+    monkeypatch.setattr(dask_jobs, "is_silent", lambda host: hosts.append(host) or silent)
+    address = "tls://10.0.0.7:4321"
+    scheduler = SimpleNamespace(
+        workers={address: SimpleNamespace(name="SLURMCluster-1"), "other": None},
+        get_events=lambda topic: ((0.0, {"action": "remove-worker", "expected": expected}),),
+    )
+    losses = Losses(jobs)
+    losses.add_worker(scheduler, address)
+    del scheduler.workers[address]
+    before = set(threading.enumerate())
+    losses.remove_worker(scheduler, address, stimulus_id="x")
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+    printed = capsys.readouterr().out
+    assert (
+        printed.startswith("Node shas0102 no longer answers: Dask has lost its worker SLURMCluster-1") == told
+    )
+    assert bool(printed) == told
+    assert hosts == ([] if expected else ["10.0.0.7"])

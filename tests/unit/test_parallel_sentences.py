@@ -1,0 +1,70 @@
+"""What a notebook is told of a job, in a sentence and in a few words."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from flatirons.parallel import sentences
+from flatirons.slurm.model import Job, JobState
+
+NOW = datetime(2026, 11, 3, 12, 0).astimezone()
+
+
+def pending(reason: str = "", start: datetime | None = None) -> Job:
+    return Job(id=12, state=JobState.PENDING, reason=reason, start=start)
+
+
+def on(nodes: str, state: JobState = JobState.RUNNING) -> Job:
+    return Job(id=12, state=state, nodes=nodes)
+
+
+def test_a_job_that_waits_tells_why_and_until_when() -> None:
+    start = datetime(2026, 11, 3, 17, 30, tzinfo=UTC)
+    told = sentences.waiting(pending("Resources", start))
+    assert told.startswith("Engines (job 12) wait: It is first in line")
+    assert told.endswith(f"Slurm expects the start at {start.astimezone():%H:%M on %d %b}.")
+    assert "expects" not in sentences.waiting(pending("Resources"))
+    assert sentences.waiting(pending("Priority"), "Spark", " waits").startswith("Spark (job 12) waits: Other")
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        (pending(), "waits"),
+        (pending("None"), "waits"),
+        (pending("Priority"), "waits (Priority)"),
+        (pending("Priority", NOW + timedelta(hours=2, minutes=5)), "waits (Priority, about 14:05)"),
+        (pending("", NOW + timedelta(days=2)), f"waits (about {NOW + timedelta(days=2):%a} 12:00)"),
+        (pending("", NOW + timedelta(days=30)), "waits (about 03 Dec)"),
+        (pending("ReqNodeNotAvail, UnavailableNodes:c1"), "waits (ReqNodeNotAvail)"),
+        (pending("Nodes required for job are DOWN, DRAINED or reserved"), "waits"),
+        (pending("AssocMaxCpuMinutesPerJobLimit"), "waits"),
+        (on("shas[0101-0102]"), "starts on shas[0101-0102]"),
+        (on("", JobState.CANCELLED), "job 12 has ended"),
+    ],
+)
+def test_a_bar_has_room_for_a_few_words(job: Job, words: str) -> None:
+    assert sentences.on_bar(job, NOW) == words
+
+
+def test_a_node_that_slurm_takes_from_a_running_job_was_lost() -> None:
+    before = on("n[1-3]")
+    assert sentences.lost_nodes(before, on("n2")) == ("n1", "n3")
+    assert not sentences.lost_nodes(before, on("n[1-3]"))
+    assert not sentences.lost_nodes(before, on("n2", JobState.CANCELLED))
+    assert not sentences.lost_nodes(on("", JobState.PENDING), before)
+    assert not sentences.lost_nodes(None, before)
+    told = sentences.slurm_lost(("n1", "n3"), on("n2"))
+    assert told.startswith("Slurm has taken n1, n3 from the engines (job 12), as failed; those on n2 go on.")
+    assert "compute it again" in told
+
+
+def test_a_lost_node_is_named_with_what_went_and_what_stays() -> None:
+    told = sentences.node_lost("shas0102", 4, 3)
+    assert told.startswith(
+        "Node shas0102 no longer answers: 4 engines are gone with it; 3 on other nodes go on."
+    )
+    assert "rc.cluster.start_engines_sync" in told
+    assert "1 engine is gone with it, and no other is left." in sentences.node_lost("shas0102", 1, 0)
