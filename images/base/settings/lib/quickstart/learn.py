@@ -1,4 +1,7 @@
-"""Writes the bundle: what a server with its extensions imports, then what a kernel does."""
+"""Writes the bundle: what a server with its extensions imports, then what a kernel does.
+
+The end of each build runs it. Who installs packages into an image afterwards may run it again, as root.
+"""
 
 import marshal
 import os
@@ -16,6 +19,7 @@ ASK = "import sys; print(*sys.modules)"
 def of_a_server() -> list[str]:
     """The modules of a server that is about to listen, in the order in which they were imported."""
     with stand_ins():
+        import jupyterhub.singleuser.extension  # noqa: F401
         import jupyterlab.labapp  # noqa: F401
     from jupyter_server.serverapp import ServerApp
 
@@ -48,11 +52,13 @@ def specification(name: str) -> ModuleSpec | None:
 
 def main() -> None:
     """Writes the bundle; an exception if anything of it can't be had."""
+    del sys.path[0]  # where this file is
+    ours = tuple(os.path.join(place, "") for place in bundle.searched())
     table: bundle.Table = {}
     codes = bytearray()
     for name in dict.fromkeys([*of_a_server(), *of_a_kernel()]):
         spec = specification(name)
-        if spec is None or spec.origin is None or not os.path.isabs(spec.origin):
+        if spec is None or not (spec.origin or "").startswith(ours):
             continue
         folder = spec.submodule_search_locations[0] if spec.submodule_search_locations else ""
         if type(spec.loader) is ExtensionFileLoader:
