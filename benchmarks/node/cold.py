@@ -1,10 +1,10 @@
 """Starts one notebook server in a container, as the starter does, and says when it did what.
 
-Runs as the user on a compute node, with the hub's Python. Reads one JSON object from stdin: `image`, `binds`,
-`user`, `hub` (URL of its API), `token` (of the user), `own_directory` (whether Jupyter gets one on the node, as
-from the starter). Prints one line of JSON: seconds from just before `apptainer` was executed until the first
-answer of the server (`first_answer`), until JupyterLab's page was there (`first_page`) and until a kernel had
-computed something (`first_kernel`); and what the server offers.
+Runs as the user on a compute node, with the hub's Python. Reads one JSON object from stdin: `image`,
+`binds`, `user`, `hub` (URL of its API), `token` (of the user), `own_directory` (whether Jupyter gets one on
+the node, as from the starter). Prints one line of JSON: seconds from just before `apptainer` was executed
+until the first answer of the server (`first_answer`), until JupyterLab's page was there (`first_page`) and
+until a kernel had computed something (`first_kernel`); and what the server offers.
 """
 
 import asyncio
