@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 WIDTH, BAR, GAP, LABEL, VALUE = 720, 18, 6, 150, 90
-COLOURS = {"flatirons": "#b5482a", "floor": "#9aa0a6", "batchspawner": "#3b6ea5", "moss": "#6aa0c8", "stock": "#3b6ea5"}
+COLOURS = {"flatirons": "#b5482a", "floor": "#9aa0a6", "batchspawner": "#3b6ea5", "moss": "#6aa0c8"}
+COLOURS["stock"] = COLOURS["batchspawner"]
 WARM: dict[str, Any] = {"cache": "warm", "home": None}
 FONT = 'font-family="sans-serif" font-size="13"'
 

@@ -1,4 +1,4 @@
-"""Writes the bundle: what a server with its extensions imports, then what a kernel does.
+"""Writes the bundle: the bytecode of what a server with its extensions imports.
 
 The end of each build runs it. Who installs packages into an image afterwards may run it again, as root.
 """
@@ -8,12 +8,9 @@ import os
 import sys
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, SourceFileLoader
 from importlib.util import find_spec
-from typing import Any
 
 from flatirons_start import bundle
 from flatirons_start.later import stand_ins
-
-ASK = "import sys; print(*sys.modules)"
 
 
 def of_a_server() -> list[str]:
@@ -25,20 +22,6 @@ def of_a_server() -> list[str]:
 
     ServerApp.instance().initialize(["--allow-root", "--no-browser", "--port=0", "--ip=127.0.0.1"])
     return list(sys.modules)
-
-
-def of_a_kernel() -> list[str]:
-    """The modules of a kernel that runs its first cell."""
-    from jupyter_client.manager import run_kernel
-
-    printed: list[str] = []
-
-    def listen(message: dict[str, Any]) -> None:
-        printed.append(message["content"].get("text", ""))
-
-    with run_kernel(kernel_name="python3") as client:
-        client.execute_interactive(ASK, timeout=60, output_hook=listen)
-    return "".join(printed).split()
 
 
 def specification(name: str) -> ModuleSpec | None:
@@ -56,7 +39,7 @@ def main() -> None:
     ours = tuple(os.path.join(place, "") for place in bundle.searched())
     table: bundle.Table = {}
     codes = bytearray()
-    for name in dict.fromkeys([*of_a_server(), *of_a_kernel()]):
+    for name in of_a_server():
         spec = specification(name)
         if spec is None or not (spec.origin or "").startswith(ours):
             continue

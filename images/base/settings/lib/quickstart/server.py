@@ -5,6 +5,7 @@ They are imported from the bundle, without what a server doesn't need. Links in 
 the name of the link says what to run.
 """
 
+import gc
 import os
 import site
 import sys
@@ -45,4 +46,8 @@ def program() -> Callable[[], object]:
 
 if __name__ == "__main__":
     look_once_for_settings_below_local()
-    sys.exit(program()())
+    gc.disable()  # nothing that is imported is garbage
+    run = program()
+    gc.freeze()
+    gc.enable()
+    sys.exit(run())

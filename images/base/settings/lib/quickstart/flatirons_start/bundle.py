@@ -1,7 +1,7 @@
-"""Imports from one file that holds the bytecode of what a server and a kernel import, in that order.
+"""Imports from one file that holds the bytecode of what a server imports, in that order.
 
 The root of a container is a file system in user space: each module costs some calls of it, to find the file,
-to open and to read it, and a server imports over a thousand. They were half of a start. What a module is does
+to open and to read it, and a server imports over a thousand. What a module is does
 not change: the same bytecode, the same `__file__`, the same loader, so its data files, its source and its
 tracebacks are found as ever.
 
@@ -111,8 +111,3 @@ def use() -> bool:
     if finder:
         sys.meta_path.insert(sys.meta_path.index(PathFinder), finder)
     return finder is not None
-
-
-def stop() -> None:
-    """Imports as usual from now on."""
-    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, Finder)]

@@ -37,7 +37,6 @@ STAND_INS: dict[str, dict[str, Any]] = {
     "jupyterhub.orm": {},
     "jupyterhub.roles": {},
     "jupyterhub.handlers.pages": {"HealthCheckHandler": _NeverMade},
-    "requests": {},
 }
 
 
