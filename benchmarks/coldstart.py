@@ -83,7 +83,8 @@ def run(is_quick: bool) -> Findings:
     with stage(progress, DEMO / "site.toml", binds=binds) as demo:
         start = starter(demo, {subject: token_of(demo, user) for subject, user in USERS.items()})
         with progress.step("one of each, not counted"):
-            same_offers({subject: start(subject) for subject in IMAGES})
+            same_packages({subject: packages(demo, subject) for subject in IMAGES})
+            same_offers({subject: start(subject)["offers"] for subject in IMAGES})
         rows = []
         for circumstances in QUICK if is_quick else FULL:
             with progress.step(str(circumstances)):
@@ -121,6 +122,7 @@ def starter(demo: Demo, tokens: dict[str, str]) -> Callable[[str], dict[str, Any
 
     def start(subject: str) -> dict[str, Any]:
         asked = {"image": IMAGES[subject], "binds": BINDS, "user": USERS[subject]}
+        asked["own_directory"] = subject == "flatirons"
         text = json.dumps({**asked, "token": tokens[subject], "hub": HUB_API})
         try:
             done = demo.exec(NODE, [PYTHON, "/opt/cold.py"], USERS[subject], stdin=text, deadline_s=180)
@@ -134,10 +136,30 @@ def starter(demo: Demo, tokens: dict[str, str]) -> Callable[[str], dict[str, Any
     return start
 
 
-def same_offers(found: dict[str, dict[str, Any]]) -> None:
-    """Raises BenchFailure if our image lacks a kernel, or an extension of Lab's, that the stock image has."""
-    for kind, theirs in found["stock"]["offers"].items():
-        if missing := set(theirs) - set(found["flatirons"]["offers"][kind]):
+def packages(demo: Demo, subject: str) -> set[str]:
+    """Every distribution of Python's in a subject's image, as NAME==VERSION."""
+    code = (
+        "from importlib.metadata import distributions as d; print(*{f'{i.name}=={i.version}' for i in d()})"
+    )
+    done = demo.exec(
+        NODE, ["apptainer", "-s", "exec", IMAGES[subject], "python", "-Ic", code], USERS[subject]
+    )
+    if done.returncode:
+        raise BenchFailure(f"the packages of {subject} can't be listed: {done.stderr.strip()[-500:]}")
+    return set(done.stdout.split())
+
+
+def same_packages(found: dict[str, set[str]]) -> None:
+    """Raises BenchFailure unless both images have the same packages, but for Flatirons itself."""
+    differing = found["flatirons"] ^ found["stock"]
+    if others := sorted(name for name in differing if not name.startswith("flatirons==")):
+        raise BenchFailure(f"the images differ in their packages: {', '.join(others)}")
+
+
+def same_offers(found: dict[str, dict[str, list[str]]]) -> None:
+    """Raises BenchFailure if our image lacks a kernel, or an extension, that the stock image has."""
+    for kind, theirs in found["stock"].items():
+        if missing := set(theirs) - set(found["flatirons"][kind]):
             raise BenchFailure(f"the image lacks {kind} that a stock image has: {', '.join(sorted(missing))}")
 
 

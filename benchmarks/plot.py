@@ -13,6 +13,8 @@ from typing import Any
 
 WIDTH, BAR, GAP, LABEL, VALUE = 720, 18, 6, 150, 90
 COLOURS = {"flatirons": "#b5482a", "floor": "#9aa0a6", "batchspawner": "#3b6ea5", "moss": "#6aa0c8"}
+COLOURS["stock"] = COLOURS["batchspawner"]
+WARM: dict[str, Any] = {"cache": "warm", "home": None}
 FONT = 'font-family="sans-serif" font-size="13"'
 
 
@@ -33,6 +35,10 @@ CHARTS = (
     Chart("50 at once, the hub's CPU time for each, ms", "burst", "hub_cpu_ms_per_spawn", {"n": 50}),
     Chart("50 at once, RPCs at slurmctld for each", "burst", "rpc_per_spawn", {"n": 50}),
     Chart("200 running servers, squeue a minute", "steady", "queries_per_min", {"n": 200}),
+    Chart("Container's start to first answer, s", "coldstart", "first_answer_s", WARM),
+    Chart("The same, no file of the image in memory, s", "coldstart", "first_answer_s", {"cache": "cold"}),
+    Chart("The same, the home far away, s", "coldstart", "first_answer_s", {"home": "slow"}),
+    Chart("Container's start to a kernel's first answer, s", "coldstart", "first_kernel_s", WARM),
 )
 
 

@@ -1,9 +1,10 @@
 """Starts one notebook server in a container, as the starter does, and says when it did what.
 
-Runs as the user on a compute node, with the hub's Python. Reads one JSON object from stdin: `image`, `binds`,
-`user`, `hub` (URL of its API) and `token` (of the user). Prints one line of JSON: seconds from just before
-`apptainer` was executed until the first answer of the server (`first_answer`), until JupyterLab's page was
-there (`first_page`) and until a kernel had computed something (`first_kernel`); and what the server offers.
+Runs as the user on a compute node, with the hub's Python. Reads one JSON object from stdin: `image`,
+`binds`, `user`, `hub` (URL of its API), `token` (of the user), `own_directory` (whether Jupyter gets one on
+the node, as from the starter). Prints one line of JSON: seconds from just before `apptainer` was executed
+until the first answer of the server (`first_answer`), until JupyterLab's page was there (`first_page`) and
+until a kernel had computed something (`first_kernel`); and what the server offers.
 """
 
 import asyncio
@@ -26,8 +27,12 @@ from tornado.websocket import websocket_connect
 DEADLINE_S = 120.0
 LOOK_S = 0.005
 LAST_LINES = 15
-# Of Jupyter Server, of the user as the hub knows them, of the language servers, of the Clusters tab.
-PARTS = ("/api/status", "/api/contents", "/api/me", "/lsp/status", "/ipyparallel/clusters")
+# Of Jupyter Server, of JupyterLab, of the language servers, of the Clusters tab, of jupyter-server-proxy.
+PARTS = (
+    *("/api/status", "/api/contents", "/api/me", "/api/sessions", "/lab/api/settings", "/lab/api/workspaces"),
+    *("/lsp/status", "/ipyparallel/clusters", "/server-proxy/servers-info"),
+)
+LOADED = re.compile(r"(\S+) \| extension was successfully loaded")
 CONFIG = re.compile(r'<script id="jupyter-config-data"[^>]*>(.*?)</script>', re.DOTALL)
 
 
@@ -72,10 +77,12 @@ class Server:
             words += ["--bind", bind]
         argv = [*words, asked["image"], "jupyterhub-singleuser"]
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - as long as the server
+        self.directory = tempfile.TemporaryDirectory(prefix="cold-")
+        own = {"JUPYTER_RUNTIME_DIR": self.directory.name} if asked["own_directory"] else {}
         self.began = time.monotonic()
         self.process = subprocess.Popen(
             argv,
-            env=environment(asked, port),
+            env={**environment(asked, port), **own},
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=subprocess.STDOUT,
@@ -99,8 +106,12 @@ class Server:
 
     def last_lines(self) -> str:
         """The end of its log."""
+        return "\n".join(self.said().splitlines()[-LAST_LINES:])
+
+    def said(self) -> str:
+        """Its log."""
         self.log.seek(0)
-        return "".join(self.log.readlines()[-LAST_LINES:])
+        return self.log.read()
 
     def ask(self, path: str, body: object = None) -> bytes:
         """The answer to GET, or to POST if there is something to send; anything but one ends the program."""
@@ -136,6 +147,7 @@ class Server:
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+        self.directory.cleanup()
 
 
 def execute_request(code: str) -> dict[str, Any]:
@@ -155,7 +167,8 @@ def offers(server: Server, page: str) -> dict[str, Any]:
     config = json.loads(CONFIG.findall(page)[0])
     return {
         "kernels": sorted(json.loads(server.ask("/api/kernelspecs"))["kernelspecs"]),
-        "extensions": sorted(each["name"] for each in config["federated_extensions"]),
+        "extensions of JupyterLab": sorted(each["name"] for each in config["federated_extensions"]),
+        "extensions of the server": sorted(LOADED.findall(server.said())),
     }
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import crowd, engines, estate
+from benchmarks import coldstart, crowd, engines, estate
 from benchmarks.editing import Fields
 from benchmarks.hubs import requests
-from benchmarks.stage import HERE, do, stage
+from benchmarks.stage import HERE, BenchFailure, do, stage
 from cluster.demo.progress import Progress
 from cluster.layout import CONTROLLER
 from cluster.state import Bind
@@ -108,3 +108,43 @@ def test_sixty_four_engines_name_four_nodes() -> None:
         do(demo, CONTROLLER, crowd.MAKE_ROOM)
         found = engines.measure(demo, "flatirons", 64, 4)
     assert found["names"] == {f"shas010{number}": 16 for number in range(1, 5)}
+
+
+def test_a_cold_start_counts_only_if_nothing_of_a_stock_image_is_missing() -> None:
+    stock = {"kernels": ["python3"], "extensions of the server": ["jupyter_lsp", "jupyterlab"]}
+    coldstart.same_offers({"stock": stock, "flatirons": {**stock, "kernels": ["ir", "python3"]}})
+    with pytest.raises(BenchFailure, match=r"extensions of the server .*: jupyter_lsp"):
+        coldstart.same_offers(
+            {"stock": stock, "flatirons": {**stock, "extensions of the server": ["jupyterlab"]}}
+        )
+
+
+def test_a_cold_start_counts_only_with_the_same_packages() -> None:
+    stock = {"jupyterlab==4.6.6"}
+    coldstart.same_packages({"stock": stock, "flatirons": {*stock, "flatirons==1.0"}})
+    with pytest.raises(BenchFailure, match="lark==1"):
+        coldstart.same_packages({"stock": {*stock, "lark==1"}, "flatirons": stock})
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(900)
+def test_the_benchmark_of_cold_starts_finds_all_that_a_stock_image_offers_sooner() -> None:
+    done = subprocess.run(
+        [REPO / "scripts" / "bench", "coldstart", "--quick", "--json"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    values = {
+        (row["subject"], row["metric"], row["cache"], row.get("home", "")): row["value"]
+        for row in found["rows"]
+    }
+    for cache, home in (("warm", ""), ("cold", ""), ("warm", "slow")):
+        for subject in coldstart.IMAGES:
+            answer, kernel = (
+                values[subject, f"first_{what}_s", cache, home] for what in ("answer", "kernel")
+            )
+            assert 0 < answer < kernel
+    warm = {subject: values[subject, "first_answer_s", "warm", ""] for subject in coldstart.IMAGES}
+    assert warm["flatirons"] < warm["stock"]
+    far = {subject: values[subject, "home_operations", "warm", "slow"] for subject in coldstart.IMAGES}
+    assert far["flatirons"] < far["stock"]

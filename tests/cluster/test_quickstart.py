@@ -1,4 +1,4 @@
-"""The image's servers and kernels start by the bundle, and nobody can tell but by the clock."""
+"""The image's servers start by the bundle, and nobody can tell but by the clock."""
 
 from __future__ import annotations
 
@@ -31,53 +31,26 @@ SERVER = """
 from flatirons_start.later import stand_ins
 with stand_ins():
     import jupyterhub.singleuser.extension, jupyterlab.labapp
-print([name for name in ("sqlalchemy", "jupyterhub.orm", "lark", "requests") if name in sys.modules])
+print([name for name in ("sqlalchemy", "jupyterhub.orm", "lark") if name in sys.modules])
 import jsonschema, jupyterhub.scopes, jupyterhub.utils
 checker = jsonschema.Draft7Validator.FORMAT_CHECKER
 print(checker.conforms("https://example.org/\u00fc", "iri"), checker.conforms("no iri", "iri"))
 import jupyterhub.orm, jupyterhub.handlers.pages
 print(jupyterhub.scopes.orm.User is jupyterhub.orm.User)
 """
-KERNEL = """
-import sys, time
-from jupyter_client.manager import KernelManager
-OURS = "[m for m in sys.modules if 'flatirons' in m]"
-ASK = f"import sys; print(sys.path, {OURS}, len(sys.meta_path), __name__)"
-shown = []
-for argv in (None, ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]):
-    manager = KernelManager(kernel_name="python3")
-    if argv:
-        manager.kernel_spec.argv = argv
-    manager.start_kernel()
-    client = manager.blocking_client()
-    client.start_channels()
-    client.wait_for_ready(60)
-    texts = []
-    client.execute_interactive(ASK, output_hook=lambda m: texts.append(m["content"].get("text", "")))
-    shown.append("".join(texts))
-    client.stop_channels()
-    manager.shutdown_kernel()
-print(shown[0] == shown[1], shown)
-"""
-RUNTIME = """
-jupyter-lab --no-browser --port=18889 --IdentityProvider.token=x >lab.log 2>&1 & server=$!
-ask() { curl -s --retry 30 --retry-connrefused --retry-delay 1 "localhost:18889/api/$1?token=x"; }
-ask status >/dev/null
-runtime=$(tr '\\0' '\\n' </proc/$server/environ | grep -c JUPYTER_RUNTIME_DIR)
-place=$(ls -d /tmp/jupyter-runtime-*)
-stat -c '%a %U' $place
-ls $place | grep -c jpserver
-kill $server
-wait $server
-ls -d /tmp/jupyter-runtime-* 2>/dev/null || echo gone
-ls -d ~/.local/share/jupyter/runtime 2>/dev/null || echo none
+CHANGED = """
+touch /opt/jupyter/lib/python3*/site-packages
+python -c "import sys; sys.path.insert(0, '/opt/jupyter/lib/quickstart')
+from flatirons_start import bundle
+print(bundle.use())"
+jupyterhub-singleuser --version
 """
 
 
-def run(cluster: RealCluster, *command: str, user: str = "dave") -> str:
+def run(cluster: RealCluster, *command: str, user: str = "dave", options: tuple[str, ...] = ()) -> str:
     """What a command in the image prints, on a compute node."""
     binds = [word for bind in BINDS for word in ("--bind", bind)]
-    argv = ["apptainer", "--quiet", "exec", *binds, IMAGE, *command]
+    argv = ["apptainer", "--quiet", "exec", *options, *binds, IMAGE, *command]
     done = cluster.exec("shas0101", argv, user)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -94,18 +67,28 @@ def test_what_a_server_did_without_is_there_for_who_asks(cluster: RealCluster) -
     assert shown == ["[]", "True False", "True"]
 
 
-def test_a_kernel_finds_modules_where_ipykernels_own_does(cluster: RealCluster) -> None:
-    shown = run(cluster, "python", "-c", KERNEL)
-    assert shown.startswith("True"), shown
+def test_an_image_whose_packages_were_changed_starts_as_a_stock_one(cluster: RealCluster) -> None:
+    first, version = run(cluster, "sh", "-c", CHANGED, user="root", options=("--writable-tmpfs",)).split()
+    assert first == "False"
+    assert version.startswith("6.")
 
 
-def test_files_that_live_as_long_as_the_server_are_private_on_the_node_and_go_with_it(
+@pytest.mark.parametrize("name", ["PYTHONSAFEPATH", "PYTHONOPTIMIZE", "PYTHONDONTWRITEBYTECODE"])
+def test_it_starts_whatever_the_environment_tells_python(cluster: RealCluster, name: str) -> None:
+    shown = run(cluster, "env", f"{name}=1", "jupyterhub-singleuser", "--version")
+    assert shown.startswith("6.")
+
+
+def test_a_users_own_module_of_a_name_of_the_images_adds_to_it_and_replaces_nothing(
     cluster: RealCluster,
 ) -> None:
-    shown = run(cluster, "sh", "-c", RUNTIME).splitlines()
-    assert shown[0] == "700 dave"
-    assert int(shown[1]) > 0
-    assert shown[2:] == ["gone", "none"]
+    place = run(cluster, "python", "-m", "site", "--user-site").strip()
+    script = f"mkdir -p {place} && echo 'raise SystemExit(1)' >{place}/tornado.py"
+    script += " && jupyterhub-singleuser --version"
+    try:
+        assert run(cluster, "sh", "-c", script).startswith("6.")
+    finally:
+        run(cluster, "rm", "-r", place)
 
 
 @pytest.mark.parametrize("mode", ["0", "1"])

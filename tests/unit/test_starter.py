@@ -350,10 +350,36 @@ def test_the_log_is_private_and_old_ones_are_forgotten(hub: PlayedHub, tmp_path:
     folder.mkdir(parents=True)
     for number in range(100, 130):
         (folder / f"server-{number}.log").write_text("old")
-    job = Job(tmp_path, hub, command=server(before="sys.exit(0)"))
+    job = Job(tmp_path, hub, command=server(after="time.sleep(60)"))
+    hub.wait_for("ready")
+    job.process.terminate()
     assert job.wait() == 0
     assert job.log.stat().st_mode & 0o777 == 0o600
     assert len(list(folder.iterdir())) == 20
+
+
+RUNTIME = """
+place = os.environ["JUPYTER_RUNTIME_DIR"]
+print(place, oct(os.stat(place).st_mode) if os.path.exists(place) else "")
+"""
+
+
+def test_what_jupyter_keeps_while_it_runs_lies_on_the_node_for_the_user_alone_and_goes_with_the_job(
+    hub: PlayedHub, tmp_path: Path
+) -> None:
+    keep = "open(place + '/kernel.json', 'w').close(); sys.exit(0)"
+    job = Job(tmp_path, hub, command=server(before=RUNTIME + keep))
+    assert job.wait() == 0
+    place, mode = hub.body("end")["log"][0].split()
+    assert place.startswith("/tmp/flatirons-17-") and mode == "0o40700"
+    assert not Path(place).exists()
+
+
+def test_a_site_may_say_where_jupyter_keeps_it(hub: PlayedHub, tmp_path: Path) -> None:
+    environment = {"JUPYTER_RUNTIME_DIR": "/local/scratch"}
+    job = Job(tmp_path, hub, command=server(before=RUNTIME + "sys.exit(0)"), environment=environment)
+    assert job.wait() == 0
+    assert hub.body("end")["log"][0].split()[0] == "/local/scratch"
 
 
 def test_the_starter_is_written_for_old_pythons() -> None:

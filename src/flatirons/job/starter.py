@@ -120,13 +120,17 @@ class Record:
             raise Unreachable(f"{self.path} can't be used: {error}") from None
 
 
+def folder_of_logs() -> str:
+    """Where the logs of the user's jobs lie."""
+    home = os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
+    return os.path.join(home, ".local", "state", "flatirons")
+
+
 def open_log(job_id: int) -> str:
     """Sends our output, and so the server's, to a private file, one for each job; gives its path."""
-    account = pwd.getpwuid(os.getuid())
-    folder = os.path.join(os.environ.get("HOME") or account.pw_dir, ".local", "state", "flatirons")
+    folder = folder_of_logs()
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        forget_old_logs(folder)
         name = "server-{}-{}.log".format(os.environ.get("SLURM_CLUSTER_NAME", "slurm"), job_id)
         path = os.path.join(folder, name)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
@@ -159,14 +163,17 @@ def try_to_write(descriptor: int) -> None:
 
 
 def forget_old_logs(folder: str) -> None:
-    """Keeps the newest logs only. Another job of the user may be at it at the same time."""
+    """Keeps the newest logs only. Another job of the user may be at it at the same time.
+
+    It looks at each of them, so nobody waits for it: a home may be far away.
+    """
     ages = {}  # type: Dict[str, float]
     for name in os.listdir(folder):
         with contextlib.suppress(FileNotFoundError):
             if name.startswith("server-"):
                 path = os.path.join(folder, name)
                 ages[path] = os.path.getmtime(path)
-    for path in sorted(ages, key=lambda path: ages[path])[: -LOG_FILES_KEPT + 1]:
+    for path in sorted(ages, key=lambda path: ages[path])[:-LOG_FILES_KEPT]:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
 
@@ -287,6 +294,28 @@ def listens(pid: int, port: int) -> bool:
     return hidden and os.getuid() in sockets.values()
 
 
+def own_directory() -> str:
+    """A directory of the user's alone on this node, gone with the job; "" where there is no room for one.
+
+    In /tmp, which containers share with the node; TMPDIR may lead to where they can't see.
+    """
+    place = "/tmp/flatirons-{}-{}".format(os.environ.get("SLURM_JOB_ID", ""), os.urandom(4).hex())
+    try:
+        os.mkdir(place, 0o700)
+    except OSError as error:
+        say(f"What Jupyter keeps while it runs will be in the home: {place}: {error.strerror}")
+        return ""
+    atexit.register(remove, place)
+    return place
+
+
+def remove(place: str) -> None:
+    """Removes a directory, as far as that goes."""
+    import shutil  # costs a start some milliseconds
+
+    shutil.rmtree(place, ignore_errors=True)
+
+
 class Server:
     """The notebook server, as a child in a process group of its own."""
 
@@ -296,6 +325,7 @@ class Server:
         self.child = None  # type: Optional[subprocess.Popen[bytes]]
         self.signals = []  # type: List[int]
         self.files = self.write_certificate()
+        self.directory = own_directory()
 
     def on_signal(self, number: int, _frame: Optional[FrameType]) -> None:
         """Hands a signal on to the server; from then on its end is what was asked for.
@@ -316,6 +346,8 @@ class Server:
         # set by sbatch --export=NONE; kept, it would make every later srun lose its environment
         for name in ("SLURM_EXPORT_ENV", "SBATCH_EXPORT", "SLURM_GET_USER_ENV"):
             env.pop(name, None)
+        if self.directory:  # connection files and the like: of no use elsewhere, and slow in a far home
+            env.setdefault("JUPYTER_RUNTIME_DIR", self.directory)
         env.update(self.config["environment"])
         env.update(self.answer["environment"])
         if not self.config["record"]:
@@ -428,6 +460,8 @@ def run(config: Config, hub: Union[Hub, Record], job_id: int) -> Tuple[Optional[
         except (Refused, Unreachable) as error:
             server.on_signal(signal.SIGTERM, None)
             say(error)
+        with contextlib.suppress(OSError):
+            forget_old_logs(folder_of_logs())
     status = server.child.wait() if server.child else 0
     if server.signals:
         return 0, None, "The notebook server was stopped."

@@ -1,40 +1,27 @@
-"""Writes the bundle: what a server with its extensions imports, then what a kernel does."""
+"""Writes the bundle: the bytecode of what a server with its extensions imports.
+
+The end of each build runs it. Who installs packages into an image afterwards may run it again, as root.
+"""
 
 import marshal
 import os
 import sys
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, SourceFileLoader
 from importlib.util import find_spec
-from typing import Any
 
 from flatirons_start import bundle
 from flatirons_start.later import stand_ins
-
-ASK = "import sys; print(*sys.modules)"
 
 
 def of_a_server() -> list[str]:
     """The modules of a server that is about to listen, in the order in which they were imported."""
     with stand_ins():
+        import jupyterhub.singleuser.extension  # noqa: F401
         import jupyterlab.labapp  # noqa: F401
     from jupyter_server.serverapp import ServerApp
 
     ServerApp.instance().initialize(["--allow-root", "--no-browser", "--port=0", "--ip=127.0.0.1"])
     return list(sys.modules)
-
-
-def of_a_kernel() -> list[str]:
-    """The modules of a kernel that runs its first cell."""
-    from jupyter_client.manager import run_kernel
-
-    printed: list[str] = []
-
-    def listen(message: dict[str, Any]) -> None:
-        printed.append(message["content"].get("text", ""))
-
-    with run_kernel(kernel_name="python3") as client:
-        client.execute_interactive(ASK, timeout=60, output_hook=listen)
-    return "".join(printed).split()
 
 
 def specification(name: str) -> ModuleSpec | None:
@@ -48,11 +35,13 @@ def specification(name: str) -> ModuleSpec | None:
 
 def main() -> None:
     """Writes the bundle; an exception if anything of it can't be had."""
+    del sys.path[0]  # where this file is
+    ours = tuple(os.path.join(place, "") for place in bundle.searched())
     table: bundle.Table = {}
     codes = bytearray()
-    for name in dict.fromkeys([*of_a_server(), *of_a_kernel()]):
+    for name in of_a_server():
         spec = specification(name)
-        if spec is None or spec.origin is None or not os.path.isabs(spec.origin):
+        if spec is None or not (spec.origin or "").startswith(ours):
             continue
         folder = spec.submodule_search_locations[0] if spec.submodule_search_locations else ""
         if type(spec.loader) is ExtensionFileLoader:

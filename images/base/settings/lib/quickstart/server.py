@@ -1,32 +1,24 @@
 #!/opt/jupyter/bin/python3
 """`jupyterhub-singleuser` and `jupyter-lab` of this image: the same programs, sooner there.
 
-They are imported from the bundle, without what a server doesn't need, and files that live as long as the
-server lie on the node instead of in a home that may be slow. Links in `bin` lead here (finish.sh); the name
-of the link says what to run.
+They are imported from the bundle, without what a server doesn't need. Links in `bin` lead here (finish.sh);
+the name of the link says what to run.
 """
 
-import atexit
+import gc
 import os
-import shutil
 import site
 import sys
-import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 
+if not sys.flags.safe_path:  # else Python didn't put this directory there
+    del sys.path[0]
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 from flatirons_start import bundle
 from flatirons_start.later import stand_ins
 
-
-def keep_runtime_on_the_node() -> None:
-    """Puts connection files, cookies' keys and the like where only the user and this node see them.
-
-    In the home they would outlive a server that is killed, and be of no use elsewhere: kernels listen on this
-    node alone. Whoever sets JUPYTER_RUNTIME_DIR keeps it.
-    """
-    if not os.environ.get("JUPYTER_RUNTIME_DIR"):
-        place = os.environ["JUPYTER_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="jupyter-runtime-")
-        atexit.register(shutil.rmtree, place, ignore_errors=True)
+del sys.path[0]  # nobody else's business
 
 
 def look_once_for_settings_below_local() -> None:
@@ -42,7 +34,7 @@ def look_once_for_settings_below_local() -> None:
 
 def program() -> Callable[[], object]:
     """What the name under which we were started stands for."""
-    with stand_ins():
+    with stand_ins() if bundle.use() else nullcontext():
         from jupyterlab import labapp
 
         if os.path.basename(sys.argv[0]) == "jupyter-lab":
@@ -53,8 +45,9 @@ def program() -> Callable[[], object]:
 
 
 if __name__ == "__main__":
-    del sys.path[0]  # where this file is: nobody else's business
-    bundle.use()
-    keep_runtime_on_the_node()
     look_once_for_settings_below_local()
-    sys.exit(program()())
+    gc.disable()  # nothing that is imported is garbage
+    run = program()
+    gc.freeze()
+    gc.enable()
+    sys.exit(run())

@@ -1,1 +1,1 @@
-"""How a server and a kernel of this image start sooner; see images/README.md, "Cold start"."""
+"""How a server of this image starts sooner; see images/README.md, "Cold start"."""
