@@ -304,7 +304,7 @@ class Server:
         env.update({"USER": account.pw_name, "LOGNAME": account.pw_name, "LANG": "C.UTF-8"})
         env.update(os.environ)
         # set by sbatch --export=NONE; kept, it would make every later srun lose its environment
-        for name in ("SLURM_EXPORT_ENV", "SBATCH_EXPORT", "SLURM_GET_USER_ENV"):
+        for name in ("SLURM_EXPORT_ENV", "SBATCH_EXPORT", "SLURM_GET_USER_ENV", *self.config["forgotten"]):
             env.pop(name, None)
         env.update(self.config["environment"])
         env.update(self.answer["environment"])
@@ -340,8 +340,12 @@ class Server:
         argv = [*self.config["command"], *listen]
         if self.config["prologue"]:
             # /etc/profile is where `module` comes from: sbatch --export gave the job nothing of a log-in
-            lines = ["[ ! -r /etc/profile ] || . /etc/profile", self.config["prologue"], 'exec "$@"']
-            argv = ["bash", "-c", "\n".join(lines), "flatirons", *argv]
+            lines = ["[ ! -r /etc/profile ] || . /etc/profile", self.config["prologue"]]
+            given = {**self.config["environment"], **self.answer["environment"]}
+            forgotten = [name for name in self.config["forgotten"] if name not in given]
+            if forgotten:  # a module set them for the node's own software
+                lines.append("unset -v " + " ".join(forgotten))
+            argv = ["bash", "-c", "\n".join([*lines, 'exec "$@"']), "flatirons", *argv]
         try:
             return subprocess.Popen(
                 argv,
