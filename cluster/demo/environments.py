@@ -1,4 +1,4 @@
-"""The environments that a demo offers besides `python` when it is asked to, each with the image of its name."""
+"""The environments that a demo offers besides `python` when it is asked to, each with its image."""
 
 import argparse
 from collections.abc import Iterable

@@ -276,7 +276,13 @@ def test_a_signal_that_comes_while_the_server_is_started_still_reaches_it() -> N
             self.on_signal(signal.SIGTERM, None)
             return child
 
-    config: dict[str, Any] = {"command": ["sleep", "60"], "prologue": "", "environment": {}, "ports": None}
+    config: dict[str, Any] = {
+        "command": ["sleep", "60"],
+        "prologue": "",
+        "forgotten": [],
+        "environment": {},
+        "ports": None,
+    }
     config.update(record="", listen=[])
     begun = Interrupted(config, {"environment": {}, "prefix": "/"})
     assert begun.listen() is None
