@@ -45,7 +45,7 @@ SPARK = """
 import matplotlib.pyplot as plt
 from flatirons.parallel.spark import session
 spark = session()
-table = spark.range(1000).selectExpr("id % 4 AS rest", "2.0 * id AS twice")
+table = spark.range(1000).selectExpr("id % 4 AS rest", "2D * id AS twice")
 table = table.groupBy("rest").avg("twice").toPandas()
 print(spark.sparkContext.master, f"slope {table['avg(twice)'].mean() / 499.5:.3f}")
 table.plot.bar(x="rest"); plt.show()

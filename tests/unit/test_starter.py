@@ -345,7 +345,7 @@ def test_what_the_site_or_the_hub_names_is_not_forgotten(hub: PlayedHub, tmp_pat
     forgotten = ("PYTHONSTUFF", "R_HOME")
     job = Job(tmp_path, hub, command=server(before=show), forgotten=forgotten, environment=named, **config)
     assert job.wait() == 0
-    assert hub.body("end")["log"] == ["['/node/lib:/site/lib', None]"]
+    assert hub.body("end")["log"] == ["['/site/lib', None]"]
 
 
 def test_a_certificate_is_put_where_only_the_user_reads_it(
