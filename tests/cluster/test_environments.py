@@ -136,7 +136,7 @@ def test_a_kernel_of_each_language_computes_and_draws(
 def test_the_tutorial_of_r_works_as_it_is_written(server: Visitor) -> None:
     kernel = server.kernel("ir")
     shown = [kernel.output(block) for block in blocks("tutorial/r.md", "r")]
-    assert sum(len(output.pictures) for output in shown) == 2
+    assert sum(len(output.pictures) for output in shown) == 1
     assert "shas0101" in "".join(output.printed for output in shown)
 
 

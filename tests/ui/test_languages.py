@@ -62,9 +62,12 @@ def test_a_python_notebook_computes_and_draws(alice: Page, keep: Keep) -> None:
 def test_an_r_notebook_fits_a_model_and_draws_it(alice: Page, keep: Keep) -> None:
     choose(alice, "r")
     start(alice, "alice", "R")
-    _, fit, draw, *_ = blocks("tutorial/r.md", "r")
-    expect(run_cell(alice, 0, fit.strip())).to_contain_text("Multiple R-squared")
-    assert width_of_picture(run_cell(alice, 1, draw.strip())) > 300
+    _, load, fit, draw, *_ = (block.strip() for block in blocks("tutorial/r.md", "r"))
+    loaded = run_cell(alice, 0, load)
+    expect(loaded).to_contain_text("Attaching core tidyverse packages")
+    expect(loaded).not_to_contain_text("Warning")
+    expect(run_cell(alice, 1, fit)).to_contain_text("Multiple R-squared")
+    assert width_of_picture(run_cell(alice, 2, draw)) > 300
     keep(alice, "r")
 
 
@@ -76,6 +79,8 @@ def test_a_pyspark_notebook_asks_a_table_and_draws_the_answer(alice: Page, keep:
     expect(run_cell(alice, 0, begin)).to_contain_text("local[2]")
     expect(run_cell(alice, 1, ask)).to_contain_text("only showing top 5 rows")
     run_cell(alice, 2, function)
-    assert width_of_picture(run_cell(alice, 3, draw)) > 300
+    drawn = run_cell(alice, 3, draw)
+    assert width_of_picture(drawn) > 300
+    expect(drawn.locator("[data-mime-type='application/vnd.jupyter.stderr']")).to_have_count(0)
     keep(alice, "pyspark")
     run_cell(alice, 4, end)
