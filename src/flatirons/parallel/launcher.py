@@ -24,7 +24,7 @@ from flatirons.errors import FlatironsError, OptionsRefused, SlurmError, SlurmUn
 from flatirons.parallel import address, engines, environment, sentences
 from flatirons.parallel.asked import Asked
 from flatirons.parallel.bar import Bar, beside_bars
-from flatirons.parallel.container import container
+from flatirons.parallel.container import container, log_in
 from flatirons.parallel.options import EngineOptions, resolve
 from flatirons.parallel.own import OWNER, find, signal_steps, slurm_of
 from flatirons.parallel.roll import Roll
@@ -157,6 +157,7 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
             environment=self.environment_without_keys(),
             controller=self._controller(),
             is_forked=self.is_forked,
+            log_in=log_in(os.environ),
         )
 
     async def _send(self, spec: JobSpec, script: str) -> int:
