@@ -46,7 +46,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "lab": (*MODELS, "slurm", "runner", "lab"),
 }
 # programs that are sent to where our runner isn't
-SENT = ("job.starter", "environments.survey", "environments.probe")
+SENT = ("job.node.starter", "environments.survey", "environments.probe")
 # package of others -> the only rooms of ours that know it
 OTHERS = {"jupyterhub": ("spawners", "hub"), "ipyparallel": ("parallel",), "subprocess": SENT}
 

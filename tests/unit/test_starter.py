@@ -1,5 +1,6 @@
 """The starter as it is sent: the whole job script, run by bash, against a hub that we play here."""
 
+import ast
 import json
 import os
 import signal
@@ -14,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from flatirons.job import starter
-from flatirons.job.script import StarterConfig, notebook
+from flatirons.job.node import log, ports, starter
+from flatirons.job.script import StarterConfig, notebook, starter_text
 
 SERVER = """
 import os, sys, socket, time, urllib.parse
@@ -187,8 +188,8 @@ def test_a_port_taken_by_a_stranger_is_never_reported_and_another_is_taken(
 
 def two_free_ports() -> int:
     """The first of two ports side by side that nobody uses, below those that the kernel gives away."""
-    pairs = (port for port in range(20001, 30000, 2) if starter.is_free("0.0.0.0", port))
-    return next(port for port in pairs if starter.is_free("0.0.0.0", port + 1))
+    pairs = (port for port in range(20001, 30000, 2) if ports.is_free("0.0.0.0", port))
+    return next(port for port in pairs if ports.is_free("0.0.0.0", port + 1))
 
 
 def test_only_ports_of_the_range_are_used(hub: PlayedHub, tmp_path: Path) -> None:
@@ -306,7 +307,7 @@ def test_logs_that_another_job_forgets_at_the_same_time_are_no_trouble(
 ) -> None:
     monkeypatch.setattr(os, "listdir", lambda _: [f"server-summit-{number}.log" for number in range(30)])
     (tmp_path / "server-summit-3.log").write_text("")
-    starter.forget_old_logs(str(tmp_path))
+    log.forget_old_logs(str(tmp_path))
 
 
 def test_a_refused_boot_starts_nothing(hub: PlayedHub, tmp_path: Path) -> None:
@@ -414,7 +415,9 @@ def test_a_site_may_say_where_jupyter_keeps_it(hub: PlayedHub, tmp_path: Path) -
 
 def test_the_starter_is_written_for_old_pythons() -> None:
     """3.6 is the oldest that it promises; vermin-like checks are cheap here: it must parse as 3.6."""
-    import ast
-    from importlib.resources import files
+    ast.parse(starter_text(), feature_version=(3, 6))
 
-    ast.parse((files("flatirons.job") / "starter.py").read_text(), feature_version=(3, 6))
+
+def test_the_starter_needs_no_file_of_ours_on_the_node() -> None:
+    imported = [node for node in ast.walk(ast.parse(starter_text())) if isinstance(node, ast.ImportFrom)]
+    assert not [node for node in imported if (node.module or "").startswith("flatirons")]

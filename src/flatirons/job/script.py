@@ -13,6 +13,7 @@ from functools import cache
 from importlib.resources import files
 
 _END = "FLATIRONS_END_OF_STARTER"
+PARTS = ("calls", "log", "ports", "starter")  # of job/node/, in the order in which they need each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +33,19 @@ class StarterConfig:
     prologue: str = ""  # the operator's shell lines, such as module loads
     ports: tuple[int, int] | None = None  # first and last that may be used; None: any
     environment: Mapping[str, str] = field(default_factory=dict)
-    forgotten: Sequence[
-        str
-    ] = ()  # variables that the server has from `environment` or the hub, or not at all
+    # variables that the server has from `environment` or the hub, or not at all
+    forgotten: Sequence[str] = ()
     hub_deadline: float = 600.0  # seconds that the starter waits for a hub that doesn't answer
     record: str = ""
     listen: Sequence[str] = ()
 
 
 @cache
-def _starter_text() -> str:
-    return (files("flatirons.job") / "starter.py").read_text(encoding="utf-8")
+def starter_text() -> str:
+    """The starter with all that it needs, as one text."""
+    texts = [(files("flatirons.job.node") / f"{part}.py").read_text(encoding="utf-8") for part in PARTS]
+    lines = "\n".join(texts).splitlines()
+    return "\n".join(line for line in lines if not line.startswith("from flatirons.job.node."))
 
 
 def notebook(config: StarterConfig, python: str = "python3") -> str:
@@ -67,7 +70,7 @@ def notebook(config: StarterConfig, python: str = "python3") -> str:
         "listen": list(config.listen),
     }
     literal = ascii(json.dumps(values, sort_keys=True))
-    lines = ["import json", f"CONFIG = json.loads({literal})", _starter_text()]
+    lines = ["import json", f"CONFIG = json.loads({literal})", starter_text()]
     body = "\n".join(lines)
     if _END in body:
         raise ValueError(f"the text {_END} can't be part of an option")

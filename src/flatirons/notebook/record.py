@@ -1,10 +1,10 @@
 """The file that stands in the hub's place: what a starter is told and what it says, in the user's home.
 
-Its first line is written by the command, each other one by the starter (job/starter.py, Record). It holds the
-server's token, so only the user may read it. It is the leave to run: a job whose record is gone ends as soon
-as it starts. Nobody writes while another may: the command before the job is submitted, the starter after
-that, since NFS keeps no order between two. It is opened anew for each look: that is when NFS fetches what is
-new.
+Its first line is written by the command, each other one by the starter (job/node/calls.py, Record). It
+holds the server's token, so only the user may read it. It is the leave to run: a job whose record is gone
+ends as soon as it starts. Nobody writes while another may: the command before the job is submitted, the
+starter after that, since NFS keeps no order between two. It is opened anew for each look: that is when
+NFS fetches what is new.
 """
 
 from __future__ import annotations
