@@ -228,6 +228,19 @@ def test_a_check_tells_of_a_full_tmp(cluster: RealCluster, bad_images: None, ful
     assert "no room in its /tmp" in found["unpacked"]["start"]["sentence"]
 
 
+def test_a_check_that_is_interrupted_leaves_no_job(cluster: RealCluster, bad_images: None) -> None:
+    site = (cluster.demo.etc / "site.toml").read_text() + '[environments.slow]\nprologue = "sleep 60"\n'
+    (cluster.demo.etc / "slow.toml").write_text(site)
+    words = ("images", "check", "slow", "--partition", "sknl", "--account", "ucb-knl")
+    argv = [FLATIRONS, *words, "--site", "/etc/flatirons/slow.toml"]
+    interrupted = (
+        'env --default-signal=INT "$@" & until squeue -h --me | grep -q .; do :; done; kill -INT $!; wait $!'
+    )
+    done = cluster.exec("hub", ["sh", "-c", interrupted, "sh", *argv], "alice")
+    assert (done.returncode, done.stderr) == (130, "")
+    eventually(lambda: not cluster.exec("hub", ["squeue", "-h", "-u", "alice"]).stdout.strip(), 60)
+
+
 def test_a_check_where_slurm_gives_no_node_says_why(cluster: RealCluster, bad_images: None) -> None:
     done = images(cluster, "check", "python", "--partition", "sknl", "--account", "ucb-general")
     assert done.returncode == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
 import os
 import sys
@@ -240,8 +241,9 @@ async def test_a_partition_means_srun_for_a_node_of_it_with_a_gpu_where_one_is_n
     runner = Srun()
     place = Place(partition="gpu", account="physics")
     await check(NEEDS_GPU, ONE, place, runner, 90)
-    assert list(runner.argv) == [
-        *("srun", "--quiet", "--immediate=90", "--job-name=flatirons-check", "--partition=gpu"),
+    argv = [word.rstrip("0123456789abcdef") if "job-name" in word else word for word in runner.argv]
+    assert argv == [
+        *("srun", "--quiet", "--immediate=90", "--job-name=flatirons-check-", "--partition=gpu"),
         *("--account=physics", "--chdir=/", "--nodes=1", "--ntasks=1", "--time=3", "--gres=gpu:1"),
         *("python3", "-I", "-S", "-"),
     ]
@@ -254,6 +256,30 @@ async def test_what_slurm_says_no_to_is_told_in_its_own_words_and_explained() ->
     assert (finding.level, finding.subject) == (FAILED, "place")
     assert "Invalid account" in finding.sentence
     assert finding.advice == "Choose another account or partition."
+
+
+class Hanging(Srun):
+    """srun waits until it is killed; other commands end at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began = asyncio.Event()
+
+    def launch(self, argv: Sequence[str], user: str | None, env: Mapping[str, str]) -> Launch:
+        super().launch(argv, user, env)
+        self.began.set()
+        return Launch(("sleep", "60") if argv[0] == "srun" else ("true",), os.environ, {})
+
+
+async def test_the_job_of_a_check_that_is_interrupted_is_cancelled() -> None:
+    runner = Hanging()
+    checking = asyncio.ensure_future(check(NEEDS_GPU, ONE, Place(partition="gpu"), runner, 90))
+    await runner.began.wait()
+    name = next(word.removeprefix("--job-name=") for word in runner.argv if "job-name" in word)
+    checking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await checking
+    assert list(runner.argv) == ["scancel", "--quiet", "--me", f"--name={name}"]
 
 
 @pytest.mark.parametrize("place", [Place(partition="shas")])
