@@ -86,6 +86,8 @@ def bad_images(cluster: RealCluster) -> Iterator[None]:
     yield
     offer(cluster, file, plain)
     run(cluster, "rm", "-r", "/srv/images/bad")
+    for name in ("no-munge.toml", "slow.toml"):
+        (cluster.demo.etc / name).unlink(missing_ok=True)
 
 
 def offer(cluster: RealCluster, file: Path, site: str) -> None:
@@ -248,7 +250,6 @@ def test_a_check_where_slurm_gives_no_node_says_why(cluster: RealCluster, bad_im
 
 
 def test_without_munge_inside_the_check_says_what_to_bind(cluster: RealCluster, bad_images: None) -> None:
-    """`unbound` less its bad bind would do; the site's own binds are taken away on the way."""
     site = (cluster.demo.etc / "site.toml").read_text().replace('binds = ["/run/munge", ', "binds = [")
     (cluster.demo.etc / "no-munge.toml").write_text(site)
     done = cluster.exec(

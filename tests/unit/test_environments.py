@@ -122,6 +122,20 @@ def test_an_image_and_a_bind_that_arent_there_are_told_and_nothing_is_started(
     assert told["one"]["start"]["level"] == SKIPPED
 
 
+def test_a_machine_without_apptainer_is_told_as_such(
+    write_site: Callable[[str], str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "one.sif").touch()
+    site = write_site(
+        f'[containers]\napptainer = "/no/apptainer"\n[environments.one]\nimage = "{tmp_path}/one.sif"\n'
+    )
+    code, told = checked(site, capsys)
+    assert code == 1
+    found = told["one"]["start"]
+    assert found["sentence"] == "The node can't run /no/apptainer: No such file or directory."
+    assert "containers.apptainer" in found["advice"]
+
+
 def test_only_the_environments_that_are_named_are_checked(
     whole: Path, write_site: Callable[[str], str], capsys: pytest.CaptureFixture[str]
 ) -> None:
