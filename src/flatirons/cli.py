@@ -99,7 +99,10 @@ def _notebook(arguments: argparse.Namespace) -> int:
 def _images(arguments: argparse.Namespace) -> int:
     from flatirons.environments.command import run
 
-    return run(arguments)
+    try:
+        return run(arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def _render(arguments: argparse.Namespace) -> int:

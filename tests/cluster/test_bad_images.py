@@ -86,6 +86,8 @@ def bad_images(cluster: RealCluster) -> Iterator[None]:
     yield
     offer(cluster, file, plain)
     run(cluster, "rm", "-r", "/srv/images/bad")
+    for name in ("no-munge.toml", "slow.toml"):
+        (cluster.demo.etc / name).unlink(missing_ok=True)
 
 
 def offer(cluster: RealCluster, file: Path, site: str) -> None:
@@ -228,6 +230,19 @@ def test_a_check_tells_of_a_full_tmp(cluster: RealCluster, bad_images: None, ful
     assert "no room in its /tmp" in found["unpacked"]["start"]["sentence"]
 
 
+def test_a_check_that_is_interrupted_leaves_no_job(cluster: RealCluster, bad_images: None) -> None:
+    site = (cluster.demo.etc / "site.toml").read_text() + '[environments.slow]\nprologue = "sleep 60"\n'
+    (cluster.demo.etc / "slow.toml").write_text(site)
+    words = ("images", "check", "slow", "--partition", "sknl", "--account", "ucb-knl")
+    argv = [FLATIRONS, *words, "--site", "/etc/flatirons/slow.toml"]
+    interrupted = (
+        'env --default-signal=INT "$@" & until squeue -h --me | grep -q .; do :; done; kill -INT $!; wait $!'
+    )
+    done = cluster.exec("hub", ["sh", "-c", interrupted, "sh", *argv], "alice")
+    assert (done.returncode, done.stderr) == (130, "")
+    eventually(lambda: not cluster.exec("hub", ["squeue", "-h", "-u", "alice"]).stdout.strip(), 60)
+
+
 def test_a_check_where_slurm_gives_no_node_says_why(cluster: RealCluster, bad_images: None) -> None:
     done = images(cluster, "check", "python", "--partition", "sknl", "--account", "ucb-general")
     assert done.returncode == 1
@@ -235,7 +250,6 @@ def test_a_check_where_slurm_gives_no_node_says_why(cluster: RealCluster, bad_im
 
 
 def test_without_munge_inside_the_check_says_what_to_bind(cluster: RealCluster, bad_images: None) -> None:
-    """`unbound` less its bad bind would do; the site's own binds are taken away on the way."""
     site = (cluster.demo.etc / "site.toml").read_text().replace('binds = ["/run/munge", ', "binds = [")
     (cluster.demo.etc / "no-munge.toml").write_text(site)
     done = cluster.exec(

@@ -123,6 +123,12 @@ def test_the_time_limit_asks_for_twice_as_long() -> None:
             "container",
             "/bin/jupyterhub-singleuser can't be run",
         ),
+        (
+            "apptainer can't be run on this node: No such file or directory",
+            "no_apptainer",
+            "can't run apptainer: No such file or directory.",
+        ),
+        ("flatirons: line 2: exec: apptainer: not found", "no_apptainer", "can't run apptainer: not found."),
         ("OSError: [Errno 122] Disk quota exceeded", "quota", "quota is used up"),
         ("No port between 30000 and 30001 is free on this node.", "port", "No port between 30000 and 30001"),
         ("10 ports in a row were taken by others.", "port", "ports in a row"),

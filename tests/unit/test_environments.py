@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
 import os
 import sys
@@ -119,6 +120,20 @@ def test_an_image_and_a_bind_that_arent_there_are_told_and_nothing_is_started(
     assert "/srv/images/gone.sif doesn't exist on" in told["one"]["image"]["sentence"]
     assert "/no/such doesn't exist on" in told["one"]["binds"]["sentence"]
     assert told["one"]["start"]["level"] == SKIPPED
+
+
+def test_a_machine_without_apptainer_is_told_as_such(
+    write_site: Callable[[str], str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "one.sif").touch()
+    site = write_site(
+        f'[containers]\napptainer = "/no/apptainer"\n[environments.one]\nimage = "{tmp_path}/one.sif"\n'
+    )
+    code, told = checked(site, capsys)
+    assert code == 1
+    found = told["one"]["start"]
+    assert found["sentence"] == "The node can't run /no/apptainer: No such file or directory."
+    assert "containers.apptainer" in found["advice"]
 
 
 def test_only_the_environments_that_are_named_are_checked(
@@ -240,8 +255,9 @@ async def test_a_partition_means_srun_for_a_node_of_it_with_a_gpu_where_one_is_n
     runner = Srun()
     place = Place(partition="gpu", account="physics")
     await check(NEEDS_GPU, ONE, place, runner, 90)
-    assert list(runner.argv) == [
-        *("srun", "--quiet", "--immediate=90", "--job-name=flatirons-check", "--partition=gpu"),
+    argv = [word.rstrip("0123456789abcdef") if "job-name" in word else word for word in runner.argv]
+    assert argv == [
+        *("srun", "--quiet", "--immediate=90", "--job-name=flatirons-check-", "--partition=gpu"),
         *("--account=physics", "--chdir=/", "--nodes=1", "--ntasks=1", "--time=3", "--gres=gpu:1"),
         *("python3", "-I", "-S", "-"),
     ]
@@ -254,6 +270,30 @@ async def test_what_slurm_says_no_to_is_told_in_its_own_words_and_explained() ->
     assert (finding.level, finding.subject) == (FAILED, "place")
     assert "Invalid account" in finding.sentence
     assert finding.advice == "Choose another account or partition."
+
+
+class Hanging(Srun):
+    """srun waits until it is killed; other commands end at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began = asyncio.Event()
+
+    def launch(self, argv: Sequence[str], user: str | None, env: Mapping[str, str]) -> Launch:
+        super().launch(argv, user, env)
+        self.began.set()
+        return Launch(("sleep", "60") if argv[0] == "srun" else ("true",), os.environ, {})
+
+
+async def test_the_job_of_a_check_that_is_interrupted_is_cancelled() -> None:
+    runner = Hanging()
+    checking = asyncio.ensure_future(check(NEEDS_GPU, ONE, Place(partition="gpu"), runner, 90))
+    await runner.began.wait()
+    name = next(word.removeprefix("--job-name=") for word in runner.argv if "job-name" in word)
+    checking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await checking
+    assert list(runner.argv) == ["scancel", "--quiet", "--me", f"--name={name}"]
 
 
 @pytest.mark.parametrize("place", [Place(partition="shas")])

@@ -145,6 +145,16 @@ def test_only_a_job_id_can_be_cancelled_or_asked_for(job_id: object) -> None:
 def test_cancelling_and_signalling_are_these_lines() -> None:
     assert argv.scancel(12) == ["scancel", "12"]
     assert argv.scancel(12, "TERM") == ["scancel", "--signal=TERM", "--batch", "12"]
+    assert argv.scancel_named("check-1a") == ["scancel", "--quiet", "--me", "--name=check-1a"]
+
+
+def test_srun_asks_for_what_sbatch_would_and_doesnt_wait_for_ever() -> None:
+    line = argv.srun(FULL, wait_seconds=60)
+    assert line[:3] == ["srun", "--quiet", "--immediate=60"]
+    assert set(line[3:]) <= set(argv.sbatch(FULL))
+    assert "--partition=shas" in line and "--gres=gpu:v100:2" in line
+    with pytest.raises(ValueError, match="wait_seconds"):
+        argv.srun(FULL, wait_seconds=0)
 
 
 @given(st.text(min_size=1))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import importlib.metadata
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import secrets
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -51,21 +54,32 @@ async def check(
     clusters = _clusters(site, environment, place)
     if reason := _not_offered(environment, place, clusters):
         return [Finding("place", SKIPPED, reason)]
-    command = _command(site, environment, place, clusters, seconds)
-    env = next(iter(clusters.values())).environment() if place.partition else {}
+    job = f"flatirons-check-{secrets.token_hex(4)}"
+    command = _command(site, environment, place, clusters, seconds, job)
+    text = _text("survey", _config(site, environment, clusters, seconds))
+    first = next(iter(clusters.values()))
+    env = first.environment() if place.partition else {}
     try:
-        done = await runner.run(
-            command,
-            stdin=_text("survey", _config(site, environment, clusters, seconds)),
-            env=env,
-            deadline=seconds + PATIENCE,
-        )
+        async with _no_job_left(runner, first, job if place.partition else ""):
+            done = await runner.run(command, stdin=text, env=env, deadline=seconds + PATIENCE)
     except CommandError as error:
         return [_no_survey(error, place)]
     seen = _seen(done.stdout)
     if seen is None:
         return [Finding("place", FAILED, "The machine's Python gave no answer.", "Try again.")]
     return judge(environment, seen, Expectation(hub_version(), on_node=bool(place.partition)))
+
+
+@contextlib.asynccontextmanager
+async def _no_job_left(runner: Runner, cluster: Cluster, job: str) -> AsyncIterator[None]:
+    """Ends the job of an srun that was killed, by its deadline or by Ctrl-C: it would run on without it."""
+    try:
+        yield
+    except (CommandTimeout, asyncio.CancelledError):
+        if job:
+            scancel = argv.scancel_named(job)
+            await runner.run([cluster.command(scancel[0]), *scancel[1:]], env=cluster.environment())
+        raise
 
 
 def _clusters(site: Site, environment: Environment, place: Place) -> dict[str, Cluster]:
@@ -88,7 +102,12 @@ def _not_offered(environment: Environment, place: Place, clusters: Mapping[str, 
 
 
 def _command(
-    site: Site, environment: Environment, place: Place, clusters: Mapping[str, Cluster], seconds: float
+    site: Site,
+    environment: Environment,
+    place: Place,
+    clusters: Mapping[str, Cluster],
+    seconds: float,
+    job: str,
 ) -> list[str]:
     """The node's Python, isolated as for the starter: here, or behind srun."""
     python = [site.servers.python, "-I", "-S", "-"]
@@ -96,7 +115,7 @@ def _command(
         return python
     kind, _, count = place.gpus.rpartition(":")
     spec = JobSpec(
-        name="flatirons-check",
+        name=job,
         partition=place.partition,
         account=place.account,
         qos=place.qos,

@@ -9,11 +9,23 @@ from typing import Any
 
 from flatirons.environments.versions import Fit, fit
 from flatirons.images import Environment
-from flatirons.spawners.diagnosis import TELL, Ending, diagnose
+from flatirons.spawners.diagnosis import Ending, diagnose
 
 OK, WARNING, FAILED, SKIPPED = "ok", "warning", "failed", "skipped"
 LEAST_TMP_MIB = 64
 NOISE = re.compile(r"WARNING:|INFO:|DEBUG:")  # of Apptainer
+
+BY_HAND = "Try it by hand on that machine, as its words may say more there."
+# What an operator does about causes that people are told, too: see spawners/diagnosis.py.
+START_ADVICE = {
+    "wrong_architecture": "Build it for this processor, or offer it only in `partitions` that have its own.",
+    "bind_missing": "Make or mount it there, or take it out of the binds in the site file.",
+    "tmp_full": "Make room there. Where nodes have squashfuse, Apptainer needn't unpack image files into it.",
+    "home_full": "Make room there.",
+    "quota": "Remove files of whoever checks.",
+    "module_missing": "Correct the module's name in `prologue`.",
+    "no_apptainer": "Install it, or say in `containers.apptainer` where it is. On a node: --partition.",
+}
 
 # What Slurm's commands say inside, and what an operator does about it.
 SLURM_ADVICE = (
@@ -56,7 +68,7 @@ class Expectation:
 def judge(environment: Environment, seen: Mapping[str, Any], expected: Expectation) -> list[Finding]:
     """Every finding of an environment, in the order in which a server would stumble over them."""
     node = str(seen["node"])
-    found = [*_image(environment, seen, node), *_binds(seen, node), *_tmp(seen, node)]
+    found = [*_image(environment, seen, node, expected.on_node), *_binds(seen, node), *_tmp(seen, node)]
     run = seen["run"]
     if run is None:
         return [*found, Finding("start", SKIPPED, "Not tried, for what was found above.")]
@@ -76,12 +88,13 @@ def is_bad(findings: Sequence[Finding]) -> bool:
     return any(finding.level == FAILED for finding in findings)
 
 
-def _image(environment: Environment, seen: Mapping[str, Any], node: str) -> Iterator[Finding]:
+def _image(environment: Environment, seen: Mapping[str, Any], node: str, on_node: bool) -> Iterator[Finding]:
     path, said = environment.image.path, seen["image"]
     if said is None:
         return
     if said["state"] == "missing":
-        advice = "Put it there, or correct `image`. If only nodes have it: --partition."
+        advice = "Put it there, or correct `image`."
+        advice += "" if on_node else " If only nodes have it, check on one: --partition NAME."
         yield Finding("image", FAILED, f"The image {path} doesn't exist on {node}.", advice)
     elif said["state"] == "unreadable":
         advice = f"Every user must be able to read it: chmod a+r {path}, and a+x the directories above."
@@ -129,9 +142,8 @@ def _broken_start(run: Mapping[str, Any]) -> Finding:
     cause = diagnose(None, None, Ending(run["exit"], None, "", tuple(words)), was_up=False)
     if cause.kind in ("failed", "signal"):
         last = words[-1] if words else "none"
-        sentence = _stopped(f"It can't be run; its last words were: {last}")
-        return Finding("start", FAILED, sentence, "Try the command by hand.")
-    return Finding("start", FAILED, cause.sentence, cause.advice.replace(TELL, "").strip())
+        return Finding("start", FAILED, _stopped(f"It can't be run; its last words were: {last}"), BY_HAND)
+    return Finding("start", FAILED, cause.sentence, START_ADVICE.get(cause.kind, BY_HAND))
 
 
 def _server(environment: Environment, said: Mapping[str, Any], hub: str) -> Finding:

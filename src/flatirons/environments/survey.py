@@ -12,7 +12,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from glob import glob
 from typing import Any, Dict, List, Tuple
 
@@ -100,7 +99,6 @@ def inner_argv(config: Dict[str, Any]) -> List[str]:
 
 def look_inside(config: Dict[str, Any]) -> Dict[str, Any]:
     """What the probe found; `exit` is None when it didn't end in time, or couldn't begin: see `errors`."""
-    began = time.monotonic()
     try:
         child = subprocess.Popen(
             inner_argv(config),
@@ -112,10 +110,8 @@ def look_inside(config: Dict[str, Any]) -> Dict[str, Any]:
             start_new_session=True,
         )
     except OSError as error:
-        return {
-            "exit": None,
-            "errors": [f"{error.filename} can't be run on this node: {error.strerror}"],
-        }
+        words = [f"{error.filename} can't be run on this node: {error.strerror}"]
+        return {"exit": None, "late": False, "errors": words, "inside": None}
     out, err, is_late = converse(child, config["probe"].encode(), config["seconds"])
     inside = None
     for line in out.splitlines():
@@ -123,13 +119,7 @@ def look_inside(config: Dict[str, Any]) -> Dict[str, Any]:
             inside = json.loads(line[len(MARK) :])
     errors = [line[:500] for line in err.splitlines()[-LINES:]]
     status = None if is_late else child.returncode
-    return {
-        "exit": status,
-        "late": is_late,
-        "errors": errors,
-        "inside": inside,
-        "seconds": time.monotonic() - began,
-    }
+    return {"exit": status, "late": is_late, "errors": errors, "inside": inside}
 
 
 def converse(child: "subprocess.Popen[bytes]", text: bytes, seconds: float) -> Tuple[str, str, bool]:

@@ -116,6 +116,11 @@ def scancel(job_id: int, signal: str = "") -> list[str]:
     return [*line, str(_count("job id", job_id))]
 
 
+def scancel_named(name: str) -> list[str]:
+    """scancel for our own jobs of this name; content when there is none."""
+    return ["scancel", "--quiet", "--me", f"--name={_text('name', name)}"]
+
+
 def squeue_jobs(mark: str, *, user: str = "", names: Sequence[str] = ()) -> list[str]:
     """squeue for all jobs of all states that slurmctld still has, of hidden partitions as well.
 

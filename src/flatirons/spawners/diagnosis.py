@@ -234,6 +234,13 @@ SAYINGS = (
         f"Choose another environment. {TELL}",
     ),
     _saying(
+        r"(?:^(\S*(?:apptainer|singularity)) can't be run on this node"
+        r"|exec: (\S*(?:apptainer|singularity))): (.+?)\.?$",  # a shell's, after a prologue
+        "no_apptainer",
+        "The node can't run {0}{1}: {2}.",
+        f"Start again, on another node if you can choose. {TELL}",
+    ),
+    _saying(
         r"can't be run on this node: Exec format error",
         "wrong_architecture",
         "The environment's programs are made for another kind of processor than the node's.",
