@@ -103,8 +103,8 @@ def test_engines_on_a_node_that_dies_are_told_and_the_others_go_on(
         last_json(kernel.run("print(json.dumps(rc[:].apply_sync(socket.gethostname)))")) == ["shas0101"] * 4
     )
     assert [slurm.state(job) for job in slurm.live("ipengines")] == ["RUNNING"]
-    added = "rc.cluster.start_engines_sync(2, engines_per_node=2); rc.wait_for_engines(6); print(len(rc))"
-    assert last_json(kernel.run(added)) == 6
+    added = "rc.cluster.start_engines_sync(1, nodes=1); rc.wait_for_engines(5); print(len(rc))"
+    assert last_json(kernel.run(added, 40)) == 5
 
 
 def test_a_dask_worker_on_a_node_that_dies_is_told_and_its_work_done_by_the_others(
