@@ -50,7 +50,9 @@ running = client.map(slow, range(30))
 """
 GATHERED = """
 done = client.gather(running)
-while len(cluster.scheduler_info["workers"]) == 2 or any("Dask's worker" in t.name for t in threading.enumerate()):
+def asks():
+    return any("Dask's worker" in t.name for t in threading.enumerate())
+while len(cluster.scheduler_info["workers"]) == 2 or asks():
     time.sleep(0.1)  # so that this cell has what is printed meanwhile
 print(json.dumps([[x for x, _ in done], sorted({host for _, host in done})]))
 """
@@ -63,27 +65,25 @@ def slurm(cluster: RealCluster) -> Slurm:
 
 @pytest.fixture
 def kernel(cluster: RealCluster, slurm: Slurm) -> Iterator[Kernel]:
-    """A kernel in alice's notebook server, which runs on shas0101; in the end she has no jobs."""
+    """A kernel in alice's server, on shas0101; in the end she has no jobs, and the node that died is back."""
     alice = Visitor(cluster.hub_url, "alice")
     alice.log_in()
     if not alice.has_server():
         start_server(alice)
     yield alice.kernel()
+    if node.recorded(cluster.demo.instance, DIES) is None:
+        faults.do(cluster.demo.instance, "start", DIES)
     alice.stop()
     alice.http.close()
     slurm.end_all()
+    state = ("sinfo", "-h", "-n", DIES, "-p", "shas", "-o", "%T")
+    eventually(lambda: slurm.ask(*state) in ("idle", "mixed", "reserved"), 60)
 
 
 @pytest.fixture
-def die(slurm: Slurm) -> Iterator[Callable[[], None]]:
-    """Kills a node; in the end it runs jobs again."""
-    instance = slurm.cluster.demo.instance
-    yield lambda: faults.do(instance, "kill", DIES)
-    if node.recorded(instance, DIES) is None:
-        faults.do(instance, "start", DIES)
-    eventually(
-        lambda: slurm.ask("sinfo", "-h", "-n", DIES, "-p", "shas", "-o", "%T") in ("idle", "mixed"), 60
-    )
+def die(cluster: RealCluster) -> Callable[[], None]:
+    """Kills a node."""
+    return lambda: faults.do(cluster.demo.instance, "kill", DIES)
 
 
 def last_json(printed: str) -> Any:
@@ -98,13 +98,13 @@ def test_engines_on_a_node_that_dies_are_told_and_the_others_go_on(
     die()
     printed = kernel.run(CAUGHT, 60)
     assert f"Node {DIES} no longer answers: 4 engines are gone with it; 4 on other nodes go on." in printed
-    assert len(re.findall(rf"EngineError: Engine b'\w+@{DIES}' died while running task", printed)) == 4
+    assert len(re.findall(r"EngineError: Engine .* died while running task", printed)) == 4
     assert (
         last_json(kernel.run("print(json.dumps(rc[:].apply_sync(socket.gethostname)))")) == ["shas0101"] * 4
     )
     assert [slurm.state(job) for job in slurm.live("ipengines")] == ["RUNNING"]
-    added = "rc.cluster.start_engines_sync(2, engines_per_node=2); rc.wait_for_engines(6); print(len(rc))"
-    assert last_json(kernel.run(added)) == 6
+    added = "rc.cluster.start_engines_sync(1, nodes=1); rc.wait_for_engines(5); print(len(rc))"
+    assert last_json(kernel.run(added, 40)) == 5
 
 
 def test_a_dask_worker_on_a_node_that_dies_is_told_and_its_work_done_by_the_others(

@@ -346,3 +346,11 @@ def test_the_how_to_works_as_it_is_written(visitor: Visitor, kernel: Kernel, slu
     for block in blocks:
         kernel.run(block)
     assert slurm.engines() == []
+
+
+def test_the_tutorial_works_as_it_is_written(kernel: Kernel, slurm: Slurm) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tutorial" / "engines.md").read_text()
+    printed = [kernel.run(block) for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL)]
+    assert "'shas0101', 'shas0101', 'shas0101', 'shas0101', 'shas0102'" in "".join(printed)
+    assert "8 results, 100 % done" in "".join(printed)
+    assert slurm.engines() == []

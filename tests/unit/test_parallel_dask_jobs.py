@@ -157,7 +157,7 @@ def test_a_lost_node_is_told_with_its_worker(
     looked: list[int] = []
     jobs: Any = SimpleNamespace(node_of=lambda worker: "shas0102", look=lambda: looked.append(1))
     hosts: list[str] = []
-    monkeypatch.setattr(dask_jobs, "is_silent", lambda host: hosts.append(host) or silent)
+    monkeypatch.setattr(dask_jobs, "falls_silent", lambda host: hosts.append(host) or silent)
     address = "tls://10.0.0.7:4321"
     scheduler = SimpleNamespace(
         workers={address: SimpleNamespace(name="SLURMCluster-1"), "other": None},

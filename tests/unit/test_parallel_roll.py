@@ -20,6 +20,8 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The nodes that don't answer."""
     names: set[str] = set()
     monkeypatch.setattr(roll, "is_silent", names.__contains__)
+    monkeypatch.setattr(roll, "WINDOW", 0)
+    monkeypatch.setattr(roll, "PAUSE", 0)
     return names
 
 
@@ -105,6 +107,14 @@ def test_a_node_that_answers_or_refuses_lives(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(roll, "SLURMD_PORT", server.getsockname()[1])
         assert not is_silent("127.0.0.1")
     assert not is_silent("127.0.0.1")
+
+
+def test_a_node_that_goes_down_is_asked_until_it_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [False, False, True]
+    monkeypatch.setattr(roll, "is_silent", lambda host: answers.pop(0))
+    monkeypatch.setattr(roll, "PAUSE", 0)
+    assert roll.falls_silent("n1")
+    assert answers == []
 
 
 def test_a_node_of_which_nothing_is_known_is_not_called_lost() -> None:

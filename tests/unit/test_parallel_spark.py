@@ -33,7 +33,8 @@ def test_one_task_on_each_node_gets_all_that_is_asked_there() -> None:
 def test_the_script_holds_a_lifeline_a_master_and_a_worker_on_each_node() -> None:
     last = script().strip().splitlines()[-1]
     node = "apptainer exec '/srv/my image.sif' /opt/jupyter/bin/python -m flatirons.parallel.spark_node"
-    srun = "srun --export=ALL --ntasks=2 --ntasks-per-node=1 --cpus-per-task=4 --kill-on-bad-exit=1 --no-kill --label"
+    srun = "srun --export=ALL --ntasks=2 --ntasks-per-node=1 --cpus-per-task=4 "
+    srun += "--kill-on-bad-exit=1 --no-kill --label"
     master, worker = f"{node} master /home/a/x", f"{srun} {node} worker /home/a/x 4 4454"
     assert last.endswith(f"bash 10.0.0.7 4711 /home/a/x 8 {master} {worker}")
 

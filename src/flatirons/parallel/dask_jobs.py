@@ -17,7 +17,7 @@ from typing import Any
 from flatirons.errors import CommandFailed, SlurmError
 from flatirons.parallel import sentences, watch
 from flatirons.parallel.own import slurm_of
-from flatirons.parallel.roll import is_silent
+from flatirons.parallel.roll import falls_silent
 from flatirons.slurm.client import SlurmClient, refused
 from flatirons.slurm.model import Job
 
@@ -150,7 +150,7 @@ class Losses:
         node = node or host
 
         def ask() -> None:
-            if is_silent(host):
+            if falls_silent(host):
                 print(sentences.worker_lost(name, node, len(scheduler.workers)))
 
         threading.Thread(target=ask, name=f"Dask's worker on {node}", daemon=True).start()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, cast
@@ -20,6 +21,8 @@ from flatirons.parallel.sentences import node_lost
 MARK = "@"
 SLURMD_PORT = 6818  # slurmds must reach each other, so nothing between the nodes keeps us from it
 PATIENCE = 3.0  # seconds
+WINDOW = 9.0  # seconds in which a node that goes down falls silent
+PAUSE = 1.0  # seconds between two questions
 _SILENT = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ETIMEDOUT)
 
 
@@ -81,12 +84,22 @@ class Roll:
 
     def _ask(self, host: str, gone: int) -> None:
         def ask() -> None:
-            if is_silent(host) and self.is_news(host):
+            if falls_silent(host) and self.is_news(host):
                 with self._lock:
                     stay = len(self._here)
                 self._tell(host, gone, stay)
 
         threading.Thread(target=ask, name=f"engines of {host}", daemon=True).start()
+
+
+def falls_silent(host: str) -> bool:
+    """Whether a node is silent, or falls so while it goes down. Takes up to WINDOW, and a PATIENCE more."""
+    last = time.monotonic() + WINDOW
+    while not is_silent(host):
+        if time.monotonic() > last:
+            return False
+        time.sleep(PAUSE)
+    return True
 
 
 def is_silent(host: str) -> bool:

@@ -95,6 +95,6 @@ def spark_lost(node: str, stay: int) -> str:
     """That an executor went with its node, and what to do."""
     others = "the other node" if stay == 1 else f"the {stay} other nodes"
     return (
-        f"Node {node} no longer answers: Spark has lost the executor on it, and within a minute or so computes "
-        f"again on {others} what ran there. For a new node: spark.stop(), then session() again."
+        f"Node {node} no longer answers: Spark has lost the executor on it, and within a minute or so "
+        f"computes again on {others} what ran there. For a new node: spark.stop(), then session() again."
     )

@@ -292,8 +292,10 @@ class Cluster:
     def end(self) -> None:
         """Cancels the job and removes what it left in the home directory. A second time is no error."""
         atexit.unregister(self.end)
-        for each in filter(None, (self._watch, self._vigil)):
-            each.stop()
+        if self._watch:
+            self._watch.stop()
+        if self._vigil:
+            self._vigil.stop()
         self.lifeline.close()
         shutil.rmtree(self.folder, ignore_errors=True)
         if self._is_up:
