@@ -40,12 +40,14 @@ def start(page: Page, name: str, kernel: str = "") -> None:
 def run_cell(page: Page, number: int, code: str) -> Locator:
     """Types code into the notebook's last cell and runs it; the place where its output is."""
     cell = page.locator(".jp-Notebook .jp-CodeCell").nth(number)
-    cell.locator(".cm-content").click()
+    content = cell.locator(".cm-content")
+    content.click()
     page.keyboard.insert_text(code)
-    expect(cell.locator(".cm-content")).to_contain_text(code.splitlines()[-1])
+    expect(content).to_contain_text(code.splitlines()[-1])
     # before the kernel is there, nothing comes of the key
     kernel = page.locator(".jp-Notebook-ExecutionIndicator").first
     expect(kernel).to_have_attribute("data-status", "idle", timeout=60_000)
-    page.keyboard.press("Shift+Enter")
+    expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=60_000)
+    content.press("Shift+Enter")
     expect(cell.locator(".jp-InputArea-prompt")).to_have_text(re.compile(r"\[\d+\]"), timeout=120_000)
     return cell.locator(".jp-OutputArea")

@@ -67,7 +67,9 @@ def test_an_r_notebook_fits_a_model_and_draws_it(alice: Page, keep: Keep) -> Non
     expect(loaded).to_contain_text("Attaching core tidyverse packages")
     expect(loaded).not_to_contain_text("Warning")
     expect(run_cell(alice, 1, fit)).to_contain_text("Multiple R-squared")
-    assert width_of_picture(run_cell(alice, 2, draw)) > 300
+    drawn = run_cell(alice, 2, draw)
+    assert width_of_picture(drawn) > 300
+    drawn.scroll_into_view_if_needed()
     keep(alice, "r")
 
 
@@ -81,6 +83,7 @@ def test_a_pyspark_notebook_asks_a_table_and_draws_the_answer(alice: Page, keep:
     run_cell(alice, 2, function)
     drawn = run_cell(alice, 3, draw)
     assert width_of_picture(drawn) > 300
+    drawn.scroll_into_view_if_needed()
     expect(drawn.locator("[data-mime-type='application/vnd.jupyter.stderr']")).to_have_count(0)
     keep(alice, "pyspark")
     run_cell(alice, 4, end)
