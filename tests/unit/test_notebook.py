@@ -224,7 +224,7 @@ async def test_a_starter_takes_the_record_for_the_hub_and_only_once(home: Path) 
     job.wait(20)
     end = record.calls()[-1]
     assert (end["call"], end["message"]) == ("end", "The notebook server was stopped.")
-    assert end["log"] == ["['JUPYTER_TOKEN']", "True"]
+    assert end["log"] == ["['JUPYTER_RUNTIME_DIR', 'JUPYTER_TOKEN']", "True"]
     assert start_job(home, record).wait(20) == 1, "put back into the queue, it would run for nobody"
     assert record.calls()[-1] == end
 

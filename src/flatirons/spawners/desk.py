@@ -33,7 +33,7 @@ SETTINGS_KEY = "flatirons_desk"
 RECONCILE_SECONDS = 30.0
 """How often the last answer of Slurm is searched for orphans: that asks Slurm nothing."""
 
-ROUNDS = 3
+ROUNDS = 2
 """How often between two searches it is looked for servers that are over and still shown."""
 
 MOST_ORPHANS = 50
@@ -227,7 +227,9 @@ class Desk(Generic[Run]):
         """
         watcher = self.watcher(cluster)
         snapshot = watcher.snapshot or await watcher.refresh()
-        orphans = list(self._orphans(snapshot.jobs.values(), known_spawn_ids()))
+        orphans = list(self._orphans(snapshot.jobs.values(), {run.attempt.spawn_id for run in self.runs}))
+        if orphans:  # only then is the database asked, which has all servers
+            orphans = list(self._orphans(orphans, known_spawn_ids()))
         for job in orphans:
             self.log.warning("Cancelling job %s of %s on %s: no server knows it", job.id, job.user, cluster)
             outcome = "cancelled"

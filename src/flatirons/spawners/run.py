@@ -271,7 +271,12 @@ class ServerRun:
             self.log.warning("Job %s, requeued, is not cancelled: %s", job.id, error.detail or error)
 
     def remind(self) -> None:
-        """Has a server cleaned up that is over for long, and still shown; of another the address is held."""
+        """Has a server cleaned up that is over for long, and still shown; of another the address is held.
+
+        Its job is followed again if that ended by a mistake: JupyterHub asks seldom.
+        """
+        if self.attempt.job_id:
+            self.attend()
         is_over = self.exit_status() is not None
         self._aftermath.remind(self.attempt.job_id, is_over=is_over)
         if self.spawner.ready and self.attempt.port and not is_over:
