@@ -209,7 +209,7 @@ CHECKED = [
     ("locked", "image", "can't be read on sknl0701: Permission denied"),
     ("foreign", "start", "The image is made for"),
     ("bare", "start", "It has no Python, and so no jupyterhub-singleuser."),
-    ("old", "server", "--version fails: "),
+    ("old", "server", "The environment is too old for its Python"),
     ("unbound", "binds", "/no/such/place doesn't exist on sknl0701"),
 ]
 

@@ -103,6 +103,24 @@ def test_a_whole_environment_passes_with_its_kernel_started(
     assert "slurm 24.11.5" in told["here"]["slurm summit"]["sentence"]
 
 
+def test_a_server_that_is_a_module_is_looked_at_with_the_variables_of_its_command(
+    write_site: Callable[[str], str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    package = tmp_path / "jupyterhub"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "singleuser.py").write_text("print('6.0.0')\n")
+    cmd = ["env", f"PYTHONPATH={tmp_path}", sys.executable, "-m", "jupyterhub.singleuser"]
+    site = write_site(f"[environments.module]\ncmd = {json.dumps(cmd)}\n")
+    _, told = checked(site, capsys)
+    assert "Its jupyterhub 6.0.0 goes with" in told["module"]["server"]["sentence"]
+    assert told["module"]["kernel python3"]["level"] == OK
+    (package / "singleuser.py").write_text("raise ModuleNotFoundError(\"No module named 'pipes'\")\n")
+    code, told = checked(site, capsys)
+    assert code == 1
+    assert "too old for its Python" in told["module"]["server"]["sentence"]
+
+
 def test_an_environment_without_a_server_fails_and_is_told_what_to_install(
     write_site: Callable[[str], str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -137,13 +137,14 @@ def _config(
     image = environment.image
     first = next(iter(clusters.values()))
     begins = version_command(environment.cmd)
+    before, program = _program(begins)
     prologue = "\n".join(text for text in (site.servers.prologue, environment.prologue) if text)
     return {
         "image": "" if "://" in image.path else image.path,
-        "prefix": environment.argv([]),
+        "prefix": environment.argv(before),
         "binds": [bind.source for bind in image.binds],
         "prologue": prologue,
-        "server": _program(begins),
+        "server": program,
         "environment": job_environment(first, environment, site.parallel.settings()),
         "seconds": seconds,
         "probe": _text(
@@ -157,11 +158,12 @@ def _config(
     }
 
 
-def _program(begins: Sequence[str]) -> str:
-    """Whose Python is the environment's own: the server's program, or before `-m` the interpreter itself."""
-    if "-m" in begins:
-        return begins[begins.index("-m") - 1]
-    return begins[-1] if begins else "python3"
+def _program(begins: Sequence[str]) -> tuple[list[str], str]:
+    """What stands before the server's program (`env NAME=VALUE`), and the program; of `-m` its Python."""
+    if not begins:
+        return [], "python3"
+    place = begins.index("-m") - 1 if "-m" in begins[1:] else len(begins) - 1
+    return list(begins[:place]), begins[place]
 
 
 def _text(name: str, config: Mapping[str, Any]) -> str:

@@ -160,7 +160,9 @@ def _server(environment: Environment, said: Mapping[str, Any], hub: str) -> Find
         return Finding("server", FAILED, "The environment has no jupyterhub-singleuser.", advice)
     if said["error"] or not said["version"]:
         words = said["error"] or "it said nothing"
-        return Finding("server", FAILED, _stopped(f"{said['path']} --version fails: {words}"), advice)
+        cause = diagnose(None, None, Ending(1, None, "", (words,)), was_up=False)
+        fails = _stopped(f"{said['path']} --version fails: {words}")
+        return Finding("server", FAILED, cause.sentence if cause.kind == "old_jupyterhub" else fails, advice)
     level, sentence = compare(said["version"], hub)
     return Finding("server", level, sentence, "" if level == OK else advice)
 

@@ -47,10 +47,10 @@ def say(argv: List[str], extra: Dict[str, str]) -> Tuple[int, str, str]:
 
 
 def server(argv: List[str]) -> Dict[str, Any]:
-    """Where the server's program is, and the version of jupyterhub that it says it has."""
+    """Where the server's program is (of `-m` its Python), and the version of jupyterhub that it says."""
     if not argv:
         return {"path": "", "version": "", "error": ""}
-    path = shutil.which(argv[-1]) or ""
+    path = shutil.which(argv[argv.index("-m") - 1 if "-m" in argv else -1]) or ""
     status, out, err = say([*argv, "--version"], {})
     lines = out.split()
     return {
