@@ -150,7 +150,7 @@ place.write_text('{jobqueue: {slurm: {cores: 3, walltime: "0:07:00"}}}')
     assert "#SBATCH -A ucb-general" in script
 
 
-def test_a_refusal_is_shown_in_slurms_own_words(kernel: Kernel, slurm: Slurm) -> None:
+def test_a_refusal_is_shown_in_slurms_own_words_with_what_to_do(kernel: Kernel, slurm: Slurm) -> None:
     printed = kernel.run(
         """
 import io, sys, time
@@ -159,14 +159,37 @@ from dask_jobqueue import SLURMCluster
 cluster = SLURMCluster(account="csdms")
 cluster.scale(jobs=1)
 deadline = time.monotonic() + 20
-while "sbatch: error" not in sys.stderr.getvalue() and time.monotonic() < deadline:
+while "SubmitRefused" not in sys.stderr.getvalue() and time.monotonic() < deadline:
     time.sleep(0.1)
 print(sys.stderr.getvalue())
 sys.stderr = shown
 """
     )
-    assert "Invalid account or account/partition combination specified" in printed
+    last = printed.strip().splitlines()[-1]
+    assert "SubmitRefused: Slurm refused the job: Invalid account or account/partition combination" in last
+    assert "Choose another" in last
     assert slurm.live(WORKERS) == []
+
+
+def test_workers_that_wait_say_why(kernel: Kernel, slurm: Slurm) -> None:
+    printed = kernel.run(
+        """
+import time
+from dask_jobqueue import SLURMCluster
+from flatirons.parallel.dask_jobs import JOBS
+cluster = SLURMCluster(job_extra_directives=["--export=NIL", "--begin=now+1hour"])
+cluster.scale(jobs=2)
+deadline = time.monotonic() + 20
+while not JOBS._told and time.monotonic() < deadline:
+    time.sleep(0.1)
+""",
+        60,
+    )
+    assert re.search(
+        r"of Dask's workers wait, the first \(job \d+\): It may not start yet", printed
+    ) or re.search(r"Dask's worker \(job \d+\) waits: It may not start yet", printed)
+    kernel.run("cluster.close()")
+    eventually(lambda: not slurm.live(WORKERS), 20)
 
 
 def test_the_tutorial_works_as_it_is_written(kernel: Kernel, slurm: Slurm) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from cluster import faults
 from cluster.demo.visitor import Kernel, SmokeFailure, Visitor
 from tests.cluster.cells import Slurm, blocks, command_lines, start_server
 from tests.conftest import RealCluster
@@ -230,6 +231,39 @@ def test_stopping_the_server_ends_its_cluster(visitor: Visitor, kernel: Kernel, 
     [job] = slurm.live(JOB)
     visitor.stop()
     eventually(lambda: slurm.state(job) == "CANCELLED", 20)
+
+
+SLOW = """
+import threading, time
+def slow(x):
+    import socket, time
+    time.sleep(2)
+    return x, socket.gethostname()
+results = []
+slow_rdd = spark.sparkContext.parallelize(range(40), 40).map(slow)
+work = threading.Thread(target=lambda: results.extend(slow_rdd.collect()))
+work.start()
+"""
+
+
+def test_a_node_that_dies_is_told_and_its_work_is_done_by_the_others(
+    spark_cluster: RealCluster, kernel: Kernel, slurm: Slurm
+) -> None:
+    kernel.run(TWO_NODES)
+    assert last_json(kernel.run(HOSTS)) == ["shas0101", "shas0102"]
+    kernel.run(SLOW)
+    instance = spark_cluster.demo.instance
+    faults.do(instance, "kill", "shas0102")
+    try:
+        printed = kernel.run("work.join(); print(json.dumps(sorted(x for x, _ in results)))", 150)
+        assert "Node shas0102 no longer answers: Spark has lost the executor on it" in printed
+        assert last_json(printed) == list(range(40))
+        assert [slurm.state(job) for job in slurm.live(JOB)] == ["RUNNING"]
+        kernel.run("spark.stop()")
+    finally:
+        faults.do(instance, "start", "shas0102")
+    state = ("sinfo", "-h", "-n", "shas0102", "-p", "shas", "-o", "%T")
+    eventually(lambda: slurm.ask(*state) in ("idle", "mixed", "reserved"), 60)
 
 
 def test_the_tutorial_works_as_it_is_written(kernel: Kernel, slurm: Slurm) -> None:

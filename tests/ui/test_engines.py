@@ -64,7 +64,11 @@ def test_a_bar_says_why_engines_wait_and_then_counts_them(
     cell = lab.locator(".jp-Notebook .jp-CodeCell").first
     cell.locator(".cm-content").click()
     lab.keyboard.insert_text(WAIT)
+    expect(cell.locator(".cm-content")).to_contain_text("engines")
+    # before the kernel is there, nothing comes of the key
+    expect(lab.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=60_000)
     lab.keyboard.press("Shift+Enter")
+    expect(cell.locator(".jp-InputArea-prompt")).to_have_text("[*]:")
     out = cell.locator(".jp-OutputArea")
     bar = cell.locator(".widget-hbox")
     expect(bar).to_contain_text(re.compile(r"waits.\(.*about.\d\d:\d\d\)"), timeout=60_000)
