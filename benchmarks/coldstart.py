@@ -70,7 +70,7 @@ class Circumstances:
 
 
 QUICK = (Circumstances(1), Circumstances(1, cache="cold"), Circumstances(1, home="slow"))
-FULL = (Circumstances(9), Circumstances(5, cache="cold"), Circumstances(5, home="slow"))
+FULL = (Circumstances(7), Circumstances(4, cache="cold"), Circumstances(5, home="slow"))
 
 
 def run(is_quick: bool) -> Findings:

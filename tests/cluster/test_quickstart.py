@@ -11,16 +11,22 @@ from tests.conftest import RealCluster
 
 pytestmark = pytest.mark.cluster
 IMAGE = "/srv/images/base.sif"
-START = "import sys; sys.path.insert(0, '/opt/jupyter/lib/quickstart')\n"
+# As a server does: the directory is out of the path again once that was imported.
+START = """
+import sys
+sys.path[0] = "/opt/jupyter/lib/quickstart"
+from flatirons_start import bundle, later
+del sys.path[0]
+"""
 
 BUNDLE = """
-import importlib.util, marshal
-from flatirons_start import bundle
+import importlib.util
 finder = bundle.read()
 differing = []
 for name, (file, package, begin, size) in finder.table.items():
     there = importlib.util.find_spec(name)
-    here = finder.find_spec(name)
+    package = name.rpartition(".")[0]
+    here = finder.find_spec(name, sys.modules[package].__path__ if package else None)
     places = [list(spec.submodule_search_locations or []) for spec in (here, there)]
     same = here.origin == there.origin and places[0] == places[1]
     if not same or (size and here.loader.get_code(name) != there.loader.get_code(name)):
@@ -28,8 +34,7 @@ for name, (file, package, begin, size) in finder.table.items():
 print(len(finder.table), differing)
 """
 SERVER = """
-from flatirons_start.later import stand_ins
-with stand_ins():
+with later.stand_ins():
     import jupyterhub.singleuser.extension, jupyterlab.labapp
 print([name for name in ("sqlalchemy", "jupyterhub.orm", "lark") if name in sys.modules])
 import jsonschema, jupyterhub.scopes, jupyterhub.utils
@@ -37,13 +42,6 @@ checker = jsonschema.Draft7Validator.FORMAT_CHECKER
 print(checker.conforms("https://example.org/\u00fc", "iri"), checker.conforms("no iri", "iri"))
 import jupyterhub.orm, jupyterhub.handlers.pages
 print(jupyterhub.scopes.orm.User is jupyterhub.orm.User)
-"""
-CHANGED = """
-touch /opt/jupyter/lib/python3*/site-packages
-python -c "import sys; sys.path.insert(0, '/opt/jupyter/lib/quickstart')
-from flatirons_start import bundle
-print(bundle.use())"
-jupyterhub-singleuser --version
 """
 
 
@@ -68,9 +66,12 @@ def test_what_a_server_did_without_is_there_for_who_asks(cluster: RealCluster) -
 
 
 def test_an_image_whose_packages_were_changed_starts_as_a_stock_one(cluster: RealCluster) -> None:
-    first, version = run(cluster, "sh", "-c", CHANGED, user="root", options=("--writable-tmpfs",)).split()
-    assert first == "False"
-    assert version.startswith("6.")
+    packages = run(cluster, "python", "-c", START + "print(bundle.PACKAGES)").strip()
+    another = ("--bind", f"/run/munge:{packages}/another-1.0.dist-info")
+    use = START + "print(bundle.use())"
+    assert run(cluster, "python", "-c", use) == "True\n"
+    assert run(cluster, "python", "-c", use, options=another) == "False\n"
+    assert run(cluster, "jupyterhub-singleuser", "--version", options=another).startswith("6.")
 
 
 @pytest.mark.parametrize("name", ["PYTHONSAFEPATH", "PYTHONOPTIMIZE", "PYTHONDONTWRITEBYTECODE"])
