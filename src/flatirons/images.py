@@ -16,6 +16,12 @@ KINDS = ("apptainer", "none")
 MODES = ("ro", "rw")
 SETTINGS = ["title", "description", "image", "kind", "binds", "options", "cmd", "nv", "apptainer", "prologue"]
 URI_SCHEMES = ("docker://", "oras://", "library://", "shub://")
+NODES_OWN = (
+    *("CLASSPATH", "CONDA_PREFIX", "JAVA_HOME", "PERL5LIB", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"),
+    *("R_ENVIRON", "R_HOME", "R_LIBS", "R_LIBS_SITE", "R_LIBS_USER", "R_PROFILE"),
+    *("SPARK_CONF_DIR", "SPARK_DIST_CLASSPATH", "SPARK_HOME"),
+)
+"""Variables by which a node's modules say where the node's own Python, R, Java or Spark has its parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,11 @@ class Environment:
     def cmd(self) -> tuple[str, ...]:
         """The command that starts a notebook server here; () is the spawner's own."""
         return self.image.cmd
+
+    @property
+    def forgotten(self) -> tuple[str, ...]:
+        """Variables that what runs here isn't to have from the node; Apptainer would hand them on."""
+        return NODES_OWN if self.image.kind != "none" else ()
 
     def argv(self, command: Sequence[str]) -> list[str]:
         """`command` as it is run in this environment; for () the words that go before any command."""

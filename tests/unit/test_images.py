@@ -98,6 +98,13 @@ def test_an_environment_without_an_image_runs_without_a_container():
     assert Environment.from_dict("modules", {"cmd": ["/opt/jupyterhub-singleuser"]}).image.kind == "none"
 
 
+def test_a_container_is_spared_what_the_node_says_of_its_own_software_and_a_module_is_not():
+    assert {"PYTHONPATH", "R_LIBS", "SPARK_CONF_DIR"} <= set(
+        Environment.from_dict("a", {"image": BASE}).forgotten
+    )
+    assert Environment.from_dict("b", {}).forgotten == ()
+
+
 @pytest.mark.parametrize("settings", [{"imgae": BASE}, {"image": "base.sif"}, {"image": BASE, "binds": "/a"}])
 def test_a_mistake_names_the_environment(settings):
     with pytest.raises(ImageError, match="'python'"):

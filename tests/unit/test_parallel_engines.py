@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flatirons.errors import ImageError, OptionsRefused
-from flatirons.parallel.container import container
+from flatirons.parallel.container import container, log_in
 from flatirons.parallel.engines import (
     Controller,
     counts,
@@ -193,6 +193,16 @@ def test_an_image_alone_is_run_plainly() -> None:
 
 def test_outside_of_a_notebook_there_is_no_container() -> None:
     assert container({}) == []
+
+
+@pytest.mark.parametrize("environ", [{}, {"FLATIRONS_IMAGE": "/srv/base.sif"}])
+def test_what_the_node_says_of_its_own_software_is_kept_only_without_a_container(
+    environ: dict[str, str],
+) -> None:
+    lines = log_in(environ).partition("/etc/profile\n")[2]  # after what sets them
+    script = f"export PYTHONPATH=/node/lib\n{lines}echo ${{PYTHONPATH-none}}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ("none" if environ else "/node/lib")
 
 
 @pytest.mark.parametrize("text", ["{", '"apptainer"', "[1]", "{}"])

@@ -127,6 +127,7 @@ class Job:
             "SLURM_CLUSTER_NAME": "summit",
             "PATH": os.environ["PATH"],
             "SLURM_EXPORT_ENV": "NONE",
+            "R_HOME": "/node/r",
         }
         self.log = home / ".local/state/flatirons/server-summit-17.log"
         self.process = subprocess.Popen(["bash"], stdin=subprocess.PIPE, env=env, cwd=folder)
@@ -275,7 +276,13 @@ def test_a_signal_that_comes_while_the_server_is_started_still_reaches_it() -> N
             self.on_signal(signal.SIGTERM, None)
             return child
 
-    config: dict[str, Any] = {"command": ["sleep", "60"], "prologue": "", "environment": {}, "ports": None}
+    config: dict[str, Any] = {
+        "command": ["sleep", "60"],
+        "prologue": "",
+        "forgotten": [],
+        "environment": {},
+        "ports": None,
+    }
     config.update(record="", listen=[])
     begun = Interrupted(config, {"environment": {}, "prefix": "/"})
     assert begun.listen() is None
@@ -316,6 +323,29 @@ def test_the_prologue_runs_in_the_shell_that_becomes_the_server(hub: PlayedHub, 
     job = Job(tmp_path, hub, command=server(before=show), prologue="export MODULE='loaded it'")
     assert job.wait() == 0
     assert hub.body("end")["log"] == ["loaded it None"]
+
+
+def test_what_a_module_says_of_the_nodes_own_software_is_forgotten(hub: PlayedHub, tmp_path: Path) -> None:
+    show = "print([os.environ.get(name) for name in ('PYTHONSTUFF', 'R_HOME', 'MODULE')]); sys.exit(0)"
+    prologue = "export PYTHONSTUFF=/node/lib MODULE=loaded"
+    forgotten = ("PYTHONSTUFF", "R_HOME")
+    for more in ({}, {"prologue": prologue}):
+        job = Job(tmp_path, hub, command=server(before=show), forgotten=forgotten, **more)
+        assert job.wait() == 0
+    assert [body["log"] for name, body, _ in hub.calls if name == "end"] == [
+        ["[None, None, None]"],
+        ["[None, None, 'loaded']"],
+    ]
+
+
+def test_what_the_site_or_the_hub_names_is_not_forgotten(hub: PlayedHub, tmp_path: Path) -> None:
+    show = "print([os.environ.get(name) for name in ('PYTHONSTUFF', 'R_HOME')]); sys.exit(0)"
+    config = {"prologue": "export PYTHONSTUFF=/node/lib:$PYTHONSTUFF R_HOME=/node/r"}
+    named = {"PYTHONSTUFF": "/site/lib"}
+    forgotten = ("PYTHONSTUFF", "R_HOME")
+    job = Job(tmp_path, hub, command=server(before=show), forgotten=forgotten, environment=named, **config)
+    assert job.wait() == 0
+    assert hub.body("end")["log"] == ["['/site/lib', None]"]
 
 
 def test_a_certificate_is_put_where_only_the_user_reads_it(

@@ -32,6 +32,9 @@ class StarterConfig:
     prologue: str = ""  # the operator's shell lines, such as module loads
     ports: tuple[int, int] | None = None  # first and last that may be used; None: any
     environment: Mapping[str, str] = field(default_factory=dict)
+    forgotten: Sequence[
+        str
+    ] = ()  # variables that the server has from `environment` or the hub, or not at all
     hub_deadline: float = 600.0  # seconds that the starter waits for a hub that doesn't answer
     record: str = ""
     listen: Sequence[str] = ()
@@ -58,6 +61,7 @@ def notebook(config: StarterConfig, python: str = "python3") -> str:
         "prologue": config.prologue,
         "ports": list(config.ports) if config.ports else None,
         "environment": dict(config.environment),
+        "forgotten": list(config.forgotten),
         "hub_deadline": config.hub_deadline,
         "record": config.record,
         "listen": list(config.listen),

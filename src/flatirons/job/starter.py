@@ -304,7 +304,7 @@ class Server:
         env.update({"USER": account.pw_name, "LOGNAME": account.pw_name, "LANG": "C.UTF-8"})
         env.update(os.environ)
         # set by sbatch --export=NONE; kept, it would make every later srun lose its environment
-        for name in ("SLURM_EXPORT_ENV", "SBATCH_EXPORT", "SLURM_GET_USER_ENV"):
+        for name in ("SLURM_EXPORT_ENV", "SBATCH_EXPORT", "SLURM_GET_USER_ENV", *self.config["forgotten"]):
             env.pop(name, None)
         env.update(self.config["environment"])
         env.update(self.answer["environment"])
@@ -340,7 +340,8 @@ class Server:
         argv = [*self.config["command"], *listen]
         if self.config["prologue"]:
             # /etc/profile is where `module` comes from: sbatch --export gave the job nothing of a log-in
-            lines = ["[ ! -r /etc/profile ] || . /etc/profile", self.config["prologue"], 'exec "$@"']
+            lines = ["[ ! -r /etc/profile ] || . /etc/profile", self.config["prologue"]]
+            lines = [*self.remember(), *lines, *self.forget(), 'exec "$@"']
             argv = ["bash", "-c", "\n".join(lines), "flatirons", *argv]
         try:
             return subprocess.Popen(
@@ -351,6 +352,20 @@ class Server:
             )
         except OSError as error:
             raise CannotRun(f"{argv[0]} can't be run on this node: {error.strerror}") from None
+
+    def named(self) -> List[str]:
+        """Those of the variables to be forgotten that were given to us, by the site or the hub."""
+        given = {**self.config["environment"], **self.answer["environment"]}
+        return [name for name in self.config["forgotten"] if name in given]
+
+    def remember(self) -> List[str]:
+        """Shell lines that keep what was given to us, before a module says something else."""
+        return [f'flatirons_{name}="${name}"' for name in self.named()]
+
+    def forget(self) -> List[str]:
+        """Shell lines that forget what modules said of the node's own software, after they did."""
+        forgotten = [f"unset -v {name}" for name in self.config["forgotten"]]
+        return [*forgotten, *(f'export {name}="$flatirons_{name}"' for name in self.named())]
 
     def listen(self) -> Optional[int]:
         """The port that the server listens on, or None when it ended before it did."""

@@ -112,6 +112,7 @@ def script(
         prologue="\n".join(text for text in (servers.prologue, chosen.prologue) if text),
         ports=servers.ports,
         environment={**variables, **job_environment(cluster, chosen, site.parallel.settings())},
+        forgotten=chosen.forgotten,
     )
     return notebook(config, servers.python)
 

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 
 from flatirons.errors import ImageError
-from flatirons.images import Image, container_prefix
+from flatirons.images import NODES_OWN, Image, container_prefix
+from flatirons.parallel.environment import LOG_IN
 
 
 def container(environ: Mapping[str, str]) -> list[str]:
@@ -25,3 +26,11 @@ def container(environ: Mapping[str, str]) -> list[str]:
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise ImageError(f"$FLATIRONS_CONTAINER must be a JSON list of words, not {text!r}.")
     return words
+
+
+def log_in(environ: Mapping[str, str]) -> str:
+    """Shell lines that give a job script the surroundings of a log-in, less what a container mustn't see.
+
+    Raises ImageError.
+    """
+    return LOG_IN + (f"unset -v {' '.join(NODES_OWN)}\n" if container(environ) else "")

@@ -23,8 +23,8 @@ from typing import Any
 from flatirons.errors import FlatironsError
 from flatirons.job.script import quote
 from flatirons.parallel import address, certificate
-from flatirons.parallel.container import container
-from flatirons.parallel.environment import LOG_IN, OWN_ID, of_own_job
+from flatirons.parallel.container import container, log_in
+from flatirons.parallel.environment import OWN_ID, of_own_job
 from flatirons.parallel.options import EngineOptions, resolve
 
 ROOT = "DASK_ROOT_CONFIG"
@@ -91,7 +91,7 @@ def _slurm(
         "cores": cores,
         "memory": f"{_gibibytes(options, job, cores)}GiB",
         "python": quote([*container(environ), sys.executable]),
-        "job-script-prologue": LOG_IN.splitlines(),
+        "job-script-prologue": log_in(environ).splitlines(),
         "job-extra-directives": _directives(options),
         "log-directory": str(folder / "log"),
         # Its pages are without a password: they are for the user's own server, which hands them on.

@@ -186,6 +186,7 @@ def job_script(
     environment: Mapping[str, str] | None = None,
     controller: Controller | None = None,
     is_forked: bool = True,
+    log_in: str = LOG_IN,
 ) -> str:
     """The batch script: one step. Slurm keeps scripts: no secret in `environment`.
 
@@ -200,7 +201,7 @@ def job_script(
         where = [controller.host, str(controller.lifeline or controller.registration)]
         knock = [["timeout", "30", "bash", "-c", _KNOCK, "bash", *where]]
         step = _with_lifeline(step, controller, _END_JOB)
-    prologue = LOG_IN + (_A_TASK_EACH_NODE if each else "")
+    prologue = log_in + (_A_TASK_EACH_NODE if each else "")
     return script.compose(prologue, [*knock, *exports, ["exec", *step]])
 
 

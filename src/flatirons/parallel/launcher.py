@@ -22,7 +22,7 @@ from traitlets import Integer, Unicode, default
 from flatirons.errors import FlatironsError, OptionsRefused, SlurmError, SlurmUnreachable
 from flatirons.parallel import address, engines, environment
 from flatirons.parallel.asked import Asked
-from flatirons.parallel.container import container
+from flatirons.parallel.container import container, log_in
 from flatirons.parallel.options import EngineOptions, resolve
 from flatirons.parallel.own import OWNER, find, signal_steps, slurm_of
 from flatirons.parallel.step import Step
@@ -144,6 +144,7 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
             environment=self.environment_without_keys(),
             controller=self._controller(),
             is_forked=self.is_forked,
+            log_in=log_in(os.environ),
         )
 
     async def _send(self, spec: JobSpec, script: str) -> int:

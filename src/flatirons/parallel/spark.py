@@ -26,7 +26,7 @@ from typing import Any
 
 from flatirons.errors import FlatironsError, OptionsRefused, SlurmError
 from flatirons.parallel import address, spark_job
-from flatirons.parallel.container import container
+from flatirons.parallel.container import container, log_in
 from flatirons.parallel.environment import of_own_job
 from flatirons.parallel.options import EngineOptions, resolve, typed
 from flatirons.parallel.own import slurm_of
@@ -210,7 +210,12 @@ class Cluster:
         )
         python = [*container(os.environ), sys.executable]
         script = spark_job.job_script(
-            self.nodes, self.size, python, folder=str(self.folder), lifeline=self.lifeline.getsockname()
+            self.nodes,
+            self.size,
+            python,
+            folder=str(self.folder),
+            lifeline=self.lifeline.getsockname(),
+            log_in=log_in(os.environ),
         )
         self.job_id = wait_for(slurm_of(os.environ).submit(spec, script, user=None))
         print(f"Spark is job {self.job_id}: {self.nodes} nodes with {self.size.cores} cores each.")

@@ -118,7 +118,13 @@ def job_spec(nodes: int, size: Size, options: EngineOptions, *, comment: str, lo
 
 
 def job_script(
-    nodes: int, size: Size, python: Sequence[str], *, folder: str, lifeline: tuple[str, int]
+    nodes: int,
+    size: Size,
+    python: Sequence[str],
+    *,
+    folder: str,
+    lifeline: tuple[str, int],
+    log_in: str = LOG_IN,
 ) -> str:
     """The batch script; `python` is the notebook's, container included. Slurm keeps scripts: no secret."""
     node = [*python, "-m", "flatirons.parallel.spark_node"]
@@ -129,7 +135,7 @@ def job_script(
     ]
     worker = [*step, *node, "worker", folder, str(size.cores), str(size.heap_mib)]
     where = [lifeline[0], str(lifeline[1]), folder, str(len(master))]
-    return script.compose(LOG_IN, [["exec", "bash", "-c", _RUN, "bash", *where, *master, *worker]])
+    return script.compose(log_in, [["exec", "bash", "-c", _RUN, "bash", *where, *master, *worker]])
 
 
 def secured(secret: str) -> dict[str, str]:

@@ -345,6 +345,7 @@ class SlurmSpawner(Spawner):
             prologue="\n".join(text for text in (self.prologue, chosen.prologue) if text),
             ports=(self.port_range[0], self.port_range[1]) if self.port_range else None,
             environment=job_environment(self.desk.clients[self.cluster].cluster, chosen, self.parallel),
+            forgotten=chosen.forgotten,
         )
         return notebook(config, self.python)
 
