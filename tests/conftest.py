@@ -1,7 +1,8 @@
 """The virtual cluster for tests marked `cluster`: one for the whole run, taken down at its end.
 
 `FLATIRONS_TEST_DEMO=NAME` uses a demo that is up already and leaves it up. Start it so:
-`scripts/demo --detach --name NAME --port PORT --site-extra tests/site-extra.toml`.
+`scripts/demo --detach --name NAME --port PORT --site-extra tests/site-extra.toml`, with `--images r,pyspark`
+for tests that are marked `images`.
 """
 
 from __future__ import annotations
@@ -125,7 +126,8 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[RealCluster]:
     capture = request.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
         print()
-        demo.up(build(Progress()), extra_site=EXTRA_SITE.read_text())
+        software = build(Progress(), more_images=_images(request.session.items))
+        demo.up(software, extra_site=EXTRA_SITE.read_text())
     try:
         real = RealCluster(demo)
         request.config.stash[KEY] = real
@@ -139,6 +141,12 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[RealCluster]:
 
 
 KEY = pytest.StashKey[RealCluster]()
+
+
+def _images(tests: Sequence[pytest.Item]) -> list[str]:
+    """What the tests of this session need besides `base`: it takes minutes to build."""
+    marks = [mark for test in tests for mark in test.iter_markers("images")]
+    return list(dict.fromkeys(name for mark in marks for name in mark.args))
 
 
 def _end_forgotten() -> None:

@@ -9,7 +9,7 @@ from types import FrameType
 
 from ..errors import ClusterError
 from ..prerequisites import require_root
-from . import leftovers, live, software
+from . import environments, leftovers, live, software
 from .build import build
 from .progress import Progress
 from .service import Demo
@@ -37,6 +37,12 @@ def _arguments() -> argparse.Namespace:
         "--nodes", type=int, default=3, help="nodes of the cluster summit (default: %(default)s)"
     )
     parser.add_argument("--suite", choices=SUITES, default=SUITES[0], help="of Debian (default: %(default)s)")
+    parser.add_argument(
+        "--images",
+        type=environments.names,
+        default=(),
+        help=f"offered besides base, such as r,pyspark; there are {', '.join(environments.OFFERED)}",
+    )
     parser.add_argument("--site-extra", type=Path, help="a file to append to the demo's site.toml")
     return parser.parse_args()
 
@@ -44,9 +50,13 @@ def _arguments() -> argparse.Namespace:
 def _start(demo: Demo, progress: Progress, arguments: argparse.Namespace) -> None:
     """Brings the demo up, or says that it is."""
     if demo.is_up() and demo.is_healthy():
+        if missing := demo.lacks(arguments.images):
+            raise ClusterError(
+                f"the demo is up without {', '.join(missing)}; end it first: scripts/demo --stop"
+            )
         progress.say("the demo is already up")
         return
-    built = build(progress, arguments.suite)
+    built = build(progress, arguments.suite, arguments.images)
     if demo.is_up():
         demo.down()
     with progress.step("virtual cluster and hub"):
@@ -102,7 +112,7 @@ def _do(arguments: argparse.Namespace) -> int:
     require_root()
     demo, progress = Demo(arguments.name, arguments.port), Progress()
     if arguments.build:
-        build(progress, arguments.suite)
+        build(progress, arguments.suite, arguments.images)
     elif arguments.stop:
         _stop(demo)
     elif arguments.smoke:

@@ -1,6 +1,7 @@
 """Builds what a demo needs and the cache lacks, side by side where that helps."""
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -11,20 +12,21 @@ from .progress import Progress, run_logged
 from .service import Software
 
 
-def build(progress: Progress, suite: str = "trixie") -> Software:
-    """The software of a demo. First the tree and the tools, then, on the tree, the hub and the image.
+def build(progress: Progress, suite: str = "trixie", more_images: Sequence[str] = ()) -> Software:
+    """The software of a demo. First the tree and the tools, then, on the tree, the hub and the images.
 
-    `FLATIRONS_IMAGE_FILE` names an image file to use instead of building one.
+    `more_images` are built besides `base`. `FLATIRONS_IMAGE_FILE` names a file to use instead of that.
     """
     require_root()
     with ThreadPoolExecutor(3) as pool:
         tree = pool.submit(_tree, progress, suite)
         tools = pool.submit(_tools, progress)
-        image = pool.submit(_image, progress, tree, suite)
+        images = pool.submit(_images, progress, tree, suite, more_images)
         hub = pool.submit(_hub, progress, tree, tools)
-        futures: list[Future[Path]] = [tree, tools, image, hub]
-        wait(futures, return_when=FIRST_EXCEPTION)
-        return Software(suite, tree=tree.result(), hub=hub.result(), image=image.result())
+        wait([tree, tools, images, hub], return_when=FIRST_EXCEPTION)
+        image, *more = images.result()
+        others = dict(zip(more_images, more, strict=True))
+        return Software(suite, tree=tree.result(), hub=hub.result(), image=image, more_images=others)
 
 
 def _tree(progress: Progress, suite: str) -> Path:
@@ -45,12 +47,14 @@ def _hub(progress: Progress, tree: Future[Path], tools: Future[Path]) -> Path:
         return software.hub(place)
 
 
-def _image(progress: Progress, tree: Future[Path], suite: str) -> Path:
+def _images(progress: Progress, tree: Future[Path], suite: str, more: Sequence[str]) -> list[Path]:
+    """The file of `base`, then those of the others; `scripts/build` makes them side by side."""
     given = os.environ.get("FLATIRONS_IMAGE_FILE")
-    if given:
-        return Path(given)
-    tree.result()
-    with progress.step("image"):
-        command = [str(software.REPO / "scripts/build"), "--suite", suite, "base"]
-        printed = run_logged(command, "building the image")
-        return Path(printed.strip().splitlines()[-1])
+    wanted = [*([] if given else ["base"]), *more]
+    printed: list[str] = []
+    if wanted:
+        tree.result()
+        with progress.step("image" if wanted == ["base"] else f"images {', '.join(wanted)}"):
+            command = [str(software.REPO / "scripts/build"), "--suite", suite, *wanted]
+            printed = run_logged(command, "building the images").splitlines()
+    return [Path(line) for line in ([given] if given else []) + printed]

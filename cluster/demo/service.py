@@ -9,8 +9,8 @@ import socket
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ..layout import HUB, HUB_ACCOUNT
 from ..processes import Process, children, wait_until
 from ..state import Bind, Instance, Settings
 from ..tree import cache, remove
+from . import environments
 
 SITE = "/etc/flatirons/site.toml"
 FLATIRONS = "/opt/flatirons/bin/flatirons"
@@ -36,6 +37,7 @@ class Software:
     tree: Path
     hub: Path
     image: Path
+    more_images: Mapping[str, Path] = field(default_factory=dict)
 
 
 def free_port() -> int:
@@ -81,11 +83,15 @@ class Demo:
 
         `extra_site` is appended to the site file; `binds` are seen by the nodes besides the software.
         """
-        self._write_configuration(extra_site)
+        self._write_configuration(environments.site_text(software.more_images) + extra_site)
         shown = [
             Bind(str(software.hub), "/opt/flatirons", False),
             Bind(str(self.etc), "/etc/flatirons", False),
-            Bind(str(software.image), "/srv/images/base.sif", False),
+            Bind(str(software.image), environments.place("base"), False),
+            *(
+                Bind(str(file), environments.place(name), False)
+                for name, file in software.more_images.items()
+            ),
             *binds,
         ]
         publish = [f"127.0.0.1:{self.asked_port}={HUB}:8000"]
@@ -98,6 +104,11 @@ class Demo:
         except BaseException:
             self.down()
             raise
+
+    def lacks(self, images: Sequence[str]) -> list[str]:
+        """Which of these images the running demo doesn't offer."""
+        there = {bind.target for bind in self.instance.settings().binds}
+        return [name for name in images if environments.place(name) not in there]
 
     def down(self) -> bool:
         """Ends all of it; whether there was something to end. The logs stay."""

@@ -4,11 +4,13 @@ Needs httpx and tornado, so it runs in the tools' environment.
 """
 
 import asyncio
+import base64
 import json
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Any
 
@@ -111,11 +113,11 @@ class Visitor:
         user = self.http.get(f"/hub/api/users/{self.name}").raise_for_status().json()
         return any(server["ready"] or server["pending"] for server in user["servers"].values())
 
-    def kernel(self) -> "Kernel":
-        """A new kernel in the running server, reached through the proxy."""
+    def kernel(self, name: str = "") -> "Kernel":
+        """A new kernel in the running server, of the kernelspec of that name or the default one."""
         headers = {"X-XSRFToken": self._xsrf()}
         made = self.http.post(f"/hub/api/users/{self.name}/tokens", headers=headers, json={"note": "kernel"})
-        return Kernel(f"{self.url}/user/{self.name}", made.raise_for_status().json()["token"])
+        return Kernel(f"{self.url}/user/{self.name}", made.raise_for_status().json()["token"], name)
 
     def _xsrf(self) -> str:
         cookies = [c for c in self.http.cookies.jar if c.name == "_xsrf" and c.path.startswith("/hub")]
@@ -128,21 +130,37 @@ class Visitor:
         return {**fields.values, "_xsrf": self._xsrf()}
 
 
+@dataclass(frozen=True)
+class Output:
+    """What a cell printed, and the PNG files that it showed."""
+
+    printed: str
+    pictures: Sequence[bytes]
+
+
 class Kernel:
     """Runs cells over the kernel's websocket, as JupyterLab does."""
 
-    def __init__(self, server_url: str, token: str) -> None:
+    def __init__(self, server_url: str, token: str, name: str = "") -> None:
         self.headers = {"Authorization": f"token {token}"}
-        answer = httpx.post(f"{server_url}/api/kernels", json={}, headers=self.headers, timeout=60)
+        wanted = {"name": name} if name else {}
+        answer = httpx.post(f"{server_url}/api/kernels", json=wanted, headers=self.headers, timeout=60)
         answer.raise_for_status()
         path = f"{server_url}/api/kernels/{answer.json()['id']}/channels"
         self.channels = re.sub("^http", "ws", path)
 
     def run(self, code: str, deadline_s: float = CELL_DEADLINE_S) -> str:
         """What a cell prints; SmokeFailure with its error when it raises one, or when it takes too long."""
-        return asyncio.run(asyncio.wait_for(self._run(code), deadline_s))
+        return self.output(code, deadline_s).printed
 
-    async def _run(self, code: str) -> str:
+    def output(self, code: str, deadline_s: float = CELL_DEADLINE_S) -> Output:
+        """All that a cell shows; SmokeFailure as `run` raises it."""
+        answers = asyncio.run(asyncio.wait_for(self._run(code), deadline_s))
+        shown = [answer["content"].get("data", {}).get("image/png") for answer in answers]
+        pictures = [base64.b64decode(picture) for picture in shown if picture]
+        return Output("".join(map(printed_by, answers)), pictures)
+
+    async def _run(self, code: str) -> list[dict[str, Any]]:
         socket = await websocket_connect(HTTPRequest(self.channels, headers=self.headers))
         try:
             return await converse(socket, execute_request(code))
@@ -152,19 +170,20 @@ class Kernel:
                 pass  # until the other side has closed too: nothing is left open
 
 
-async def converse(socket: WebSocketClientConnection, request: dict[str, Any]) -> str:
-    """What a cell prints, once the kernel has run it; SmokeFailure when it can't."""
+async def converse(socket: WebSocketClientConnection, request: dict[str, Any]) -> list[dict[str, Any]]:
+    """The kernel's answers to a cell, once it has run it; SmokeFailure when it can't."""
     await socket.write_message(json.dumps(request))
-    printed, missing = "", {"idle", "execute_reply"}
+    answers, missing = [], {"idle", "execute_reply"}
     while missing:
         text = await socket.read_message()
         if text is None:
             raise SmokeFailure("the kernel's websocket was closed")
         answer = json.loads(text)
         if answer["parent_header"].get("msg_id") == request["header"]["msg_id"]:
-            printed += printed_by(answer)
+            refuse_error(answer)
+            answers.append(answer)
             missing -= {answer["msg_type"], answer["content"].get("execution_state")}
-    return printed
+    return answers
 
 
 def execute_request(code: str) -> dict[str, Any]:
@@ -176,10 +195,15 @@ def execute_request(code: str) -> dict[str, Any]:
     return {"header": header, "content": content, **rest}
 
 
-def printed_by(answer: dict[str, Any]) -> str:
-    """What a message of the kernel adds to a cell's stdout; SmokeFailure if it says that the cell raised."""
+def refuse_error(answer: dict[str, Any]) -> None:
+    """SmokeFailure if a message of the kernel says that the cell raised an error."""
     content = answer["content"]
     if answer["msg_type"] == "error":
         raise SmokeFailure(f"a cell raised {content['ename']}: {content['evalue']}")
+
+
+def printed_by(answer: dict[str, Any]) -> str:
+    """What a message of the kernel adds to a cell's stdout."""
+    content = answer["content"]
     is_stdout = answer["msg_type"] == "stream" and content["name"] == "stdout"
     return str(content["text"]) if is_stdout else ""

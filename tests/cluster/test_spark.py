@@ -1,13 +1,12 @@
 """Spark from a notebook on the virtual cluster: a cluster over two nodes, and inside the notebook's job.
 
-In the full form only (`FLATIRONS_FULL=1`): the image takes minutes to build. `FLATIRONS_SPARK_DEMO=NAME` uses
-a demo that is up already, whose site has an environment `pyspark`.
+In the full form only (`FLATIRONS_FULL=1`): many clusters that start and end take minutes. See also
+test_environments.py.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,29 +14,23 @@ from typing import Any
 import httpx
 import pytest
 
-from cluster.demo.build import build, run_logged
-from cluster.demo.progress import Progress
-from cluster.demo.service import Demo, free_port
-from cluster.demo.software import REPO
 from cluster.demo.visitor import Kernel, SmokeFailure, Visitor
-from cluster.state import Bind
 from tests.cluster.cells import Slurm, blocks, command_lines, start_server
 from tests.conftest import RealCluster
 from tests.faults.settings import IS_FULL
 from tests.hub.person import eventually
 
-GIVEN = os.environ.get("FLATIRONS_SPARK_DEMO")
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.timeout(300),
-    pytest.mark.skipif(not (IS_FULL or GIVEN), reason="the image takes minutes to build: FLATIRONS_FULL=1"),
+    pytest.mark.images("pyspark"),
+    pytest.mark.skipif(not IS_FULL, reason="many clusters take minutes: FLATIRONS_FULL=1"),
     # websockets of the demo's visitor, when a cell fails
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
     pytest.mark.filterwarnings("ignore:Unclosed WebSocketClientConnection:ResourceWarning"),
 ]
 
 JOB = "spark"
-SITE = '\n[environments.pyspark]\ntitle = "PySpark"\nimage = "/srv/images/pyspark.sif"\n'
 START = """
 import json, os, socket, subprocess
 from flatirons.parallel.spark import session
@@ -50,35 +43,14 @@ HOSTS = "print(json.dumps(sorted(set(spark.sparkContext.parallelize(range(40), 8
 
 
 @pytest.fixture(scope="module")
-def spark_cluster(request: pytest.FixtureRequest) -> Iterator[RealCluster]:
-    """A virtual cluster whose site has the image with Spark."""
-    if GIVEN:
-        yield RealCluster(Demo(GIVEN))
-        return
-    demo = Demo(f"test-{os.getpid()}-spark", free_port())
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled():
-        print()
-        progress = Progress()
-        software = build(progress)
-        with progress.step("image with Spark"):
-            built = run_logged([str(REPO / "scripts/build"), "pyspark"], "building the image with Spark")
-        image = Bind(built.strip().splitlines()[-1], "/srv/images/pyspark.sif", False)
-        demo.up(software, extra_site=SITE, binds=[image])
-    yield RealCluster(demo)
-    demo.down()
-    demo.forget()
+def slurm(cluster: RealCluster) -> Slurm:
+    return Slurm(cluster)
 
 
 @pytest.fixture(scope="module")
-def slurm(spark_cluster: RealCluster) -> Slurm:
-    return Slurm(spark_cluster)
-
-
-@pytest.fixture(scope="module")
-def visitor(spark_cluster: RealCluster, slurm: Slurm) -> Iterator[Visitor]:
+def visitor(cluster: RealCluster, slurm: Slurm) -> Iterator[Visitor]:
     """Alice, whose server runs with 2 cores."""
-    alice = Visitor(spark_cluster.hub_url, "alice")
+    alice = Visitor(cluster.hub_url, "alice")
     alice.log_in()
     start_server(alice, environment="pyspark", cpus="2")
     yield alice
@@ -122,7 +94,7 @@ def spark_files(cluster: RealCluster) -> list[str]:
 
 
 def test_executors_on_two_nodes_compute_and_are_gone_when_the_session_stops(
-    spark_cluster: RealCluster, kernel: Kernel, slurm: Slurm
+    cluster: RealCluster, kernel: Kernel, slurm: Slurm
 ) -> None:
     printed = kernel.run(TWO_NODES)
     assert "2 nodes with 2 cores each" in printed
@@ -131,47 +103,47 @@ def test_executors_on_two_nodes_compute_and_are_gone_when_the_session_stops(
     assert len(slurm.live(JOB)) == 1
     kernel.run("spark.stop()")
     eventually(lambda: not slurm.live(JOB), 30)
-    assert spark_files(spark_cluster) == []
-    eventually(lambda: "deploy.worker.Worker" not in command_lines(spark_cluster, "shas0101", "shas0102"), 40)
+    assert spark_files(cluster) == []
+    eventually(lambda: "deploy.worker.Worker" not in command_lines(cluster, "shas0101", "shas0102"), 40)
 
 
 def test_the_secret_is_in_no_command_line_and_in_nothing_that_slurm_keeps(
-    spark_cluster: RealCluster, kernel: Kernel, slurm: Slurm
+    cluster: RealCluster, kernel: Kernel, slurm: Slurm
 ) -> None:
     kernel.run(TWO_NODES)
     kernel.run(HOSTS)
     secret = kernel.run("print(spark.conf.get('spark.authenticate.secret'))").strip()
     assert len(secret) == 64
     [job] = slurm.live(JOB)
-    seen = slurm.kept(job) + command_lines(spark_cluster, "shas0101", "shas0102")
+    seen = slurm.kept(job) + command_lines(cluster, "shas0101", "shas0102")
     assert "CoarseGrainedExecutorBackend" in seen
     assert secret not in seen
-    [folder] = spark_files(spark_cluster)
+    [folder] = spark_files(cluster)
     place = f"/home/alice/.local/state/flatirons/spark/{folder}"
-    modes = spark_cluster.exec("shas0101", ["stat", "-c", "%a", place, f"{place}/spark.conf"]).stdout.split()
+    modes = cluster.exec("shas0101", ["stat", "-c", "%a", place, f"{place}/spark.conf"]).stdout.split()
     assert modes == ["700", "600"]
 
 
 def test_sparks_pages_are_behind_the_notebook_server_and_nowhere_else(
-    spark_cluster: RealCluster, kernel: Kernel
+    cluster: RealCluster, kernel: Kernel
 ) -> None:
     kernel.run(TWO_NODES)
     url = kernel.run("print(spark.sparkContext.uiWebUrl)").strip()
     port = url.rpartition(":")[2]
-    page = f"{spark_cluster.hub_url}/user/alice/proxy/{port}/"
+    page = f"{cluster.hub_url}/user/alice/proxy/{port}/"
     shown = httpx.get(page, headers=kernel.headers, follow_redirects=True, timeout=30)
     assert shown.status_code == 200
     assert shown.url.path == f"/user/alice/proxy/{port}/jobs/"
     assert f'href="/user/alice/proxy/{port}/stages/"' in shown.text
-    listening = spark_cluster.exec("shas0101", ["ss", "-Hltn", f"sport = :{port}"]).stdout
+    listening = cluster.exec("shas0101", ["ss", "-Hltn", f"sport = :{port}"]).stdout
     assert re.search(rf"\b127\.0\.0\.1\]?:{port}", listening), listening
 
 
-def test_a_stranger_cannot_join(spark_cluster: RealCluster, kernel: Kernel) -> None:
+def test_a_stranger_cannot_join(cluster: RealCluster, kernel: Kernel) -> None:
     kernel.run(TWO_NODES)
-    [folder] = spark_files(spark_cluster)
+    [folder] = spark_files(cluster)
     place = f"/home/alice/.local/state/flatirons/spark/{folder}"
-    url = spark_cluster.exec("shas0101", ["cat", f"{place}/master"]).stdout.strip()
+    url = cluster.exec("shas0101", ["cat", f"{place}/master"]).stdout.strip()
     image = kernel.run("print(os.environ['FLATIRONS_IMAGE'])").strip()
     worker = [
         "/opt/spark/bin/spark-class",
@@ -180,20 +152,20 @@ def test_a_stranger_cannot_join(spark_cluster: RealCluster, kernel: Kernel) -> N
         "/tmp/bob",
         url,
     ]
-    done = spark_cluster.exec("shas0102", ["timeout", "20", "apptainer", "exec", image, *worker], user="bob")
+    done = cluster.exec("shas0102", ["timeout", "20", "apptainer", "exec", image, *worker], user="bob")
     assert "Successfully registered" not in done.stdout + done.stderr
     assert "Failed to connect to master" in done.stdout + done.stderr, done
 
 
 def test_a_kernel_that_dies_takes_its_cluster_along(
-    spark_cluster: RealCluster, kernel: Kernel, slurm: Slurm
+    cluster: RealCluster, kernel: Kernel, slurm: Slurm
 ) -> None:
     kernel.run(TWO_NODES)
     [job] = slurm.live(JOB)
     with pytest.raises((SmokeFailure, TimeoutError)):
         kernel.run("import signal; os.kill(os.getpid(), signal.SIGKILL)", deadline_s=5)
     eventually(lambda: slurm.state(job) == "CANCELLED", 20)
-    assert spark_files(spark_cluster) == []
+    assert spark_files(cluster) == []
 
 
 def test_a_job_that_waits_says_why_and_an_interrupt_cancels_it(
