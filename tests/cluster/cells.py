@@ -53,9 +53,9 @@ def start_server(visitor: Visitor, **options: str) -> None:
     assert list(visitor.progress())[-1].get("ready")
 
 
-def blocks(page: str) -> list[str]:
-    """The Python blocks of a page of the documentation."""
-    return re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+def blocks(page: str, language: str = "python") -> list[str]:
+    """The blocks of a language on a page of the documentation."""
+    return re.findall(rf"```{language}\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
 
 
 def command_lines(cluster: RealCluster, *hosts: str) -> str:
