@@ -41,16 +41,6 @@ fit <- lm(dist ~ speed, data = cars)
 cat(sprintf("slope %.3f\\n", coef(fit)[["speed"]]))
 ggplot(cars, aes(speed, dist)) + geom_point() + geom_smooth(method = "lm", formula = y ~ x)
 """
-SPARK = """
-import matplotlib.pyplot as plt
-from flatirons.parallel.spark import session
-spark = session()
-table = spark.range(1000).selectExpr("id % 4 AS rest", "2D * id AS twice")
-table = table.groupBy("rest").avg("twice").toPandas()
-print(spark.sparkContext.master, f"slope {table['avg(twice)'].mean() / 499.5:.3f}")
-table.plot.bar(x="rest"); plt.show()
-spark.stop()
-"""
 SCIENTIFIC = (
     PYTHON
     + """
@@ -63,7 +53,6 @@ CASES = [
     ("python", "python3", PYTHON, "slope 2.000"),
     ("r", "ir", R, "slope 3.932"),
     ("r", "python3", PYTHON, "slope 2.000"),
-    ("pyspark", "python3", SPARK, "local[2] slope 2.000"),
     *([("scientific", "python3", SCIENTIFIC, "slope 2.000")] if IS_FULL else []),
 ]
 MARKS = {"r": [pytest.mark.images("r")], "pyspark": [pytest.mark.images("pyspark")]}
@@ -136,15 +125,17 @@ def test_a_kernel_of_each_language_computes_and_draws(
 def test_the_tutorial_of_r_works_as_it_is_written(server: Visitor) -> None:
     kernel = server.kernel("ir")
     shown = [kernel.output(block) for block in blocks("tutorial/r.md", "r")]
-    assert sum(len(output.pictures) for output in shown) == 1
+    assert_shows(next(output for output in shown if output.pictures), "")
     assert "shas0101" in "".join(output.printed for output in shown)
 
 
 @pytest.mark.parametrize("server", [in_environment("pyspark")], indirect=True)
-def test_the_tutorial_of_pyspark_works_as_it_is_written(server: Visitor) -> None:
+def test_spark_computes_and_draws_on_the_jobs_cores_as_its_tutorial_is_written(server: Visitor) -> None:
     kernel = server.kernel()
-    shown = [kernel.output(block) for block in blocks("tutorial/pyspark.md")]
-    assert sum(len(output.pictures) for output in shown) == 1
+    begin, ask, _, draw, _ = (kernel.output(block) for block in blocks("tutorial/pyspark.md"))
+    assert "local[2]" in begin.printed
+    assert "|   0| 5.50060" in ask.printed
+    assert_shows(draw, "")
 
 
 # What the node's own modules say.
@@ -177,6 +168,7 @@ def test_what_a_module_says_of_the_nodes_software_stays_out_of_the_container(
     printed = kernel.run(code)
     assert "('NODES_OWN_CHOICE', 'kept')" in printed
     assert "('MODULES_CHOICE', 'kept')" in printed
+    assert "('SPARK_CONF_DIR', '/site/spark')" in printed, "APPTAINERENV_ is meant for the container"
     assert "/nowhere" not in printed
 
 

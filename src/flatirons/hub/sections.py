@@ -218,7 +218,9 @@ class Environment(Section):
 
     prologue: str = ""
     """Shell lines that run before the server, outside the container, after `servers.prologue`: `module load
-    conda`."""
+    conda`. What modules say of the node's own Python, R, Java and Spark (`PYTHONPATH`, `R_LIBS`, `JAVA_HOME`,
+    `SPARK_CONF_DIR` and the like) stays out of a container; to set such a variable there, export it here with
+    `APPTAINERENV_` before its name, or name it by `env` of a field of the form."""
 
 
 class Servers(Section):
