@@ -126,23 +126,25 @@ def run_queue(is_quick: bool) -> Findings:
                 crowd.in_slurm(demo, QUEUE, OTHER, str(pending), deadline_s=300)
                 wait_until(lambda wanted=pending: crowd.jobs(demo) >= wanted, "queueing jobs", 120, 0.5)
             with progress.step(f"servers beside {pending} waiting jobs"):
-                rows += tell(progress, _beside(demo, people, pending))
+                for subject in (FLATIRONS,) if pending else (FLOOR, FLATIRONS):
+                    rows += tell(progress, _beside(demo, subject, people, pending))
         return Findings(about, rows)
 
 
-def _beside(demo: Demo, people: list[str], pending: int) -> list[Row]:
-    with running(demo, FLATIRONS, people, with_lag=True, ends_all=False) as hub:
-        spawn(demo, FLATIRONS, people[:1], at_once=True)
+def _beside(demo: Demo, subject: Subject, people: list[str], pending: int) -> list[Row]:
+    with running(demo, subject, people, with_lag=True, ends_all=False) as hub:
+        spawn(demo, subject, people[:1], at_once=True)
         before, skip = _queries(demo), len(_lags(demo))
         cpu, began = Cpu.of(hub.process), time.monotonic()
-        seen = spawn(demo, FLATIRONS, people[1:], at_once=False, health_hz=HEALTH_HZ)
+        seen = spawn(demo, subject, people[1:], at_once=False, health_hz=HEALTH_HZ)
         used, seconds = Cpu.of(hub.process) - cpu, time.monotonic() - began
         after, lags = _queries(demo), _lags(demo)[skip:]
     waited = [1000 * took for _, took, _ in seen["health"]]
     ready = [each["ready"] - each["asked"] for each in seen["spawns"]]
+    queries = after[1] - before[1]
     numbers = [
-        ("query_s", (after[0] - before[0]) / (after[1] - before[1]), "s"),
-        ("queries", after[1] - before[1], "1"),
+        *([("query_s", (after[0] - before[0]) / queries, "s")] if queries else []),
+        ("queries", queries, "1"),
         ("loop_blocked_max_ms", max(lags), "ms"),
         ("loop_blocked_median_ms", statistics.median(lags), "ms"),
         ("health_p99_ms", statistics.quantiles(waited, n=100, method="inclusive")[98], "ms"),
@@ -150,7 +152,7 @@ def _beside(demo: Demo, people: list[str], pending: int) -> list[Row]:
         ("hub_cpu_percent", used.own_ms / 10 / seconds, "%"),
     ]
     facts = {"pending": pending, "n": len(ready)}
-    return [Row(FLATIRONS.name, metric, round(value, 3), unit, facts) for metric, value, unit in numbers]
+    return [Row(subject.name, metric, round(value, 3), unit, facts) for metric, value, unit in numbers]
 
 
 def _queries(demo: Demo) -> tuple[float, float]:
