@@ -161,7 +161,7 @@ def _queries(demo: Demo) -> tuple[float, float]:
     found = {match["what"]: 0.0 for match in SAMPLE.finditer(text)}
     for match in SAMPLE.finditer(text):
         found[match["what"]] += float(match["value"])
-    return found["sum"], found["count"]
+    return found.get("sum", 0.0), found.get("count", 0.0)  # the floor has none
 
 
 def _lags(demo: Demo) -> list[float]:
