@@ -73,17 +73,16 @@ def test_a_bar_says_why_engines_wait_and_then_counts_them(
     bar = cell.locator(".widget-hbox")
     expect(bar).to_contain_text(re.compile(r"waits.\(.*about.\d\d:\d\d\)"), timeout=60_000)
     expect(bar).to_contain_text("0/2")
-    expect(out).to_contain_text(
-        re.compile(r"Engines \(job \d+\) wait: .*Slurm expects the start at \d\d:\d\d")
-    )
+    expect(out).to_contain_text(re.compile(r"Engines \(job \d+\) wait: "))
+    expect(out).to_contain_text(re.compile(r"Slurm expects the start at \d\d:\d\d"))
     keep(lab, "engines-wait")
     sknl_is_taken()
     expect(out).to_contain_text("2 engines", timeout=60_000)
     expect(bar).to_contain_text("2/2")
     expect(bar).not_to_contain_text("waits")
     keep(lab, "engines-came")
-    told = out.inner_text()
-    assert len(re.findall("wait: ", told)) == len(set(re.findall("wait: .*", told))) <= 2
+    told = re.findall("wait: [^.]*", out.inner_text())
+    assert len(told) == len(set(told)) > 0
 
 
 def test_the_clusters_tab_lists_our_profile_and_starts_and_stops_it(

@@ -29,6 +29,16 @@ def test_a_job_that_waits_tells_why_and_until_when() -> None:
     assert sentences.waiting(pending("Priority"), "Spark", " waits").startswith("Spark (job 12) waits: Other")
 
 
+def test_an_estimate_that_comes_later_is_told_without_the_reason() -> None:
+    first = sentences.waiting(pending("Resources"))
+    then = sentences.waiting(pending("Resources", NOW))
+    assert sentences.news(first, "") == first
+    assert sentences.news(then, first) == "Slurm expects the start at 12:00 on 03 Nov."
+    assert sentences.news(sentences.waiting(pending("Priority")), then).startswith(
+        "Engines (job 12) wait: Other"
+    )
+
+
 @pytest.mark.parametrize(
     ("job", "words"),
     [

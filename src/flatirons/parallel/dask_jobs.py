@@ -96,7 +96,7 @@ class Jobs:
             print(sentences.worker_ended(worker, job))
         text = sentences.workers_wait([job for job in jobs if job.state.is_waiting])
         if text and text != self._told:
-            print(text)
+            print(sentences.news(text, self._told))
         self._told = text or self._told
 
 

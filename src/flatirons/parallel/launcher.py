@@ -63,6 +63,7 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
     output = ""
     bar: Bar | None = None
     on_bar = ""
+    told = ""
 
     @default("output_file")
     def _default_output_file(self) -> str:
@@ -293,7 +294,8 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
         lost = sentences.lost_nodes(self.watch.seen if self.watch else None, job)
         with beside_bars():
             if job.state.is_waiting and job.reason not in ("", "None"):
-                self.log.info(sentences.waiting(job))
+                before, self.told = self.told, sentences.waiting(job)
+                self.log.info(sentences.news(self.told, before))
             elif lost:
                 self._lost(lost, job)
             elif job.state.is_running:

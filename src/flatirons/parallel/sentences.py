@@ -20,6 +20,11 @@ def waiting(job: Job, subject: str = "Engines", verb: str = " wait") -> str:
     return sentence
 
 
+def news(sentence: str, told: str) -> str:
+    """What of a sentence is new to whoever was told another: an estimate that came later, or all of it."""
+    return sentence.removeprefix(told).strip()
+
+
 def on_bar(job: Job, now: datetime) -> str:
     """The state of a job in the few words for which a progress bar has room."""
     if job.state.is_waiting:

@@ -200,6 +200,7 @@ class Cluster:
         os.register_at_fork(after_in_child=self.lifeline.close)  # a child that lives on must not keep it open
         self._watch: Watch | None = None
         self._last: Job | None = None
+        self._told = ""
         self._vigil: Vigil | None = None
         self._lost: set[str] = set()
         self._over = threading.Event()
@@ -266,7 +267,8 @@ class Cluster:
         if lost:
             return
         if job.state.is_waiting and job.reason not in ("", "None"):
-            print(sentences.waiting(job, "Spark", " waits"))
+            before, self._told = self._told, sentences.waiting(job, "Spark", " waits")
+            print(sentences.news(self._told, before))
         elif job.state.is_running:
             print(f"Spark (job {job.id}) starts on {job.nodes}.")
             self._vigil = Vigil(expanded(job.nodes), self._lose)
