@@ -144,6 +144,7 @@ def _config(
         "prefix": environment.argv(before),
         "binds": [bind.source for bind in image.binds],
         "prologue": prologue,
+        "forgotten": list(environment.forgotten),
         "server": program,
         "environment": job_environment(first, environment, site.parallel.settings()),
         "seconds": seconds,

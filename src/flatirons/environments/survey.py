@@ -93,7 +93,9 @@ def inner_argv(config: Dict[str, Any]) -> List[str]:
     argv = [*config["prefix"], "sh", "-c", OWN_PYTHON, "sh", config["server"]]
     if not config["prologue"]:
         return argv
-    lines = ["[ ! -r /etc/profile ] || . /etc/profile", config["prologue"], 'exec "$@"']
+    lines = ["[ ! -r /etc/profile ] || . /etc/profile", config["prologue"]]
+    lines += [f"unset -v {name}" for name in config["forgotten"] if name not in config["environment"]]
+    lines += ['exec "$@"']
     return ["bash", "-c", "\n".join(lines), "flatirons", *argv]
 
 
