@@ -9,7 +9,7 @@ from flatirons.parallel.vigil import Vigil
 
 
 def test_a_node_that_is_silent_twice_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = {"n1": [True, True], "n2": [True, False, True, True]}
+    answers = {"n1": [False, True, True], "n2": [True, False, True, False, True, True]}
     monkeypatch.setattr(vigil, "PERIOD", 0)
     monkeypatch.setattr(vigil, "is_silent", lambda node: answers[node].pop(0))
     told: list[str] = []
@@ -20,14 +20,35 @@ def test_a_node_that_is_silent_twice_is_told_once(monkeypatch: pytest.MonkeyPatc
     assert answers == {"n1": [], "n2": []}
 
 
-def test_who_is_told_to_stop_tells_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_that_never_answered_is_not_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds: list[str] = []
     monkeypatch.setattr(vigil, "PERIOD", 0)
     told: list[str] = []
     watch = Vigil(["n1"], told.append)
 
     def is_silent(node: str) -> bool:
-        watch.stop()
+        rounds.append(node)
+        if len(rounds) == 5:
+            watch.stop()
         return True
+
+    monkeypatch.setattr(vigil, "is_silent", is_silent)
+    watch.start()
+    assert watch.join(10)
+    assert (told, len(rounds)) == ([], 5)
+
+
+def test_who_is_told_to_stop_tells_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vigil, "PERIOD", 0)
+    told: list[str] = []
+    rounds: list[str] = []
+    watch = Vigil(["n1"], told.append)
+
+    def is_silent(node: str) -> bool:
+        rounds.append(node)
+        if len(rounds) == 3:
+            watch.stop()
+        return len(rounds) > 1
 
     monkeypatch.setattr(vigil, "is_silent", is_silent)
     watch.start()
