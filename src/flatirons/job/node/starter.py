@@ -23,6 +23,7 @@ from flatirons.job.node.ports import CannotRun, free_port, is_answered, is_free,
 Config = Dict[str, Any]  # of job/script.py, StarterConfig
 
 PORT_ATTEMPTS = 10
+BYTES_OF_ROOM = 64 * 1024  # more than the connection files and keys of a server with many kernels
 END_SECONDS = 20  # how long the end is told to a hub that may be restarting: it holds the job's node
 
 
@@ -32,12 +33,16 @@ def own_directory() -> str:
     In /tmp, which containers share with the node; TMPDIR may lead to where they can't see.
     """
     place = "/tmp/flatirons-{}-{}".format(os.environ.get("SLURM_JOB_ID", ""), os.urandom(4).hex())
+    atexit.register(remove, place)
     try:
         os.mkdir(place, 0o700)
+        room = os.path.join(place, "room")
+        with open(room, "wb") as file:  # where a directory can be made there may be no room in it
+            file.write(bytes(BYTES_OF_ROOM))
+        os.unlink(room)
     except OSError as error:
         say(f"What Jupyter keeps while it runs will be in the home: {place}: {error.strerror}")
         return ""
-    atexit.register(remove, place)
     return place
 
 
