@@ -247,12 +247,12 @@ work.start()
 
 
 def test_a_node_that_dies_is_told_and_its_work_is_done_by_the_others(
-    spark_cluster: RealCluster, kernel: Kernel, slurm: Slurm
+    cluster: RealCluster, kernel: Kernel, slurm: Slurm
 ) -> None:
     kernel.run(TWO_NODES)
     assert last_json(kernel.run(HOSTS)) == ["shas0101", "shas0102"]
     kernel.run(SLOW)
-    instance = spark_cluster.demo.instance
+    instance = cluster.demo.instance
     faults.do(instance, "kill", "shas0102")
     try:
         printed = kernel.run("work.join(); print(json.dumps(sorted(x for x, _ in results)))", 150)
