@@ -33,6 +33,9 @@ SECONDS_BEFORE_PROGRESS_PAGE = 2.0
 # the hub's time for each server: of 1,000 servers, asked every 30 seconds, most of what they cost. An end is
 # told by the watcher, and what JupyterHub missed of it by the desk.
 SECONDS_BETWEEN_POLLS = 120
+# How often JupyterHub asks the proxy who was active, with queries of the database for each server. Servers
+# tell the hub of it themselves, every five minutes.
+SECONDS_BETWEEN_ACTIVITIES = 900
 
 
 def configure(c: Any, site: Site) -> None:
@@ -135,6 +138,7 @@ def update_spawner(c: Any, site: Site) -> None:
     c.JupyterHub.spawner_class = SlurmSpawner
     c.Spawner.default_url = servers.default_url
     c.Spawner.poll_interval = SECONDS_BETWEEN_POLLS
+    c.JupyterHub.last_activity_interval = SECONDS_BETWEEN_ACTIVITIES
     spawner = c.SlurmSpawner
     spawner.clusters = {
         name: {"slurm_conf": cluster.slurm_conf, "bin_dir": cluster.bin_dir}

@@ -1,7 +1,7 @@
 """The proxy as the hub sees it: one that was restarted gets its routes back within half a minute.
 
-JupyterHub compares the proxy's routes with its servers every five minutes, while it notes from them who was
-active, which takes some queries of the database for each server. The comparison alone costs little.
+JupyterHub compares the proxy's routes with its servers while it notes from them who was active: seldom, since
+that takes some queries of the database for each server. The comparison alone costs little.
 """
 
 from __future__ import annotations
