@@ -10,7 +10,9 @@ from tests.conftest import RealCluster
 from tests.hub.person import eventually
 
 DOCS = Path(__file__).parents[2] / "docs"
+# All that matters: the form begins with what the same person chose last, in whatever test.
 SERVER = {
+    "environment": "python",
     "cluster": "summit",
     "partition": "shas",
     "account": "ucb-general",

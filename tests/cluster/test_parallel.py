@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from cluster.demo.visitor import Kernel, SmokeFailure, Visitor
+from tests.cluster.cells import start_server
 from tests.conftest import RealCluster
 from tests.hub.person import eventually
 
@@ -23,13 +24,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Unclosed WebSocketClientConnection:ResourceWarning"),
 ]
 
-SERVER = {
-    "cluster": "summit",
-    "partition": "shas",
-    "account": "ucb-general",
-    "runtime": "30m",
-    "memory": "4G",
-}
 START = """
 import ipyparallel as ipp, json, os, socket
 def probe():
@@ -82,11 +76,6 @@ class Slurm:
 @pytest.fixture(scope="module")
 def slurm(cluster: RealCluster) -> Slurm:
     return Slurm(cluster)
-
-
-def start_server(visitor: Visitor) -> None:
-    visitor.submit_form(**SERVER)
-    assert list(visitor.progress())[-1].get("ready")
 
 
 @pytest.fixture(scope="module")

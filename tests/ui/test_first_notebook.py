@@ -36,7 +36,8 @@ def carol(page: Page, cluster: RealCluster) -> Iterator[Page]:
 def test_a_person_gets_from_log_in_to_engines_on_two_nodes(
     carol: Page, cluster: RealCluster, keep: Keep
 ) -> None:
-    fill_in(carol, cluster="summit", account="csdms", partition="shas", runtime="30m")
+    where = {"cluster": "summit", "account": "csdms", "partition": "shas"}
+    fill_in(carol, environment="python", **where, runtime="30m")
     start(carol, "carol")
     assert "shas0101 base.sif" in run_cell(carol, 0, WHERE).inner_text()
     hosts = run_cell(carol, 1, ENGINES).inner_text()
