@@ -17,7 +17,9 @@ SERVER = {
     "partition": "shas",
     "account": "ucb-general",
     "runtime": "30m",
+    "cpus": "1",
     "memory": "4G",
+    "python_path": "",
 }
 
 
