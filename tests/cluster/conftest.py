@@ -1,4 +1,4 @@
-"""Instances of the virtual cluster for the tests of the virtual cluster itself."""
+"""Instances of the virtual cluster for its own tests, and alice on the one of the session."""
 
 import json
 import os
@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from cluster.demo.visitor import Visitor
 from flatirons.slurm.client import SlurmClient
+from tests.cluster.cells import Slurm
 from tests.conftest import RealCluster
 
 SCRIPT = Path(__file__).parents[2] / "scripts/cluster"
@@ -73,6 +75,31 @@ def clients(cluster: RealCluster) -> dict[str, SlurmClient]:
     """What asks each cluster, by name."""
     runner = cluster.runner()
     return {name: SlurmClient(each, runner) for name, each in cluster.clusters.items()}
+
+
+@pytest.fixture(scope="module")
+def slurm(cluster: RealCluster) -> Slurm:
+    """What Slurm knows."""
+    return Slurm(cluster)
+
+
+@pytest.fixture(scope="module")
+def visitor(cluster: RealCluster, slurm: Slurm) -> Iterator[Visitor]:
+    """Alice, logged in; in the end none of her jobs is left."""
+    alice = Visitor(cluster.hub_url, "alice")
+    alice.log_in()
+    yield alice
+    if alice.has_server():
+        alice.stop()
+    slurm.end_all()
+    alice.http.close()
+
+
+@pytest.fixture
+def sknl_is_taken(slurm: Slurm) -> Iterator[Callable[[], None]]:
+    """sknl has one node, and all of it is in use until this is called."""
+    with slurm.sknl_taken() as end:
+        yield end
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import httpx
 import pytest
 
 from cluster.demo.visitor import Kernel, SmokeFailure, Visitor
-from tests.cluster.cells import Slurm, blocks, start_server
+from tests.cluster.cells import Slurm, blocks, last_json, start_server
 from tests.conftest import RealCluster
 from tests.hub.person import eventually
 
@@ -39,35 +37,13 @@ def probe():
 """
 
 
-@pytest.fixture(scope="module")
-def slurm(cluster: RealCluster) -> Slurm:
-    return Slurm(cluster)
-
-
-@pytest.fixture(scope="module")
-def visitor(cluster: RealCluster, slurm: Slurm) -> Iterator[Visitor]:
-    """Alice, whose server runs."""
-    alice = Visitor(cluster.hub_url, "alice")
-    alice.log_in()
-    start_server(alice)
-    yield alice
-    if alice.has_server():
-        alice.stop()
-    slurm.end_all()
-    alice.http.close()
-
-
 @pytest.fixture
 def kernel(visitor: Visitor, slurm: Slurm) -> Iterator[Kernel]:
     """A new kernel in alice's notebook server; in the end no workers are left."""
+    if not visitor.has_server():
+        start_server(visitor)
     yield visitor.kernel()
-    if slurm.live(WORKERS):
-        slurm.ask("scancel", "-u", "alice", "-n", WORKERS)
-        eventually(lambda: not slurm.live(WORKERS), 60)
-
-
-def last_json(printed: str) -> Any:
-    return json.loads(printed.strip().rpartition("\n")[2])
+    slurm.end(WORKERS)
 
 
 def test_workers_on_two_nodes_compute_in_the_notebooks_image_without_its_token(

@@ -67,23 +67,6 @@ END
 
 
 @pytest.fixture(scope="module")
-def slurm(cluster: RealCluster) -> Slurm:
-    return Slurm(cluster)
-
-
-@pytest.fixture(scope="module")
-def visitor(cluster: RealCluster, slurm: Slurm) -> Iterator[Visitor]:
-    """Alice, logged in."""
-    alice = Visitor(cluster.hub_url, "alice")
-    alice.log_in()
-    yield alice
-    if alice.has_server():
-        alice.stop()
-    slurm.end_all()
-    alice.http.close()
-
-
-@pytest.fixture(scope="module")
 def server(request: pytest.FixtureRequest, visitor: Visitor) -> Visitor:
     """Alice, whose server runs in the environment that is the parameter."""
     if visitor.has_server():

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import gc
-import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cluster.demo.visitor import Kernel, SmokeFailure, Visitor
-from tests.cluster.cells import start_server
-from tests.conftest import RealCluster
+from tests.cluster.cells import Slurm, command_lines, last_json, start_server
 from tests.hub.person import eventually
 
 pytestmark = [
@@ -24,6 +21,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Unclosed WebSocketClientConnection:ResourceWarning"),
 ]
 
+ENGINES = "ipengines"
 START = """
 import ipyparallel as ipp, json, os, socket
 def probe():
@@ -48,50 +46,6 @@ print(json.dumps(rc.cluster.engine_set.job_id))
 )
 
 
-class Slurm:
-    """What Slurm knows of engines, asked in the hub node."""
-
-    def __init__(self, cluster: RealCluster) -> None:
-        self.cluster = cluster
-
-    def ask(self, *argv: str, user: str | None = None) -> str:
-        done = self.cluster.exec("hub", list(argv), user=user)
-        assert done.returncode == 0, done
-        return done.stdout.strip()
-
-    def engines(self, user: str = "alice") -> list[int]:
-        """Live jobs of engines."""
-        return [
-            int(row) for row in self.ask("squeue", "-h", "-u", user, "-n", "ipengines", "-o", "%i").split()
-        ]
-
-    def state(self, job: int) -> str:
-        return self.ask("squeue", "-h", "-t", "all", "-j", str(job), "-o", "%T")
-
-    def job(self, job: int) -> dict[str, str]:
-        words = self.ask("scontrol", "--oneliner", "show", "job", str(job)).split()
-        return dict(word.split("=", 1) for word in words if "=" in word)
-
-
-@pytest.fixture(scope="module")
-def slurm(cluster: RealCluster) -> Slurm:
-    return Slurm(cluster)
-
-
-@pytest.fixture(scope="module")
-def visitor(cluster: RealCluster, slurm: Slurm) -> Iterator[Visitor]:
-    """Alice, whose server runs."""
-    alice = Visitor(cluster.hub_url, "alice")
-    alice.log_in()
-    start_server(alice)
-    yield alice
-    if alice.has_server():
-        alice.stop()
-    slurm.ask("scancel", "-u", "alice")
-    eventually(lambda: not slurm.ask("squeue", "-h", "-u", "alice"), 60)
-    alice.http.close()
-
-
 @pytest.fixture
 def kernel(visitor: Visitor, slurm: Slurm) -> Iterator[Kernel]:
     """A new kernel in alice's notebook server; in the end no engines are left."""
@@ -99,23 +53,7 @@ def kernel(visitor: Visitor, slurm: Slurm) -> Iterator[Kernel]:
         start_server(visitor)
     yield visitor.kernel()
     gc.collect()
-    if slurm.engines():
-        slurm.ask("scancel", "-u", "alice", "-n", "ipengines")
-        eventually(lambda: not slurm.engines(), 60)
-
-
-@pytest.fixture
-def sknl_is_taken(slurm: Slurm) -> Iterator[Callable[[], None]]:
-    """sknl has one node, and all of it is in use until this is called."""
-    words = ("-p", "sknl", "-A", "ucb-knl", "--exclusive", "-J", "blocker", "--wrap", "sleep 600")
-    job = slurm.ask("sbatch", "--parsable", "-o", "/dev/null", *words, user="alice")
-    eventually(lambda: slurm.state(int(job)) == "RUNNING")
-    yield lambda: slurm.ask("scancel", job) and None
-    slurm.ask("scancel", job)
-
-
-def last_json(printed: str) -> Any:
-    return json.loads(printed.strip().rpartition("\n")[2])
+    slurm.end(ENGINES)
 
 
 def test_eight_engines_are_one_job_over_two_nodes_in_the_notebooks_image(
@@ -123,23 +61,20 @@ def test_eight_engines_are_one_job_over_two_nodes_in_the_notebooks_image(
 ) -> None:
     engines, notebook, _ = last_json(kernel.run(EIGHT))
     assert sorted(each["host"] for each in engines) == ["shas0101"] * 4 + ["shas0102"] * 4
-    assert {each["job"] for each in engines} == {str(slurm.engines()[0])} != {notebook["job"]}
+    assert {each["job"] for each in engines} == {str(slurm.live(ENGINES)[0])} != {notebook["job"]}
     for key in ("uid", "image", "cwd"):
         assert {each[key] for each in engines} == {notebook[key]}
     assert notebook["image"]
     kernel.run("rc.cluster.stop_cluster_sync()")
-    assert slurm.engines() == []
+    assert slurm.live(ENGINES) == []
 
 
 def test_no_key_is_in_what_slurm_keeps_or_in_any_command_line(kernel: Kernel, slurm: Slurm) -> None:
     engines, _, file = last_json(kernel.run(EIGHT))
     key = last_json(kernel.run(f"print(json.dumps(json.load(open({file!r}))['key']))"))
-    [job] = slurm.engines()
-    kept = slurm.ask("scontrol", "show", "job", str(job)) + slurm.ask(
-        "scontrol", "write", "batch_script", str(job), "-"
-    )
-    for host in {each["host"] for each in engines}:
-        kept += slurm.cluster.exec(host, ["ps", "-e", "-o", "args"]).stdout
+    [job] = slurm.live(ENGINES)
+    hosts = {each["host"] for each in engines}
+    kept = slurm.kept(job) + command_lines(slurm.cluster, *hosts)
     assert "flatirons.parallel.node" in kept
     assert key not in kept
     assert last_json(kernel.run(f"print(json.dumps(oct(os.stat({file!r}).st_mode)))")) == "0o100600"
@@ -150,7 +85,7 @@ def test_keywords_say_what_is_asked_of_slurm(kernel: Kernel, slurm: Slurm) -> No
     kernel.run(
         START + f"from flatirons.parallel import Cluster\nrc = Cluster({words}).start_and_connect_sync()"
     )
-    job = slurm.job(slurm.engines()[0])
+    job = slurm.job(slurm.live(ENGINES)[0])
     wanted = {"Partition": "sknl", "Account": "ucb-knl", "TimeLimit": "00:20:00", "NumTasks": "3"}
     assert wanted.items() <= job.items()
     assert "cpu=6,mem=1800M,node=1" in job["ReqTRES"]
@@ -162,7 +97,7 @@ def test_a_refusal_is_slurms_own_sentence(kernel: Kernel, slurm: Slurm) -> None:
         SmokeFailure, match=r"SubmitRefused: .*Invalid account or account/partition combination"
     ):
         kernel.run(f"from flatirons.parallel import Cluster\nrc = Cluster({words}).start_and_connect_sync()")
-    assert slurm.engines() == []
+    assert slurm.live(ENGINES) == []
 
 
 def test_engines_that_wait_say_why_and_are_gone_when_they_are_no_longer_wanted(
@@ -180,9 +115,9 @@ while not c.engine_set.watch.seen or not c.engine_set.watch.seen.reason:
 """
     )
     assert "wait: " in printed
-    assert [slurm.state(job) for job in slurm.engines()] == ["PENDING"]
+    assert [slurm.state(job) for job in slurm.live(ENGINES)] == ["PENDING"]
     kernel.run("await c.stop_cluster()")
-    assert slurm.engines() == []
+    assert slurm.live(ENGINES) == []
 
 
 def test_engines_whose_notebook_has_gone_meanwhile_end_as_soon_as_they_start(
@@ -220,7 +155,7 @@ def test_an_engine_that_crashes_leaves_the_others_alone(kernel: Kernel, slurm: S
     kernel.run("rc[0].apply_async(lambda: __import__('os').kill(__import__('os').getpid(), 9))")
     kernel.run("import asyncio\nwhile 0 in rc.ids: await asyncio.sleep(0.1)")
     assert last_json(kernel.run("print(json.dumps(rc[1].apply_sync(lambda: 6 * 7)))")) == 42
-    assert len(slurm.engines()) == 1
+    assert len(slurm.live(ENGINES)) == 1
 
 
 def test_ipcluster_starts_lists_and_stops_them_by_the_profile(kernel: Kernel, slurm: Slurm) -> None:
@@ -243,9 +178,9 @@ print(rc.ids)
     )
     assert printed.split("\n")[-2] == "[0, 1]"
     assert "Flatirons" in printed
-    assert len(slurm.engines()) == 1
+    assert len(slurm.live(ENGINES)) == 1
     kernel.run('rc.close(); ipcluster("stop", "--profile=slurm")')
-    assert slurm.engines() == []
+    assert slurm.live(ENGINES) == []
 
 
 def test_slurms_commands_of_the_notebook_are_those_of_its_own_cluster(kernel: Kernel) -> None:
@@ -290,10 +225,10 @@ def test_engines_inside_the_notebooks_job_share_it_and_leave_it_alone_when_they_
 ) -> None:
     [engine], notebook = last_json(kernel.run(CLUSTER + INSIDE))
     assert (engine["host"], engine["job"]) == (notebook["host"], notebook["job"])
-    assert slurm.engines() == []
+    assert slurm.live(ENGINES) == []
     kernel.run("rc.cluster.stop_cluster_sync()")
     assert slurm.state(int(notebook["job"])) == "RUNNING"
-    assert "ipengines" not in slurm.ask("squeue", "-h", "-s", "-j", notebook["job"], "-o", "%j")
+    assert ENGINES not in slurm.ask("squeue", "-h", "-s", "-j", notebook["job"], "-o", "%j")
 
 
 def test_engines_for_which_the_notebooks_job_has_no_room_are_refused(kernel: Kernel) -> None:
@@ -322,9 +257,9 @@ def test_sbatch_and_srun_from_a_notebook_know_nothing_of_its_job(kernel: Kernel,
 def test_a_cluster_becomes_larger_and_smaller(kernel: Kernel, slurm: Slurm) -> None:
     code = "rc = Cluster(n=3).start_and_connect_sync(); await rc.cluster.resize(4); rc.wait_for_engines(4)"
     kernel.run(CLUSTER + code)
-    assert len(slurm.engines()) == 2
+    assert len(slurm.live(ENGINES)) == 2
     kernel.run("await rc.cluster.resize(2)\nimport asyncio\nwhile len(rc.ids) != 2: await asyncio.sleep(0.1)")
-    assert len(slurm.engines()) == 1
+    assert len(slurm.live(ENGINES)) == 1
     kernel.run("await rc.cluster.stop_cluster()")
 
 
@@ -334,7 +269,7 @@ def test_the_how_to_works_as_it_is_written(visitor: Visitor, kernel: Kernel, slu
     assert len(blocks) == 8
     for block in blocks:
         kernel.run(block)
-    assert slurm.engines() == []
+    assert slurm.live(ENGINES) == []
 
 
 def test_the_tutorial_works_as_it_is_written(kernel: Kernel, slurm: Slurm) -> None:
@@ -342,4 +277,4 @@ def test_the_tutorial_works_as_it_is_written(kernel: Kernel, slurm: Slurm) -> No
     printed = [kernel.run(block) for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL)]
     assert "'shas0101', 'shas0101', 'shas0101', 'shas0101', 'shas0102'" in "".join(printed)
     assert "8 results, 100 % done" in "".join(printed)
-    assert slurm.engines() == []
+    assert slurm.live(ENGINES) == []

@@ -6,17 +6,15 @@ test_environments.py.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import httpx
 import pytest
 
 from cluster import faults
 from cluster.demo.visitor import Kernel, SmokeFailure, Visitor
-from tests.cluster.cells import Slurm, blocks, command_lines, start_server
+from tests.cluster.cells import Slurm, blocks, command_lines, last_json, start_server
 from tests.conftest import RealCluster
 from tests.faults.settings import IS_FULL
 from tests.hub.person import eventually
@@ -43,24 +41,6 @@ TWO_NODES = START + 'spark = session(nodes=2, cpus=2, memory="2G", runtime="0:20
 HOSTS = "print(json.dumps(sorted(set(spark.sparkContext.parallelize(range(40), 8).map(host).collect()))))"
 
 
-@pytest.fixture(scope="module")
-def slurm(cluster: RealCluster) -> Slurm:
-    return Slurm(cluster)
-
-
-@pytest.fixture(scope="module")
-def visitor(cluster: RealCluster, slurm: Slurm) -> Iterator[Visitor]:
-    """Alice, whose server runs with 2 cores."""
-    alice = Visitor(cluster.hub_url, "alice")
-    alice.log_in()
-    start_server(alice, environment="pyspark", cpus="2")
-    yield alice
-    if alice.has_server():
-        alice.stop()
-    slurm.end_all()
-    alice.http.close()
-
-
 @pytest.fixture
 def kernel(visitor: Visitor, slurm: Slurm) -> Iterator[Kernel]:
     """A new kernel in alice's notebook server; in the end no Spark is left."""
@@ -69,23 +49,7 @@ def kernel(visitor: Visitor, slurm: Slurm) -> Iterator[Kernel]:
     kernel = visitor.kernel()
     yield kernel
     httpx.delete(kernel.channels.replace("ws", "http", 1).removesuffix("/channels"), headers=kernel.headers)
-    if slurm.live(JOB):
-        slurm.ask("scancel", "-u", "alice", "-n", JOB)
-        eventually(lambda: not slurm.live(JOB), 60)
-
-
-@pytest.fixture
-def sknl_is_taken(slurm: Slurm) -> Iterator[Callable[[], None]]:
-    """sknl has one node, and all of it is in use until this is called."""
-    words = ("-p", "sknl", "-A", "ucb-knl", "--exclusive", "-J", "blocker", "--wrap", "sleep 600")
-    job = slurm.ask("sbatch", "--parsable", "-o", "/dev/null", *words, user="alice")
-    eventually(lambda: slurm.state(int(job)) == "RUNNING")
-    yield lambda: slurm.ask("scancel", job) and None
-    slurm.ask("scancel", job)
-
-
-def last_json(printed: str) -> Any:
-    return json.loads(printed.strip().rpartition("\n")[2])
+    slurm.end(JOB)
 
 
 def spark_files(cluster: RealCluster) -> list[str]:

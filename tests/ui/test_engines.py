@@ -49,11 +49,8 @@ def lab(page: Page, cluster: RealCluster, slurm: Slurm) -> Iterator[Page]:
 @pytest.fixture
 def sknl_is_taken(slurm: Slurm) -> Iterator[Callable[[], None]]:
     """sknl has one node, and all of it is in use until this is called."""
-    words = ("-p", "sknl", "-A", "ucb-knl", "--exclusive", "-J", "blocker", "--wrap", "sleep 600")
-    job = slurm.ask("sbatch", "--parsable", "-o", "/dev/null", "-t", "20", *words, user="alice")
-    eventually(lambda: slurm.state(int(job)) == "RUNNING")
-    yield lambda: slurm.ask("scancel", job) and None
-    slurm.ask("scancel", job)
+    with slurm.sknl_taken() as end:
+        yield end
 
 
 def test_a_bar_says_why_engines_wait_and_then_counts_them(
