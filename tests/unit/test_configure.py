@@ -18,6 +18,7 @@ from jinja2 import ChoiceLoader, FileSystemLoader, PrefixLoader
 from jinja2 import Environment as JinjaEnvironment
 from jupyterhub.app import JupyterHub
 from jupyterhub.auth import PAMAuthenticator
+from jupyterhub.metrics import PeriodicMetricsCollector
 from jupyterhub.proxy import ConfigurableHTTPProxy
 from tornado.httpclient import AsyncHTTPClient
 from tornado.httpserver import HTTPServer
@@ -68,6 +69,7 @@ def test_every_option_that_is_set_exists(configured):
         "LocalAuthenticator": PAMAuthenticator,
         "Spawner": SlurmSpawner,
         "SlurmSpawner": SlurmSpawner,
+        "PeriodicMetricsCollector": PeriodicMetricsCollector,
     }
     for section, options in c.items():
         for option in options:

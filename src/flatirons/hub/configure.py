@@ -36,6 +36,9 @@ SECONDS_BETWEEN_POLLS = 120
 # How often JupyterHub asks the proxy who was active, with queries of the database for each server. Servers
 # tell the hub of it themselves, every five minutes.
 SECONDS_BETWEEN_ACTIVITIES = 900
+# How often JupyterHub looks whether its event loop is late. Every 50 milliseconds, its default, is half of
+# what a hub works whose servers simply run.
+SECONDS_BETWEEN_TICKS = 0.1
 
 
 def configure(c: Any, site: Site) -> None:
@@ -58,6 +61,8 @@ def update_hub(c: Any, site: Site, folder: Path) -> None:
     hub.hub_bind_url = site.hub.listen or site.hub.address
     hub.hub_connect_url = site.hub.address
     hub.cookie_secret_file = str(folder / "cookie_secret")
+    hub.last_activity_interval = SECONDS_BETWEEN_ACTIVITIES
+    c.PeriodicMetricsCollector.event_loop_interval_resolution = SECONDS_BETWEEN_TICKS
     hub.db_url = site.hub.database or state.database(folder / "jupyterhub.sqlite")
     hub.upgrade_db = not site.hub.database  # a SQLite file is copied before it is upgraded
     hub.internal_certs_location = str(folder / "internal-ssl")
@@ -138,7 +143,6 @@ def update_spawner(c: Any, site: Site) -> None:
     c.JupyterHub.spawner_class = SlurmSpawner
     c.Spawner.default_url = servers.default_url
     c.Spawner.poll_interval = SECONDS_BETWEEN_POLLS
-    c.JupyterHub.last_activity_interval = SECONDS_BETWEEN_ACTIVITIES
     spawner = c.SlurmSpawner
     spawner.clusters = {
         name: {"slurm_conf": cluster.slurm_conf, "bin_dir": cluster.bin_dir}
