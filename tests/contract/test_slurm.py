@@ -13,7 +13,8 @@ import pytest
 from flatirons.errors import SlurmError, SubmitRefused
 from flatirons.slurm import explain
 from flatirons.slurm.model import JobSpec, JobState
-from flatirons.slurm.watcher import Pace, Watcher
+from flatirons.slurm.pace import Pace
+from flatirons.slurm.watcher import Watcher
 from tests.contract.conftest import Slurm
 
 SLEEPS = "#!/bin/bash -l\nexec sleep 300\n"

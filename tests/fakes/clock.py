@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from flatirons.slurm.watcher import Clock
+from flatirons.slurm.pace import Clock
 
 
 class FakeClock(Clock):

@@ -28,7 +28,7 @@ from flatirons.notebook.command import Session
 from flatirons.notebook.plan import clients, plan, server_command
 from flatirons.notebook.record import FOLDER, Record, records
 from flatirons.slurm.client import SlurmClient
-from flatirons.slurm.watcher import Pace
+from flatirons.slurm.pace import Pace
 from tests.fakes.slurm import FakeSite, FakeSlurm
 
 ME = pwd.getpwuid(os.getuid()).pw_name

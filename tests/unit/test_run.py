@@ -15,7 +15,8 @@ import pytest
 from flatirons.errors import ServerEnded, SlurmError, SubmitRefused
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, JobSpec
-from flatirons.slurm.watcher import Pace, Watcher
+from flatirons.slurm.pace import Pace
+from flatirons.slurm.watcher import Watcher
 from flatirons.spawners.attempt import Attempt
 from flatirons.spawners.desk import Desk
 from flatirons.spawners.diagnosis import Cause, Ending

@@ -13,7 +13,8 @@ from flatirons.notebook.plan import COMMENT
 from flatirons.notebook.record import Record
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Job
-from flatirons.slurm.watcher import Pace, Watcher
+from flatirons.slurm.pace import Pace
+from flatirons.slurm.watcher import Watcher
 from flatirons.spawners import waiting
 from flatirons.spawners.diagnosis import Cause, Ending, diagnose
 

@@ -7,17 +7,16 @@ are asked for it, and only when both agree, or know nothing of it, is its end to
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
-import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 
 from flatirons.errors import SlurmError
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import End, Job, JobState, Place, Snapshot
+from flatirons.slurm.pace import Bucket, Clock, Pace
 
 log = logging.getLogger(__name__)
 
@@ -25,51 +24,6 @@ HIDDEN = (
     "squeue, asked for all jobs, doesn't show job %s of %s, which lives. With PrivateData=jobs in slurm.conf "
     "the hub's account needs AdminLevel=Operator (sacctmgr); until then each job is asked for by itself."
 )
-
-
-class Clock:
-    """Time as the watcher sees it; a test has its own."""
-
-    def now(self) -> float:
-        """Seconds of a monotonic clock."""
-        return time.monotonic()
-
-    async def wait(self, event: asyncio.Event, seconds: float) -> None:
-        """Returns when `event` is set or `seconds` have passed."""
-        # not wait_for: before Python 3.12 it swallows a cancellation that comes together with the event
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await event.wait()
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How often Slurm is asked; all in seconds.
-
-    `starting`, `waiting` and `quiet` are the time between two queries while something starts, something
-    waits, or neither. A slow Slurm is asked less: at most a tenth of the time is spent in queries. A failing
-    one is asked half as often with each failure, down to every `longest`. `burst` queries may follow each
-    other at once when there is news to fetch, after that one each `gap`. A job of which slurmctld knows
-    nothing, while accounting doesn't answer or believes it alive, counts as vanished after `doubt`. A job
-    that has been seen running for `settled` isn't starting any more, even if nobody said so.
-    The same trouble is logged once in `warnings` seconds.
-    """
-
-    starting: float = 1.0
-    waiting: float = 5.0
-    quiet: float = 30.0
-    longest: float = 60.0
-    gap: float = 0.7
-    burst: int = 4
-    doubt: float = 30.0
-    settled: float = 600.0
-    warnings: float = 300.0
-
-    def interval(self, wanted: float, query_seconds: float, failures: int) -> float:
-        """Seconds from one query's end to the next one's start."""
-        slow = max(wanted, 9 * query_seconds)
-        failing = self.starting * 2.0 ** min(failures, 10) if failures else 0.0
-        return min(max(slow, failing), max(self.longest, wanted))
 
 
 class Subscription:
@@ -370,20 +324,6 @@ class Watcher:
         if not is_patient or self.clock.now() - since >= self.pace.doubt:
             last = self.job(job_id) or Job(job_id, JobState.VANISHED)
             self._learn(replace(last, state=JobState.VANISHED))
-
-
-class Bucket:
-    """Lets `burst` through at once and then one each `gap` seconds."""
-
-    def __init__(self, burst: int, gap: float, now: float) -> None:
-        self.burst = burst
-        self.gap = gap
-        self._full_at = now  # when the bucket will be full again
-
-    def take(self, now: float) -> float:
-        """Seconds to wait for one's turn, which is thereby taken."""
-        self._full_at = max(self._full_at, now) + self.gap
-        return max(0.0, self._full_at - now - self.burst * self.gap)
 
 
 def _ended(job: Job, end: End) -> Job:
