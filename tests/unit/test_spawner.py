@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import pytest
 from jupyterhub import orm
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
+from tornado.web import Application, RequestHandler
 
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster
@@ -180,6 +182,58 @@ async def test_a_poll_after_a_restart_waits_for_slurms_word(spawner: SlurmSpawne
     spawner._check_pending = True
     assert await spawner.poll() == 0
     assert [report.kind for report in spawner.reports] == ["completed"]
+
+
+@pytest.fixture
+async def silent(
+    spawner: SlurmSpawner, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> tuple[int, asyncio.Task[int | None]]:
+    """A server of an earlier hub process that runs and doesn't answer: its port, and JupyterHub's poll."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    attempt = replace(Attempt.new("summit", "code"), host="127.0.0.1", port=port)
+    job_id = slurm.add_job("alice", comment=spawner.desk.comment(attempt.spawn_id, "alice/"))
+    slurm.run_job(job_id)
+    spawner.load_state(replace(attempt, job_id=job_id).as_state())
+    spawner.http_timeout = 1
+    spawner._check_pending = True
+    told = asyncio.Event()
+    monkeypatch.setattr(spawner.log, "warning", lambda *_: told.set())
+    polled = asyncio.ensure_future(spawner.poll())
+    await told.wait()  # JupyterHub's time is over
+    return port, polled
+
+
+async def test_a_restarted_hub_waits_for_a_server_whose_job_lives(
+    spawner: SlurmSpawner, silent: tuple[int, asyncio.Task[int | None]]
+) -> None:
+    """JupyterHub would end it: its node may be cut off for a while, or its job be suspended."""
+    port, polled = silent
+    assert not polled.done() and spawner.ready, "it can be stopped, and keeps its route"
+    app = Application([(r".*", RequestHandler)])
+    app.listen(port, "127.0.0.1")
+    assert await polled is None
+    assert spawner.pending == "check", "JupyterHub goes on as if it had answered at once"
+
+
+async def test_a_restarted_hub_waits_no_longer_for_a_server_whose_job_ends(
+    spawner: SlurmSpawner, slurm: FakeSlurm, silent: tuple[int, asyncio.Task[int | None]]
+) -> None:
+    assert spawner.run
+    slurm.end_job(spawner.run.attempt.job_id, "NODE_FAIL")
+    assert await silent[1] == 1
+    assert [report.kind for report in spawner.reports] == ["node_failure"]
+
+
+async def test_a_server_that_does_not_answer_a_restarted_hub_can_be_stopped(
+    spawner: SlurmSpawner, silent: tuple[int, asyncio.Task[int | None]]
+) -> None:
+    await spawner.stop()
+    spawner.server = None  # as JupyterHub does
+    assert await silent[1] is not None
+    assert not spawner.pending
+    assert [report.kind for report in spawner.reports] == ["stopped"]
 
 
 async def test_a_server_that_jupyterhub_gives_up_is_not_said_to_be_stopped_by_somebody(
