@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,7 @@ class StubSpawner:
     """What a run needs of its spawner; `saved` is what a restarted hub would find, oldest first."""
 
     name: str = ""
+    job_name: str = "jupyter"
     owner: str = "alice"
     saved: list[Attempt] = field(default_factory=list)
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("test"))
@@ -139,7 +141,8 @@ async def test_a_run_arrives_where_slurm_says_and_at_the_port_that_the_starter_s
     assert run.exit_status() is None
     messages = [event["message"] for event in run.story.events]
     assert messages[0] == "Submitted as job 1 on summit."
-    assert messages[-1].startswith("The server is up on shas0101: 0 s in the queue, ")
+    took = r"\d\.\d s to the container, \d\.\d s to the server"
+    assert re.fullmatch(rf"The server is up on shas0101: 0 s in the queue, {took}\.", messages[-1])
     assert len(messages) == len(set(messages))
 
 
@@ -299,6 +302,19 @@ async def test_waiting_and_starting_have_limits_of_their_own(desk: Desk, slurm: 
         await arrival
     for run in (queued, silent, slow):
         run.close()
+
+
+async def test_nodes_that_boot_are_told_and_how_long_that_took(run: ServerRun, slurm: FakeSlurm) -> None:
+    await run.submit(spec(run), "script")
+    arrival = asyncio.ensure_future(run.arrive())
+    slurm.change(1, state="CONFIGURING", nodes="shas0101")
+    await until(lambda: run.story.events[-1]["message"] == "Node shas0101 is booting.")
+    assert run.phase == "booting"
+    slurm.run_job(1)
+    await run.boot(1, KEY)
+    await run.ready(4321)
+    await arrival
+    assert "s for the nodes to boot, " in run.story.events[-1]["message"]
 
 
 async def test_an_estimate_that_hardly_changed_is_not_told_again(run: ServerRun, slurm: FakeSlurm) -> None:
@@ -541,6 +557,20 @@ async def test_another_job_that_was_given_the_id_is_not_taken_for_ours(
     assert slurm.jobs[1].state == "RUNNING"
 
 
+async def test_a_server_is_not_lost_over_a_comment_that_somebody_rewrote(
+    run: ServerRun, slurm: FakeSlurm
+) -> None:
+    """Its user may, by scontrol; a job_submit plugin of the site's may. It is found by its id alone then."""
+    await up(run, slurm)
+    slurm.change(1, comment="my long notebook", partition="other")
+    await until(lambda: run.job and run.job.partition == "other")
+    assert run.exit_status() is None
+    stopping = asyncio.ensure_future(run.stop())
+    await until(lambda: slurm.count("scancel"))
+    await stopping
+    assert slurm.jobs[1].state == "CANCELLED"
+
+
 async def test_a_job_that_was_put_back_into_the_queue_is_cancelled_and_its_server_over(
     run: ServerRun, slurm: FakeSlurm
 ) -> None:
@@ -665,6 +695,28 @@ async def test_orphans_are_cancelled_and_nothing_else_is(desk: Desk, slurm: Fake
     slurm.add_job("bob", comment="my own: flatirons:hub1")
     assert await desk.reconcile("summit", lambda: {"known"}) == [orphan]
     assert [job.state for job in slurm.jobs.values()] == ["CANCELLED", "PENDING", "PENDING", "PENDING"]
+
+
+async def test_an_orphan_that_can_not_be_cancelled_yet_is_tried_again_and_listed_once(
+    desk: Desk, slurm: FakeSlurm
+) -> None:
+    orphan = slurm.add_job("alice", comment=desk.comment("gone", "alice/"))
+    slurm.fail("scancel", DOWN, times=2)
+    for _ in range(3):
+        assert await desk.reconcile("summit", set) == [orphan]
+    assert [(each.job_id, each.outcome) for each in desk.orphans] == [(orphan, "cancelled")]
+
+
+async def test_the_hub_looks_at_once_what_came_of_orphans(desk: Desk, slurm: FakeSlurm) -> None:
+    """Else the next search would find them alive in Slurm's last answer, and cancel them once more."""
+    patient = desk.watchers["summit"] = Watcher(desk.clients["summit"])
+    patient.start()
+    slurm.add_job("alice", comment=desk.comment("gone", "alice/"))
+    await desk.reconcile("summit", set)
+    await until(lambda: patient.snapshot and all(job.state.is_over for job in patient.snapshot.jobs.values()))
+    assert await desk.reconcile("summit", set) == []
+    assert slurm.count("scancel") == 1
+    await patient.stop()
 
 
 async def test_a_spawn_that_starts_while_slurm_is_asked_is_no_orphan(desk: Desk, slurm: FakeSlurm) -> None:
