@@ -211,9 +211,10 @@ async def test_a_restarted_hub_waits_for_a_server_whose_job_lives(
     """JupyterHub would end it: its node may be cut off for a while, or its job be suspended."""
     port, polled = silent
     assert not polled.done() and spawner.ready, "it can be stopped, and keeps its route"
-    app = Application([(r".*", RequestHandler)])
-    app.listen(port, "127.0.0.1")
+    server = Application([(r".*", RequestHandler)]).listen(port, "127.0.0.1")
     assert await polled is None
+    server.stop()
+    await server.close_all_connections()
     assert spawner.pending == "check", "JupyterHub goes on as if it had answered at once"
 
 

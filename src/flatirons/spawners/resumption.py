@@ -68,9 +68,9 @@ class Resumption:
 async def outlast_silence(spawner: Spawner, run: ServerRun) -> None:
     """Returns when the server answers, or is over.
 
-    JupyterHub, when it starts, ends each server that doesn't answer within `http_timeout` (half a minute). A
-    node that is cut off for a while, or a suspended job, is no reason to lose what runs in it. Meanwhile it
-    counts as running: it keeps its route, and can be stopped.
+    JupyterHub, when it starts, ends each server that doesn't answer within `http_timeout` (half a minute;
+    some more where a request hangs). A node that is cut off, or a suspended job, is no reason to lose what
+    runs. Meanwhile it counts as running: it keeps its route, and can be stopped.
     """
     spawner._check_pending, is_told = False, False
     settings = spawner.user.settings
@@ -78,7 +78,8 @@ async def outlast_silence(spawner: Spawner, run: ServerRun) -> None:
     context = make_ssl_context(*files[:2], cafile=files[2])
     while spawner.server and run.exit_status() is None:
         try:
-            await spawner.server.wait_up(spawner.http_timeout, True, context, "api")
+            async with asyncio.timeout(spawner.http_timeout):  # its own doesn't end a request that hangs
+                await spawner.server.wait_up(spawner.http_timeout, True, context, "api")
             break
         except AnyTimeoutError:
             if not is_told:
