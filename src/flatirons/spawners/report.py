@@ -22,7 +22,10 @@ LONGEST_LINE = 300
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How one run of a server ended. Times of day are seconds since 1970; None is what isn't known."""
+    """How one run of a server ended. Times of day are seconds since 1970; None is what isn't known.
+
+    Memory is that of one node as it was asked for, and of the one task that was seen to use most of it.
+    """
 
     kind: str
     sentence: str
@@ -54,6 +57,12 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {**asdict(self), "log": list(self.log)}
+
+    def replaces(self, earlier: Report) -> bool:
+        """Is it of the same end? Refusals count as one: who tries again and again loses no other report."""
+        if not self.job_id:
+            return self.kind == earlier.kind == "refused"
+        return (self.cluster, self.job_id) == (earlier.cluster, earlier.job_id)
 
     @property
     def is_failure(self) -> bool:
@@ -122,7 +131,7 @@ def make(
         node=(job.batch_host or job.nodes) if job else "",
         ended_at=time.time(),
         runtime_limit_minutes=job.runtime_limit_minutes if job else None,
-        requested_memory_mib=end.requested_memory_mib if end else None,
+        requested_memory_mib=end.memory_per_node_mib if end else None,
         used_memory_mib=end.max_rss_mib if end else None,
         ran_seconds=end.elapsed_seconds if end else None,
         cpus=end.cpus if end else None,
