@@ -49,6 +49,9 @@ class StubSpawner:
     def keep(self, report: Report) -> None:
         self.reports = [report, *(each for each in self.reports if each.job_id != report.job_id)]
 
+    async def remedied(self, cause: Cause) -> Cause:
+        return cause
+
     async def poll_and_notify(self) -> None:
         self.notified += 1
 
