@@ -212,6 +212,17 @@ async def test_an_accounting_that_knows_nothing_yet_leaves_the_starters_word_whi
     assert reports[-1].kind == "time_limit"
 
 
+async def test_what_accounting_told_once_is_kept_when_it_tells_no_more(
+    outcome: Outcome, known: Known, reports: list[Report], slurm: FakeSlurm
+) -> None:
+    job = completing(slurm, known, "CANCELLED", cancelled_by=0)
+    await outcome.trust(STOPPED_BY_SIGNAL)
+    slurm.fail("sacct", "Problem talking to the database: Connection refused\n")
+    await outcome.settle(replace(job, state=JobState.CANCELLED))
+    assert [each.kind for each in reports] == ["cancelled_by_operator"] * 2
+    assert reports[-1].requested_memory_mib == 1000
+
+
 async def test_the_hubs_own_cancellation_of_what_is_left_is_not_taken_for_the_reason(
     outcome: Outcome, known: Known, reports: list[Report], slurm: FakeSlurm
 ) -> None:

@@ -61,6 +61,7 @@ class Outcome:
         self.stopped_for: Cause | None = None  # why this hub process ends the run; None while it doesn't
         self.is_requeued = False
         self._ending: Ending | None = None
+        self._end: End | None = None
         self._told: Cause | None = None  # in the last report
         self._is_trusted = False  # the starter's word is the error: Slurm may still know better
         self._is_counted = False
@@ -207,16 +208,16 @@ class Outcome:
         self.conclude(await self._remedied(self._diagnose(job, end)), job, end)
 
     async def _accounted(self, job_id: int) -> End | None:
-        """What accounting knows of the job, with the name of who cancelled it; None for nothing, in time."""
+        """What accounting knows of the job, or has said before, with the name of who cancelled it."""
         try:
             async with asyncio.timeout(SECONDS_FOR_ACCOUNTING):
-                end = (await self._client.ends([job_id])).get(job_id)
-                return await named(end) if end else None
+                if end := (await self._client.ends([job_id])).get(job_id):
+                    self._end = await named(end)
         except TimeoutError:
             self._log.warning("No accounting of job %s within %s s", job_id, SECONDS_FOR_ACCOUNTING)
         except SlurmError as error:
             self._log.warning("No accounting of job %s: %s", job_id, error.detail or error)
-        return None
+        return self._end
 
     def _fail(self, error: FlatironsError) -> FlatironsError:
         self.error = error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -53,8 +54,9 @@ def _more(answer: Answer, had: int) -> int | None:
     field, rules = answer.field, answer.rules
     if rules.is_fixed:
         return None
-    most = 2 * had if rules.maximum is None else min(2 * had, int(rules.maximum))
+    most = math.inf if rules.maximum is None else int(rules.maximum)
     if rules.choices is None:
-        return most if most > had else None
-    offered = [value for each in rules.choices if isinstance(value := field.value_of(each.value), int)]
-    return max((value for value in offered if had < value <= most), default=None)
+        return int(min(2 * had, most)) if most > had else None
+    offered = (value for each in rules.choices if isinstance(value := field.value_of(each.value), int))
+    possible = [value for value in offered if had < value <= most]
+    return min(possible, key=lambda value: abs(value - 2 * had), default=None)
