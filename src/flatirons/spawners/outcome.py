@@ -93,7 +93,7 @@ class Outcome:
         """Slurm has not said in time that the job is over: accounting may, else the starter's word is taken.
 
         slurmctld tells accounting why a job ends before it waits for the nodes' epilogs (job_mgr.c,
-        `job_completion_logger` in `_job_timed_out` and `job_signal`), and squeue only that it is COMPLETING.
+        `job_completion_logger` in `_job_timed_out` and `job_signal`); squeue says COMPLETING, not by whom.
         """
         if self._is_told():
             return
