@@ -246,6 +246,24 @@ async def test_an_accounting_that_does_not_answer_holds_the_error_up_for_a_momen
     assert outcome.error
 
 
+async def test_an_end_is_told_before_it_is_known_what_would_have_helped(
+    known: Known, reports: list[Report], slurm: FakeSlurm
+) -> None:
+    """Nobody waits for the form's facts, or loses the reason to a mistake there."""
+    errors: list[object] = []
+
+    async def remedied(cause: Cause) -> Cause:
+        errors.append(made.error)
+        return replace(cause, fix={"runtime": "1:30:00"})
+
+    client = SlurmClient(Cluster("summit"), slurm)
+    made = Outcome(known, client, Story(), reports.append, logging.getLogger("test"), remedied)
+    job = completing(slurm, known, "TIMEOUT")
+    await made.settle(replace(job, state=JobState.TIMEOUT))
+    assert errors == [made.error] and made.error
+    assert [each.fix.get("runtime") for each in reports] == ["2:00:00", "2:00:00", "1:30:00"]
+
+
 async def test_who_cancelled_a_job_is_named_where_this_machine_knows_the_name(
     outcome: Outcome, known: Known, reports: list[Report], slurm: FakeSlurm
 ) -> None:

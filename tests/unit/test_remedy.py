@@ -10,7 +10,7 @@ import pytest
 
 from flatirons.forms import Context
 from flatirons.spawners.diagnosis import Cause
-from flatirons.spawners.remedy import NO_MORE, remedied
+from flatirons.spawners.remedy import NO_MORE, bounded
 from flatirons.spawners.slurm_form import slurm_form
 from tests.fakes import summit
 
@@ -21,7 +21,7 @@ async def fix(kind: str, known: Mapping[str, str], settings: Any = None, **chose
     """What becomes of a cause with this fix, in a form that knows the cluster."""
     form = slurm_form(settings or {}, {"summit": {}}, {"python": {}})
     context = Context(user="alice", facts=summit.facts())
-    return await remedied(Cause(kind, "It ended.", "Ask.", known), form, {**CHOSEN, **chosen}, context)
+    return await bounded(Cause(kind, "It ended.", "Ask.", known), form, {**CHOSEN, **chosen}, context)
 
 
 async def most(name: str, **chosen: str) -> Any:
@@ -62,15 +62,15 @@ async def test_memory_that_nobody_chose_is_what_an_empty_input_means_or_unknown(
     shas = replace(summit.PARTITIONS[0], default_memory_per_node_mib=700)
     context = summit.context(seen=replace(summit.FACTS, partitions=(shas,), kept={}))
     cause = Cause("out_of_memory", "It ended.", "Ask.")
-    assert (await remedied(cause, form, CHOSEN, context)).fix == {"memory": "1400M"}
-    unknown = await remedied(Cause("out_of_memory", "It ended.", "Ask."), form, {}, Context(user="alice"))
+    assert (await bounded(cause, form, CHOSEN, context)).fix == {"memory": "1400M"}
+    unknown = await bounded(Cause("out_of_memory", "It ended.", "Ask."), form, {}, Context(user="alice"))
     assert (unknown.fix, unknown.advice) == ({}, "Ask.")
 
 
 async def test_while_slurm_is_not_known_nothing_bounds_a_fix() -> None:
     form = slurm_form({}, {"summit": {}}, {"python": {}})
     cause = Cause("time_limit", "It ended.", "Ask.", {"runtime": "900-00:00:00"})
-    assert (await remedied(cause, form, {}, Context(user="alice"))).fix == {"runtime": "900-00:00:00"}
+    assert (await bounded(cause, form, {}, Context(user="alice"))).fix == {"runtime": "900-00:00:00"}
 
 
 async def test_of_a_sites_choices_the_nearest_that_is_more_is_offered() -> None:

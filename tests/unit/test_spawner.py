@@ -19,6 +19,7 @@ from flatirons.slurm.model import Cluster
 from flatirons.slurm.watcher import Watcher
 from flatirons.spawners.attempt import Attempt
 from flatirons.spawners.desk import SETTINGS_KEY, Desk
+from flatirons.spawners.diagnosis import Cause
 from flatirons.spawners.options import FormHooks
 from flatirons.spawners.report import KEPT, Report
 from flatirons.spawners.slurm import SlurmSpawner
@@ -165,6 +166,28 @@ async def test_refusals_in_a_row_leave_one_report_and_take_no_other_away(spawner
     for sentence in ("No.", "No, again.", "Still no."):
         spawner.keep(Report("refused", sentence, cluster="summit"))
     assert [each.sentence for each in spawner.reports] == ["Still no.", ""]
+
+
+async def test_a_stop_does_not_take_the_place_of_why_the_same_job_ended(spawner: SlurmSpawner) -> None:
+    for kind, sentence in (("stopped", "At first."), ("time_limit", "Time."), ("stopped", "Cleaned up.")):
+        spawner.keep(Report(kind, sentence, cluster="summit", job_id=7))
+    spawner.keep(Report("stopped", "Another.", cluster="summit", job_id=8))
+    assert [each.sentence for each in spawner.reports] == ["Another.", "Time."]
+
+
+async def test_what_would_have_helped_is_bounded_by_the_form_of_the_spawner(
+    spawner: SlurmSpawner,
+) -> None:
+    cause = Cause("time_limit", "It ended.", "Ask for more time.", {"runtime": "2-00:00:00"})
+    assert await spawner.remedied(cause) == cause, "there is no form"
+    FormHooks(
+        slurm_form({"runtime": {"maximum": "1-00:00:00"}}, {"summit": {}}, {"python": {}}),
+    ).attach(spawner)
+    spawner.user_options = {"runtime": 1440}
+    assert (await spawner.remedied(cause)).fix == {}
+    spawner.user_options = {"runtime": 720}
+    found = await spawner.remedied(replace(cause, fix={"runtime": "1-00:00:00"}))
+    assert found.fix == {"runtime": "1-00:00:00"}
 
 
 async def test_reports_outlive_the_hub(spawner: SlurmSpawner) -> None:

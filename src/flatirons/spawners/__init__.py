@@ -29,7 +29,7 @@ resumption      a start of an earlier hub process, gone on with
 cancellation    how a server is ended from the hub: in peace if it can be
 outcome         how a run ends: collects who says what of it; makes error, report and exit status
 diagnosis       every cause of an end, found from what Slurm, the starter and the log say; pure
-remedy          what would have helped, as far as the form would take it; pure
+remedy          what would have helped, as far as the form would take it
 report          what is kept of an ended run for its user
 aftermath       has JupyterHub notice that a server ended, and clean up after it
 ==============  =========================================================================================

@@ -97,9 +97,13 @@ class Outcome:
         """
         if self._is_told():
             return
-        end, job = await self._accounted(self._run.attempt.job_id), self._run.job
+        end = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SECONDS_FOR_ACCOUNTING):
+                end = await self._accounted(self._run.attempt.job_id)
         if self._is_told():  # meanwhile
             return
+        job = self._run.job
         if job and end and end.state.is_over:
             await self._say(job, end)
             self._explained.set()
@@ -204,17 +208,17 @@ class Outcome:
         return diagnose(job, end, self._ending, was_up=self._was_up, has_booted=has_booted)
 
     async def _say(self, job: Job, end: End | None) -> None:
-        """Says why, with what accounting and the starter know, and what the form would take that helps."""
-        self.conclude(await self._remedied(self._diagnose(job, end)), job, end)
+        """Says why, with what accounting and the starter know, then what the form would take that helps."""
+        cause = self._diagnose(job, end)
+        self.conclude(cause, job, end)
+        if (better := await self._remedied(cause)) != cause:
+            self._keep(better, job, end)
 
     async def _accounted(self, job_id: int) -> End | None:
         """What accounting knows of the job, or has said before, with the name of who cancelled it."""
         try:
-            async with asyncio.timeout(SECONDS_FOR_ACCOUNTING):
-                if end := (await self._client.ends([job_id])).get(job_id):
-                    self._end = await named(end)
-        except TimeoutError:
-            self._log.warning("No accounting of job %s within %s s", job_id, SECONDS_FOR_ACCOUNTING)
+            if end := (await self._client.ends([job_id])).get(job_id):
+                self._end = await named(end)
         except SlurmError as error:
             self._log.warning("No accounting of job %s: %s", job_id, error.detail or error)
         return self._end

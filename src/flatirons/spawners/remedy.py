@@ -6,10 +6,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
+from jupyterhub.spawner import Spawner
+
 from flatirons.forms import Context, Form
 from flatirons.forms.form import Answer
 from flatirons.forms.values import Refusal
 from flatirons.spawners.diagnosis import Cause
+from flatirons.spawners.options import FormHooks
 
 HELPS = {"out_of_memory": "memory", "time_limit": "runtime"}
 """The option of which more would have helped, by the kind of a cause."""
@@ -17,7 +20,16 @@ HELPS = {"out_of_memory": "memory", "time_limit": "runtime"}
 NO_MORE = "That was all that can be chosen with the other choices: another partition or QOS may offer more."
 
 
-async def remedied(cause: Cause, form: Form, chosen: Mapping[str, str], context: Context) -> Cause:
+async def remedied(cause: Cause, spawner: Spawner) -> Cause:
+    """The cause with a fix that the form of this spawner takes; as it is, without such a form."""
+    hooks = FormHooks.of(spawner)
+    if hooks is None or cause.kind not in HELPS:
+        return cause
+    context = await hooks.context(spawner)
+    return await bounded(cause, hooks.form(spawner), FormHooks.texts(spawner), context)
+
+
+async def bounded(cause: Cause, form: Form, chosen: Mapping[str, str], context: Context) -> Cause:
     """The cause with a fix that the form takes beside what was chosen: twice as much, or the most there is.
 
     `cause.fix` says twice what the job had, where Slurm told what that was; else what was chosen counts.

@@ -58,12 +58,6 @@ class Report:
         """Plain values for JSON."""
         return {**asdict(self), "log": list(self.log)}
 
-    def replaces(self, earlier: Report) -> bool:
-        """Is it of the same end? Refusals count as one: who tries again and again loses no other report."""
-        if not self.job_id:
-            return self.kind == earlier.kind == "refused"
-        return (self.cluster, self.job_id) == (earlier.cluster, earlier.job_id)
-
     @property
     def is_failure(self) -> bool:
         """Is it something that its user didn't want?"""
@@ -108,6 +102,25 @@ class Report:
     def cpu_percent(self) -> int | None:
         """How busy the cores were, on average."""
         return _percent(self.cpu_seconds, (self.ran_seconds or 0) * (self.cpus or 0))
+
+
+def kept(report: Report, earlier: Sequence[Report]) -> list[Report]:
+    """A server's reports, newest first: this one in the place of one of the same end.
+
+    That a job was stopped is no news where it was told already why it ended: a hub that was killed over
+    cleaning up after it finds only the stop. Refusals count as one: who tries again and again loses no other
+    report.
+    """
+    same = [each for each in earlier if _are_of_one_end(report, each)]
+    if report.kind == "stopped" and any(each.kind != "stopped" for each in same):
+        return list(earlier)
+    return [report, *(each for each in earlier if each not in same)][:KEPT]
+
+
+def _are_of_one_end(one: Report, other: Report) -> bool:
+    if not one.job_id:
+        return one.kind == other.kind == "refused"
+    return (one.cluster, one.job_id) == (other.cluster, other.job_id)
 
 
 def _percent(part: float | None, whole: float | None) -> int | None:

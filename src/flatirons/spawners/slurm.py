@@ -49,8 +49,8 @@ from flatirons.spawners.desk import Desk, runner_for
 from flatirons.spawners.diagnosis import STOPPED, UNANSWERED, Cause
 from flatirons.spawners.options import FormHooks
 from flatirons.spawners.own_fields import environment, sbatch_options
-from flatirons.spawners.remedy import HELPS, remedied
-from flatirons.spawners.report import KEPT, Report
+from flatirons.spawners.remedy import remedied
+from flatirons.spawners.report import Report, kept
 from flatirons.spawners.resumption import Resumption
 from flatirons.spawners.run import Limits, ServerRun
 from flatirons.spawners.slurm_facts import SlurmFacts
@@ -203,10 +203,8 @@ class SlurmSpawner(Spawner):
         return self.run
 
     def keep(self, report: Report) -> None:
-        """Keeps a report, newest first, in the place of an earlier one of that; stores it with the state."""
-        chosen = FormHooks.texts(self)
-        others = [each for each in self.reports if not report.replaces(each)]
-        self.reports = [replace(report, options=chosen), *others][:KEPT]
+        """Keeps a report, as `report.kept` says, and stores it with the state."""
+        self.reports = kept(replace(report, options=FormHooks.texts(self)), self.reports)
         self.orm_spawner.state = self.get_state()
         try:
             self.user.db.commit()
@@ -216,10 +214,7 @@ class SlurmSpawner(Spawner):
 
     async def remedied(self, cause: Cause) -> Cause:
         """The cause, with that as its fix which the form would take beside what was chosen."""
-        hooks = FormHooks.of(self)
-        if hooks is None or cause.kind not in HELPS:
-            return cause
-        return await remedied(cause, hooks.form(self), FormHooks.texts(self), await hooks.context(self))
+        return await remedied(cause, self)
 
     def save(self) -> Awaitable[None]:
         """Stores the state when the loop next comes round; done once it is stored."""
