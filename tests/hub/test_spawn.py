@@ -229,7 +229,9 @@ def test_a_suspended_server_outlives_a_restart_of_the_hub(cluster: Any, alice: P
         eventually(lambda: "T" in cluster.exec(node, ["ps", "-u", "alice", "-o", "stat="]).stdout, 20)
         cluster.kill_hub()
         cluster.start_hub()
-        eventually(lambda: "doesn't answer, and its job lives: waiting" in cluster.demo.hub_log.read_text(), 60)
+        eventually(
+            lambda: "doesn't answer, and its job lives: waiting" in cluster.demo.hub_log.read_text(), 60
+        )
         assert [state for _, state, _ in slurm.jobs("alice", "all")][-1] == "SUSPENDED"
     finally:
         slurm.ask("scontrol", "resume", str(job))

@@ -18,6 +18,8 @@ from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, JobSpec
 from flatirons.slurm.pace import Pace
 from flatirons.slurm.watcher import Watcher
+from flatirons.spawners import metrics
+from flatirons.spawners import run as module
 from flatirons.spawners.attempt import Attempt
 from flatirons.spawners.desk import Desk
 from flatirons.spawners.diagnosis import Cause, Ending
@@ -50,6 +52,9 @@ class StubSpawner:
 
     def keep(self, report: Report) -> None:
         self.reports = [report, *(each for each in self.reports if each.job_id != report.job_id)]
+
+    async def remedied(self, cause: Cause) -> Cause:
+        return cause
 
     async def poll_and_notify(self) -> None:
         self.notified += 1
@@ -512,6 +517,40 @@ async def test_a_report_is_there_before_accounting_answered_and_better_afterward
     gate.set()
     await explained
     assert kinds(run) == ["cancelled_by_operator"]
+
+
+async def test_a_hundred_servers_that_end_at_once_are_a_few_questions_to_accounting(
+    desk: Desk, slurm: FakeSlurm
+) -> None:
+    """As when a partition is taken down under them."""
+    runs = [make_run(desk, Attempt.new("summit", f"{n}-{CODE}")) for n in range(100)]
+    for n, each in enumerate(runs):
+        await each.submit(spec(each), "script")
+        slurm.run_job(each.attempt.job_id)
+        each.attend()
+        await each.boot(each.attempt.job_id, f"{n}-{KEY}")
+        await each.ready(4321)
+    await until(lambda: all(each.job and each.job.state.is_running for each in runs))
+    for each in runs:
+        slurm.end_job(each.attempt.job_id, "CANCELLED", cancelled_by=0)
+    await asyncio.gather(*(each.explained() for each in runs))
+    assert [kinds(each) for each in runs] == [["cancelled_by_operator"]] * 100
+    assert slurm.count("sacct") <= 3
+    for each in runs:
+        each.close()
+
+
+async def test_an_end_that_was_not_followed_to_slurms_word_is_counted_when_it_is_forgotten(
+    run: ServerRun, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SECONDS_FOR_SLURMS_WORD", 0.01)
+    await up(run, slurm)
+    await run.end(Ending(None, 11))
+    counter = metrics.FAILURES.labels("signal")
+    before = counter._value.get()
+    run.close()
+    run.close()
+    assert counter._value.get() == before + 1
 
 
 async def test_what_the_starter_says_is_in_a_report_at_once(run: ServerRun, slurm: FakeSlurm) -> None:

@@ -21,8 +21,9 @@ from flatirons.slurm.model import Cluster
 from flatirons.slurm.watcher import Watcher
 from flatirons.spawners.attempt import Attempt
 from flatirons.spawners.desk import SETTINGS_KEY, Desk
+from flatirons.spawners.diagnosis import Cause
 from flatirons.spawners.options import FormHooks
-from flatirons.spawners.report import Report
+from flatirons.spawners.report import KEPT, Report
 from flatirons.spawners.slurm import SlurmSpawner
 from flatirons.spawners.slurm_form import slurm_form
 from flatirons.spawners.story import StartFailed
@@ -142,6 +143,78 @@ async def test_a_report_holds_what_was_chosen_as_texts_even_where_jupyterhub_sto
         spawner.user_options = {"runtime": runtime}
         spawner.keep(Report("stopped", "", job_id=1))
         assert [each.options["runtime"] for each in spawner.reports] == ["1:00:00"]
+
+
+async def test_the_last_five_reports_are_kept_newest_first(spawner: SlurmSpawner) -> None:
+    for number in range(1, 8):
+        spawner.keep(Report("stopped", "", cluster="summit", job_id=number))
+    assert [each.job_id for each in spawner.reports] == [7, 6, 5, 4, 3]
+    assert len(spawner.orm_spawner.state["reports"]) == KEPT
+
+
+async def test_a_report_takes_the_place_of_one_of_the_same_job_on_the_same_cluster_only(
+    spawner: SlurmSpawner,
+) -> None:
+    for cluster, kind in (("summit", "signal"), ("blanca", "quota"), ("summit", "time_limit")):
+        spawner.keep(Report(kind, "", cluster=cluster, job_id=7))
+    assert [(each.cluster, each.kind) for each in spawner.reports] == [
+        ("summit", "time_limit"),
+        ("blanca", "quota"),
+    ]
+
+
+async def test_refusals_in_a_row_leave_one_report_and_take_no_other_away(spawner: SlurmSpawner) -> None:
+    spawner.keep(Report("not_submitted", "", cluster="summit"))
+    for sentence in ("No.", "No, again.", "Still no."):
+        spawner.keep(Report("refused", sentence, cluster="summit"))
+    assert [each.sentence for each in spawner.reports] == ["Still no.", ""]
+
+
+async def test_a_stop_does_not_take_the_place_of_why_the_same_job_ended(spawner: SlurmSpawner) -> None:
+    for kind, sentence in (("stopped", "At first."), ("time_limit", "Time."), ("stopped", "Cleaned up.")):
+        spawner.keep(Report(kind, sentence, cluster="summit", job_id=7))
+    spawner.keep(Report("stopped", "Another.", cluster="summit", job_id=8))
+    assert [each.sentence for each in spawner.reports] == ["Another.", "Time."]
+
+
+async def test_what_would_have_helped_is_bounded_by_the_form_of_the_spawner(
+    spawner: SlurmSpawner,
+) -> None:
+    cause = Cause("time_limit", "It ended.", "Ask for more time.", {"runtime": "2-00:00:00"})
+    assert await spawner.remedied(cause) == cause, "there is no form"
+    FormHooks(
+        slurm_form({"runtime": {"maximum": "1-00:00:00"}}, {"summit": {}}, {"python": {}}),
+    ).attach(spawner)
+    spawner.user_options = {"runtime": 1440}
+    assert (await spawner.remedied(cause)).fix == {}
+    spawner.user_options = {"runtime": 720}
+    found = await spawner.remedied(replace(cause, fix={"runtime": "1-00:00:00"}))
+    assert found.fix == {"runtime": "1-00:00:00"}
+
+
+async def test_reports_outlive_the_hub(spawner: SlurmSpawner) -> None:
+    spawner.keep(Report("quota", "Your disk is full.", cluster="summit", job_id=7, log=("last line",)))
+    spawner.clear_state()
+    assert [each.kind for each in spawner.reports] == ["quota"], "a stopped server's are kept"
+    database = spawner.user.db
+    database.expire_all()  # what counts is what the database has
+    stored = database.query(orm.Spawner).one()
+    after = SlurmSpawner(user=spawner.user, orm_spawner=stored, clusters={"summit": {}}, hub=None)
+    after.load_state(stored.state)
+    assert [(each.sentence, list(each.log)) for each in after.reports] == [
+        ("Your disk is full.", ["last line"])
+    ]
+
+
+async def test_reports_of_a_server_that_is_stopped_and_started_again_are_stored_on(
+    spawner: SlurmSpawner,
+) -> None:
+    """JupyterHub stores `get_state()` after `clear_state()`, and loads that in the next process."""
+    spawner.keep(Report("quota", "", cluster="summit", job_id=7))
+    spawner.clear_state()
+    spawner.orm_spawner.state = spawner.get_state()
+    spawner.load_state(spawner.orm_spawner.state)
+    assert [each.kind for each in spawner.reports] == ["quota"] and spawner.run is None
 
 
 async def test_a_report_that_the_database_refused_is_stored_with_the_next_state(

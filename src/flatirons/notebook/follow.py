@@ -17,6 +17,7 @@ from flatirons.slurm.pace import Pace
 from flatirons.slurm.watcher import Watcher
 from flatirons.spawners import waiting
 from flatirons.spawners.diagnosis import Cause, Ending, diagnose
+from flatirons.spawners.slurm_facts import named
 from flatirons.spawners.timing import Timing
 
 # Every user who waits asks for the whole queue, so less often than a hub, which asks once for all of them.
@@ -195,7 +196,7 @@ class Follower:
     # -- why it ended
 
     async def _explain(self, job: Job | None) -> Cause:
-        return await explain(self.client, job, self.ending, was_up=self.is_up)
+        return await explain(self.client, job, self.ending, was_up=self.is_up, has_booted=self.has_booted)
 
     def _late(self) -> Cause:
         seconds = waiting.duration(self.node_seconds)
@@ -218,13 +219,16 @@ NODE_NEEDS = (
 )
 
 
-async def explain(client: SlurmClient, job: Job | None, ending: Ending | None, *, was_up: bool) -> Cause:
+async def explain(
+    client: SlurmClient, job: Job | None, ending: Ending | None, *, was_up: bool, has_booted: bool
+) -> Cause:
     """Why a server ended, by Slurm's last word, accounting's and the starter's."""
     try:
-        ends = await client.ends([job.id]) if job else {}
+        end = (await client.ends([job.id])).get(job.id) if job else None
     except SlurmError:
-        ends = {}  # accounting would only have known it better
-    cause = diagnose(job, ends.get(job.id) if job else None, ending, was_up=was_up)
+        end = None  # accounting would only have known it better
+    end = await named(end) if end else None
+    cause = diagnose(job, end, ending, was_up=was_up, has_booted=has_booted)
     if cause.kind == "hub_unreachable":  # there is no hub here that could be
         sentence = cause.sentence.replace(" to the hub", "")
         return replace(cause, sentence=sentence, advice=NODE_NEEDS)

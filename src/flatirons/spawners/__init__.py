@@ -30,6 +30,7 @@ resumption      what an earlier hub process began: a start, gone on with; a serv
 cancellation    how a server is ended from the hub: in peace if it can be
 outcome         how a run ends: collects who says what of it; makes error, report and exit status
 diagnosis       every cause of an end, found from what Slurm, the starter and the log say; pure
+remedy          what would have helped, as far as the form would take it
 report          what is kept of an ended run for its user
 aftermath       has JupyterHub notice that a server ended, and clean up after it
 ==============  =========================================================================================

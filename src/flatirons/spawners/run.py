@@ -66,6 +66,9 @@ class Owner(Shown, Protocol):
     def keep(self, report: Report) -> None:
         """Keeps a report of how the run ended, in the place of an earlier one of the same job."""
 
+    async def remedied(self, cause: Cause) -> Cause:
+        """The cause, with that as its fix which the form would take."""
+
 
 class NotExpected(Exception):
     """A starter's call that doesn't fit what we know: wrong job, used code, server already up."""
@@ -87,7 +90,7 @@ class ServerRun:
         self.job: Job | None = None
         self._timing = Timing()
         self._teller = Teller(self.story, attempt.cluster)
-        self.outcome = Outcome(self, self.client, self.story, spawner.keep, self.log)
+        self.outcome = Outcome(self, self.client, self.story, spawner.keep, self.log, spawner.remedied)
         self._cancellation = Cancellation(self, self.client, self.watcher, self.story, self.user, limits.stop)
         self._aftermath = Aftermath(spawner, self.log)
         self._submission: asyncio.Task[None] | None = None
@@ -194,6 +197,7 @@ class ServerRun:
     def close(self) -> None:
         """Stops following the job."""
         self.closed.set()
+        self.outcome.count()
         self.desk.forget(self)
         if self._attendant:
             self._attendant.cancel()
@@ -353,7 +357,7 @@ class ServerRun:
         self.attend()
         assert self._attendant
         await asyncio.wait([self._attendant], timeout=SECONDS_FOR_SLURMS_WORD)
-        self.outcome.trust(ending)
+        await self.outcome.trust(ending)
 
     # -- parts
 

@@ -46,10 +46,11 @@ from flatirons.job.script import StarterConfig, notebook
 from flatirons.slurm.model import JobSpec
 from flatirons.spawners.attempt import Attempt
 from flatirons.spawners.desk import Desk, runner_for
-from flatirons.spawners.diagnosis import STOPPED, UNANSWERED
+from flatirons.spawners.diagnosis import STOPPED, UNANSWERED, Cause
 from flatirons.spawners.options import FormHooks
 from flatirons.spawners.own_fields import environment, sbatch_options
-from flatirons.spawners.report import KEPT, Report
+from flatirons.spawners.remedy import remedied
+from flatirons.spawners.report import Report, kept
 from flatirons.spawners.resumption import Resumption, outlast_silence
 from flatirons.spawners.run import Limits, ServerRun
 from flatirons.spawners.slurm_facts import SlurmFacts
@@ -202,16 +203,18 @@ class SlurmSpawner(Spawner):
         return self.run
 
     def keep(self, report: Report) -> None:
-        """Keeps a report, newest first, in the place of one of the same job; stores it with the state."""
-        chosen = FormHooks.texts(self)
-        others = [each for each in self.reports if each.job_id != report.job_id or not each.job_id]
-        self.reports = [replace(report, options=chosen), *others][:KEPT]
+        """Keeps a report, as `report.kept` says, and stores it with the state."""
+        self.reports = kept(replace(report, options=FormHooks.texts(self)), self.reports)
         self.orm_spawner.state = self.get_state()
         try:
             self.user.db.commit()
         except SQLAlchemyError as error:  # it is stored with the state, next time
             self.user.db.rollback()
             self.log.error("A report of %s can't be stored yet: %s", self._log_name, error)
+
+    async def remedied(self, cause: Cause) -> Cause:
+        """The cause, with that as its fix which the form would take beside what was chosen."""
+        return await remedied(cause, self)
 
     def save(self) -> Awaitable[None]:
         """Stores the state when the loop next comes round; done once it is stored."""
