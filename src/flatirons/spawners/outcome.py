@@ -158,8 +158,19 @@ class Outcome:
         except SlurmError as error:
             self._log.warning("No accounting of job %s: %s", job.id, error.detail or error)
             ends = {}
-        end = ends.get(job.id)
-        self.conclude(diagnose(job, end, self._ending, was_up=self._was_up), job, end)
+        end, reason = ends.get(job.id), await self._node_reason(job)
+        cause = diagnose(job, end, self._ending, was_up=self._was_up, node_reason=reason)
+        self.conclude(cause, job, end)
+
+    async def _node_reason(self, job: Job) -> str:
+        """Why its node is out of service, of a job that was cancelled before its starter was heard of."""
+        if job.state is not JobState.CANCELLED or self._run.attempt.key_digest or not job.batch_host:
+            return ""
+        try:
+            return await self._client.node_reason(job.batch_host)
+        except SlurmError as error:
+            self._log.warning("Nothing known of node %s: %s", job.batch_host, error.detail or error)
+            return ""
 
     def _fail(self, error: FlatironsError) -> FlatironsError:
         self.error = error

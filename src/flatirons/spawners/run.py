@@ -34,6 +34,7 @@ from flatirons.spawners.teller import Teller
 
 LONGEST_SILENCE = 30.0  # seconds: a start without news makes sure that its job is still followed
 SECONDS_FOR_SLURMS_WORD = 3.0  # how long a server's end waits to learn what Slurm says of it
+LOOKS = 3  # how often Slurm is asked meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,10 +343,13 @@ class ServerRun:
     async def end(self, ending: Ending) -> None:
         """The server ended. Slurm is given a moment to say why (it may have run out of memory)."""
         self.outcome.hear(ending)
-        self.watcher.kick()
         self.attend()
         assert self._attendant
-        await asyncio.wait([self._attendant], timeout=SECONDS_FOR_SLURMS_WORD)
+        for _ in range(LOOKS):  # Slurm first says that the job is completing, and only then why it ended
+            self.watcher.kick()
+            await asyncio.wait([self._attendant], timeout=SECONDS_FOR_SLURMS_WORD / LOOKS)
+            if self._attendant.done():
+                break
         self.outcome.trust(ending)
 
     # -- parts
