@@ -267,7 +267,8 @@ def drained(world: World, random: Random) -> Iterator[MayEnd]:
 # A controller that crashed has forgotten its last seconds: jobs, or that they had started.
 LOST = those("vanished", "requeued", "not_submitted")
 
-# In the hub's words, on the operators' page.
+# In the words of the operators' page. None is `booting`, since Slurm never switches a node of the virtual
+# cluster off; a server that takes long to listen is `starting`: its job runs.
 IN_A_SERVERS_LIFE = frozenset(("waiting", "starting", "up"))
 
 FAULTS = (
