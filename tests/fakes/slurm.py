@@ -124,6 +124,7 @@ class FakeSlurm(Runner):
             "sknl": Partition("sknl", max_nodes=1, max_minutes=1440, accounts=("ucb-knl",), gpus={"a100": 2}),
         }
         self.default_partition = "shas"
+        self.node_reasons: dict[str, str] = {}  # why nodes are out of service
         self.accounts = {"alice": ("ucb-general", "ucb-knl"), "bob": ("ucb-general",), "carol": ("csdms",)}
         self.reservations = {"workshop": ("alice", "carol")}
         self.uids = {"root": 0, "alice": 10001, "bob": 10002, "carol": 10003, "dave": 10004}
@@ -243,8 +244,18 @@ class FakeSlurm(Runner):
     def _answer(self, call: Call) -> Streams:
         if call.command == "sbatch":
             return self._sbatch(call)
-        only_stdout = {"scancel": self._scancel, "squeue": self._squeue, "sacct": self._sacct}
+        only_stdout = {
+            **{"scancel": self._scancel, "squeue": self._squeue, "sacct": self._sacct},
+            "scontrol": self._node,
+        }
         return only_stdout[call.command](call), ""
+
+    def _node(self, call: Call) -> str:
+        *words, name = call.argv
+        assert words == ["scontrol", "--oneliner", "show", "node"], call
+        reason = self.node_reasons.get(name)
+        told = f" Reason={reason} [slurm@2026-11-25T13:15:36]" if reason else ""
+        return f"NodeName={name} State={'IDLE+DRAIN' if reason else 'IDLE'} ThreadsPerCore=1{told}\n"
 
     def _sbatch(self, call: Call) -> Streams:
         options = _options(call)

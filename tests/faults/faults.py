@@ -6,7 +6,7 @@ legitimate, besides those that belong to their phases (see PHASES).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from random import Random
@@ -14,6 +14,7 @@ from typing import Any
 
 from cluster.layout import HUB
 from tests.faults import clock
+from tests.faults.settings import IS_FULL
 from tests.faults.view import Job, Key, MayEnd
 from tests.faults.world import SMALL_HOME, STATE, World
 
@@ -28,7 +29,8 @@ Range = tuple[float, float]
 class Fault:
     """A fault's name in the table, what it does, and for how many seconds, from and to: in short and in full.
 
-    In short, only one of a `group` is tried, another one each time.
+    In short, only one of a `group` is tried, another one each time. `hits`: the phases in which it must have
+    befallen servers over all repetitions of the full form.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Fault:
     short: Range = (0.5, 3)
     full: Range = (0.5, 10)
     group: str = ""
+    hits: frozenset[str] = frozenset()
 
 
 def nobody(_key: Key, _report: Mapping[str, Any]) -> bool:
@@ -201,18 +204,30 @@ def node_fast(world: World, random: Random) -> Iterator[MayEnd]:
 # -- what people do
 
 
-def some(world: World, random: Random) -> list[Job]:
-    """More than half of the jobs that live."""
-    living = sorted((job for job in world.jobs().values() if not job.is_over), key=lambda job: job.id)
-    return random.sample(living, len(living) // 2 + 1)
+def living(world: World) -> list[Job]:
+    """The jobs that live, oldest first."""
+    return sorted((job for job in world.jobs().values() if not job.is_over), key=lambda job: job.id)
+
+
+def some(jobs: Sequence[Job], random: Random) -> list[Job]:
+    """More than half of them."""
+    return random.sample(jobs, len(jobs) // 2 + 1)
+
+
+def one_of_each(jobs: Sequence[Job], phases: Mapping[int, str], random: Random) -> list[Job]:
+    """Of each phase that there is, one of the jobs whose servers are in it."""
+    shuffled = random.sample(jobs, len(jobs))
+    return list({phases[job.id]: job for job in shuffled if job.id in phases}.values())
 
 
 def scancelled(by_root: bool) -> Happening:
-    """Jobs are cancelled behind the hub's back."""
+    """Jobs are cancelled behind the hub's back: in full more than half, in short one of each phase."""
 
     @contextmanager
     def happen(world: World, random: Random) -> Iterator[MayEnd]:
-        jobs = some(world, random)
+        there, phases = living(world), world.phases()
+        jobs = some(there, random) if IS_FULL else one_of_each(there, phases, random)
+        world.hit = {phases[job.id] for job in jobs if job.id in phases}
         for job in jobs:
             world.slurm("scancel", str(job.id), user="root" if by_root else job.key[0])
         kind = "cancelled_by_operator" if by_root else "cancelled"
@@ -224,7 +239,7 @@ def scancelled(by_root: bool) -> Happening:
 @contextmanager
 def requeued(world: World, random: Random) -> Iterator[MayEnd]:
     """Slurm refuses to: the jobs are submitted with --no-requeue."""
-    for job in some(world, random):
+    for job in some(living(world), random):
         world.slurm("scontrol", "requeue", str(job.id))
     yield nobody
 
@@ -232,7 +247,7 @@ def requeued(world: World, random: Random) -> Iterator[MayEnd]:
 @contextmanager
 def requeued_by_force(world: World, random: Random) -> Iterator[MayEnd]:
     """An operator allows it first; a server can't be put back into the queue and live."""
-    jobs = [job for job in some(world, random) if job.state == "RUNNING"]
+    jobs = [job for job in some(living(world), random) if job.state == "RUNNING"]
     for job in jobs:
         world.slurm("scontrol", "update", f"job={job.id}", "requeue=1")
         world.slurm("scontrol", "requeue", str(job.id))
@@ -251,6 +266,10 @@ def drained(world: World, random: Random) -> Iterator[MayEnd]:
 
 # A controller that crashed has forgotten its last seconds: jobs, or that they had started.
 LOST = those("vanished", "requeued", "not_submitted")
+
+# In the words of the operators' page. None is `booting`, since Slurm never switches a node of the virtual
+# cluster off; a server that takes long to listen is `starting`: its job runs.
+IN_A_SERVERS_LIFE = frozenset(("waiting", "starting", "up"))
 
 FAULTS = (
     Fault("hub killed", hub_killed),
@@ -276,8 +295,8 @@ FAULTS = (
     Fault("a user's home full", spoiled("fill", f"{SMALL_HOME}@{{}}"), group="disk"),
     Fault("the hub's clock a minute fast", hub_fast, group="clock"),
     Fault("a node's clock a minute fast", node_fast, group="clock"),
-    Fault("scancel by the user", scancelled(by_root=False), group="scancel"),
-    Fault("scancel by root", scancelled(by_root=True), group="scancel"),
+    Fault("scancel by the user", scancelled(by_root=False), group="scancel", hits=IN_A_SERVERS_LIFE),
+    Fault("scancel by root", scancelled(by_root=True), group="scancel", hits=IN_A_SERVERS_LIFE),
     Fault("requeue", requeued, group="requeue"),
     Fault("requeue, allowed by the operator", requeued_by_force, group="requeue"),
     Fault("node drained", drained),

@@ -3,44 +3,40 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 PAGE = Path(__file__).parents[2] / "docs/reference/faults.md"
-HEAD = """\
-# Faults, and what became of the servers
-
-What `FLATIRONS_FULL=1 scripts/test tests/faults` measured: a hub with servers in every phase (up, waiting in
-a full partition, just submitted, booting, being stopped, ending by themselves), a fault at a random moment.
-After each repetition, within a minute of the mending: every notebook that Slurm runs is a ready server and
-answers through the proxy; no job is without a server; no server is shown that has no job; every end has a
-report with a true reason. `slowest` is the longest time, in seconds from the mending, until all of that held.
-
-One thing was left out of "the hub's disk full", since it is JupyterHub's own: a start over whose first
-commits the database fails is answered with 500, and shown as running until it is stopped or the hub ends.
-
-`tests/faults/faults.py` says what each fault does.
-"""
+HEAD = (
+    *("fault", "repetitions", "servers", "invariants broken", "slowest", "ends, by their reports"),
+    *("phases hit, in how many repetitions", "seed", "measured"),
+)
 
 
 @dataclass
 class Row:
-    """What was seen of one fault."""
+    """What was seen of one fault; `hit`: by phase, in how many repetitions it befell a server in it."""
 
     name: str
+    seed: int = 0
     repetitions: int = 0
     servers: int = 0
     ends: Counter[str] = field(default_factory=Counter)
+    hit: Counter[str] = field(default_factory=Counter)
     slowest: float = 0.0
     broken: int = 0
 
     def cells(self) -> tuple[str, ...]:
-        ends = ", ".join(f"{count} {kind}" for kind, count in sorted(self.ends.items()))
-        counts = (str(self.repetitions), str(self.servers), str(self.broken))
-        return self.name, *counts, f"{self.slowest:.0f}", ends
+        """As HEAD names them."""
+        counts = (str(self.repetitions), str(self.servers), str(self.broken), f"{self.slowest:.0f}")
+        return self.name, *counts, _counted(self.ends), _counted(self.hit), str(self.seed), measured()
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
 
 
 @dataclass
@@ -49,23 +45,45 @@ class Table:
 
     rows: dict[str, Row] = field(default_factory=dict)
 
-    def row(self, name: str) -> Row:
-        """The row of a fault."""
-        return self.rows.setdefault(name, Row(name))
+    def row(self, name: str, seed: int) -> Row:
+        """The row of a fault, whose moments come from this seed."""
+        return self.rows.setdefault(name, Row(name, seed))
 
     def markdown(self) -> str:
         """The table."""
-        head = ("fault", "repetitions", "servers", "invariants broken", "slowest", "ends, by their reports")
-        rows = [head, tuple("---" for _ in head), *(row.cells() for row in self.rows.values())]
-        return "\n".join(f"| {' | '.join(cells)} |" for cells in rows) + "\n"
+        return _markdown(row.cells() for row in self.rows.values())
 
 
-def machine() -> str:
-    """What it was measured on, in a line."""
+def _markdown(rows: Iterable[tuple[str, ...]]) -> str:
+    every = [HEAD, tuple("---" for _ in HEAD), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in every) + "\n"
+
+
+def measured() -> str:
+    """When, and on what."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{os.cpu_count()} cores, {memory:.0f} GiB, Linux {platform.release()}"
+    return f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, {memory:.0f} GiB"
 
 
-def write(table: Table) -> None:
+def merged(page: str, table: Table, order: Iterable[str]) -> str:
+    """The page with this table's rows in the place of earlier ones; whatever else it says stays.
+
+    Rows are in `order`; those of faults that it doesn't name are dropped. ValueError for a page without a
+    table of these columns.
+    """
+    lines = page.splitlines()
+    head = _markdown(()).splitlines()
+    try:
+        first = lines.index(head[0])
+    except ValueError:
+        raise ValueError(f"the page has no table that begins with {head[0]!r}") from None
+    last = next((n for n, line in enumerate(lines[first:], first) if not line.startswith("|")), len(lines))
+    earlier = (tuple(cell.strip() for cell in line.split("|")[1:-1]) for line in lines[first + 2 : last])
+    rows = {cells[0]: cells for cells in earlier} | {name: row.cells() for name, row in table.rows.items()}
+    whole = _markdown(rows[name] for name in order if name in rows).splitlines()
+    return "\n".join([*lines[:first], *whole, *lines[last:]]) + "\n"
+
+
+def write(table: Table, order: Iterable[str], page: Path = PAGE) -> None:
     """Keeps the table in the documentation."""
-    PAGE.write_text(f"{HEAD}\nMeasured on {time.strftime('%-d %B %Y')}: {machine()}.\n\n{table.markdown()}")
+    page.write_text(merged(page.read_text(), table, order))

@@ -100,6 +100,7 @@ class World:
         self.born: dict[int, Job] = {}
         self.last_id = 0
         self.amiss = ""
+        self.hit: set[str] = set()  # the phases of the servers that the present fault befell
         self.asked: dict[Key, tuple[float, Future[str]]] = {}
         self.http = httpx.Client(
             base_url=demo.url, timeout=10, headers={"Authorization": f"token {demo.token}"}
@@ -168,6 +169,11 @@ class World:
         """All servers as the hub has them, stopped ones too."""
         users = self.hub("/hub/api/users?include_stopped_servers=true").json()
         return {(user["name"], name): model for user in users for name, model in user["servers"].items()}
+
+    def phases(self) -> dict[int, str]:
+        """What each server is doing by its job, in the words of the operators' page; fails like `hub`."""
+        servers = self.hub("/hub/api/flatirons/operations").json()["servers"]
+        return {each["job_id"]: each["phase"] for each in servers}
 
     def hub(self, path: str) -> httpx.Response:
         """What the hub answers to a GET; raises NoAnswer while it doesn't, or fails."""
@@ -250,7 +256,7 @@ class World:
             self._bring(each)
         self.eventually(self._is_arranged, "arranging the servers")
         jobs = self.jobs()
-        self.last_id, self.asked = max(jobs, default=0), {}
+        self.last_id, self.asked, self.hit = max(jobs, default=0), {}, set()
         self.born = {job.id: job for job in jobs.values() if not job.is_over}
 
     def _bring(self, each: Server) -> None:

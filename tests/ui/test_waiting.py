@@ -66,9 +66,9 @@ def window(page: Page) -> Page:
     return page
 
 
-def pending(window: Page, alice: Person, server: str = "") -> Page:
+def pending(window: Page, alice: Person, server: str = "", **options: str) -> Page:
     """The page of a start that waits in the queue."""
-    assert alice.start(server, **WAITING).status_code in (201, 202)
+    assert alice.start(server, **{**WAITING, **options}).status_code in (201, 202)
     window.goto(f"/hub/spawn-pending/alice/{server}".rstrip("/"))
     expect(window.locator("#progress-message")).to_contain_text("Waiting in the queue of sknl")
     return window
@@ -104,14 +104,15 @@ def test_a_start_is_cancelled_from_its_page(
     assert "jupyter" not in slurm(cluster, "squeue", "-h", "-o", "%j", "-u", "alice")
 
 
+@pytest.mark.parametrize(("server", "memory"), [("", "1G"), ("second", "2G")])
 def test_changing_options_cancels_and_leads_to_the_filled_in_form(
-    window: Page, alice: Person, cluster: RealCluster, full_sknl: str
+    window: Page, alice: Person, cluster: RealCluster, full_sknl: str, server: str, memory: str
 ) -> None:
-    pending(window, alice)
+    pending(window, alice, server, memory=memory)
     window.get_by_role("button", name="Cancel and change options").click()
-    window.wait_for_url(re.compile("/hub/spawn/alice"))
+    window.wait_for_url(re.compile(f"/hub/spawn/alice/{server}".rstrip("/") + r"(\?|$)"))
     expect(window.locator("#option-partition")).to_have_value("sknl")
-    expect(window.locator("#option-memory")).to_have_value("1G")
+    expect(window.locator("#option-memory")).to_have_value(memory)
     assert "jupyter" not in slurm(cluster, "squeue", "-h", "-o", "%j", "-u", "alice")
 
 

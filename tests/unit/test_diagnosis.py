@@ -53,7 +53,14 @@ def test_slurms_word_goes_first(state: JobState, facts: dict[str, object], kind:
 
 
 def test_a_prolog_that_failed_is_told_as_such() -> None:
-    assert cause(JobState.FAILED, None, was_up=False, reason="Prolog", signal=53).kind == "prolog"
+    found = cause(JobState.FAILED, None, was_up=False, reason="Prolog", signal=53)
+    assert (found.kind, "prolog" in found.sentence) == ("prolog", True)
+
+
+def test_a_user_who_cancels_while_the_node_drains_over_a_prolog_is_told_as_who_did_it() -> None:
+    cancelled = end(JobState.CANCELLED, cancelled_by=10001)
+    found = diagnose(job(JobState.CANCELLED), cancelled, None, was_up=False, node_reason="Prolog error")
+    assert found.kind == "cancelled"
 
 
 def test_killed_near_the_limit_of_memory_means_out_of_memory_and_asks_for_twice_as_much() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
 
-from tests.faults.faults import FAULTS, nobody, one_of_each_group, those
+from tests.faults.faults import FAULTS, nobody, one_of_each, one_of_each_group, those
 from tests.faults.view import Job, View, notebook_jobs, wrongs
 
 ALICE = ("alice", "")
@@ -75,3 +76,11 @@ def test_a_short_run_has_one_fault_of_each_group_and_all_others() -> None:
     groups = [fault.group for fault in chosen if fault.group]
     assert len(groups) == len(set(groups)) > 3
     assert {fault.name for fault in FAULTS if not fault.group} < {fault.name for fault in chosen}
+
+
+def test_a_short_run_cancels_one_server_in_each_phase_that_there_is() -> None:
+    jobs = [replace(RUNS, id=number) for number in range(1, 8)]
+    phases = {1: "waiting", 2: "waiting", 3: "starting", 4: "up", 5: "up", 6: "stopping"}
+    for seed in range(20):
+        chosen = one_of_each(jobs, phases, Random(seed))
+        assert sorted(phases[job.id] for job in chosen) == ["starting", "stopping", "up", "waiting"]

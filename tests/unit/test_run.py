@@ -553,6 +553,54 @@ async def test_an_end_that_was_not_followed_to_slurms_word_is_counted_when_it_is
     assert counter._value.get() == before + 1
 
 
+@pytest.mark.parametrize(
+    ("reason", "has_booted", "kind"),
+    [
+        ("Prolog error", False, "prolog"),
+        ("Prolog error", True, "cancelled_by_operator"),
+        ("Not responding", False, "cancelled_by_operator"),
+        ("", False, "cancelled_by_operator"),
+    ],
+)
+async def test_a_job_that_slurm_cancelled_over_a_prolog_is_told_from_one_that_an_operator_cancelled(
+    run: ServerRun, slurm: FakeSlurm, reason: str, has_booted: bool, kind: str
+) -> None:
+    """What Slurm says of the job itself is the same."""
+    await started(run, slurm)
+    await until(lambda: run.job and run.job.state.is_running)
+    if has_booted:
+        await run.boot(1, KEY)
+    slurm.node_reasons["shas0101"] = reason
+    slurm.end_job(1, "CANCELLED", cancelled_by=0)
+    await until(lambda: run.exit_status() is not None)
+    await run.explained()
+    assert kinds(run) == [kind]
+
+
+async def test_nothing_is_asked_of_the_node_of_a_job_that_ended_otherwise(
+    run: ServerRun, slurm: FakeSlurm
+) -> None:
+    await started(run, slurm)
+    slurm.end_job(1, "NODE_FAIL")
+    await until(lambda: run.exit_status() is not None)
+    await run.explained()
+    assert slurm.count("scontrol") == 0
+
+
+async def test_of_a_server_that_was_up_slurms_word_is_waited_for_and_asked_for(
+    run: ServerRun, slurm: FakeSlurm
+) -> None:
+    """Slurm, asked at once, says that the job is completing: only the next answer says who cancelled it."""
+    run.watcher.pace = replace(QUICK, quiet=60.0, longest=60.0)
+    await up(run, slurm)
+    slurm.change(1, state="COMPLETING")
+    ending = asyncio.ensure_future(run.end(Ending(0, None, "The notebook server was stopped.")))
+    await until(lambda: run.job and run.job.state.is_ending)
+    slurm.end_job(1, "CANCELLED", cancelled_by=0)
+    await ending
+    assert kinds(run) == ["cancelled_by_operator"]
+
+
 async def test_what_the_starter_says_is_in_a_report_at_once(run: ServerRun, slurm: FakeSlurm) -> None:
     await up(run, slurm)
     ending = asyncio.ensure_future(run.end(Ending(0, None)))

@@ -258,3 +258,10 @@ def test_no_text_makes_a_reader_raise_anything_else(text: str) -> None:
 def test_only_a_name_can_be_asked_for(user: str) -> None:
     with pytest.raises(ValueError, match="user"):
         argv.sacctmgr_associations(user)
+
+
+@pytest.mark.parametrize("reason", ["Prolog error", "check [the] disk", ""])
+def test_why_a_node_is_out_of_service_is_told_without_by_whom(reason: str) -> None:
+    told = f" Reason={reason} [slurm@2026-11-25T13:21:59]" if reason else ""
+    text = f"NodeName=shas0102 Arch=x86_64 OS=Linux 6.18 State=IDLE+DRAIN CurrentWatts=0 {told}\n"
+    assert offers.node_reason(text) == reason

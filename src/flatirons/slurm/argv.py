@@ -188,6 +188,11 @@ def scontrol_nodes() -> list[str]:
     return ["scontrol", "--all", "--oneliner", "show", "node"]
 
 
+def scontrol_node(name: str) -> list[str]:
+    """scontrol for one node, in a line."""
+    return ["scontrol", "--oneliner", "show", "node", _text("node", name)]
+
+
 def scontrol_reservations() -> list[str]:
     """scontrol for all reservations, one a line."""
     return ["scontrol", "--oneliner", "show", "reservation"]

@@ -232,6 +232,10 @@ class SlurmClient:
         """All nodes with what is in use of them now."""
         return await _apart(offers.nodes, await self._ask(argv.scontrol_nodes()))
 
+    async def node_reason(self, name: str) -> str:
+        """Why a node is out of service; "" while it isn't."""
+        return offers.node_reason(await self._ask(argv.scontrol_node(name)))
+
     async def reservations(self) -> list[Reservation]:
         """All reservations, those to come too."""
         return await _apart(offers.reservations, await self._ask(argv.scontrol_reservations()))

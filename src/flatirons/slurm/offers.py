@@ -17,6 +17,7 @@ from flatirons.slurm.parse import NO_ANSWER, mebibytes, minutes, number, time
 
 _WORD = re.compile(r"(?:^|\s)([A-Za-z][\w/:]*)=(\S*)")
 _GRES = re.compile(r"gpu(?::([^:,()\s]+))?:(\d+)(?:\(.*?\))?")
+_REASON = re.compile(r"\sReason=(.*) \[[^\[\s]+@[^\]\s]+\]")
 _SETTING = re.compile(r"^(\w+) *= *(.*?) *$", re.MULTILINE)
 _NODES = re.compile(r"([^,\[\]]+)(?:\[([^\]]*)\])?")
 MOST_NODES = 1_000_000
@@ -81,6 +82,12 @@ def _node(facts: Mapping[str, str]) -> Node:
         gpus_in_use=_gpus(_tres(facts.get("AllocTRES", ""))),
         features=_names(facts.get("ActiveFeatures", "")),
     )
+
+
+def node_reason(text: str) -> str:
+    """Why the node of `scontrol show node` is out of service, in Slurm's or an operator's words; else ""."""
+    found = _REASON.search(text)
+    return found[1] if found else ""
 
 
 def reservations(text: str) -> list[Reservation]:

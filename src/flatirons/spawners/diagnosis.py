@@ -61,11 +61,22 @@ NOT_EXPECTED = Cause(
 
 
 def diagnose(
-    job: Job | None, end: End | None, ending: Ending | None, *, was_up: bool, has_booted: bool = False
+    job: Job | None,
+    end: End | None,
+    ending: Ending | None,
+    *,
+    was_up: bool,
+    has_booted: bool = False,
+    node_reason: str = "",
 ) -> Cause:
-    """The cause, as far as it is known. `was_up`: the server had listened; `has_booted`: the starter was
-    heard of."""
+    """The cause, as far as it is known.
+
+    `was_up`: the server had listened. `has_booted`: the starter was heard of. `node_reason`: why its node is
+    out of service, if it is known to be.
+    """
     facts = _facts(job, end)
+    if job and facts and _is_prolog(job, facts, node_reason):
+        return _prolog(job)
     by_slurm = _by_slurm(job, facts) if job and facts else None
     if by_slurm:
         return by_slurm
@@ -132,6 +143,26 @@ def late(job: Job | None, *, queue: float, node: float, has_booted: bool) -> Cau
 # -- what Slurm knows best
 
 
+def _is_prolog(job: Job, facts: End, node_reason: str) -> bool:
+    """Whether a prolog failed.
+
+    A job that may not be requeued, as ours, Slurm then cancels as root, and it drains the node for "Prolog
+    error" (seen with 24.11); of the job itself it says no more than of one that an operator cancelled.
+    """
+    if facts.state is JobState.CANCELLED:
+        return "prolog" in node_reason.lower() and not facts.cancelled_by
+    return facts.state is JobState.FAILED and job.reason == "Prolog"
+
+
+def _prolog(job: Job) -> Cause:
+    node = job.batch_host or job.nodes or "its node"
+    return Cause(
+        "prolog",
+        f"Slurm's prolog, which prepares a node for a job, failed on {node}.",
+        f"Start again: Slurm should take another node. {TELL}",
+    )
+
+
 def _by_slurm(job: Job, facts: End) -> Cause | None:
     said = explain.end(job, facts if facts.elapsed_seconds is not None else None)
     if facts.state is JobState.FAILED and not _is_memory(facts) and not _was_never_started(job, facts):
@@ -144,7 +175,7 @@ def _by_slurm(job: Job, facts: End) -> Cause | None:
     if facts.state is JobState.CANCELLED:
         kind = "cancelled_by_operator" if facts.cancelled_by == 0 else "cancelled"
     if facts.state is JobState.FAILED:
-        kind = "prolog" if job.reason == "Prolog" else "launch"
+        kind = "launch"
     fix = _more_time(job) if facts.state is JobState.TIMEOUT else {}
     return Cause(kind or "failed", said.sentence, said.advice, fix)
 

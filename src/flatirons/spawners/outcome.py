@@ -203,13 +203,13 @@ class Outcome:
     def _by_starter(self, ending: Ending) -> Cause:
         return diagnose(None, None, ending, was_up=self._was_up)
 
-    def _diagnose(self, job: Job, end: End | None) -> Cause:
-        has_booted = bool(self._run.attempt.key_digest)
-        return diagnose(job, end, self._ending, was_up=self._was_up, has_booted=has_booted)
+    def _diagnose(self, job: Job, end: End | None, node_reason: str = "") -> Cause:
+        known = {"was_up": self._was_up, "has_booted": bool(self._run.attempt.key_digest)}
+        return diagnose(job, end, self._ending, **known, node_reason=node_reason)
 
     async def _say(self, job: Job, end: End | None) -> None:
         """Says why, with what accounting and the starter know, then what the form would take that helps."""
-        cause = self._diagnose(job, end)
+        cause = self._diagnose(job, end, await self._node_reason(job))
         self.conclude(cause, job, end)
         if (better := await self._remedied(cause)) != cause:
             self._keep(better, job, end)
@@ -222,6 +222,16 @@ class Outcome:
         except SlurmError as error:
             self._log.warning("No accounting of job %s: %s", job_id, error.detail or error)
         return self._end
+
+    async def _node_reason(self, job: Job) -> str:
+        """Why its node is out of service, of a job that was cancelled before its starter was heard of."""
+        if job.state is not JobState.CANCELLED or self._run.attempt.key_digest or not job.batch_host:
+            return ""
+        try:
+            return await self._client.node_reason(job.batch_host)
+        except SlurmError as error:
+            self._log.warning("Nothing known of node %s: %s", job.batch_host, error.detail or error)
+            return ""
 
     def _fail(self, error: FlatironsError) -> FlatironsError:
         self.error = error

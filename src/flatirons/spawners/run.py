@@ -353,9 +353,9 @@ class ServerRun:
     async def end(self, ending: Ending) -> None:
         """The server ended. Slurm is given a moment to say why (it may have run out of memory)."""
         self.outcome.hear(ending)
-        self.watcher.kick()
         self.attend()
         assert self._attendant
+        self.watcher.kick()
         await asyncio.wait([self._attendant], timeout=SECONDS_FOR_SLURMS_WORD)
         await self.outcome.trust(ending)
 

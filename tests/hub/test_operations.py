@@ -1,0 +1,178 @@
+"""The operators' page of a real hub: servers in several phases, an orphan, how Slurm answers."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from html import unescape
+from typing import Any
+
+import pytest
+
+from tests.hub.person import Person, eventually
+from tests.hub.test_spawn import BLOCKED, SHAS, Slurm, full_sknl, slurm, visit, waiting
+
+__all__ = ["full_sknl", "slurm"]
+pytestmark = pytest.mark.cluster
+
+HOSTILE = "<script>alert('slurm')</script>"
+SPOIL = """
+found=$(realpath "$(command -v squeue)")
+printf '#!/bin/sh\\necho "%s" >&2\\nexit 1\\n' "$1" > /run/hostile
+chmod 755 /run/hostile
+mount --bind /run/hostile "$found"
+"""
+MEND = 'umount --lazy "$(realpath "$(command -v squeue)")"'
+
+
+@pytest.fixture
+def alice(cluster: Any, slurm: Slurm) -> Iterator[Person]:
+    yield from visit(cluster, slurm, "alice")
+
+
+@pytest.fixture
+def bob(cluster: Any, slurm: Slurm) -> Iterator[Person]:
+    yield from visit(cluster, slurm, "bob")
+
+
+ROLE = """
+c.JupyterHub.load_roles.append({"name": "operators", "users": ["carol"], "scopes": ["admin:servers"]})
+"""
+
+
+@pytest.fixture(scope="module")
+def operators(cluster: Any) -> Iterator[None]:
+    """A role for operators, in the hub's configuration; JupyterHub deletes it when it is gone from there."""
+    config = cluster.demo.etc / "hub_config.py"
+    before = config.read_text()
+    cluster.stop_hub()
+    try:
+        config.write_text(before + ROLE)
+        cluster.start_hub()
+        yield
+        cluster.stop_hub()
+    finally:
+        config.write_text(before)
+        cluster.start_hub()
+
+
+@pytest.fixture
+def operator(cluster: Any, operators: None) -> Iterator[Person]:
+    """Carol, who may do what operators may, and no more."""
+    carol = Person(cluster.hub_url, "carol").log_in()
+    yield carol
+    carol.http.close()
+
+
+def seen(operator: Person) -> dict[str, Any]:
+    """The operations, as JSON."""
+    found: dict[str, Any] = operator.rest("GET", "/flatirons/operations").raise_for_status().json()
+    return found
+
+
+def page(operator: Person) -> str:
+    """The operations, as HTML."""
+    return operator.http.get("/hub/flatirons/operations").raise_for_status().text
+
+
+def rows(html: str, table: str) -> list[list[str]]:
+    """The cells of a table of the page, as a reader sees them; fails for markup inside of one."""
+    found = re.search(rf'<table[^>]* id="{table}">.*?<tbody>(.*?)</tbody>', html, re.DOTALL)
+    assert found, f"no table {table}"
+    return [
+        [unescape(cell).strip() for cell in re.findall(r"<td>([^<]*)</td>", row)]
+        for row in re.findall(r"<tr.*?</tr>", found[1], re.DOTALL)
+    ]
+
+
+def only(found: list[dict[str, Any]], **known: Any) -> dict[str, Any]:
+    """The one of these that has these values."""
+    [one] = [each for each in found if known.items() <= each.items()]
+    return one
+
+
+def test_operators_see_a_running_server_one_that_waits_and_an_orphan_after_a_restart_of_the_hub(
+    cluster: Any, alice: Person, bob: Person, operator: Person, slurm: Slurm, full_sknl: int
+) -> None:
+    bob.start(**SHAS)
+    bob.wait_ready()
+    [(running, _, _)] = slurm.jobs("bob")
+    assert alice.start("waits", **BLOCKED).status_code in (201, 202)
+    [(pending, _, _)] = eventually(lambda: waiting(slurm))
+    hub = slurm.ask("squeue", "-h", "-j", str(running), "-o", "%k").split(":")[1]
+    comment = f"flatirons:{hub}:0123456789abcdef:alice/"
+    orphan = slurm.submit("alice", "-A", "ucb-general", "--comment", comment)
+    cluster.kill_hub()
+    cluster.start_hub()
+    eventually(lambda: seen(operator)["orphans"], 30)
+    eventually(lambda: [each["state"] for each in seen(operator)["servers"]].count("") == 0)
+
+    found = seen(operator)
+    up = only(found["servers"], user="bob")
+    assert up.items() >= {"server": "", "cluster": "summit", "job_id": running, "phase": "up"}.items()
+    assert (up["state"], up["node"]) == ("RUNNING", "shas0101")
+    waits = only(found["servers"], user="alice")
+    assert waits.items() >= {"server": "waits", "job_id": pending, "phase": "waiting", "node": ""}.items()
+    assert (waits["state"], waits["reason"]) == ("PENDING", "Resources")
+    lost = only(found["orphans"], job_id=orphan)
+    assert lost.items() >= {"cluster": "summit", "user": "alice", "outcome": "cancelled"}.items()
+    assert found["since"] < lost["at"] < time.time()
+    summit = only(found["clusters"], name="summit")
+    assert (summit["failures"], summit["trouble"]) == (0, "")
+    assert 0 <= summit["age_seconds"] < 60
+    commands = summit["commands"]
+    assert commands["squeue"] >= 1 and commands["scancel"] == 1 and "sbatch" not in commands
+    assert summit["rpcs"] == 2 * commands["squeue"] + commands["scancel"] + commands.get("scontrol", 0)
+
+    html = page(operator)
+    shown = rows(html, "servers")
+    assert ["bob", "(default)", "summit", str(running), "up", "RUNNING", "shas0101"] in shown
+    assert ["alice", "waits", "summit", str(pending), "waiting", "PENDING (Resources)", ""] in shown
+    assert ["0 min ago", "summit", str(orphan), "alice", "cancelled"] in rows(html, "orphans")
+    [row] = [row for row in rows(html, "clusters") if row[0] == "summit"]
+    assert re.fullmatch(r"[\d.]+ s ago", row[1]) and row[2] == "0"
+    assert re.fullmatch(r"about \d+", row[4])
+
+
+def test_a_server_that_started_here_has_its_seconds_in_the_queue(
+    alice: Person, operator: Person, slurm: Slurm
+) -> None:
+    before = only(seen(operator)["clusters"], name="summit")["commands"].get("sbatch", 0)
+    alice.start(**SHAS)
+    alice.wait_ready()
+    found = seen(operator)
+    server = only(found["servers"], user="alice")
+    assert server["phase"] == "up" and 0 <= server["waited_seconds"] < 30
+    assert only(found["clusters"], name="summit")["commands"]["sbatch"] == before + 1
+    alice.stop()
+    assert [each for each in seen(operator)["servers"] if each["user"] == "alice"] == []
+
+
+def test_what_a_slurm_in_trouble_says_is_shown_escaped_and_gone_when_it_answers_again(
+    cluster: Any, alice: Person, operator: Person, slurm: Slurm, full_sknl: int
+) -> None:
+    alice.start(**BLOCKED)  # while something waits Slurm is asked every few seconds
+    eventually(lambda: waiting(slurm))
+
+    def summit() -> dict[str, Any]:
+        return only(seen(operator)["clusters"], name="summit")
+
+    assert cluster.exec("hub", ["sh", "-ec", SPOIL, "spoil", HOSTILE]).returncode == 0
+    try:
+        troubled = eventually(lambda: (now := summit())["failures"] and now)
+        html = page(operator)
+    finally:
+        assert cluster.exec("hub", ["sh", "-ec", MEND]).returncode == 0
+    assert HOSTILE in troubled["trouble"]
+    assert HOSTILE not in html and HOSTILE in unescape(html)
+    assert '<tr class="table-warning">' in html
+    healed = eventually(lambda: (now := summit())["failures"] == 0 and now, 60)
+    assert (healed["trouble"], healed["age_seconds"] < 10) == ("", True)
+    [(job, _, _)] = waiting(slurm)
+    assert only(seen(operator)["servers"], user="alice")["job_id"] == job, "no server is lost over it"
+
+
+def test_who_is_no_operator_sees_nothing_of_it(operators: None, alice: Person) -> None:
+    assert alice.rest("GET", "/flatirons/operations").status_code == 403
+    assert alice.http.get("/hub/flatirons/operations").status_code == 403
