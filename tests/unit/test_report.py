@@ -7,6 +7,7 @@ import weakref
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs
 
+import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from flatirons.slurm.model import End, Job, JobState, Place
@@ -52,6 +53,15 @@ def test_its_link_fills_in_what_was_chosen_and_what_would_have_helped() -> None:
 def test_of_a_long_log_the_last_lines_are_kept_and_cut() -> None:
     log = made(log=[f"{n} " + "x" * 1000 for n in range(100)]).log
     assert (len(log), log[0][:3], len(log[0])) == (report.LOG_LINES, "60 ", report.LONGEST_LINE)
+
+
+@pytest.mark.parametrize(("later", "kind"), [("failed", "import_error"), ("time_limit", "time_limit")])
+def test_what_a_starter_said_to_an_earlier_hub_process_is_not_lost(later: str, kind: str) -> None:
+    """A hub that was killed after the starter's last word has only Slurm's."""
+    heard = Report("import_error", "No module.", "Move it.", job_id=7, log=("ModuleNotFoundError",))
+    [found] = report.kept(Report(later, "It failed.", job_id=7, ran_seconds=5), [heard])
+    assert (found.kind, found.ran_seconds, found.log) == (kind, 5, heard.log)
+    assert found.sentence == ("No module." if kind == "import_error" else "It failed.")
 
 
 def waiting(**facts: object) -> Job:

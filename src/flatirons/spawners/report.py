@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Self
 from urllib.parse import urlencode
@@ -15,6 +15,9 @@ from flatirons.spawners.waiting import duration
 
 KEPT = 5
 """Reports of one server."""
+
+VAGUE = ("failed", "completed", "signal")
+"""Kinds that are told of a job of which nothing better is known than its exit code."""
 
 LOG_LINES = 40
 LONGEST_LINE = 300
@@ -114,7 +117,19 @@ def kept(report: Report, earlier: Sequence[Report]) -> list[Report]:
     same = [each for each in earlier if _are_of_one_end(report, each)]
     if report.kind == "stopped" and any(each.kind != "stopped" for each in same):
         return list(earlier)
+    heard = next((each for each in same if each.log), None)
+    if heard and not report.log:
+        report = _with_words(report, heard)
     return [report, *(each for each in earlier if each not in same)][:KEPT]
+
+
+def _with_words(report: Report, heard: Report) -> Report:
+    """The report with what a starter said of the same end to an earlier hub process, which is gone."""
+    if report.kind not in VAGUE:
+        return replace(report, log=heard.log)
+    return replace(
+        report, kind=heard.kind, sentence=heard.sentence, advice=heard.advice, fix=heard.fix, log=heard.log
+    )
 
 
 def _are_of_one_end(one: Report, other: Report) -> bool:
