@@ -62,11 +62,10 @@ class FakeJob:
         by = f" by {self.cancelled_by}" if self.state == "CANCELLED" and self.cancelled_by is not None else ""
         elapsed = self.end - self.start if self.start and self.end else 0
         nodes = self.nodes or "None assigned"
-        lines = [f"{self.id}|{self.state}{by}|{self.exit_code}|{elapsed}||{self.memory}|{nodes}|1|00:00.500"]
+        told = f"{self.exit_code}|{elapsed}"
+        lines = [f"{self.id}|{self.state}{by}|{told}||{self.memory}|{nodes}|1|00:00.500|1"]
         if self.start:
-            lines.append(
-                f"{self.id}.batch|{self.state}|{self.exit_code}|{elapsed}|{self.max_rss}||{nodes}|1|00:00.500"
-            )
+            lines.append(f"{self.id}.batch|{self.state}|{told}|{self.max_rss}||{nodes}|1|00:00.500|1")
         return lines
 
 

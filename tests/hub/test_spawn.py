@@ -218,6 +218,28 @@ def test_a_hub_killed_and_restarted_finds_running_and_pending_servers(
     assert slurm.jobs("alice") == []
 
 
+def test_a_suspended_server_outlives_a_restart_of_the_hub(cluster: Any, alice: Person, slurm: Slurm) -> None:
+    """JupyterHub ends, when it starts, what doesn't answer for half a minute."""
+    alice.start(**SHAS)
+    alice.wait_ready()
+    [(job, _, _)] = slurm.jobs("alice")
+    node = slurm.ask("squeue", "-h", "-j", str(job), "-o", "%B")
+    slurm.ask("scontrol", "suspend", str(job))
+    try:
+        eventually(lambda: "T" in cluster.exec(node, ["ps", "-u", "alice", "-o", "stat="]).stdout, 20)
+        cluster.kill_hub()
+        cluster.start_hub()
+        eventually(
+            lambda: "doesn't answer, and its job lives: waiting" in cluster.demo.hub_log.read_text(), 60
+        )
+        assert [state for _, state, _ in slurm.jobs("alice", "all")][-1] == "SUSPENDED"
+    finally:
+        slurm.ask("scontrol", "resume", str(job))
+    alice.wait_ready()
+    assert slurm.jobs("alice") == [(job, "RUNNING", "jupyter")]
+    assert alice.ask_server("api/status").status_code == 200
+
+
 def test_a_start_that_the_hub_took_up_again_can_be_cancelled_and_begun_anew(
     cluster: Any, alice: Person, slurm: Slurm, full_sknl: int
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from flatirons.job.node.calls import NOT_WANTED
 from flatirons.slurm.model import End, Job, JobState
 from flatirons.spawners.diagnosis import Cause, Ending, diagnose
 
@@ -65,6 +66,13 @@ def test_a_user_who_cancels_while_the_node_drains_over_a_prolog_is_told_as_who_d
 def test_killed_near_the_limit_of_memory_means_out_of_memory_and_asks_for_twice_as_much() -> None:
     found = cause(JobState.FAILED, signal=9, requested_memory_mib=1500, max_rss_mib=1450)
     assert (found.kind, found.fix) == ("out_of_memory", {"memory": "3G"})
+
+
+def test_memory_is_asked_for_by_node_while_accounting_tells_that_of_the_job() -> None:
+    known = {"requested_memory_mib": 4000, "max_rss_mib": 1950, "nodes": 2}
+    found = cause(JobState.FAILED, signal=9, **known)
+    assert (found.kind, found.fix) == ("out_of_memory", {"memory": "4G"})
+    assert "asked for 2000 MiB on each node" in found.sentence
 
 
 def test_the_time_limit_asks_for_twice_as_long() -> None:
@@ -186,6 +194,15 @@ def test_a_server_that_ends_by_itself_has_completed() -> None:
     assert cause(JobState.COMPLETED, Ending(0, None)).kind == "completed"
 
 
+@pytest.mark.parametrize("line", ["ModuleNotFoundError: No module named 'x'", "Disk quota exceeded"])
+def test_words_in_the_log_of_a_server_that_was_up_and_ended_without_an_error_are_no_reason(line: str) -> None:
+    log = (line, "[I] Shutting down")
+    assert cause(JobState.COMPLETED, Ending(0, None, "", log)).kind == "completed"
+    told = Ending(0, None, "The notebook server was stopped.", log)
+    assert cause(JobState.COMPLETED, told).kind == "stopped"
+    assert cause(JobState.COMPLETED, Ending(0, None, "", log), was_up=False).kind != "completed"
+
+
 def test_an_exit_code_or_a_signal_is_told_when_nothing_else_is_known() -> None:
     assert "exit code 3 before it listened" in cause(JobState.FAILED, Ending(3, None), was_up=False).sentence
     assert "signal 11" in cause(JobState.FAILED, Ending(None, 11)).sentence
@@ -193,6 +210,34 @@ def test_an_exit_code_or_a_signal_is_told_when_nothing_else_is_known() -> None:
 
 def test_a_job_that_ended_without_a_word_to_the_hub_means_that_the_node_cant_reach_it() -> None:
     assert cause(JobState.FAILED, None, was_up=False, exit_code=1).kind == "hub_unreachable"
+
+
+def test_a_starter_that_was_heard_of_and_then_killed_had_reached_the_hub() -> None:
+    killed = diagnose(
+        job(JobState.FAILED, reason="NonZeroExitCode"),
+        end(JobState.FAILED, exit_code=1),
+        None,
+        was_up=False,
+        has_booted=True,
+    )
+    assert (killed.kind, "exit code 1" in killed.sentence) == ("failed", True)
+
+
+@pytest.mark.parametrize("has_booted", [True, False])
+@pytest.mark.parametrize(
+    ("reason", "facts"), [("RaisedSignal:9(Killed)", {}), ("NonZeroExitCode", {"signal": 9})]
+)
+def test_a_signal_that_ended_the_job_is_told_whether_its_starter_was_heard_of_or_not(
+    has_booted: bool, reason: str, facts: dict[str, object]
+) -> None:
+    ended = job(JobState.FAILED, reason=reason)
+    found = diagnose(ended, end(JobState.FAILED, **facts), None, was_up=False, has_booted=has_booted)
+    assert (found.kind, "signal 9" in found.sentence) == ("signal", True)
+
+
+def test_a_job_whose_starter_the_hub_refused_is_not_said_to_have_missed_the_hub() -> None:
+    found = cause(JobState.FAILED, None, was_up=False, exit_code=NOT_WANTED)
+    assert (found.kind, "not expected" in found.sentence) == ("not_expected", True)
 
 
 def test_nothing_known_is_still_a_sentence() -> None:

@@ -21,6 +21,7 @@ import pytest
 from flatirons.errors import FlatironsError, OptionsRefused, SlurmUnreachable
 from flatirons.hub.sections import Site
 from flatirons.hub.site import parse
+from flatirons.job.node.calls import NOT_WANTED
 from flatirons.job.script import StarterConfig, notebook
 from flatirons.notebook import command, follow, listing, reach
 from flatirons.notebook.arguments import add_arguments, as_typed, options
@@ -225,13 +226,13 @@ async def test_a_starter_takes_the_record_for_the_hub_and_only_once(home: Path) 
     end = record.calls()[-1]
     assert (end["call"], end["message"]) == ("end", "The notebook server was stopped.")
     assert end["log"] == ["['JUPYTER_RUNTIME_DIR', 'JUPYTER_TOKEN']", "True"]
-    assert start_job(home, record).wait(20) == 1, "put back into the queue, it would run for nobody"
+    assert start_job(home, record).wait(20) == NOT_WANTED, "put back into the queue, it would run for nobody"
     assert record.calls()[-1] == end
 
 
 def test_a_job_whose_record_is_gone_starts_no_server(home: Path) -> None:
     record = Record.new("summit", "python", "/lab")
-    assert start_job(home, record).wait(20) == 1
+    assert start_job(home, record).wait(20) == NOT_WANTED
     assert not record.path.exists()
     log = (home / FOLDER / "server-slurm-17.log").read_text()
     assert "the server isn't wanted any more" in log

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import pwd
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from flatirons.errors import SlurmError, SlurmUnreachable, SubmitRefused
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, Job, JobState
+from flatirons.spawners import metrics
 from flatirons.spawners import outcome as module
 from flatirons.spawners.attempt import Attempt
 from flatirons.spawners.diagnosis import STOPPED, UNANSWERED, Cause, Ending
@@ -44,9 +47,18 @@ def reports() -> list[Report]:
 
 
 @pytest.fixture
-async def outcome(known: Known, reports: list[Report]) -> Outcome:
-    client = SlurmClient(Cluster("summit"), FakeSlurm())
-    return Outcome(known, client, Story(), reports.append, logging.getLogger("test"))
+def slurm() -> FakeSlurm:
+    return FakeSlurm()
+
+
+async def as_it_is(cause: Cause) -> Cause:
+    return cause
+
+
+@pytest.fixture
+async def outcome(known: Known, reports: list[Report], slurm: FakeSlurm) -> Outcome:
+    client = SlurmClient(Cluster("summit"), slurm)
+    return Outcome(known, client, Story(), reports.append, logging.getLogger("test"), as_it_is)
 
 
 async def test_a_run_that_lives_has_no_exit_status_and_no_error(outcome: Outcome, known: Known) -> None:
@@ -69,7 +81,7 @@ async def test_the_starters_word_is_reported_at_once_and_is_an_error_once_it_is_
 ) -> None:
     outcome.hear(KILLED)
     assert [each.kind for each in reports] == ["signal"] and outcome.error is None
-    outcome.trust(KILLED)
+    await outcome.trust(KILLED)
     assert outcome.error and outcome.error.user.endswith("\nlast line")
 
 
@@ -116,16 +128,16 @@ async def test_a_stop_that_failed_says_so_unless_the_run_has_ended_otherwise(
 @pytest.mark.parametrize(
     ("error", "kept"),
     [
-        (SubmitRefused("Slurm says no.", "no"), []),
+        (SubmitRefused("Slurm says no.", "no"), ["refused"]),
         (SlurmUnreachable("Slurm is away.", ""), ["not_submitted"]),
     ],
 )
-async def test_only_a_submission_that_may_fail_unseen_is_reported(
+async def test_a_submission_that_failed_is_reported_in_slurms_words(
     outcome: Outcome, known: Known, reports: list[Report], error: SlurmError, kept: list[str]
 ) -> None:
     known.attempt = replace(known.attempt, job_id=0)
     outcome.refuse(error)
-    assert [each.kind for each in reports] == kept
+    assert [each.kind for each in reports] == kept and reports[0].sentence == error.user
     assert outcome.error is error and outcome.exit_status() == 1
 
 
@@ -145,3 +157,187 @@ async def test_an_end_that_nobody_explains_keeps_jupyterhub_for_a_moment_only(
     monkeypatch.setattr(module, "SECONDS_TO_EXPLAIN", 0.01)
     async with asyncio.timeout(5):
         await outcome.explained()
+
+
+def completing(slurm: FakeSlurm, known: Known, state: str, **facts: object) -> Job:
+    """The run's job, on its way out: Slurm's queue says no more, its accounting why."""
+    while slurm.add_job("alice") < 7:
+        pass
+    slurm.run_job(7)
+    slurm.end_job(7, state, **facts)
+    slurm.jobs[7] = replace(slurm.jobs[7], state="COMPLETING")
+    known.job = Job(7, JobState.COMPLETING, batch_host="c1", runtime_limit_minutes=60)
+    return known.job
+
+
+STOPPED_BY_SIGNAL = Ending(0, None, "The notebook server was stopped.")
+
+
+@pytest.mark.parametrize(
+    ("state", "facts", "kind"),
+    [
+        ("TIMEOUT", {}, "time_limit"),
+        ("CANCELLED", {"cancelled_by": 0}, "cancelled_by_operator"),
+        ("PREEMPTED", {}, "preempted"),
+        ("COMPLETED", {}, "stopped"),
+    ],
+)
+async def test_while_a_job_waits_for_its_epilog_accounting_knows_why_it_ends(
+    outcome: Outcome,
+    known: Known,
+    reports: list[Report],
+    slurm: FakeSlurm,
+    state: str,
+    facts: dict[str, object],
+    kind: str,
+) -> None:
+    completing(slurm, known, state, **facts)
+    outcome.hear(STOPPED_BY_SIGNAL)
+    await outcome.trust(STOPPED_BY_SIGNAL)
+    assert [each.kind for each in reports] == ["stopped", kind]
+    assert slurm.count("sacct") == 1 and outcome.error
+
+
+async def test_an_accounting_that_knows_nothing_yet_leaves_the_starters_word_which_slurms_betters(
+    outcome: Outcome, known: Known, reports: list[Report], slurm: FakeSlurm
+) -> None:
+    job = completing(slurm, known, "TIMEOUT")
+    slurm.accounting[7] = replace(slurm.accounting[7], state="RUNNING")
+    await outcome.trust(STOPPED_BY_SIGNAL)
+    assert [each.kind for each in reports] == ["stopped"]
+    known.attempt = replace(known.attempt, stopping=True)  # JupyterHub cleans up
+    outcome.stopped_for = STOPPED
+    slurm.accounting[7] = replace(slurm.accounting[7], state="TIMEOUT")
+    await outcome.settle(replace(job, state=JobState.TIMEOUT))
+    assert reports[-1].kind == "time_limit"
+
+
+async def test_what_accounting_told_once_is_kept_when_it_tells_no_more(
+    outcome: Outcome, known: Known, reports: list[Report], slurm: FakeSlurm
+) -> None:
+    job = completing(slurm, known, "CANCELLED", cancelled_by=0)
+    await outcome.trust(STOPPED_BY_SIGNAL)
+    slurm.fail("sacct", "Problem talking to the database: Connection refused\n")
+    await outcome.settle(replace(job, state=JobState.CANCELLED))
+    assert [each.kind for each in reports] == ["cancelled_by_operator"] * 2
+    assert reports[-1].requested_memory_mib == 1000
+
+
+async def test_the_hubs_own_cancellation_of_what_is_left_is_not_taken_for_the_reason(
+    outcome: Outcome, known: Known, reports: list[Report], slurm: FakeSlurm
+) -> None:
+    job = completing(slurm, known, "CANCELLED", cancelled_by=10001)
+    slurm.fail("sacct", "Problem talking to the database: Connection refused\n")
+    await outcome.trust(KILLED)
+    known.attempt = replace(known.attempt, stopping=True)
+    outcome.stopped_for = STOPPED
+    await outcome.settle(replace(job, state=JobState.CANCELLED))
+    assert reports[-1].kind == "signal"
+
+
+async def test_an_accounting_that_does_not_answer_holds_the_error_up_for_a_moment_only(
+    outcome: Outcome, known: Known, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SECONDS_FOR_ACCOUNTING", 0.01)
+    completing(slurm, known, "TIMEOUT")
+    slurm.hold("sacct")
+    async with asyncio.timeout(5):
+        await outcome.trust(KILLED)
+    assert outcome.error
+
+
+async def test_an_end_is_told_before_it_is_known_what_would_have_helped(
+    known: Known, reports: list[Report], slurm: FakeSlurm
+) -> None:
+    """Nobody waits for the form's facts, or loses the reason to a mistake there."""
+    errors: list[object] = []
+
+    async def remedied(cause: Cause) -> Cause:
+        errors.append(made.error)
+        return replace(cause, fix={"runtime": "1:30:00"})
+
+    client = SlurmClient(Cluster("summit"), slurm)
+    made = Outcome(known, client, Story(), reports.append, logging.getLogger("test"), remedied)
+    job = completing(slurm, known, "TIMEOUT")
+    await made.settle(replace(job, state=JobState.TIMEOUT))
+    assert errors == [made.error] and made.error
+    assert [each.fix.get("runtime") for each in reports] == ["2:00:00", "2:00:00", "1:30:00"]
+
+
+async def test_who_cancelled_a_job_is_named_where_this_machine_knows_the_name(
+    outcome: Outcome, known: Known, reports: list[Report], slurm: FakeSlurm
+) -> None:
+    me = pwd.getpwall()[1]
+    for number, name in (
+        (me.pw_uid, f"by {me.pw_name}."),
+        (4_000_000_001, "by the user with id 4000000001."),
+    ):
+        job = completing(slurm, known, "CANCELLED", cancelled_by=number)
+        await outcome.settle(replace(job, state=JobState.CANCELLED))
+        assert reports[-1].sentence.endswith(name)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, float]]:
+    """What Prometheus is told of this test's ends, by kind."""
+
+    def by_kind() -> dict[str, float]:
+        samples = (each for metric in metrics.FAILURES.collect() for each in metric.samples)
+        return {each.labels["kind"]: each.value for each in samples if each.name.endswith("_total")}
+
+    before = by_kind()
+    return lambda: {kind: n - before.get(kind, 0) for kind, n in by_kind().items() if n > before.get(kind, 0)}
+
+
+Counted = Callable[[], dict[str, float]]
+
+
+async def test_an_end_is_counted_once_with_the_kind_of_its_last_report(
+    outcome: Outcome, known: Known, slurm: FakeSlurm, counted: Counted
+) -> None:
+    job = completing(slurm, known, "TIMEOUT")
+    slurm.fail("sacct", "Problem talking to the database: Connection refused\n")
+    outcome.hear(KILLED)
+    await outcome.trust(KILLED)
+    assert counted() == {}, "more may become known"
+    await outcome.settle(replace(job, state=JobState.TIMEOUT))
+    outcome.count()
+    assert counted() == {"time_limit": 1}
+
+
+async def test_an_end_that_slurm_never_tells_is_counted_when_its_run_is_closed(
+    outcome: Outcome, counted: Counted
+) -> None:
+    await outcome.trust(KILLED)
+    outcome.count()
+    outcome.count()
+    assert counted() == {"signal": 1}
+
+
+async def test_a_spawn_that_reached_slurm_never_is_counted(
+    outcome: Outcome, known: Known, counted: Counted
+) -> None:
+    known.attempt = replace(known.attempt, job_id=0)
+    outcome.forgo()
+    assert counted() == {"not_submitted": 1}
+
+
+@pytest.mark.parametrize(("cause", "expected"), [(UNANSWERED, {"not_answering": 1}), (STOPPED, {})])
+async def test_a_server_that_did_not_answer_is_counted_and_one_that_was_stopped_is_not(
+    outcome: Outcome, known: Known, counted: Counted, cause: Cause, expected: dict[str, float]
+) -> None:
+    known.attempt = replace(known.attempt, stopping=True)
+    outcome.stopped_for = cause
+    await outcome.settle(OVER)
+    outcome.count()
+    assert counted() == expected
+
+
+async def test_a_start_that_was_too_late_is_counted_as_that_though_it_is_stopped_afterwards(
+    outcome: Outcome, known: Known, counted: Counted
+) -> None:
+    outcome.conclude(Cause("too_long_in_queue", "It waited too long."))
+    known.attempt = replace(known.attempt, stopping=True)
+    outcome.stopped_for = STOPPED
+    await outcome.settle(Job(7, JobState.CANCELLED))
+    assert counted() == {"too_long_in_queue": 1}

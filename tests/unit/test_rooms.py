@@ -41,7 +41,10 @@ RULES: dict[str, tuple[str, ...]] = {
     "parallel": (*MODELS, "slurm", "runner", "parallel"),
     "notebook": (
         *(*MODELS, "slurm", "runner", "notebook", "hub.site", "hub.sections"),
-        *(f"spawners.{name}" for name in ("diagnosis", "own_fields", "slurm_facts", "slurm_form", "waiting")),
+        *(
+            f"spawners.{name}"
+            for name in ("diagnosis", "own_fields", "slurm_facts", "slurm_form", "timing", "waiting")
+        ),
     ),
     "lab": (*MODELS, "slurm", "runner", "lab"),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,8 @@ from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, JobSpec
 from flatirons.slurm.pace import Pace
 from flatirons.slurm.watcher import Watcher
+from flatirons.spawners import metrics
+from flatirons.spawners import run as module
 from flatirons.spawners.attempt import Attempt
 from flatirons.spawners.desk import Desk
 from flatirons.spawners.diagnosis import Cause, Ending
@@ -36,6 +39,7 @@ class StubSpawner:
     """What a run needs of its spawner; `saved` is what a restarted hub would find, oldest first."""
 
     name: str = ""
+    job_name: str = "jupyter"
     owner: str = "alice"
     saved: list[Attempt] = field(default_factory=list)
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("test"))
@@ -48,6 +52,9 @@ class StubSpawner:
 
     def keep(self, report: Report) -> None:
         self.reports = [report, *(each for each in self.reports if each.job_id != report.job_id)]
+
+    async def remedied(self, cause: Cause) -> Cause:
+        return cause
 
     async def poll_and_notify(self) -> None:
         self.notified += 1
@@ -139,7 +146,8 @@ async def test_a_run_arrives_where_slurm_says_and_at_the_port_that_the_starter_s
     assert run.exit_status() is None
     messages = [event["message"] for event in run.story.events]
     assert messages[0] == "Submitted as job 1 on summit."
-    assert messages[-1].startswith("The server is up on shas0101: 0 s in the queue, ")
+    took = r"\d\.\d s to the container, \d\.\d s to the server"
+    assert re.fullmatch(rf"The server is up on shas0101: 0 s in the queue, {took}\.", messages[-1])
     assert len(messages) == len(set(messages))
 
 
@@ -299,6 +307,19 @@ async def test_waiting_and_starting_have_limits_of_their_own(desk: Desk, slurm: 
         await arrival
     for run in (queued, silent, slow):
         run.close()
+
+
+async def test_nodes_that_boot_are_told_and_how_long_that_took(run: ServerRun, slurm: FakeSlurm) -> None:
+    await run.submit(spec(run), "script")
+    arrival = asyncio.ensure_future(run.arrive())
+    slurm.change(1, state="CONFIGURING", nodes="shas0101")
+    await until(lambda: run.story.events[-1]["message"] == "Node shas0101 is booting.")
+    assert run.phase == "booting"
+    slurm.run_job(1)
+    await run.boot(1, KEY)
+    await run.ready(4321)
+    await arrival
+    assert "s for the nodes to boot, " in run.story.events[-1]["message"]
 
 
 async def test_an_estimate_that_hardly_changed_is_not_told_again(run: ServerRun, slurm: FakeSlurm) -> None:
@@ -498,6 +519,40 @@ async def test_a_report_is_there_before_accounting_answered_and_better_afterward
     assert kinds(run) == ["cancelled_by_operator"]
 
 
+async def test_a_hundred_servers_that_end_at_once_are_a_few_questions_to_accounting(
+    desk: Desk, slurm: FakeSlurm
+) -> None:
+    """As when a partition is taken down under them."""
+    runs = [make_run(desk, Attempt.new("summit", f"{n}-{CODE}")) for n in range(100)]
+    for n, each in enumerate(runs):
+        await each.submit(spec(each), "script")
+        slurm.run_job(each.attempt.job_id)
+        each.attend()
+        await each.boot(each.attempt.job_id, f"{n}-{KEY}")
+        await each.ready(4321)
+    await until(lambda: all(each.job and each.job.state.is_running for each in runs))
+    for each in runs:
+        slurm.end_job(each.attempt.job_id, "CANCELLED", cancelled_by=0)
+    await asyncio.gather(*(each.explained() for each in runs))
+    assert [kinds(each) for each in runs] == [["cancelled_by_operator"]] * 100
+    assert slurm.count("sacct") <= 3
+    for each in runs:
+        each.close()
+
+
+async def test_an_end_that_was_not_followed_to_slurms_word_is_counted_when_it_is_forgotten(
+    run: ServerRun, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SECONDS_FOR_SLURMS_WORD", 0.01)
+    await up(run, slurm)
+    await run.end(Ending(None, 11))
+    counter = metrics.FAILURES.labels("signal")
+    before = counter._value.get()
+    run.close()
+    run.close()
+    assert counter._value.get() == before + 1
+
+
 @pytest.mark.parametrize(
     ("reason", "has_booted", "kind"),
     [
@@ -587,6 +642,20 @@ async def test_another_job_that_was_given_the_id_is_not_taken_for_ours(
     await until(lambda: run.exit_status() is not None)
     assert kinds(run) == ["vanished"]
     assert slurm.jobs[1].state == "RUNNING"
+
+
+async def test_a_server_is_not_lost_over_a_comment_that_somebody_rewrote(
+    run: ServerRun, slurm: FakeSlurm
+) -> None:
+    """Its user may, by scontrol; a job_submit plugin of the site's may. It is found by its id alone then."""
+    await up(run, slurm)
+    slurm.change(1, comment="my long notebook", partition="other")
+    await until(lambda: run.job and run.job.partition == "other")
+    assert run.exit_status() is None
+    stopping = asyncio.ensure_future(run.stop())
+    await until(lambda: slurm.count("scancel"))
+    await stopping
+    assert slurm.jobs[1].state == "CANCELLED"
 
 
 async def test_a_job_that_was_put_back_into_the_queue_is_cancelled_and_its_server_over(
@@ -713,6 +782,28 @@ async def test_orphans_are_cancelled_and_nothing_else_is(desk: Desk, slurm: Fake
     slurm.add_job("bob", comment="my own: flatirons:hub1")
     assert await desk.reconcile("summit", lambda: {"known"}) == [orphan]
     assert [job.state for job in slurm.jobs.values()] == ["CANCELLED", "PENDING", "PENDING", "PENDING"]
+
+
+async def test_an_orphan_that_can_not_be_cancelled_yet_is_tried_again_and_listed_once(
+    desk: Desk, slurm: FakeSlurm
+) -> None:
+    orphan = slurm.add_job("alice", comment=desk.comment("gone", "alice/"))
+    slurm.fail("scancel", DOWN, times=2)
+    for _ in range(3):
+        assert await desk.reconcile("summit", set) == [orphan]
+    assert [(each.job_id, each.outcome) for each in desk.orphans] == [(orphan, "cancelled")]
+
+
+async def test_the_hub_looks_at_once_what_came_of_orphans(desk: Desk, slurm: FakeSlurm) -> None:
+    """Else the next search would find them alive in Slurm's last answer, and cancel them once more."""
+    patient = desk.watchers["summit"] = Watcher(desk.clients["summit"])
+    patient.start()
+    slurm.add_job("alice", comment=desk.comment("gone", "alice/"))
+    await desk.reconcile("summit", set)
+    await until(lambda: patient.snapshot and all(job.state.is_over for job in patient.snapshot.jobs.values()))
+    assert await desk.reconcile("summit", set) == []
+    assert slurm.count("scancel") == 1
+    await patient.stop()
 
 
 async def test_a_spawn_that_starts_while_slurm_is_asked_is_no_orphan(desk: Desk, slurm: FakeSlurm) -> None:

@@ -284,6 +284,37 @@ async def test_thousands_of_ends_are_asked_for_in_lines_that_a_command_can_hold(
     assert slurm.count("sacct") == 3
 
 
+async def test_a_hundred_ends_that_fall_due_together_are_a_few_questions_to_accounting(
+    slurm: FakeSlurm, client: SlurmClient
+) -> None:
+    ids = [slurm.add_job("alice") for _ in range(100)]
+    gate = slurm.hold("sacct")
+    first = asyncio.ensure_future(client.ends(ids[:1]))
+    await asyncio.sleep(0.01)
+    others = [asyncio.ensure_future(client.ends([job_id, 777])) for job_id in ids]
+    others[5].cancel()
+    await asyncio.sleep(0.01)
+    assert slurm.count("sacct") == 1, "never two at a time"
+    gate.set()
+    assert list(await first) == ids[:1]
+    found = await asyncio.gather(*others, return_exceptions=True)
+    assert isinstance(found.pop(5), asyncio.CancelledError)
+    assert [list(each) for each in found if isinstance(each, dict)] == [[n] for n in ids if n != ids[5]]
+    assert slurm.count("sacct") == 2 and slurm.most_at_once == 1
+
+
+async def test_a_question_to_accounting_that_fails_fails_for_all_who_shared_it_and_for_nobody_else(
+    slurm: FakeSlurm, client: SlurmClient
+) -> None:
+    ids = [slurm.add_job("alice") for _ in range(3)]
+    slurm.fail("sacct", "Problem talking to the database: Connection refused\n")
+    asked = (client.ends([job_id]) for job_id in ids)
+    assert [type(each) for each in await asyncio.gather(*asked, return_exceptions=True)] == [
+        SlurmUnreachable
+    ] * 3
+    assert list(await client.ends(ids)) == ids
+
+
 async def test_without_accounting_slurmctld_is_asked_what_it_still_knows(
     slurm: FakeSlurm, client: SlurmClient
 ) -> None:

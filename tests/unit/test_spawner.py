@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from types import SimpleNamespace
@@ -13,14 +14,16 @@ import pytest
 from jupyterhub import orm
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
+from tornado.web import Application, RequestHandler
 
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster
 from flatirons.slurm.watcher import Watcher
 from flatirons.spawners.attempt import Attempt
 from flatirons.spawners.desk import SETTINGS_KEY, Desk
+from flatirons.spawners.diagnosis import Cause
 from flatirons.spawners.options import FormHooks
-from flatirons.spawners.report import Report
+from flatirons.spawners.report import KEPT, Report
 from flatirons.spawners.slurm import SlurmSpawner
 from flatirons.spawners.slurm_form import slurm_form
 from flatirons.spawners.story import StartFailed
@@ -142,6 +145,78 @@ async def test_a_report_holds_what_was_chosen_as_texts_even_where_jupyterhub_sto
         assert [each.options["runtime"] for each in spawner.reports] == ["1:00:00"]
 
 
+async def test_the_last_five_reports_are_kept_newest_first(spawner: SlurmSpawner) -> None:
+    for number in range(1, 8):
+        spawner.keep(Report("stopped", "", cluster="summit", job_id=number))
+    assert [each.job_id for each in spawner.reports] == [7, 6, 5, 4, 3]
+    assert len(spawner.orm_spawner.state["reports"]) == KEPT
+
+
+async def test_a_report_takes_the_place_of_one_of_the_same_job_on_the_same_cluster_only(
+    spawner: SlurmSpawner,
+) -> None:
+    for cluster, kind in (("summit", "signal"), ("blanca", "quota"), ("summit", "time_limit")):
+        spawner.keep(Report(kind, "", cluster=cluster, job_id=7))
+    assert [(each.cluster, each.kind) for each in spawner.reports] == [
+        ("summit", "time_limit"),
+        ("blanca", "quota"),
+    ]
+
+
+async def test_refusals_in_a_row_leave_one_report_and_take_no_other_away(spawner: SlurmSpawner) -> None:
+    spawner.keep(Report("not_submitted", "", cluster="summit"))
+    for sentence in ("No.", "No, again.", "Still no."):
+        spawner.keep(Report("refused", sentence, cluster="summit"))
+    assert [each.sentence for each in spawner.reports] == ["Still no.", ""]
+
+
+async def test_a_stop_does_not_take_the_place_of_why_the_same_job_ended(spawner: SlurmSpawner) -> None:
+    for kind, sentence in (("stopped", "At first."), ("time_limit", "Time."), ("stopped", "Cleaned up.")):
+        spawner.keep(Report(kind, sentence, cluster="summit", job_id=7))
+    spawner.keep(Report("stopped", "Another.", cluster="summit", job_id=8))
+    assert [each.sentence for each in spawner.reports] == ["Another.", "Time."]
+
+
+async def test_what_would_have_helped_is_bounded_by_the_form_of_the_spawner(
+    spawner: SlurmSpawner,
+) -> None:
+    cause = Cause("time_limit", "It ended.", "Ask for more time.", {"runtime": "2-00:00:00"})
+    assert await spawner.remedied(cause) == cause, "there is no form"
+    FormHooks(
+        slurm_form({"runtime": {"maximum": "1-00:00:00"}}, {"summit": {}}, {"python": {}}),
+    ).attach(spawner)
+    spawner.user_options = {"runtime": 1440}
+    assert (await spawner.remedied(cause)).fix == {}
+    spawner.user_options = {"runtime": 720}
+    found = await spawner.remedied(replace(cause, fix={"runtime": "1-00:00:00"}))
+    assert found.fix == {"runtime": "1-00:00:00"}
+
+
+async def test_reports_outlive_the_hub(spawner: SlurmSpawner) -> None:
+    spawner.keep(Report("quota", "Your disk is full.", cluster="summit", job_id=7, log=("last line",)))
+    spawner.clear_state()
+    assert [each.kind for each in spawner.reports] == ["quota"], "a stopped server's are kept"
+    database = spawner.user.db
+    database.expire_all()  # what counts is what the database has
+    stored = database.query(orm.Spawner).one()
+    after = SlurmSpawner(user=spawner.user, orm_spawner=stored, clusters={"summit": {}}, hub=None)
+    after.load_state(stored.state)
+    assert [(each.sentence, list(each.log)) for each in after.reports] == [
+        ("Your disk is full.", ["last line"])
+    ]
+
+
+async def test_reports_of_a_server_that_is_stopped_and_started_again_are_stored_on(
+    spawner: SlurmSpawner,
+) -> None:
+    """JupyterHub stores `get_state()` after `clear_state()`, and loads that in the next process."""
+    spawner.keep(Report("quota", "", cluster="summit", job_id=7))
+    spawner.clear_state()
+    spawner.orm_spawner.state = spawner.get_state()
+    spawner.load_state(spawner.orm_spawner.state)
+    assert [each.kind for each in spawner.reports] == ["quota"] and spawner.run is None
+
+
 async def test_a_report_that_the_database_refused_is_stored_with_the_next_state(
     spawner: SlurmSpawner,
 ) -> None:
@@ -180,6 +255,59 @@ async def test_a_poll_after_a_restart_waits_for_slurms_word(spawner: SlurmSpawne
     spawner._check_pending = True
     assert await spawner.poll() == 0
     assert [report.kind for report in spawner.reports] == ["completed"]
+
+
+@pytest.fixture
+async def silent(
+    spawner: SlurmSpawner, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> tuple[int, asyncio.Task[int | None]]:
+    """A server of an earlier hub process that runs and doesn't answer: its port, and JupyterHub's poll."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    attempt = replace(Attempt.new("summit", "code"), host="127.0.0.1", port=port)
+    job_id = slurm.add_job("alice", comment=spawner.desk.comment(attempt.spawn_id, "alice/"))
+    slurm.run_job(job_id)
+    spawner.load_state(replace(attempt, job_id=job_id).as_state())
+    spawner.http_timeout = 1
+    spawner._check_pending = True
+    told = asyncio.Event()
+    monkeypatch.setattr(spawner.log, "warning", lambda *_: told.set())
+    polled = asyncio.ensure_future(spawner.poll())
+    await told.wait()  # JupyterHub's time is over
+    return port, polled
+
+
+async def test_a_restarted_hub_waits_for_a_server_whose_job_lives(
+    spawner: SlurmSpawner, silent: tuple[int, asyncio.Task[int | None]]
+) -> None:
+    """JupyterHub would end it: its node may be cut off for a while, or its job be suspended."""
+    port, polled = silent
+    assert not polled.done() and spawner.ready, "it can be stopped, and keeps its route"
+    server = Application([(r".*", RequestHandler)]).listen(port, "127.0.0.1")
+    assert await polled is None
+    server.stop()
+    await server.close_all_connections()
+    assert spawner.pending == "check", "JupyterHub goes on as if it had answered at once"
+
+
+async def test_a_restarted_hub_waits_no_longer_for_a_server_whose_job_ends(
+    spawner: SlurmSpawner, slurm: FakeSlurm, silent: tuple[int, asyncio.Task[int | None]]
+) -> None:
+    assert spawner.run
+    slurm.end_job(spawner.run.attempt.job_id, "NODE_FAIL")
+    assert await silent[1] == 1
+    assert [report.kind for report in spawner.reports] == ["node_failure"]
+
+
+async def test_a_server_that_does_not_answer_a_restarted_hub_can_be_stopped(
+    spawner: SlurmSpawner, silent: tuple[int, asyncio.Task[int | None]]
+) -> None:
+    await spawner.stop()
+    spawner.server = None  # as JupyterHub does
+    assert await silent[1] is not None
+    assert not spawner.pending
+    assert [report.kind for report in spawner.reports] == ["stopped"]
 
 
 async def test_a_server_that_jupyterhub_gives_up_is_not_said_to_be_stopped_by_somebody(

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from flatirons.job.node import log, ports, starter
+from flatirons.job.node.calls import NOT_WANTED
 from flatirons.job.script import StarterConfig, notebook, starter_text
 
 SERVER = """
@@ -313,7 +314,7 @@ def test_logs_that_another_job_forgets_at_the_same_time_are_no_trouble(
 def test_a_refused_boot_starts_nothing(hub: PlayedHub, tmp_path: Path) -> None:
     hub.refuse["boot"] = 403
     job = Job(tmp_path, hub, command=["touch", str(tmp_path / "started")])
-    assert job.wait() == 1
+    assert job.wait() == NOT_WANTED
     assert not (tmp_path / "started").exists()
 
 

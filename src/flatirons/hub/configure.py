@@ -36,8 +36,8 @@ SECONDS_BETWEEN_POLLS = 120
 # How often JupyterHub asks the proxy who was active, with queries of the database for each server. Servers
 # tell the hub of it themselves, every five minutes.
 SECONDS_BETWEEN_ACTIVITIES = 900
-# How often JupyterHub looks whether its event loop is late. Every 50 milliseconds, its default, is half of
-# what a hub works whose servers simply run.
+# How often JupyterHub looks whether its event loop is late. Every 50 milliseconds, its default, is a good
+# part of what a hub works whose servers simply run.
 SECONDS_BETWEEN_TICKS = 0.1
 
 

@@ -17,6 +17,8 @@ from flatirons.slurm.pace import Pace
 from flatirons.slurm.watcher import Watcher
 from flatirons.spawners import waiting
 from flatirons.spawners.diagnosis import Cause, Ending, diagnose
+from flatirons.spawners.slurm_facts import named
+from flatirons.spawners.timing import Timing
 
 # Every user who waits asks for the whole queue, so less often than a hub, which asks once for all of them.
 PACE = Pace(waiting=10.0, quiet=60.0, longest=120.0)
@@ -63,7 +65,7 @@ class Follower:
         self._last = ""
         self._is_silent = False
         self._deadline: float | None = None
-        self._since = time.monotonic()
+        self._timing = Timing()
         self._watcher = Watcher(self.client, of=COMMENT, pace=PACE)
 
     def stop(self, cause: Cause | None = None) -> None:
@@ -135,6 +137,8 @@ class Follower:
             return REQUEUED
         if job.state.is_running and not (self.has_booted or (before and before.state.is_running)):
             self._expect_server()
+        if job.state.is_starting:
+            self._timing.nodes_boot()
         if job.state.is_waiting and not self.has_booted:
             self._tell(self._told.waiting(job, self._watcher.place(job)))
         elif job.state.is_starting:
@@ -150,6 +154,7 @@ class Follower:
         if call["call"] == "boot":
             self.has_booted = True
             self._expect_server()
+            self._timing.container_starts()
             if self.job and self.job.state.is_running:
                 self._tell(waiting.CONTAINER)
         elif call["call"] == "ready":
@@ -162,15 +167,15 @@ class Follower:
     def _expect_server(self) -> None:
         """The job has begun to run."""
         if self._deadline is None:
-            self._since = time.monotonic()
-            self._deadline = self._since + self.node_seconds
+            self._timing.script_runs()
+            self._deadline = time.monotonic() + self.node_seconds
 
     def _arrive(self) -> None:
         """The server is up once its port is known from the starter, and its node from Slurm."""
         if self.port and not self.is_up and not self.ending and self.job and self.job.batch_host:
             self.is_up, self._deadline = True, None
-            took = time.monotonic() - self._since
-            self._tell(waiting.up(self.job.batch_host, waiting.waited_seconds(self.job), took))
+            waited = waiting.waited_seconds(self.job)
+            self._tell(waiting.up(self.job.batch_host, waited, self._timing.parts))
             self.arrived(self.job.batch_host, self.port)
 
     def _tell_silence(self) -> None:
@@ -191,7 +196,7 @@ class Follower:
     # -- why it ended
 
     async def _explain(self, job: Job | None) -> Cause:
-        return await explain(self.client, job, self.ending, was_up=self.is_up)
+        return await explain(self.client, job, self.ending, was_up=self.is_up, has_booted=self.has_booted)
 
     def _late(self) -> Cause:
         seconds = waiting.duration(self.node_seconds)
@@ -214,13 +219,16 @@ NODE_NEEDS = (
 )
 
 
-async def explain(client: SlurmClient, job: Job | None, ending: Ending | None, *, was_up: bool) -> Cause:
+async def explain(
+    client: SlurmClient, job: Job | None, ending: Ending | None, *, was_up: bool, has_booted: bool
+) -> Cause:
     """Why a server ended, by Slurm's last word, accounting's and the starter's."""
     try:
-        ends = await client.ends([job.id]) if job else {}
+        end = (await client.ends([job.id])).get(job.id) if job else None
     except SlurmError:
-        ends = {}  # accounting would only have known it better
-    cause = diagnose(job, ends.get(job.id) if job else None, ending, was_up=was_up)
+        end = None  # accounting would only have known it better
+    end = await named(end) if end else None
+    cause = diagnose(job, end, ending, was_up=was_up, has_booted=has_booted)
     if cause.kind == "hub_unreachable":  # there is no hub here that could be
         sentence = cause.sentence.replace(" to the hub", "")
         return replace(cause, sentence=sentence, advice=NODE_NEEDS)

@@ -108,7 +108,8 @@ async def _tell_end(record: Record, found: Found, say: Say) -> None:
     if not number:
         return  # it was never submitted, as far as anybody knows
     if client and job:
-        cause = await explain(client, job, end, was_up=was_up)
+        has_booted = any(call["call"] == "boot" for call in calls)
+        cause = await explain(client, job, end, was_up=was_up, has_booted=has_booted)
         told = f"{cause.sentence} {cause.advice}".strip()
         say(f"Job {number} on {record.cluster} ({record.environment}) is over. {told}")
     else:

@@ -43,7 +43,7 @@ JOB_FIELDS = (
 )
 END_FIELDS = (
     *("JobIDRaw", "State", "ExitCode", "ElapsedRaw", "MaxRSS", "ReqMem", "NodeList"),
-    *("AllocCPUS", "TotalCPU"),
+    *("AllocCPUS", "TotalCPU", "NNodes"),
 )
 ASSOCIATION_FIELDS = (
     *("Cluster", "Account", "User", "Partition", "QOS", "DefaultQOS", "DefaultAccount"),

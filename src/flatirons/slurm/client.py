@@ -26,6 +26,7 @@ from flatirons.errors import (
 from flatirons.runner import Completed, Runner
 from flatirons.slurm import argv, explain, offers, parse
 from flatirons.slurm.accounting import Account, Association, Qos
+from flatirons.slurm.inquiry import Inquiry
 from flatirons.slurm.model import (
     Cluster,
     Configuration,
@@ -106,6 +107,7 @@ class SlurmClient:
         self.job_names = tuple(job_names)
         self.owner = owner
         self._abandoned: set[asyncio.Task[None]] = set()
+        self._inquiry = Inquiry(self._ends)
         self._turns = asyncio.Semaphore(SUBMISSIONS_AT_ONCE)
 
     async def submit(self, spec: JobSpec, script: str, *, user: str | None) -> int:
@@ -201,8 +203,11 @@ class SlurmClient:
         """What accounting knows of the jobs, by id; of those that still live too (see End.state).
 
         Without accounting, what slurmctld still remembers of those that are over (its MinJobAge, 5 minutes).
+        Whoever asks while a question is under way shares the next one.
         """
-        ids = sorted(set(job_ids))
+        return await self._inquiry.answer(job_ids)
+
+    async def _ends(self, ids: Sequence[int]) -> dict[int, End]:
         found: dict[int, End] = {}
         try:
             for first in range(0, len(ids), SACCT_IDS):

@@ -107,8 +107,7 @@ _PLAIN_ENDS = {
 
 
 def _failed(job: Job, facts: End) -> Explanation:
-    raised = _RAISED.match(job.reason)
-    signal = facts.signal or (int(raised[1]) if raised else None)
+    signal = signal_of(job, facts)
     if job.reason in _LAUNCH_REASONS:
         return Explanation(*REASONS[job.reason])
     if is_launch_failure(job, facts):
@@ -124,6 +123,12 @@ def _failed(job: Job, facts: End) -> Explanation:
             f"The job's script ended with exit code {facts.exit_code}{hint}.", "Its log may say more."
         )
     return Explanation("The job failed before its script could run.", "Please tell the operator.")
+
+
+def signal_of(job: Job, facts: End) -> int | None:
+    """The signal that ended the job; None for none."""
+    raised = _RAISED.match(job.reason)
+    return facts.signal or (int(raised[1]) if raised else None)
 
 
 _LAUNCH_REASONS = (
@@ -143,13 +148,15 @@ def is_launch_failure(job: Job, facts: End | None) -> bool:
 
 def is_near_limit(facts: End) -> bool:
     """Was most of the memory that was asked for seen in use?"""
-    if facts.max_rss_mib is None or not facts.requested_memory_mib:
+    if facts.max_rss_mib is None or not facts.memory_per_node_mib:
         return False
-    return facts.max_rss_mib >= 0.9 * facts.requested_memory_mib
+    return facts.max_rss_mib >= 0.9 * facts.memory_per_node_mib
 
 
 def _out_of_memory(job: Job, facts: End) -> Explanation:
-    asked = f" It had asked for {_size(facts.requested_memory_mib)}." if facts.requested_memory_mib else ""
+    each = " on each node" if facts.nodes and facts.nodes > 1 else ""
+    size = facts.memory_per_node_mib
+    asked = f" It had asked for {_size(size)}{each}." if size else ""
     used = f" Slurm last saw it use {_size(facts.max_rss_mib)}." if facts.max_rss_mib else ""
     return Explanation(f"The job ran out of memory and was killed.{asked}{used}", "Ask for more memory.")
 
@@ -169,8 +176,10 @@ def _timeout(job: Job, facts: End) -> Explanation:
 def _cancelled(job: Job, facts: End) -> Explanation:
     if facts.cancelled_by == 0:
         return Explanation("The job was cancelled by an operator (root).", "Ask them before you start again.")
-    whom = f" by the user with id {facts.cancelled_by}" if facts.cancelled_by is not None else ""
-    return Explanation(f"The job was cancelled{whom}.")
+    whom = facts.cancelled_by_name
+    if not whom and facts.cancelled_by is not None:
+        whom = f"the user with id {facts.cancelled_by}"
+    return Explanation(f"The job was cancelled by {whom}." if whom else "The job was cancelled.")
 
 
 def _node_fail(job: Job, facts: End) -> Explanation:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import ceil
 
 _STATE_TEXT = re.compile(r"([A-Z_]+(?:[,+][A-Z_]+)*)\+?(?: BY .*)?", re.DOTALL)
 
@@ -212,8 +213,10 @@ class Job:
 class End:
     """How a job ended, as accounting tells it; memory figures are None where none were kept.
 
-    `max_rss_mib` is the most that any one task was seen to use: a sample, so short peaks are missed.
-    `cancelled_by` is the numeric user id of who cancelled it. `cpu_seconds` is what all its processes used.
+    `requested_memory_mib` is that of all its `nodes` together, `max_rss_mib` the most that any one task was
+    seen to use: a sample, so short peaks are missed. `cancelled_by` is the numeric user id of who cancelled
+    it, its name what a machine calls that: accounting doesn't tell. `cpu_seconds` is what all its processes
+    used.
     """
 
     job_id: int
@@ -228,6 +231,14 @@ class End:
     cpus: int | None = None
     cpu_seconds: float | None = None
     raw_state: str = ""
+    nodes: int | None = None
+    cancelled_by_name: str = ""
+
+    @property
+    def memory_per_node_mib(self) -> int | None:
+        """What was asked for on each node, as an option of sbatch says it."""
+        total = self.requested_memory_mib
+        return None if total is None else ceil(total / (self.nodes or 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -233,6 +233,7 @@ def _end(job_number: int, row: dict[str, str], steps: list[dict[str, str]]) -> E
         cancelled_by=number(by[1]) if by else None,
         cpus=number(row["AllocCPUS"]) or None,
         cpu_seconds=cpu_seconds(row["TotalCPU"]),
+        nodes=number(row["NNodes"]) or None,
         raw_state=row["State"],
     )
 

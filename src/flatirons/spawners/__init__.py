@@ -25,10 +25,12 @@ run             one run of a server: its submission, its job followed, what its 
 teller          turns what becomes known of the job into the story of its start
 waiting         what is said of a job that waits: why, at which place, until when; pure
 story           the events of a start, as JupyterHub's progress shows them; errors as JupyterHub shows them
-resumption      a start of an earlier hub process, gone on with
+timing          when the parts of a start began
+resumption      what an earlier hub process began: a start, gone on with; a server that doesn't answer
 cancellation    how a server is ended from the hub: in peace if it can be
 outcome         how a run ends: collects who says what of it; makes error, report and exit status
 diagnosis       every cause of an end, found from what Slurm, the starter and the log say; pure
+remedy          what would have helped, as far as the form would take it
 report          what is kept of an ended run for its user
 aftermath       has JupyterHub notice that a server ended, and clean up after it
 ==============  =========================================================================================

@@ -231,17 +231,22 @@ class Desk(Generic[Run]):
         if orphans:  # only then is the database asked, which has all servers
             orphans = list(self._orphans(orphans, known_spawn_ids()))
         for job in orphans:
-            self.log.warning("Cancelling job %s of %s on %s: no server knows it", job.id, job.user, cluster)
-            outcome = "cancelled"
-            try:
-                await self.clients[cluster].cancel(job.id, user=job.user)
-            except FlatironsError as error:
-                outcome = f"not cancelled: {error.user}"
-                self.log.error("Can't cancel orphan %s: %s", job.id, error.detail or error)
-            self.orphans = [*self.orphans, Orphan(time.time(), cluster, job.id, job.user, outcome)][
-                -MOST_ORPHANS:
-            ]
+            await self._cancel_orphan(cluster, job)
+        if orphans:
+            watcher.kick()  # the next search is to see what came of it
         return [job.id for job in orphans]
+
+    async def _cancel_orphan(self, cluster: str, job: Job) -> None:
+        """Cancels the job; it is listed once, however often that is tried."""
+        self.log.warning("Cancelling job %s of %s on %s: no server knows it", job.id, job.user, cluster)
+        outcome = "cancelled"
+        try:
+            await self.clients[cluster].cancel(job.id, user=job.user)
+        except FlatironsError as error:
+            outcome = f"not cancelled: {error.user}"
+            self.log.error("Can't cancel orphan %s: %s", job.id, error.detail or error)
+        others = [each for each in self.orphans if (each.cluster, each.job_id) != (cluster, job.id)]
+        self.orphans = [*others, Orphan(time.time(), cluster, job.id, job.user, outcome)][-MOST_ORPHANS:]
 
     def _orphans(self, jobs: Iterable[Job], known: set[str]) -> Iterable[Job]:
         for job in jobs:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flatirons.forms import units
+from flatirons.job.node.calls import NOT_WANTED
 from flatirons.slurm import explain
 from flatirons.slurm.model import End, Job, JobState
 from flatirons.spawners.waiting import duration
@@ -52,12 +53,26 @@ REQUEUED = Cause(
 )
 
 
+NOT_EXPECTED = Cause(
+    "not_expected",
+    "The job began, but its server was not expected, or not any more.",
+    "Please start again.",
+)
+
+
 def diagnose(
-    job: Job | None, end: End | None, ending: Ending | None, *, was_up: bool, node_reason: str = ""
+    job: Job | None,
+    end: End | None,
+    ending: Ending | None,
+    *,
+    was_up: bool,
+    has_booted: bool = False,
+    node_reason: str = "",
 ) -> Cause:
     """The cause, as far as it is known.
 
-    `was_up`: the server had listened. `node_reason`: why its node is out of service, if it is known to be.
+    `was_up`: the server had listened. `has_booted`: the starter was heard of. `node_reason`: why its node is
+    out of service, if it is known to be.
     """
     facts = _facts(job, end)
     if job and facts and _is_prolog(job, facts, node_reason):
@@ -66,17 +81,31 @@ def diagnose(
     if by_slurm:
         return by_slurm
     if ending:
-        return _by_words(ending) or _by_exit(ending, was_up)
-    if job and not was_up and job.state is JobState.FAILED and not _was_never_started(job, facts):
-        node = job.batch_host or job.nodes or "its node"
-        return Cause(
-            "hub_unreachable",
-            f"The job started on {node}, and ended without a word to the hub.",
-            f"{TELL} That node must have Python 3 and room in /tmp, and reach the hub.",
-        )
-    said = explain.end(job, end) if job else explain.Explanation("The server ended.")
-    is_success = facts is not None and facts.state is JobState.COMPLETED
-    return Cause("completed" if is_success else "failed", said.sentence, said.advice)
+        cause = _by_words(ending, was_up) or _by_exit(ending, was_up)
+        return replace(cause, fix=_more_memory(facts)) if facts and cause.kind == "out_of_memory" else cause
+    if job and facts:
+        return _by_silence(job, facts, is_heard=was_up or has_booted)
+    return Cause("failed", "The server ended.")
+
+
+def _by_silence(job: Job, facts: End, *, is_heard: bool) -> Cause:
+    """Why a job ended whose starter said nothing of that; `is_heard`: it had reached the hub before."""
+    said = explain.end(job, facts)
+    if facts.state is not JobState.FAILED:
+        kind = "completed" if facts.state is JobState.COMPLETED else "failed"
+        return Cause(kind, said.sentence, said.advice)
+    if explain.signal_of(job, facts):
+        return Cause("signal", said.sentence, said.advice)
+    if facts.exit_code == NOT_WANTED:
+        return NOT_EXPECTED
+    if is_heard:
+        return Cause("failed", said.sentence, said.advice)
+    node = job.batch_host or job.nodes or "its node"
+    return Cause(
+        "hub_unreachable",
+        f"The job started on {node}, and ended without a word to the hub.",
+        f"{TELL} That node must have Python 3 and room in /tmp, and reach the hub.",
+    )
 
 
 def _facts(job: Job | None, end: End | None) -> End | None:
@@ -175,7 +204,7 @@ def _was_never_started(job: Job, facts: End | None) -> bool:
 
 
 def _more_memory(facts: End) -> dict[str, str]:
-    asked = facts.requested_memory_mib or 0
+    asked = facts.memory_per_node_mib or 0
     return {"memory": units.memory(-(-2 * asked // 1024) * 1024)} if asked else {}
 
 
@@ -339,8 +368,10 @@ SAYINGS = (
 )
 
 
-def _by_words(ending: Ending) -> Cause | None:
-    lines = [*ending.log, *([ending.message] if ending.message else [])]
+def _by_words(ending: Ending, was_up: bool) -> Cause | None:
+    """The cause that its last words are a sign of: those of a server that ended in peace are of none."""
+    is_clean = was_up and ending.exit_code == 0 and not ending.signal
+    lines = [*(() if is_clean else ending.log), *([ending.message] if ending.message else [])]
     found = (saying.found_in(lines) for saying in SAYINGS)
     cause = next((each for each in found if each), None)
     if cause:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from logging import Logger
 
@@ -21,6 +21,7 @@ from flatirons.spawners import metrics, report
 from flatirons.spawners.attempt import Followed
 from flatirons.spawners.diagnosis import REQUEUED, STOPPED, UNANSWERED, Cause, Ending, diagnose
 from flatirons.spawners.report import Report
+from flatirons.spawners.slurm_facts import named
 from flatirons.spawners.story import Story
 from flatirons.spawners.waiting import waited_seconds
 
@@ -30,6 +31,9 @@ SECONDS_TO_EXPLAIN = 5.0
 WITHOUT_US = {JobState.NODE_FAIL, JobState.OUT_OF_MEMORY, JobState.TIMEOUT, JobState.PREEMPTED}
 """Ends of jobs that nobody's scancel makes."""
 
+SECONDS_FOR_ACCOUNTING = 4.0
+"""How long accounting may take to say why a job is on its way out, before the starter's word is taken."""
+
 NOT_ENDED_YET = "Slurm did not say that its job is gone, so the job is cancelled again until it is."
 NOT_SUBMITTED = "The hub was restarted before the job was submitted. Please start again."
 
@@ -38,17 +42,29 @@ class Outcome:
     """The end of the run `of`: nothing is said of it while the run lives, and `error` is None."""
 
     def __init__(
-        self, of: Followed, client: SlurmClient, story: Story, keep: Callable[[Report], None], log: Logger
+        self,
+        of: Followed,
+        client: SlurmClient,
+        story: Story,
+        keep: Callable[[Report], None],
+        log: Logger,
+        remedied: Callable[[Cause], Awaitable[Cause]],
     ) -> None:
+        """`remedied` gives a cause with that as its fix which its user can choose."""
         self._run = of
         self._client = client
         self._story = story
         self._keep_report = keep
+        self._remedied = remedied
         self._log = log
         self.error: FlatironsError | None = None
         self.stopped_for: Cause | None = None  # why this hub process ends the run; None while it doesn't
         self.is_requeued = False
         self._ending: Ending | None = None
+        self._end: End | None = None
+        self._told: Cause | None = None  # in the last report
+        self._is_trusted = False  # the starter's word is the error: Slurm may still know better
+        self._is_counted = False
         self._explained = asyncio.Event()  # the run is over; what can be known of its end is in the report
 
     # -- what becomes of it
@@ -57,15 +73,15 @@ class Outcome:
         """Slurm did not take the job, or did not say that it has."""
         # should Slurm have taken the job without telling us, it is found as an orphan by its comment
         is_refused = isinstance(error, SubmitRefused)
-        metrics.FAILURES.labels("refused" if is_refused else "not_submitted").inc()
-        if not is_refused:  # that is told at once; this may be a minute later, to nobody
-            self._keep(Cause("not_submitted", error.user))
+        self._keep(Cause("refused" if is_refused else "not_submitted", error.user))
         self._fail(error)
+        self.count()
 
     def forgo(self) -> None:
         """An earlier hub process ended before it submitted the job."""
         self._keep(Cause("not_submitted", NOT_SUBMITTED))
         self._fail(ServerEnded(NOT_SUBMITTED))
+        self.count()
 
     def hear(self, ending: Ending) -> None:
         """The starter says that the server ended: reported at once, until Slurm says why."""
@@ -73,27 +89,55 @@ class Outcome:
         if not (self._run.attempt.stopping or self.error or self._explained.is_set()):
             self._keep(self._by_starter(ending))
 
-    def trust(self, ending: Ending) -> None:
-        """Slurm has said nothing in time: the starter's word is taken."""
-        if not self.error and not self._run.attempt.stopping:
+    async def trust(self, ending: Ending) -> None:
+        """Slurm has not said in time that the job is over: accounting may, else the starter's word is taken.
+
+        slurmctld tells accounting why a job ends before it waits for the nodes' epilogs (job_mgr.c,
+        `job_completion_logger` in `_job_timed_out` and `job_signal`); squeue says COMPLETING, not by whom.
+        """
+        if self._is_told():
+            return
+        end = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SECONDS_FOR_ACCOUNTING):
+                end = await self._accounted(self._run.attempt.job_id)
+        if self._is_told():  # meanwhile
+            return
+        job = self._run.job
+        if job and end and end.state.is_over:
+            await self._say(job, end)
+            self._explained.set()
+        else:
+            self._is_trusted = True
             self.conclude(self._by_starter(ending))
+
+    def _is_told(self) -> bool:
+        """Does its user know why already, or wanted the end?"""
+        return bool(self.error or self._run.attempt.stopping or self._explained.is_set())
 
     async def settle(self, job: Job) -> None:
         """The job is over: keeps a report, at once what is known, then what accounting knows better."""
         if not self._run.attempt.stopping:
-            self._keep(diagnose(job, None, self._ending, was_up=self._was_up), job)
-            await self._explain(job)
+            if not self._explained.is_set():
+                self._keep(self._diagnose(job, None), job)
+            await self._say(job, await self._accounted(job.id))
+        elif self._is_trusted:  # it is cleaned up after by now
+            end = await self._accounted(job.id)
+            if end and (end.state in WITHOUT_US or end.cancelled_by == 0):
+                await self._say(job, end)
         elif not self.error:
-            self._keep(self._asked_for(job), job)
+            self._keep(await self._remedied(self._asked_for(job)), job)
             if self.stopped_for is None:  # an earlier hub process stopped it, and nobody here knows yet
                 self._fail(ServerEnded(STOPPED.sentence))
         self._explained.set()
+        self.count()
 
     def requeue(self, job: Job) -> None:
         """The job is in the queue again, where it would wait for nobody."""
         self.is_requeued = True
         self.conclude(REQUEUED, job)
         self._explained.set()
+        self.count()
 
     def outlive(self, cause: Cause) -> None:
         """The run was to end for this cause, and its job was not seen to."""
@@ -105,9 +149,17 @@ class Outcome:
         self._keep(cause, job, end)
         if self.error:
             return self.error
-        metrics.FAILURES.labels(cause.kind).inc()
         text = f"{cause.sentence} {cause.advice}".strip()
         return self._fail(ServerEnded("\n".join([text, *self._last_lines])))
+
+    def count(self) -> None:
+        """Nothing better will be known of the end: Prometheus is told of it, once, by its last report's kind.
+
+        An end that somebody asked for is no failure.
+        """
+        if self._told and not self._is_counted and self._told.kind != STOPPED.kind:
+            metrics.FAILURES.labels(self._told.kind).inc()
+        self._is_counted = self._is_counted or self._told is not None
 
     # -- what JupyterHub is told
 
@@ -145,22 +197,31 @@ class Outcome:
     def _asked_for(self, job: Job) -> Cause:
         """Why the run was ended from here; of a server that didn't answer Slurm may know why it didn't."""
         if self.stopped_for is UNANSWERED and job.state in WITHOUT_US:
-            return diagnose(job, None, self._ending, was_up=self._was_up)
+            return self._diagnose(job, None)
         return self.stopped_for or STOPPED
 
     def _by_starter(self, ending: Ending) -> Cause:
         return diagnose(None, None, ending, was_up=self._was_up)
 
-    async def _explain(self, job: Job) -> None:
-        """Says why, with what accounting and the starter know."""
-        try:
-            ends = await self._client.ends([job.id])
-        except SlurmError as error:
-            self._log.warning("No accounting of job %s: %s", job.id, error.detail or error)
-            ends = {}
-        end, reason = ends.get(job.id), await self._node_reason(job)
-        cause = diagnose(job, end, self._ending, was_up=self._was_up, node_reason=reason)
+    def _diagnose(self, job: Job, end: End | None, node_reason: str = "") -> Cause:
+        known = {"was_up": self._was_up, "has_booted": bool(self._run.attempt.key_digest)}
+        return diagnose(job, end, self._ending, **known, node_reason=node_reason)
+
+    async def _say(self, job: Job, end: End | None) -> None:
+        """Says why, with what accounting and the starter know, then what the form would take that helps."""
+        cause = self._diagnose(job, end, await self._node_reason(job))
         self.conclude(cause, job, end)
+        if (better := await self._remedied(cause)) != cause:
+            self._keep(better, job, end)
+
+    async def _accounted(self, job_id: int) -> End | None:
+        """What accounting knows of the job, or has said before, with the name of who cancelled it."""
+        try:
+            if end := (await self._client.ends([job_id])).get(job_id):
+                self._end = await named(end)
+        except SlurmError as error:
+            self._log.warning("No accounting of job %s: %s", job_id, error.detail or error)
+        return self._end
 
     async def _node_reason(self, job: Job) -> str:
         """Why its node is out of service, of a job that was cancelled before its starter was heard of."""
@@ -181,6 +242,7 @@ class Outcome:
 
     def _keep(self, cause: Cause, job: Job | None = None, end: End | None = None) -> None:
         """Keeps a report, in the place of an earlier one of the same job."""
+        self._told = cause
         attempt, job = self._run.attempt, job or self._run.job
         self._keep_report(
             report.make(

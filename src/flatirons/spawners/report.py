@@ -22,7 +22,10 @@ LONGEST_LINE = 300
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How one run of a server ended. Times of day are seconds since 1970; None is what isn't known."""
+    """How one run of a server ended. Times of day are seconds since 1970; None is what isn't known.
+
+    Memory is that of one node as it was asked for, and of the one task that was seen to use most of it.
+    """
 
     kind: str
     sentence: str
@@ -101,6 +104,25 @@ class Report:
         return _percent(self.cpu_seconds, (self.ran_seconds or 0) * (self.cpus or 0))
 
 
+def kept(report: Report, earlier: Sequence[Report]) -> list[Report]:
+    """A server's reports, newest first: this one in the place of one of the same end.
+
+    That a job was stopped is no news where it was told already why it ended: a hub that was killed over
+    cleaning up after it finds only the stop. Refusals count as one: who tries again and again loses no other
+    report.
+    """
+    same = [each for each in earlier if _are_of_one_end(report, each)]
+    if report.kind == "stopped" and any(each.kind != "stopped" for each in same):
+        return list(earlier)
+    return [report, *(each for each in earlier if each not in same)][:KEPT]
+
+
+def _are_of_one_end(one: Report, other: Report) -> bool:
+    if not one.job_id:
+        return one.kind == other.kind == "refused"
+    return (one.cluster, one.job_id) == (other.cluster, other.job_id)
+
+
 def _percent(part: float | None, whole: float | None) -> int | None:
     return None if part is None or not whole else round(100 * part / whole)
 
@@ -122,7 +144,7 @@ def make(
         node=(job.batch_host or job.nodes) if job else "",
         ended_at=time.time(),
         runtime_limit_minutes=job.runtime_limit_minutes if job else None,
-        requested_memory_mib=end.requested_memory_mib if end else None,
+        requested_memory_mib=end.memory_per_node_mib if end else None,
         used_memory_mib=end.max_rss_mib if end else None,
         ran_seconds=end.elapsed_seconds if end else None,
         cpus=end.cpus if end else None,

@@ -1,7 +1,8 @@
-"""A start that an earlier hub process began, and this one finishes.
+"""What an earlier hub process began: a start, which this one finishes, or a server, which may not answer yet.
 
-To JupyterHub it looks like an ordinary start: there is progress, and it can be cancelled. That takes some of
-the private fields by which JupyterHub's Spawner says what it is about; nothing else of ours sets those.
+To JupyterHub the one looks like an ordinary start: there is progress, and it can be cancelled; and the other
+like a server that runs. That takes some of the private fields by which JupyterHub's Spawner says what it is
+about; nothing else of ours sets those.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import contextlib
 
 from jupyterhub.spawner import Spawner
+from jupyterhub.utils import AnyTimeoutError, make_ssl_context
 
 from flatirons.errors import FlatironsError, ServerEnded
 from flatirons.spawners.run import ServerRun
@@ -61,3 +63,26 @@ class Resumption:
         self._spawner._spawn_pending = False
         if start.cancelled() or start.exception() is None:
             self._spawner._spawn_future = None
+
+
+async def outlast_silence(spawner: Spawner, run: ServerRun) -> None:
+    """Returns when the server answers, or is over.
+
+    JupyterHub, when it starts, ends each server that doesn't answer within `http_timeout` (half a minute;
+    some more where a request hangs). A node that is cut off, or a suspended job, is no reason to lose what
+    runs. Meanwhile it counts as running: it keeps its route, and can be stopped.
+    """
+    spawner._check_pending, is_told = False, False
+    settings = spawner.user.settings
+    files = [settings.get(f"internal_ssl_{name}") for name in ("key", "cert", "ca")]
+    context = make_ssl_context(*files[:2], cafile=files[2])
+    while spawner.server and run.exit_status() is None:
+        try:
+            async with asyncio.timeout(spawner.http_timeout):  # its own doesn't end a request that hangs
+                await spawner.server.wait_up(spawner.http_timeout, True, context, "api")
+            break
+        except AnyTimeoutError:
+            if not is_told:
+                spawner.log.warning("%s doesn't answer, and its job lives: waiting", spawner._log_name)
+            is_told = True
+    spawner._check_pending = spawner.server is not None

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from logging import Logger
@@ -31,10 +30,10 @@ from flatirons.spawners.outcome import Outcome
 from flatirons.spawners.report import Report
 from flatirons.spawners.story import Story
 from flatirons.spawners.teller import Teller
+from flatirons.spawners.timing import Timing
 
 LONGEST_SILENCE = 30.0  # seconds: a start without news makes sure that its job is still followed
 SECONDS_FOR_SLURMS_WORD = 3.0  # how long a server's end waits to learn what Slurm says of it
-LOOKS = 3  # how often Slurm is asked meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +55,7 @@ class Owner(Shown, Protocol):
     log: Logger
     user: Any
     name: str
+    job_name: str
 
     def save(self) -> Awaitable[None]:
         """Stores the run's attempt as soon as can be; done once it is stored."""
@@ -65,6 +65,9 @@ class Owner(Shown, Protocol):
 
     def keep(self, report: Report) -> None:
         """Keeps a report of how the run ended, in the place of an earlier one of the same job."""
+
+    async def remedied(self, cause: Cause) -> Cause:
+        """The cause, with that as its fix which the form would take."""
 
 
 class NotExpected(Exception):
@@ -85,8 +88,9 @@ class ServerRun:
         self.limits = limits
         self.story = Story()
         self.job: Job | None = None
+        self._timing = Timing()
         self._teller = Teller(self.story, attempt.cluster)
-        self.outcome = Outcome(self, self.client, self.story, spawner.keep, self.log)
+        self.outcome = Outcome(self, self.client, self.story, spawner.keep, self.log, spawner.remedied)
         self._cancellation = Cancellation(self, self.client, self.watcher, self.story, self.user, limits.stop)
         self._aftermath = Aftermath(spawner, self.log)
         self._submission: asyncio.Task[None] | None = None
@@ -95,7 +99,6 @@ class ServerRun:
         self.closed = asyncio.Event()
         self.seen = asyncio.Event()  # Slurm has been heard of the job
         desk.expect(self)
-        self._since = time.monotonic()  # when the present phase, queue or node, began
 
     # -- towards the spawner
 
@@ -162,7 +165,7 @@ class ServerRun:
         except SlurmError as error:
             self.log.warning("Can't look for the job of spawn %s yet: %s", self.attempt.spawn_id, error)
             return
-        if job is None and time.monotonic() - self._since < self.limits.late and not self._stopping:
+        if job is None and self._timing.waited < self.limits.late and not self._stopping:
             return
         if job is None:
             self.outcome.forgo()
@@ -194,6 +197,7 @@ class ServerRun:
     def close(self) -> None:
         """Stops following the job."""
         self.closed.set()
+        self.outcome.count()
         self.desk.forget(self)
         if self._attendant:
             self._attendant.cancel()
@@ -248,9 +252,12 @@ class ServerRun:
     def _ours(self, job: Job) -> Job:
         """The job, or if another has its id now, ours as vanished.
 
-        A slurmctld that was killed forgets its last seconds, and gives their ids out again.
+        A slurmctld that was killed forgets its last seconds, and gives their ids out again. A comment that
+        isn't of this hub says nothing: its user, or a plugin of the site's, may have written another.
         """
-        if job.state.is_over or self.desk.spawn_id(job) == self.attempt.spawn_id:
+        spawn_id = self.desk.spawn_id(job)
+        is_rewritten = spawn_id is None and (job.user, job.name) == (self.user, self.spawner.job_name)
+        if job.state.is_over or is_rewritten or spawn_id == self.attempt.spawn_id:
             return job
         last = self.job or Job(job.id, JobState.VANISHED)
         return replace(last, state=JobState.VANISHED)
@@ -286,8 +293,11 @@ class ServerRun:
     def _see(self, job: Job) -> None:
         before, self.job = self.job, job
         self.seen.set()
+        if job.state.is_starting:
+            self._timing.nodes_boot()
         if job.state.is_running and not (before and before.state.is_running):
-            self._since = time.monotonic()
+            if not self.attempt.key_digest:
+                self._timing.script_runs()
             if not self.attempt.port:
                 self._teller.began_to_run(job)
         self._teller.seen(job, self.watcher.place(job), self.attempt)
@@ -305,6 +315,7 @@ class ServerRun:
         if job_id != self.attempt.job_id or used or not self._is_wanted:
             raise NotExpected(f"boot of job {job_id} for {self.attempt}")
         stored = self._change(key_digest=digest(key))
+        self._timing.container_starts()
         self.desk.expect(self)
         if self.job:
             self._see(self.job)
@@ -317,13 +328,12 @@ class ServerRun:
         Raises NotExpected when the run is over before that, SlurmError when Slurm doesn't answer.
         """
         while True:
-            job = self.job or self.watcher.job(self.attempt.job_id)
+            job = self.watcher.job(self.attempt.job_id) or self.job
             if job and job.batch_host:
                 return job.batch_host
             if not self._is_wanted:
                 raise NotExpected(f"no node is known for {self.attempt}")
-            snapshot = await self.watcher.refresh()
-            self.job = snapshot.jobs.get(self.attempt.job_id, self.job)
+            await self.watcher.refresh()
 
     async def ready(self, port: int) -> None:
         """The server listens on `port` of the job's node; raises NotExpected for a server that isn't wanted.
@@ -337,7 +347,7 @@ class ServerRun:
             stored = self._change(host=host, port=port)
             if self._changes:
                 self._changes.urgent = False
-            self._teller.ready(host, time.monotonic() - self._since)
+            self._teller.ready(host, self._timing)
             await stored
 
     async def end(self, ending: Ending) -> None:
@@ -345,12 +355,9 @@ class ServerRun:
         self.outcome.hear(ending)
         self.attend()
         assert self._attendant
-        for _ in range(LOOKS):  # Slurm first says that the job is completing, and only then why it ended
-            self.watcher.kick()
-            await asyncio.wait([self._attendant], timeout=SECONDS_FOR_SLURMS_WORD / LOOKS)
-            if self._attendant.done():
-                break
-        self.outcome.trust(ending)
+        self.watcher.kick()
+        await asyncio.wait([self._attendant], timeout=SECONDS_FOR_SLURMS_WORD)
+        await self.outcome.trust(ending)
 
     # -- parts
 
@@ -387,8 +394,7 @@ class ServerRun:
 
     def _seconds_left(self) -> float:
         running = self.job is not None and self.job.state.is_running
-        limit = self.limits.node if running else self.limits.queue
-        return self._since + limit - time.monotonic()
+        return self.limits.node - self._timing.ran if running else self.limits.queue - self._timing.waited
 
     def _late(self) -> Cause:
         limits, has_booted = self.limits, bool(self.attempt.key_digest)

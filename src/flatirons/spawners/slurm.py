@@ -46,11 +46,12 @@ from flatirons.job.script import StarterConfig, notebook
 from flatirons.slurm.model import JobSpec
 from flatirons.spawners.attempt import Attempt
 from flatirons.spawners.desk import Desk, runner_for
-from flatirons.spawners.diagnosis import STOPPED, UNANSWERED
+from flatirons.spawners.diagnosis import STOPPED, UNANSWERED, Cause
 from flatirons.spawners.options import FormHooks
 from flatirons.spawners.own_fields import environment, sbatch_options
-from flatirons.spawners.report import KEPT, Report
-from flatirons.spawners.resumption import Resumption
+from flatirons.spawners.remedy import remedied
+from flatirons.spawners.report import Report, kept
+from flatirons.spawners.resumption import Resumption, outlast_silence
 from flatirons.spawners.run import Limits, ServerRun
 from flatirons.spawners.slurm_facts import SlurmFacts
 from flatirons.spawners.slurm_form import REQUESTED, request
@@ -202,16 +203,18 @@ class SlurmSpawner(Spawner):
         return self.run
 
     def keep(self, report: Report) -> None:
-        """Keeps a report, newest first, in the place of one of the same job; stores it with the state."""
-        chosen = FormHooks.texts(self)
-        others = [each for each in self.reports if each.job_id != report.job_id or not each.job_id]
-        self.reports = [replace(report, options=chosen), *others][:KEPT]
+        """Keeps a report, as `report.kept` says, and stores it with the state."""
+        self.reports = kept(replace(report, options=FormHooks.texts(self)), self.reports)
         self.orm_spawner.state = self.get_state()
         try:
             self.user.db.commit()
         except SQLAlchemyError as error:  # it is stored with the state, next time
             self.user.db.rollback()
             self.log.error("A report of %s can't be stored yet: %s", self._log_name, error)
+
+    async def remedied(self, cause: Cause) -> Cause:
+        """The cause, with that as its fix which the form would take beside what was chosen."""
+        return await remedied(cause, self)
 
     def save(self) -> Awaitable[None]:
         """Stores the state when the loop next comes round; done once it is stored."""
@@ -256,6 +259,7 @@ class SlurmSpawner(Spawner):
             return await Resumption(self, run, stop_seconds=self.stop_timeout + 10).carry_out()
         if self._check_pending:
             await self._heard_of(run)
+            await self._answered(run)
         status = run.exit_status()
         if status is not None:
             await run.explained()
@@ -266,6 +270,14 @@ class SlurmSpawner(Spawner):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SECONDS_TO_HEAR):
                 await run.seen.wait()
+
+    async def _answered(self, run: ServerRun) -> None:
+        """Waits until the server, of an earlier hub process, answers or is over."""
+        await self.get_url()
+        self.correct_address()
+        self._is_adopted = False  # a stop in this time is somebody's wish
+        await outlast_silence(self, run)
+        self._is_adopted = True
 
     async def stop(self, now: bool = False) -> None:
         """Ends the server, then its job if that isn't enough; returns when Slurm says that it is gone."""
@@ -308,6 +320,11 @@ class SlurmSpawner(Spawner):
                 yield event
 
     @property
+    def job_name(self) -> str:
+        """The name of the server's job, in Slurm."""
+        return f"jupyter-{self.name}" if self.name else "jupyter"
+
+    @property
     def url(self) -> str:
         """Where the server listens."""
         assert self.run
@@ -320,7 +337,7 @@ class SlurmSpawner(Spawner):
         """What is asked of Slurm."""
         return replace(
             request({name: getattr(self, name) for name in REQUESTED}),
-            name=f"jupyter-{self.name}" if self.name else "jupyter",
+            name=self.job_name,
             comment=self.desk.comment(attempt.spawn_id, f"{self.user.name}/{self.name}"),
             output="/dev/null",  # the starter keeps the log, in a place that only the user reads
             extra=self.own_options(self.user_options),

@@ -9,10 +9,11 @@ import pwd
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.lookout import Lookout
+from flatirons.slurm.model import End
 from flatirons.slurm.rights import Rights
 
 GLANCE_SECONDS = 20.0
@@ -126,3 +127,18 @@ def unix_groups(user: str) -> frozenset[str] | None:
         except KeyError:
             names.add(str(number))
     return frozenset(names)
+
+
+async def named(end: End) -> End:
+    """The end with the name of who cancelled the job, where this machine knows it."""
+    if not end.cancelled_by:
+        return end
+    return replace(end, cancelled_by_name=await asyncio.to_thread(account_name, end.cancelled_by))
+
+
+def account_name(number: int) -> str:
+    """The name of the account with this id on this machine, "" where there is none."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except (KeyError, OverflowError):
+        return ""

@@ -6,6 +6,7 @@ from flatirons.slurm.model import Job, Place
 from flatirons.spawners import metrics, waiting
 from flatirons.spawners.attempt import Attempt
 from flatirons.spawners.story import Story
+from flatirons.spawners.timing import Timing
 from flatirons.spawners.waiting import Told, waited_seconds
 
 
@@ -39,7 +40,7 @@ class Teller:
             if attempt.key_digest:
                 self._story.tell(70, waiting.CONTAINER)
 
-    def ready(self, host: str, seconds: float) -> None:
-        """The server listens, so many seconds after its job began to run."""
-        metrics.START_SECONDS.labels(self._cluster).observe(seconds)
-        self._story.tell(90, waiting.up(host, self._story.waited, seconds))
+    def ready(self, host: str, timing: Timing) -> None:
+        """The server listens."""
+        metrics.START_SECONDS.labels(self._cluster).observe(timing.ran)
+        self._story.tell(90, waiting.up(host, self._story.waited, timing.parts))

@@ -4,6 +4,7 @@ it runs; only what is news.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -31,12 +32,12 @@ def running(job: Job) -> str:
     return f"Running on {job.batch_host or job.nodes}."
 
 
-def up(host: str, queue_seconds: float | None, node_seconds: float) -> str:
-    """The server listens."""
-    took = f"{node_seconds:.1f} s on the node"
+def up(host: str, queue_seconds: float | None, parts: Sequence[tuple[float, str]]) -> str:
+    """The server listens; `parts` are the seconds that each step on the node took, and words for it."""
+    took = [f"{seconds:.1f} s {words}" for seconds, words in parts]
     if queue_seconds is not None:
-        took = f"{duration(queue_seconds)} in the queue, {took}"
-    return f"The server is up on {host}: {took}."
+        took.insert(0, f"{duration(queue_seconds)} in the queue")
+    return f"The server is up on {host}: {', '.join(took)}."
 
 
 @dataclass

@@ -17,6 +17,7 @@ import time
 from typing import Any, Dict, Tuple  # the node's Python may be 3.6
 
 REFUSALS = (400, 401, 403, 409, 413)
+NOT_WANTED = 77  # the exit code of a job whose boot was refused (EX_NOPERM): all that can be said of it
 
 
 class Refused(Exception):

@@ -16,7 +16,7 @@ import time
 from types import FrameType
 from typing import Any, Dict, List, Optional, Set, Tuple, Union  # the node's Python may be 3.6
 
-from flatirons.job.node.calls import Hub, Record, Refused, Unreachable
+from flatirons.job.node.calls import NOT_WANTED, Hub, Record, Refused, Unreachable
 from flatirons.job.node.log import folder_of_logs, forget_old_logs, last_lines, open_log, say
 from flatirons.job.node.ports import CannotRun, free_port, is_answered, is_free, listens, own_address
 
@@ -231,7 +231,7 @@ def main(config: Config) -> int:
         status, number, message = run(config, hub, job_id)
     except (Refused, Unreachable) as error:
         say(error)
-        return 1
+        return NOT_WANTED if isinstance(error, Refused) else 1
     except (CannotRun, OSError) as error:
         say(error)
         message = str(error)

@@ -1,0 +1,74 @@
+"""What would have helped, as far as the form would take it: a link that is refused helps nobody."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+from jupyterhub.spawner import Spawner
+
+from flatirons.forms import Context, Form
+from flatirons.forms.form import Answer
+from flatirons.forms.values import Refusal
+from flatirons.spawners.diagnosis import Cause
+from flatirons.spawners.options import FormHooks
+
+HELPS = {"out_of_memory": "memory", "time_limit": "runtime"}
+"""The option of which more would have helped, by the kind of a cause."""
+
+NO_MORE = "That was all that can be chosen with the other choices: another partition or QOS may offer more."
+
+
+async def remedied(cause: Cause, spawner: Spawner) -> Cause:
+    """The cause with a fix that the form of this spawner takes; as it is, without such a form."""
+    hooks = FormHooks.of(spawner)
+    if hooks is None or cause.kind not in HELPS:
+        return cause
+    context = await hooks.context(spawner)
+    return await bounded(cause, hooks.form(spawner), FormHooks.texts(spawner), context)
+
+
+async def bounded(cause: Cause, form: Form, chosen: Mapping[str, str], context: Context) -> Cause:
+    """The cause with a fix that the form takes beside what was chosen: twice as much, or the most there is.
+
+    `cause.fix` says twice what the job had, where Slurm told what that was; else what was chosen counts.
+    Where nothing more can be chosen, the advice says so.
+    """
+    name = HELPS.get(cause.kind, "")
+    if name not in form.fields:
+        return replace(cause, fix={})
+    answers = await form.answers(chosen, context)
+    answer = next(each for each in answers if each.field.name == name)
+    had = _had(answer, cause.fix.get(name))
+    if not had:
+        return replace(cause, fix={})
+    more = _more(answer, had)
+    if more is None:
+        return replace(cause, fix={}, advice=NO_MORE)
+    return replace(cause, fix={name: answer.field.write(more)})
+
+
+def _had(answer: Answer, doubled: str | None) -> int:
+    """How much the job had, in the field's unit; 0 where nobody knows."""
+    if doubled is not None:
+        return int(answer.field.read(doubled)) // 2
+    if answer.value is not None:
+        return int(answer.value)
+    try:  # what an empty input means
+        return int(answer.field.read(answer.rules.nothing))
+    except Refusal:
+        return 0
+
+
+def _more(answer: Answer, had: int) -> int | None:
+    """Twice as much, or what comes nearest to it of what can be chosen; None where that is no more."""
+    field, rules = answer.field, answer.rules
+    if rules.is_fixed:
+        return None
+    most = math.inf if rules.maximum is None else int(rules.maximum)
+    if rules.choices is None:
+        return int(min(2 * had, most)) if most > had else None
+    offered = (value for each in rules.choices if isinstance(value := field.value_of(each.value), int))
+    possible = [value for value in offered if had < value <= most]
+    return min(possible, key=lambda value: abs(value - 2 * had), default=None)

@@ -1,0 +1,55 @@
+"""When the parts of a start began, by a clock of the hub's: the nodes' may be wrong."""
+
+from __future__ import annotations
+
+import time
+
+
+class Timing:
+    """Notes the parts as they begin: queue, boot of the nodes, job's script, container.
+
+    Seconds of a monotonic clock; None for a part that this hub process didn't see begin.
+    """
+
+    def __init__(self) -> None:
+        self._queue = time.monotonic()
+        self._boot: float | None = None
+        self._script: float | None = None
+        self._container: float | None = None
+
+    def nodes_boot(self) -> None:
+        """The job has its nodes, and they are booting."""
+        if self._boot is None:
+            self._boot = time.monotonic()
+
+    def script_runs(self) -> None:
+        """The job's script began, perhaps anew: it may have been put back into the queue."""
+        self._script = time.monotonic()
+
+    def container_starts(self) -> None:
+        """The starter has all that it needs to start the container; so the script runs."""
+        self._container = time.monotonic()
+        if self._script is None:
+            self._script = self._container
+
+    @property
+    def waited(self) -> float:
+        """Seconds since the job was submitted, or since the hub was restarted."""
+        return time.monotonic() - self._queue
+
+    @property
+    def ran(self) -> float:
+        """Seconds since the job's script began, or since the hub was restarted."""
+        return time.monotonic() - (self._script or self._queue)
+
+    @property
+    def parts(self) -> list[tuple[float, str]]:
+        """How long each part on the nodes took, up to now, in seconds, and words for it."""
+        begun = [
+            (self._boot, "for the nodes to boot"),
+            (self._script, "to the container"),
+            (self._container, "to the server"),
+        ]
+        seen = [(since, words) for since, words in begun if since is not None]
+        ends = [*(since for since, _ in seen[1:]), time.monotonic()]
+        return [(end - since, words) for (since, words), end in zip(seen, ends, strict=True)]
