@@ -227,7 +227,7 @@ def scancelled(by_root: bool) -> Happening:
     def happen(world: World, random: Random) -> Iterator[MayEnd]:
         there, phases = living(world), world.phases()
         jobs = some(there, random) if IS_FULL else one_of_each(there, phases, random)
-        world.hit = {phases[job.id] for job in jobs if job.id in phases}
+        world.note_hit(jobs, phases)
         for job in jobs:
             world.slurm("scancel", str(job.id), user="root" if by_root else job.key[0])
         kind = "cancelled_by_operator" if by_root else "cancelled"
@@ -239,7 +239,9 @@ def scancelled(by_root: bool) -> Happening:
 @contextmanager
 def requeued(world: World, random: Random) -> Iterator[MayEnd]:
     """Slurm refuses to: the jobs are submitted with --no-requeue."""
-    for job in some(living(world), random):
+    jobs = some(living(world), random)
+    world.note_hit(jobs, world.phases())
+    for job in jobs:
         world.slurm("scontrol", "requeue", str(job.id))
     yield nobody
 
@@ -248,6 +250,7 @@ def requeued(world: World, random: Random) -> Iterator[MayEnd]:
 def requeued_by_force(world: World, random: Random) -> Iterator[MayEnd]:
     """An operator allows it first; a server can't be put back into the queue and live."""
     jobs = [job for job in some(living(world), random) if job.state == "RUNNING"]
+    world.note_hit(jobs, world.phases())
     for job in jobs:
         world.slurm("scontrol", "update", f"job={job.id}", "requeue=1")
         world.slurm("scontrol", "requeue", str(job.id))

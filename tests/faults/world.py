@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,6 +174,10 @@ class World:
         """What each server is doing by its job, in the words of the operators' page; fails like `hub`."""
         servers = self.hub("/hub/api/flatirons/operations").json()["servers"]
         return {each["job_id"]: each["phase"] for each in servers}
+
+    def note_hit(self, jobs: Iterable[Job], phases: Mapping[int, str]) -> None:
+        """The present fault befalls these jobs; those that the hub doesn't know yet are in no phase."""
+        self.hit = {phases[job.id] for job in jobs if job.id in phases}
 
     def hub(self, path: str) -> httpx.Response:
         """What the hub answers to a GET; raises NoAnswer while it doesn't, or fails."""

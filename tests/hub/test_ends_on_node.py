@@ -59,10 +59,12 @@ def failing_prolog(cluster: RealCluster, slurm: Slurm) -> Iterator[None]:
             faults.do(cluster.demo.instance, what, f"slurmd@{NODE}")
 
     root(cluster, FAILING_PROLOG)
-    restart_slurmd()
-    yield
-    root(cluster, f"umount {CONF}")
-    restart_slurmd()
+    try:
+        restart_slurmd()
+        yield
+    finally:
+        root(cluster, f"umount {CONF}")
+        restart_slurmd()
 
     def is_back() -> bool:
         state = slurm.ask("sinfo", "-h", "-n", NODE, "-p", "sknl", "-o", "%T")

@@ -147,7 +147,8 @@ def _is_prolog(job: Job, facts: End, node_reason: str) -> bool:
     """Whether a prolog failed.
 
     A job that may not be requeued, as ours, Slurm then cancels as root, and it drains the node for "Prolog
-    error" (seen with 24.11); of the job itself it says no more than of one that an operator cancelled.
+    error" (seen with 24.11, with PrologFlags=Alloc and without); of the job itself it says no more than of
+    one that an operator cancelled.
     """
     if facts.state is JobState.CANCELLED:
         return "prolog" in node_reason.lower() and not facts.cancelled_by
