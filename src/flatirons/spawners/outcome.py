@@ -109,6 +109,11 @@ class Outcome:
         text = f"{cause.sentence} {cause.advice}".strip()
         return self._fail(ServerEnded("\n".join([text, *self._last_lines])))
 
+    @property
+    def is_told(self) -> bool:
+        """Did the starter say how the server ended, or is that explained without it?"""
+        return self._ending is not None or self._explained.is_set()
+
     # -- what JupyterHub is told
 
     def exit_status(self) -> int | None:
