@@ -171,6 +171,12 @@ async def waiting(start: Start) -> None:
     await until(lambda: start.run.job)
 
 
+async def waiting_unchecked(start: Start) -> None:
+    """The site has the check of addresses switched off."""
+    await waiting(start)
+    start.spawner.check_address = False
+
+
 async def on_its_node(start: Start) -> None:
     await start.runs_on(HERE)
 
@@ -268,6 +274,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "code after the end": (told, "boot", as_it_is, 403),
     "code after an early end": (told_before_it_listened, "boot", as_it_is, 403),
     "stolen code, while the job waits": (waiting, "boot", NEW, 403),
+    "stolen code, while the job waits, unchecked": (waiting_unchecked, "boot", NEW, 403),
     "stolen code, from another node": (on_another_node, "boot", NEW, 403),
     "stolen code, through the proxy": (on_its_node, "boot", NEW, 403, PAST_A_PROXY),
     "stolen code, with a lie": (on_its_node, "boot", NEW, 403, PAST_A_PROXY_WITH_A_LIE),

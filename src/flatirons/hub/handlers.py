@@ -129,14 +129,16 @@ class StarterHandler(APIHandler):
         return run
 
     async def admit(self, run: ServerRun) -> None:
-        """Returns for a caller on the node of the run's job, or where the site doesn't ask for that.
+        """Returns for a caller on the node of the run's job; for any, once there is one, if the site says so.
 
         Raises what Origin.admit does.
         """
-        if run.spawner.check_address:
-            proxy, app, names = getattr(self.proxy, "api_url", ""), self.app, self.desk.names
-            caller = await caller_of(self.request, proxy, app.trusted_downstream_ips, names)
-            await run.origin.admit(caller, names)
+        if not run.spawner.check_address:
+            await run.origin.node()
+            return
+        proxy, app, names = getattr(self.proxy, "api_url", ""), self.app, self.desk.names
+        caller = await caller_of(self.request, proxy, app.trusted_downstream_ips, names)
+        await run.origin.admit(caller, names)
 
     @contextmanager
     def told(self, status: int, sentence: str) -> Iterator[None]:
