@@ -54,14 +54,16 @@ FORMS = {
     "narrow": 403,
     "server": 403,
 }
-STARTERS = dict.fromkeys(("stranger", "bob", "alice", "admin", "without_xsrf", "narrow", "server"), 400)
+CALLERS = ("stranger", "bob", "alice", "admin", "without_xsrf", "narrow", "server")
+BOOTING = dict.fromkeys(CALLERS, 400)  # what they post is no boot
+STARTERS = dict.fromkeys(CALLERS, 403)
 READERS = {"bob": 404, "alice": 200, "admin": 200, "without_xsrf": 200}
 OPERATORS = {"bob": 403, "alice": 403, "admin": 200, "without_xsrf": 403}
 PAGES = {"stranger": 302, "narrow": 302, "server": 302}
 TOKENS = {"stranger": 403, "narrow": 403}
-EVERYBODY = dict.fromkeys(("stranger", "bob", "alice", "admin", "without_xsrf", "narrow", "server"), 200)
+EVERYBODY = dict.fromkeys(CALLERS, 200)
 TABLE = {
-    "/api/flatirons/boot": Call("POST", "/api/flatirons/boot", **STARTERS),
+    "/api/flatirons/boot": Call("POST", "/api/flatirons/boot", **BOOTING),
     "/api/flatirons/ready": Call("POST", "/api/flatirons/ready", **STARTERS),
     "/api/flatirons/end": Call("POST", "/api/flatirons/end", **STARTERS),
     FORM_PATH: Call("POST", f"{FORM_PATH}?user=alice", **FORMS),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.hub.person import Person
+from tests.hub.test_spawn import THIEF, Slurm, code_of
 
 pytestmark = pytest.mark.cluster
 
@@ -55,6 +56,26 @@ def certificate(cluster: Any, host: str, port: str) -> str:
     show = "openssl x509 -noout -ext subjectAltName"
     ask = f"openssl s_client -connect {host}:{port} </dev/null 2>/dev/null | {show}"
     return str(cluster.exec("hub", ["sh", "-c", ask]).stdout)
+
+
+def test_through_the_proxy_a_stolen_code_is_of_no_use_on_another_node(cluster: Any, tls: None) -> None:
+    carol, slurm = Person(cluster.hub_url, "carol").log_in(), Slurm(cluster)
+    try:
+        carol.start(cluster="summit", account="csdms", partition="shas", environment="python")
+        carol.wait_ready()
+        [(job, _, _)] = slurm.jobs("carol")
+        node = slurm.ask("squeue", "-h", "-j", str(job), "-o", "%B")
+        code, url = code_of(slurm, job, "carol"), "http://hub:8000/hub/api/flatirons/boot"
+        argv = ["python3", "-c", THIEF, url, str(job), code]
+        other = "shas0102" if node == "shas0101" else "shas0101"
+        for pretended in ([], [node]):
+            said = cluster.exec(other, [*argv, *pretended], user="bob").stdout
+            assert said.startswith("403 ") and "doesn't come from its job's node" in said
+        said = cluster.exec(node, argv, user="carol").stdout
+        assert said.startswith("403 ") and "not any more" in said
+        carol.stop()
+    finally:
+        carol.http.close()
 
 
 def test_a_start_that_the_hub_took_up_again_keeps_its_scheme(cluster: Any, tls: None) -> None:

@@ -302,15 +302,66 @@ def test_a_job_that_no_server_knows_is_cancelled(
     assert [job for job, _, _ in slurm.jobs("bob")] == [known]
 
 
-def test_a_boot_code_works_once(alice: Person, slurm: Slurm) -> None:
+THIEF = """
+import json, socket, sys, urllib.error, urllib.request
+url, job, code, *pretended = sys.argv[1:]
+body = json.dumps({"job_id": int(job), "code": code, "key": "k" * 40}).encode()
+lie = {name: socket.gethostbyname(node) for node in pretended for name in ("X-Forwarded-For", "X-Real-Ip")}
+try:
+    print(urllib.request.urlopen(urllib.request.Request(url, body, lie)).status)
+except urllib.error.HTTPError as error:
+    print(error.code, error.read().decode())
+"""
+"""Boots in the place of a job's starter; calls itself the node that is named, if one is."""
+
+BOOT = "http://hub:8081/hub/api/flatirons/boot"
+
+
+def code_of(slurm: Slurm, job: int, user: str = "alice") -> str:
+    """The boot code, as the job's user reads it."""
+    script = slurm.ask("scontrol", "write", "batch_script", str(job), "-", user=user)
+    [code] = re.findall(r'"code": "([\w-]+)"', script)
+    return str(code)
+
+
+def test_a_boot_code_works_once(alice: Person, slurm: Slurm, cluster: Any) -> None:
     alice.start(**SHAS)
     alice.wait_ready()
     [(job, _, _)] = slurm.jobs("alice")
-    script = slurm.ask("scontrol", "write", "batch_script", str(job), "-", user="alice")
-    found = re.search(r'"code": "([\w-]+)"', script)
-    assert found
-    body = {"job_id": job, "code": found.group(1), "key": "k" * 40}
-    assert alice.rest("POST", "/flatirons/boot", body).status_code == 403
+    node = slurm.ask("squeue", "-h", "-j", str(job), "-o", "%B")
+    again = ["python3", "-c", THIEF, BOOT, str(job), code_of(slurm, job)]
+    answer = cluster.exec(node, again, user="alice").stdout
+    assert answer.startswith("403 ") and "not any more" in answer
+
+
+def test_a_stolen_code_is_of_no_use_on_another_node_and_the_server_starts(
+    alice: Person, slurm: Slurm, cluster: Any, full_sknl: int
+) -> None:
+    """Stolen while the job waits, by somebody who runs on another node; and tried until the server is up."""
+    alice.start(**BLOCKED)
+    [(job, _, _)] = eventually(lambda: waiting(slurm))
+    code = code_of(slurm, job)
+    began = cluster.hub_log.stat().st_size
+    node = slurm.ask("squeue", "-h", "-j", str(full_sknl), "-o", "%B")
+
+    def steal(*pretended: str) -> str:
+        argv = ["python3", "-c", THIEF, BOOT, str(job), code, *pretended]
+        return str(cluster.exec("shas0101", argv, user="bob").stdout)
+
+    answers = [steal()]
+    slurm.ask("scancel", str(full_sknl))
+    while not (alice.server() or {}).get("ready"):
+        answers += [steal(), steal(node)]
+        assert len(answers) < 400, alice.events()
+    answers.append(steal())
+    assert {answer[:3] for answer in answers} == {"403"}, answers
+    assert alice.ask_server("api/status").status_code == 200
+    with cluster.hub_log.open(errors="replace") as log:
+        log.seek(began)
+        refused = [line for line in log if "Refused boot" in line]
+    assert len(refused) == len(answers)
+    assert "waits in the queue" in refused[0] and "check_address = false" in refused[-1]
+    assert not any(code in line for line in refused)
 
 
 @pytest.mark.parametrize("path", [path for path, _ in starter_handlers])

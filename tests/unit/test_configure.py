@@ -115,6 +115,8 @@ def test_the_spawner_knows_clusters_environments_and_limits(configured):
     assert c.SlurmSpawner.port_range == [30000, 31000]
     assert c.SlurmSpawner.queue_timeout == 7200
     assert c.SlurmSpawner.parallel == {"qos": "debug"}
+    assert c.SlurmSpawner.check_address is True
+    assert configured(more="[servers]\ncheck_address = false").SlurmSpawner.check_address is False
 
 
 def test_the_spawner_reads_what_it_is_given(configured):

@@ -23,8 +23,9 @@ from flatirons.spawners import run as module
 from flatirons.spawners.attempt import Attempt
 from flatirons.spawners.desk import Desk
 from flatirons.spawners.diagnosis import Cause, Ending
+from flatirons.spawners.origin import NotExpected
 from flatirons.spawners.report import Report
-from flatirons.spawners.run import Limits, NotExpected, ServerRun
+from flatirons.spawners.run import Limits, ServerRun
 from flatirons.spawners.story import StartFailed, Story
 from tests.fakes.slurm import FakeSlurm
 
@@ -204,8 +205,10 @@ async def test_ready_of_a_job_that_slurm_no_longer_shows_ends_with_the_run(
 ) -> None:
     await run.submit(spec(run), "script")
     await run.boot(1, KEY)
+    slurm.lose(1)
+    asked = slurm.count("squeue")
     saying = asyncio.ensure_future(run.ready(4321))
-    await until(lambda: slurm.count("squeue") > 3)
+    await until(lambda: slurm.count("squeue") > asked + 3)
     run.close()
     with pytest.raises(NotExpected):
         async with asyncio.timeout(2):

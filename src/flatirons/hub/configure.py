@@ -155,6 +155,7 @@ def update_spawner(c: Any, site: Site) -> None:
     spawner.node_timeout = float(servers.node_timeout)
     spawner.stop_timeout = float(servers.stop_timeout)
     spawner.port_range = list(servers.ports or ())
+    spawner.check_address = servers.check_address
     spawner.python = servers.python
     spawner.prologue = servers.prologue
     spawner.parallel = site.parallel.settings()

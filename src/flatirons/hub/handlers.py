@@ -4,15 +4,16 @@ Here are the calls of a starter, POST {hub}/api/flatirons/boot, ready, end; thos
 `form_handlers`, what became of servers in `report_handlers`.
 
 A starter has no JupyterHub token before it booted, so these calls are not guarded by scopes but by the
-one-time boot code and, from then on, by the key that the starter sent with it (Authorization: Bearer KEY).
-Nothing of a body reaches a spawner but what the models below name; the node's name comes from Slurm, never
-from here.
+one-time boot code and, from then on, by the key that the starter sent with it (Authorization: Bearer KEY),
+and must come from the job's own node. Nothing of a body reaches a spawner but what the models below name; the
+node's name comes from Slurm, never from here. A refusal changes nothing, and is one line of ours in the log.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any, TypeVar
 
 from jupyterhub.apihandlers.base import APIHandler
@@ -21,11 +22,15 @@ from tornado.web import HTTPError
 
 from flatirons.errors import SlurmError
 from flatirons.hub import form_handlers, report_handlers
+from flatirons.hub.callers import caller_of
 from flatirons.spawners.desk import SETTINGS_KEY, Desk
 from flatirons.spawners.diagnosis import Ending
-from flatirons.spawners.run import NotExpected, ServerRun
+from flatirons.spawners.origin import Elsewhere, NotExpected, Unsettled
+from flatirons.spawners.run import ServerRun
 
 MAX_BODY_BYTES = 256 * 1024
+MOST_OF_A_PROBLEM = 500  # characters: a caller's words, such as the names of keys, don't fill the log
+NO_CODE = "This boot code isn't valid, or not any more"
 
 
 class Body(BaseModel):
@@ -60,6 +65,14 @@ class EndBody(Body):
 AnyBody = TypeVar("AnyBody", bound=Body)
 
 
+class Refusal(HTTPError):
+    """A 4xx or 503 with a sentence for the caller, and what the log says of it, which may be more."""
+
+    def __init__(self, status: int, sentence: str, detail: str = "") -> None:
+        super().__init__(status, "%s", sentence)
+        self.detail = detail or sentence
+
+
 class StarterHandler(APIHandler):
     """What the three calls share."""
 
@@ -74,6 +87,18 @@ class StarterHandler(APIHandler):
         if self.get_status() >= 400:
             super()._log()
 
+    def log_exception(
+        self,
+        typ: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """One line for a refusal, beside JupyterHub's own of every call."""
+        if isinstance(value, Refusal):
+            self.log.warning("Refused %s: %s", self.request.path.rpartition("/")[2], value.detail)
+        else:
+            super().log_exception(typ, value, tb)
+
     def check_xsrf_cookie(self) -> None:
         """A starter has no cookies, and these calls obey none."""
 
@@ -82,38 +107,53 @@ class StarterHandler(APIHandler):
         """The hub's desk; 403 when no server was ever started by it."""
         desk = self.users.settings.get(SETTINGS_KEY)
         if not isinstance(desk, Desk):
-            raise HTTPError(403, "No server is expected here")
+            raise Refusal(403, "No server is expected here")
         return desk
 
     def read(self, model: type[AnyBody]) -> AnyBody:
         """The body, checked; 400 for anything else."""
         if len(self.request.body) > MAX_BODY_BYTES:
-            raise HTTPError(413, "The body is too large")
+            raise Refusal(413, "The body is too large", f"a body of {len(self.request.body)} bytes")
         try:
             return model.model_validate_json(self.request.body)
         except ValidationError as error:
             problems = error.errors(include_input=False, include_url=False, include_context=False)
-            raise HTTPError(400, f"Not a valid body: {problems}") from None
+            raise Refusal(400, f"Not a valid body: {problems}"[:MOST_OF_A_PROBLEM]) from None
 
     def run_of_key(self) -> ServerRun:
         """The run whose starter calls; 403 for any other caller."""
         scheme, _, key = self.request.headers.get("Authorization", "").partition(" ")
         run = self.desk.by_key(key) if scheme == "Bearer" else None
         if run is None:
-            raise HTTPError(403, "Not a starter of this hub")
+            raise Refusal(403, "Not a starter of this hub")
         return run
+
+    async def admit(self, run: ServerRun) -> None:
+        """Returns for a caller on the node of the run's job; for any, once there is one, if the site says so.
+
+        Raises what Origin.admit does.
+        """
+        if not run.spawner.check_address:
+            await run.origin.node()
+            return
+        proxy, app, names = getattr(self.proxy, "api_url", ""), self.app, self.desk.names
+        caller = await caller_of(self.request, proxy, app.trusted_downstream_ips, names)
+        await run.origin.admit(caller, names)
 
     @contextmanager
     def told(self, status: int, sentence: str) -> Iterator[None]:
         """What isn't expected becomes `status`, which a starter takes for final; a silent Slurm 503."""
         try:
             yield
+        except Elsewhere as error:
+            raise Refusal(403, "This call doesn't come from its job's node", f"by {error}") from None
         except NotExpected as error:
-            self.log.warning("Refused: %s", error)
-            raise HTTPError(status, sentence) from None
+            raise Refusal(status, sentence, str(error)) from None
+        except Unsettled as error:
+            raise Refusal(503, "The hub can't tell now where this call comes from", str(error)) from None
         except SlurmError as error:
-            self.log.warning("A starter has to wait for Slurm: %s", error.detail or error)
-            raise HTTPError(503, error.user) from None
+            detail = f"a starter has to wait for Slurm: {error.detail or error}"
+            raise Refusal(503, error.user, detail) from None
 
     def answer(self, body: Any = None) -> None:
         """Ends the call with a JSON body."""
@@ -125,12 +165,13 @@ class BootHandler(StarterHandler):
     """POST boot: the code for the environment."""
 
     async def post(self) -> None:
-        """Gives the server's environment, once, to the job that the code was made for."""
+        """Gives the server's environment, once, to the job that the code was made for, on its node."""
         body = self.read(BootBody)
         run = self.desk.by_code(body.code)
         if run is None:
-            raise HTTPError(403, "This boot code isn't valid, or not any more")
-        with self.told(403, "This boot code isn't valid, or not any more"):
+            raise Refusal(403, NO_CODE)
+        with self.told(403, NO_CODE):
+            await self.admit(run)
             await run.boot(body.job_id, body.key)
             self.answer(await run.spawner.boot())
 
@@ -140,9 +181,10 @@ class ReadyHandler(StarterHandler):
 
     async def post(self) -> None:
         """Completes the start of the caller's server."""
-        body = self.read(ReadyBody)
         run = self.run_of_key()
+        body = self.read(ReadyBody)
         with self.told(409, "This server isn't starting"):
+            await self.admit(run)
             await run.ready(body.port)
         self.answer()
 
@@ -151,11 +193,15 @@ class EndHandler(StarterHandler):
     """POST end: the server ended."""
 
     async def post(self) -> None:
-        """Takes note of how the caller's server ended."""
-        body = self.read(EndBody)
+        """Takes note of how the caller's server ended, once."""
         run = self.run_of_key()
+        body = self.read(EndBody)
+        ending = Ending(body.exit_code, body.signal, body.message, tuple(body.log))
+        with self.told(409, "The end of this server is known"):
+            await self.admit(run)
+            explained = run.end(ending)
         self.answer()
-        await run.end(Ending(body.exit_code, body.signal, body.message, tuple(body.log)))
+        await explained
 
 
 starter_handlers = [

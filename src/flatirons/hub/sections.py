@@ -239,6 +239,12 @@ class Servers(Section):
     """Ports that servers may listen on, for a firewall between the proxy and the nodes: `30000-31000`. Left
     out: any free one."""
 
+    check_address: bool = True
+    """Whether a job's calls to the hub must come from an address that the name of its node has on the hub's
+    machine: a boot code that was stolen is of no use elsewhere then. `false` where nodes call from other
+    addresses (several networks, NAT between them and the hub): the hub's log says which, of each call that it
+    refuses."""
+
     python: Word = "python3"
     """The nodes' Python, 3.6 or newer, that runs the starter (outside the container)."""
 

@@ -22,6 +22,7 @@ From a job to a server, and to its end:
 ==============  =========================================================================================
 attempt         what is stored of one spawn, so that a restarted hub finds it again; pure
 run             one run of a server: its submission, its job followed, what its starter calls
+origin          where the job runs, and that its starter calls from there
 teller          turns what becomes known of the job into the story of its start
 waiting         what is said of a job that waits: why, at which place, until when; pure
 story           the events of a start, as JupyterHub's progress shows them; errors as JupyterHub shows them
@@ -45,5 +46,6 @@ reference       makes the reference of SlurmSpawner from its traits
 ==============  =========================================================================================
 
 Imports go from `slurm` by `resumption` and `run` to the rest, never back: where a module below must know of a
-run, it says in a Protocol what it needs (`attempt.Followed`, `desk.Expected`, `aftermath.Shown`).
+run, it says in a Protocol what it needs (`attempt.Followed`, `desk.Expected`, `aftermath.Shown`,
+`origin.Placed`).
 """

@@ -27,6 +27,7 @@ from flatirons.slurm.watcher import Watcher
 from flatirons.spawners import metrics
 from flatirons.spawners.attempt import Followed, digest
 from flatirons.spawners.ledger import Ledger
+from flatirons.spawners.origin import Names
 from flatirons.spawners.slurm_facts import Outlook
 
 SETTINGS_KEY = "flatirons_desk"
@@ -87,6 +88,7 @@ class Desk(Generic[Run]):
     watchers: dict[str, Watcher] = field(default_factory=dict)
     estimators: dict[str, Estimator] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
+    names: Names = field(default_factory=Names)
     _outlook: Outlook | None = None
     _by_code: dict[str, Run] = field(default_factory=dict)
     _by_key: dict[str, Run] = field(default_factory=dict)

@@ -161,6 +161,11 @@ class Outcome:
             metrics.FAILURES.labels(self._told.kind).inc()
         self._is_counted = self._is_counted or self._told is not None
 
+    @property
+    def is_told(self) -> bool:
+        """Did the starter say how the server ended, or is that explained without it?"""
+        return self._ending is not None or self._explained.is_set()
+
     # -- what JupyterHub is told
 
     def exit_status(self) -> int | None:

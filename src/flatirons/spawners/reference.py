@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from traitlets import Dict, Enum, Float, Integer, List, TraitType, Unicode
+from traitlets import Bool, Dict, Enum, Float, Integer, List, TraitType, Unicode
 
 from flatirons.spawners.slurm import SlurmSpawner
 from flatirons.spawners.slurm_form import slurm_form
@@ -49,6 +49,7 @@ what the traits above ask of Slurm.
 """
 
 KINDS: tuple[tuple[type[TraitType], str], ...] = (
+    (Bool, "`True` or `False`"),
     (Unicode, "text"),
     (Integer, "whole number"),
     (Float, "number"),
@@ -81,6 +82,8 @@ def _kind(trait: Any) -> str:
 
 def _default(trait: Any) -> str:
     value = trait.default_value
+    if isinstance(value, bool):
+        return f"default `{value}`"
     return f"default `{json.dumps(value)}`" if isinstance(value, str | int | float) and value else ""
 
 

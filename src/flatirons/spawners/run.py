@@ -26,6 +26,7 @@ from flatirons.spawners.attempt import Attempt, digest
 from flatirons.spawners.cancellation import Cancellation
 from flatirons.spawners.desk import Desk
 from flatirons.spawners.diagnosis import STOPPED, Cause, Ending, late
+from flatirons.spawners.origin import NotExpected, Origin
 from flatirons.spawners.outcome import Outcome
 from flatirons.spawners.report import Report
 from flatirons.spawners.story import Story
@@ -56,6 +57,7 @@ class Owner(Shown, Protocol):
     user: Any
     name: str
     job_name: str
+    check_address: bool
 
     def save(self) -> Awaitable[None]:
         """Stores the run's attempt as soon as can be; done once it is stored."""
@@ -68,10 +70,6 @@ class Owner(Shown, Protocol):
 
     async def remedied(self, cause: Cause) -> Cause:
         """The cause, with that as its fix which the form would take."""
-
-
-class NotExpected(Exception):
-    """A starter's call that doesn't fit what we know: wrong job, used code, server already up."""
 
 
 class ServerRun:
@@ -90,6 +88,7 @@ class ServerRun:
         self.job: Job | None = None
         self._timing = Timing()
         self._teller = Teller(self.story, attempt.cluster)
+        self.origin = Origin(self, self.watcher)
         self.outcome = Outcome(self, self.client, self.story, spawner.keep, self.log, spawner.remedied)
         self._cancellation = Cancellation(self, self.client, self.watcher, self.story, self.user, limits.stop)
         self._aftermath = Aftermath(spawner, self.log)
@@ -214,10 +213,11 @@ class ServerRun:
         async with self.watcher.watch(self.attempt.job_id, self.user) as changes:
             self._changes = changes
             async for found in changes:
-                job = self._ours(found)
                 changes.urgent = self._stopping or not self.attempt.port
-                self._see(job)
+                job = self.learn(found)
                 if job.state.is_over:
+                    if self.origin.refusal and not self.attempt.key_digest:
+                        self.outcome.hear(Ending(1, None, self.origin.refusal))  # it wasn't let speak itself
                     await self.outcome.settle(job)
                 elif self._may_be_requeued and await self._does_wait():
                     await self._drop(job)
@@ -290,6 +290,13 @@ class ServerRun:
         if self.spawner.ready and self.attempt.port and not is_over:
             self.spawner.correct_address()
 
+    def learn(self, job: Job) -> Job:
+        """Slurm shows this job by the id of ours; gives ours. What is known already isn't told again."""
+        ours = self._ours(job)
+        if ours != self.job or ours.state.is_waiting:  # one that waits may have moved up
+            self._see(ours)
+        return ours
+
     def _see(self, job: Job) -> None:
         before, self.job = self.job, job
         self.seen.set()
@@ -305,43 +312,36 @@ class ServerRun:
 
     # -- what the starter says
 
-    async def boot(self, job_id: int, key: str) -> None:
-        """A starter came with the boot code; raises NotExpected for the wrong job and for a used code."""
+    async def submitted(self) -> None:
+        """Returns once the job's id is known, as far as it can be."""
         if self._submission:
             await asyncio.wait([self._submission])  # a job may run before sbatch told us its id
         if not self.attempt.job_id:
             await self.find()
+
+    async def boot(self, job_id: int, key: str) -> None:
+        """A starter came with the boot code; raises NotExpected for the wrong job and for a used code."""
+        await self.submitted()
         used = self.attempt.port or self.attempt.key_digest not in ("", digest(key))
-        if job_id != self.attempt.job_id or used or not self._is_wanted:
+        if job_id != self.attempt.job_id or used or not self.is_wanted:
             raise NotExpected(f"boot of job {job_id} for {self.attempt}")
-        stored = self._change(key_digest=digest(key))
+        host = self.attempt.host or self.origin.admitted
+        stored = self._change(key_digest=digest(key), host=host)
         self._timing.container_starts()
         self.desk.expect(self)
         if self.job:
             self._see(self.job)
-        self.watcher.kick()
+        if not host:  # else Slurm was asked for it
+            self.watcher.kick()
         await stored
-
-    async def host(self) -> str:
-        """The node that runs the job's script, as Slurm says; asks again until Slurm knows.
-
-        Raises NotExpected when the run is over before that, SlurmError when Slurm doesn't answer.
-        """
-        while True:
-            job = self.watcher.job(self.attempt.job_id) or self.job
-            if job and job.batch_host:
-                return job.batch_host
-            if not self._is_wanted:
-                raise NotExpected(f"no node is known for {self.attempt}")
-            await self.watcher.refresh()
 
     async def ready(self, port: int) -> None:
         """The server listens on `port` of the job's node; raises NotExpected for a server that isn't wanted.
 
         A starter says it again when the answer was lost on the way, as when the hub was killed meanwhile.
         """
-        host = self.attempt.host or await self.host()
-        if self.attempt.port not in (0, port) or not self._is_wanted:
+        host = await self.origin.node()
+        if self.attempt.port not in (0, port) or not self.is_wanted:
             raise NotExpected(f"ready on port {port} for {self.attempt}")
         if not self.attempt.port:
             stored = self._change(host=host, port=port)
@@ -350,9 +350,17 @@ class ServerRun:
             self._teller.ready(host, self._timing)
             await stored
 
-    async def end(self, ending: Ending) -> None:
-        """The server ended. Slurm is given a moment to say why (it may have run out of memory)."""
+    def end(self, ending: Ending) -> Awaitable[None]:
+        """The server ended; done once Slurm said why (it may have run out of memory), or took too long to.
+
+        Noted at once. Raises NotExpected when the end was told before, or is explained without the starter.
+        """
+        if self.outcome.is_told:
+            raise NotExpected(f"end, once more or too late, for {self.attempt}")
         self.outcome.hear(ending)
+        return self._trust(ending)
+
+    async def _trust(self, ending: Ending) -> None:
         self.attend()
         assert self._attendant
         self.watcher.kick()
@@ -382,9 +390,10 @@ class ServerRun:
         return self.outcome.stopped_for is not None
 
     @property
-    def _is_wanted(self) -> bool:
+    def is_wanted(self) -> bool:
         """Is there still somebody who waits for the server, or has it?"""
-        return not (self.outcome.error or self._stopping or self.closed.is_set())
+        is_over = self.outcome.error or self.outcome.is_told
+        return not (is_over or self._stopping or self.closed.is_set())
 
     def _change(self, **known: str | int | bool) -> Awaitable[None]:
         """Done once what became known is stored; it holds at once."""

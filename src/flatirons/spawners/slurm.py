@@ -37,7 +37,7 @@ from jupyterhub.orm import Spawner as OrmSpawner
 from jupyterhub.spawner import Spawner
 from jupyterhub.utils import url_path_join
 from sqlalchemy.exc import SQLAlchemyError
-from traitlets import Dict, Enum, Float, Integer, List, TraitError, Unicode, default, validate
+from traitlets import Bool, Dict, Enum, Float, Integer, List, TraitError, Unicode, default, validate
 
 from flatirons.errors import FlatironsError, OptionsRefused
 from flatirons.images import Catalogue, Environment
@@ -83,9 +83,7 @@ class SlurmSpawner(Spawner):
     node_timeout = Float(
         300.0, min=1, help="Seconds from the start of the job until its server listens."
     ).tag(config=True)
-    stop_timeout = Float(60.0, min=1, help="Seconds within which a cancelled job must be gone.").tag(
-        config=True
-    )
+    stop_timeout = Float(60.0, min=1, help="Seconds for a cancelled job to be gone.").tag(config=True)
     port_range = List(
         Integer(), help="First and last port that servers may listen on; empty: any free one."
     ).tag(config=True)
@@ -96,6 +94,9 @@ class SlurmSpawner(Spawner):
     starter_url = Unicode(
         help="URL of the hub's API for starters; default: the one that servers use. With internal TLS it "
         "must be the public one, since a starter has no certificate yet."
+    ).tag(config=True)
+    check_address = Bool(
+        True, help="Whether a job's calls must come from an address that its node's name has at the hub."
     ).tag(config=True)
     own_fields = Dict(
         help="The site's own fields of the form, by name: a value goes to an option of sbatch ('sbatch'), to "
@@ -382,7 +383,7 @@ class SlurmSpawner(Spawner):
         assert self.run
         if not self.api_token:
             await self._renew_token()
-        tls = await self._certificate(await self.run.host()) if self.internal_ssl else None
+        tls = await self._certificate(await self.run.origin.node()) if self.internal_ssl else None
         return {"environment": self.get_env(), "prefix": self.server.base_url, "tls": tls}
 
     async def _renew_token(self) -> None:

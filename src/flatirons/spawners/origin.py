@@ -1,0 +1,166 @@
+"""Where a starter's calls come from: the node that Slurm names for its job, or they are refused.
+
+A boot code stands in the job's script, which others than its job may come to read: a code that was stolen
+is of no use elsewhere. The node's addresses are what its name has on this machine: by that name the hub and
+the proxy reach the server, so a name without an address here is no node that could serve anybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Protocol
+
+from flatirons.slurm.model import Job
+from flatirons.slurm.watcher import Watcher
+from flatirons.spawners.attempt import Followed
+
+Address = IPv4Address | IPv6Address
+SECONDS_KEPT = 300.0  # how long a name's addresses are believed; when they don't fit they are asked anew
+
+SWITCH = (
+    "Where nodes call from other addresses than their names', set check_address = false below [servers] in "
+    "site.toml (SlurmSpawner.check_address)."
+)
+TELL = "Please tell the operator, whose log says more."
+
+
+class NotExpected(Exception):
+    """A starter's call that doesn't fit what we know: wrong job, used code, server already up."""
+
+
+class Elsewhere(NotExpected):
+    """A starter's call that doesn't come from its job's node."""
+
+
+class Unsettled(Exception):
+    """It can't be said at the moment where a call comes from: it may be made again."""
+
+
+def address(text: str) -> Address:
+    """The address; IPv4 in IPv6's clothes (`::ffff:10.0.0.1`) is IPv4. Raises ValueError for other texts."""
+    found = ip_address(text.strip().partition("%")[0])
+    return getattr(found, "ipv4_mapped", None) or found
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls; `is_here`: from this very machine."""
+
+    address: Address
+    is_here: bool
+
+    def is_one_of(self, addresses: frozenset[Address]) -> bool:
+        """Is it the machine with these addresses? A name that is a loopback address here is this one's."""
+        return self.address in addresses or (self.is_here and any(each.is_loopback for each in addresses))
+
+
+@dataclass
+class Names:
+    """The addresses of machines by name: asked for beside the event loop, once at a time, and kept."""
+
+    _kept: dict[str, tuple[float, frozenset[Address]]] = field(default_factory=dict)
+    _asked: dict[str, asyncio.Task[frozenset[Address]]] = field(default_factory=dict)
+
+    async def addresses(self, name: str, *, anew: bool = False) -> frozenset[Address]:
+        """What the name stands for; raises socket.gaierror when that isn't known here."""
+        at, found = self._kept.get(name, (0.0, frozenset[Address]()))
+        if found and not anew and time.monotonic() - at < SECONDS_KEPT:
+            return found
+        if name not in self._asked:
+            self._asked[name] = asyncio.ensure_future(_look_up(name))
+            self._asked[name].add_done_callback(partial(self._answered, name))
+        found = await asyncio.shield(self._asked[name])
+        self._kept[name] = (time.monotonic(), found)
+        return found
+
+    def _answered(self, name: str, asked: asyncio.Task[frozenset[Address]]) -> None:
+        del self._asked[name]
+        if not asked.cancelled():
+            asked.exception()  # seen, should nobody wait for it any more
+
+
+async def _look_up(name: str) -> frozenset[Address]:
+    found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    return frozenset(address(str(place[0])) for *_, place in found)
+
+
+class Placed(Followed, Protocol):
+    """A run, as its origin sees it."""
+
+    @property
+    def is_wanted(self) -> bool:
+        """Is there still somebody who waits for the server, or has it?"""
+
+    async def submitted(self) -> None:
+        """Returns once the job's id is known, as far as it can be."""
+
+    def learn(self, job: Job) -> Job:
+        """Slurm shows this job by the run's id; gives what the run makes of it."""
+
+
+class Origin:
+    """Where the starter of one run is."""
+
+    def __init__(self, of: Placed, watcher: Watcher) -> None:
+        self._run = of
+        self._watcher = watcher
+        self.admitted = ""  # the node from which the last call came that was admitted
+        self.refusal = ""  # what the user is told of a first call that was refused, if it was the starter's
+
+    async def node(self, *, anew: bool = False) -> str:
+        """The node that runs the job's script, as Slurm says; asks until Slurm knows, `anew` in any case.
+
+        Raises NotExpected when the run is over before that, or when its job waits in the queue by now, so
+        that none of its can call; SlurmError when Slurm doesn't answer.
+        """
+        await self._run.submitted()
+        since = self._watcher.clock.now()
+        while True:
+            attempt = self._run.attempt
+            job = self._run.job or self._watcher.job(attempt.job_id)
+            if not anew and (host := attempt.host or (job.batch_host if job else "")):
+                return host
+            if not self._run.is_wanted:
+                raise NotExpected(f"no node is known for {attempt}")
+            snapshot = await self._watcher.refresh()
+            if found := snapshot.jobs.get(attempt.job_id):
+                self._run.learn(found)
+            if snapshot.began_at >= since:
+                if found and found.state.is_waiting:
+                    raise NotExpected(f"a call while its job waits in the queue, for {attempt}")
+                anew = False
+
+    async def admit(self, caller: Caller, names: Names) -> None:
+        """Returns for a caller on the run's node; raises Elsewhere for another, and as `node` does.
+
+        Raises Unsettled while names can't be looked up at all.
+        """
+        node, known = await self.node(), "no address"
+        for anew in (False, True):  # the job may have been requeued, or the node's address have changed
+            if anew and not self._run.attempt.host:
+                node = await self.node(anew=True)
+            try:
+                addresses = await names.addresses(node, anew=anew)
+            except socket.gaierror as error:
+                if error.errno == socket.EAI_AGAIN:
+                    raise Unsettled(f"the address of {node} can't be looked up: {error.strerror}") from None
+                continue
+            if caller.is_one_of(addresses):
+                self.admitted = node
+                return
+            known = ", ".join(sorted(map(str, addresses)))
+        self._turn_away(caller, node, known)
+
+    def _turn_away(self, caller: Caller, node: str, known: str) -> None:
+        run = self._run.attempt
+        if not run.key_digest:  # else the true starter has been heard, and this is somebody else
+            self.refusal = (
+                f"The hub refused a call for this server from {caller.address}: its job runs on {node}, "
+                f"which has {known} at the hub. {TELL}"
+            )
+        raise Elsewhere(f"{caller.address} for job {run.job_id}, on {node}, which has {known} here. {SWITCH}")

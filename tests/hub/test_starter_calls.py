@@ -1,0 +1,419 @@
+"""What a starter's calls get that aren't a starter's: over HTTP, at a whole hub on a Slurm in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from jupyterhub import orm
+
+from flatirons.hub.handlers import MAX_BODY_BYTES, handlers
+from flatirons.slurm.client import SlurmClient
+from flatirons.slurm.model import Cluster
+from flatirons.slurm.watcher import Watcher
+from flatirons.spawners import origin
+from flatirons.spawners.desk import SETTINGS_KEY, Desk
+from flatirons.spawners.run import ServerRun
+from flatirons.spawners.slurm import SlurmSpawner
+from tests.fakes.slurm import FakeSlurm
+from tests.hub.hub_in_process import JupyterHub, configuration, running
+from tests.unit.test_run import QUICK, until
+
+in_module = pytest.mark.asyncio(loop_scope="module")
+
+HERE, ELSEWHERE = "localhost", "192.0.2.1"  # nodes: where these tests call from, and where nobody does
+KEY, THIEF = "the starter's own secret", "a secret of somebody else"
+NUMBERS = count(1)
+
+
+class Lines(logging.Handler):
+    """What the hub logs."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
+
+
+@dataclass
+class Start:
+    """A server of alice's on its way, and what is known of it."""
+
+    hub: JupyterHub
+    slurm: FakeSlurm
+    http: httpx.AsyncClient
+    name: str
+    spawning: asyncio.Task[Any]
+    code: str = ""
+    id: int = 0
+
+    @property
+    def spawner(self) -> SlurmSpawner:
+        found: SlurmSpawner = self.hub.users["alice"].spawners[self.name]
+        return found
+
+    @property
+    def run(self) -> ServerRun:
+        assert self.spawner.run
+        return self.spawner.run
+
+    @property
+    def job(self) -> int:
+        return self.run.attempt.job_id
+
+    async def begin(self) -> None:
+        """Waits for the job, and reads its script."""
+        await until(lambda: self.spawner.run and self.job)
+        self.id = self.job
+        found = re.search(r'"code": "([\w-]+)"', self.slurm.jobs[self.job].script)
+        assert found
+        self.code = found[1]
+
+    async def runs_on(self, node: str) -> None:
+        self.slurm.run_job(self.job, node)
+        await until(lambda: self.run.job and self.run.job.batch_host == node)
+
+    async def call(self, name: str, body: Any, *, key: str = KEY, **headers: str) -> httpx.Response:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        given = {"Authorization": f"Bearer {key}", **headers}
+        return await self.http.post(f"/hub/api/flatirons/{name}", content=content, headers=given)
+
+    async def make(self, name: str) -> None:
+        """A call as the starter makes it."""
+        assert (await self.call(name, good(name, self))).status_code == 200
+
+    def everything(self) -> Any:
+        """All that a call could have changed: the run, what is told of it, and the hub's database."""
+        self.hub.db.expire_all()
+        row = self.hub.db.query(orm.Spawner).filter_by(name=self.name).one()
+        run, desk = self.run, self.run.desk
+        told = [dict(event) for event in run.story.events]
+        outcome = (run.outcome.error, run.outcome._ending, run.outcome.stopped_for, run.exit_status())
+        indexes = (set(desk._by_code), set(desk._by_key))
+        tokens = self.hub.db.query(orm.APIToken).count()
+        return run.attempt, run.phase, outcome, told, row.state, self.spawner.reports, indexes, tokens
+
+
+def good(name: str, start: Start) -> dict[str, Any]:
+    """The body of a call as the starter makes it."""
+    return {
+        "boot": {"job_id": start.job, "code": start.code, "key": KEY},
+        "ready": {"port": 4321},
+        "end": {"exit_code": 3, "signal": None, "message": "", "log": ["last line"]},
+    }[name]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def slurm() -> FakeSlurm:
+    return FakeSlurm()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def hub(slurm: FakeSlurm) -> AsyncIterator[JupyterHub]:
+    config = configuration(spawner_class=SlurmSpawner, allow_named_servers=True)
+    config.JupyterHub.log_level = "WARN"
+    config.JupyterHub.extra_handlers = list(handlers)
+    config.SlurmSpawner.clusters = {"summit": {}}
+    config.SlurmSpawner.environments = {"python": {"kind": "none"}}
+    async with running(config) as hub:
+        hub.db.add(orm.User(name="alice"))
+        hub.db.commit()
+        client = SlurmClient(Cluster("summit"), slurm)
+        watcher = Watcher(client, pace=QUICK)
+        watcher.start()
+        desk: Desk[ServerRun] = Desk("hub1", {"summit": client}, hub.log, {"summit": watcher})
+        hub.users.settings[SETTINGS_KEY] = desk
+        yield hub
+        if desk._reconciling:
+            desk._reconciling.cancel()
+        await watcher.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def start(hub: JupyterHub, slurm: FakeSlurm) -> AsyncIterator[Start]:
+    name, user = f"s{next(NUMBERS)}", hub.users["alice"]
+    user.get_or_create_spawner(name, name)
+    url = hub.hub.bind_url.rstrip("/").removesuffix("/hub")
+    async with httpx.AsyncClient(base_url=url, timeout=30) as http:
+        made = Start(hub, slurm, http, name, asyncio.ensure_future(user.spawn(name)))
+        await made.begin()
+        yield made
+        slurm.end_job(made.id, "CANCELLED")
+        made.spawning.cancel()
+        await asyncio.gather(made.spawning, return_exceptions=True)
+        await user.stop(name)
+
+
+@pytest.fixture
+def lines(hub: JupyterHub) -> Any:
+    made = Lines()
+    hub.log.addHandler(made)
+    yield made
+    hub.log.removeHandler(made)
+
+
+# -- how far a server is when the call comes
+
+
+async def waiting(start: Start) -> None:
+    await until(lambda: start.run.job)
+
+
+async def waiting_unchecked(start: Start) -> None:
+    """The site has the check of addresses switched off."""
+    await waiting(start)
+    start.spawner.check_address = False
+
+
+async def on_its_node(start: Start) -> None:
+    await start.runs_on(HERE)
+
+
+async def on_another_node(start: Start) -> None:
+    await start.runs_on(ELSEWHERE)
+
+
+async def on_no_known_node(start: Start) -> None:
+    await start.runs_on("nosuch.invalid")
+
+
+async def booted(start: Start) -> None:
+    await on_its_node(start)
+    await start.make("boot")
+
+
+async def up(start: Start) -> None:
+    await booted(start)
+    await start.make("ready")
+
+
+async def moved(start: Start) -> None:
+    """It is up, and its node isn't where the call comes from."""
+    await up(start)
+    await start.run._change(host=ELSEWHERE)
+
+
+async def told(start: Start) -> None:
+    """Its starter said how it ended; Slurm didn't yet."""
+    await up(start)
+    await start.make("end")
+
+
+async def told_before_it_listened(start: Start) -> None:
+    await booted(start)
+    await start.make("end")
+
+
+async def over(start: Start) -> None:
+    """Slurm said that it ended, and its starter didn't."""
+    await up(start)
+    start.slurm.end_job(start.job, "TIMEOUT")
+    await until(lambda: start.run.outcome._explained.is_set())
+
+
+async def stopped(start: Start) -> None:
+    await up(start)
+    before, stopping = start.slurm.count("scancel"), asyncio.ensure_future(start.run.stop())
+    await until(lambda: start.slurm.count("scancel") > before)
+    start.slurm.end_job(start.job, "CANCELLED")
+    await stopping
+
+
+# -- what is wrong with it
+
+Wrong = Callable[[dict[str, Any]], Any]
+
+
+def more(**keys: Any) -> Wrong:
+    return lambda body: {**body, **keys}
+
+
+def as_it_is(body: dict[str, Any]) -> Any:
+    return body
+
+
+def other_job(body: dict[str, Any]) -> Any:
+    return {**body, "job_id": body["job_id"] + 1}
+
+
+def huge(body: dict[str, Any]) -> Any:
+    return json.dumps(body).encode() + b" " * MAX_BODY_BYTES
+
+
+def twice_in_one(body: dict[str, Any]) -> Any:
+    return [body, body]
+
+
+def no_json(body: dict[str, Any]) -> Any:
+    return b"\xff{"
+
+
+PAST_A_PROXY = {"X-Forwarded-For": ELSEWHERE}
+PAST_A_PROXY_WITH_A_LIE = {"X-Forwarded-For": f"127.0.0.1, {ELSEWHERE}", "X-Real-Ip": "127.0.0.1"}
+NEW = more(key=THIEF)
+TABLE: dict[str, tuple[Any, ...]] = {
+    # boot
+    "wrong code": (on_its_node, "boot", more(code="c" * 43), 403),
+    "used code": (up, "boot", NEW, 403),
+    "used code, before the server listens": (booted, "boot", NEW, 403),
+    "boot twice": (up, "boot", as_it_is, 403),
+    "expired code": (stopped, "boot", as_it_is, 403),
+    "expired code, of a job that is over": (over, "boot", as_it_is, 403),
+    "code after the end": (told, "boot", as_it_is, 403),
+    "code after an early end": (told_before_it_listened, "boot", as_it_is, 403),
+    "stolen code, while the job waits": (waiting, "boot", NEW, 403),
+    "stolen code, while the job waits, unchecked": (waiting_unchecked, "boot", NEW, 403),
+    "stolen code, from another node": (on_another_node, "boot", NEW, 403),
+    "stolen code, through the proxy": (on_its_node, "boot", NEW, 403, PAST_A_PROXY),
+    "stolen code, with a lie": (on_its_node, "boot", NEW, 403, PAST_A_PROXY_WITH_A_LIE),
+    "stolen code, of a node unknown": (on_no_known_node, "boot", NEW, 403),
+    "code for another job": (on_its_node, "boot", other_job, 403),
+    "boot with another key": (on_its_node, "boot", more(host="evil"), 400),
+    "boot with many keys": (on_its_node, "boot", more(**{f"\n{n}": n for n in range(5000)}), 400),
+    "boot, huge": (on_its_node, "boot", huge, 413),
+    "boot, two in one": (on_its_node, "boot", twice_in_one, 400),
+    "boot, no JSON": (on_its_node, "boot", no_json, 400),
+    # ready
+    "ready by a wrong key": (booted, "ready", as_it_is, 403, {"Authorization": f"Bearer {THIEF}"}),
+    "ready by no key": (booted, "ready", as_it_is, 403, {"Authorization": ""}),
+    "ready by a token": (booted, "ready", as_it_is, 403, {"Authorization": f"token {KEY}"}),
+    "ready before boot": (on_its_node, "ready", as_it_is, 403),
+    "ready from another node": (moved, "ready", as_it_is, 403),
+    "ready through the proxy": (booted, "ready", as_it_is, 403, PAST_A_PROXY),
+    "ready with another key": (booted, "ready", more(host="evil"), 400),
+    "ready for another job": (booted, "ready", more(job_id=1), 400),
+    "ready on no port": (booted, "ready", more(port=0), 400),
+    "ready twice, elsewhere": (up, "ready", more(port=4322), 409),
+    "ready, huge": (booted, "ready", huge, 413),
+    "ready, huge, by a wrong key": (booted, "ready", huge, 403, {"Authorization": f"Bearer {THIEF}"}),
+    "ready, no JSON": (booted, "ready", no_json, 400),
+    "ready after the end": (told, "ready", as_it_is, 409),
+    "ready after an early end": (told_before_it_listened, "ready", as_it_is, 409),
+    "ready of a job that is over": (over, "ready", as_it_is, 409),
+    "ready of a server that is stopped": (stopped, "ready", as_it_is, 409),
+    # end
+    "end by a wrong key": (up, "end", as_it_is, 403, {"Authorization": f"Bearer {THIEF}"}),
+    "end by no key": (up, "end", as_it_is, 403, {"Authorization": ""}),
+    "end before boot": (on_its_node, "end", as_it_is, 403),
+    "end from another node": (moved, "end", as_it_is, 403),
+    "end through the proxy": (up, "end", as_it_is, 403, PAST_A_PROXY),
+    "end with another key": (up, "end", more(host="evil"), 400),
+    "end for another job": (up, "end", more(job_id=1), 400),
+    "end, huge": (up, "end", huge, 413),
+    "end, huge, by a wrong key": (up, "end", huge, 403, {"Authorization": f"Bearer {THIEF}"}),
+    "end, no JSON": (up, "end", no_json, 400),
+    "end twice": (told, "end", as_it_is, 409),
+    "end twice, otherwise": (told, "end", more(exit_code=0, message="It was the thief."), 409),
+    "end after the end": (over, "end", as_it_is, 409),
+}
+
+
+@in_module
+@pytest.mark.parametrize("row", TABLE.values(), ids=TABLE)
+async def test_what_is_not_expected_is_refused_logged_once_and_changes_nothing(
+    start: Start, lines: Lines, row: tuple[Any, ...]
+) -> None:
+    stage, name, wrong, status, *headers = row
+    await stage(start)
+    before, code = start.everything(), start.code
+    lines.texts.clear()
+    answer = await start.call(name, wrong(good(name, start)), **(headers[0] if headers else {}))
+    assert answer.status_code == status, answer.text
+    assert len(answer.text) < 1500 and "JUPYTERHUB_API_TOKEN" not in answer.text
+    assert start.everything() == before
+    [ours, jupyterhubs] = lines.texts
+    assert ours.startswith(f"Refused {name}: ") and len(ours) < 1500 and "\n" not in ours
+    assert jupyterhubs.startswith(f"{status} POST /hub/api/flatirons/{name} ")
+    assert not any(secret in ours for secret in (code, KEY, THIEF, "c" * 43))
+
+
+@in_module
+async def test_a_code_of_a_server_that_is_gone_serves_nobody(
+    hub: JupyterHub, start: Start, lines: Lines
+) -> None:
+    await stopped(start)
+    body = good("boot", start)
+    start.spawner.clear_state()
+    lines.texts.clear()
+    assert (await start.call("boot", body)).status_code == 403
+    assert (await start.call("end", {**END})).status_code == 403
+    assert [line.partition(":")[0] for line in lines.texts[::2]] == ["Refused boot", "Refused end"]
+    assert len(lines.texts) == 4
+
+
+END = {"exit_code": 0, "signal": None, "message": "", "log": []}
+
+
+@in_module
+async def test_a_starter_that_a_thief_came_before_still_starts_its_server(start: Start, lines: Lines) -> None:
+    await on_its_node(start)
+    for _ in range(3):
+        assert (await start.call("boot", NEW(good("boot", start)), **PAST_A_PROXY)).status_code == 403
+    answer = await start.call("boot", good("boot", start))
+    assert answer.json()["environment"]["JUPYTERHUB_API_TOKEN"]
+    await start.make("ready")
+    assert start.run.attempt.port == 4321 and start.run.attempt.host == HERE
+
+
+@in_module
+async def test_while_names_cant_be_looked_up_a_starter_is_asked_to_come_again(
+    start: Start, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_answer(name: str) -> Any:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    await start.runs_on("elsewhere.invalid")
+    before = start.everything()
+    lines.texts.clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(origin, "_look_up", no_answer)
+        assert (await start.call("boot", good("boot", start))).status_code == 503
+    assert start.everything() == before
+    [ours, _] = lines.texts
+    assert "elsewhere.invalid can't be looked up: Temporary failure in name resolution" in ours
+
+
+@in_module
+async def test_a_call_whose_answer_was_lost_is_answered_again(start: Start) -> None:
+    await on_its_node(start)
+    for name in ("boot", "boot", "ready", "ready"):
+        await start.make(name)
+
+
+@in_module
+async def test_where_the_site_says_so_a_call_may_come_from_anywhere(start: Start) -> None:
+    await on_another_node(start)
+    start.spawner.check_address = False
+    for name in ("boot", "ready", "end"):
+        await start.make(name)
+
+
+@in_module
+@pytest.mark.parametrize(
+    ("node", "known"), [(ELSEWHERE, ELSEWHERE), ("nosuch.invalid", "no address")], ids=["other", "unknown"]
+)
+async def test_whoever_is_refused_for_the_address_is_told_why_and_the_operator_what_to_do(
+    start: Start, lines: Lines, node: str, known: str
+) -> None:
+    await start.runs_on(node)
+    run = start.run  # which JupyterHub forgets
+    assert (await start.call("boot", good("boot", start))).status_code == 403
+    start.slurm.end_job(start.job, "FAILED", exit_code="1:0", reason="NonZeroExitCode")  # as the starter does
+    await until(run.outcome._explained.is_set)
+    [report] = start.spawner.reports
+    assert "127.0.0.1" in report.sentence and f"{node}, which has {known}" in report.sentence
+    assert "operator" in report.sentence
+    [line] = [line for line in lines.texts if line.startswith("Refused boot")]
+    assert "127.0.0.1" in line and known in line and "check_address = false" in line

@@ -1,0 +1,306 @@
+"""Where a starter's call comes from: which proxies are believed, and what a node's name stands for."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tornado.httputil import HTTPHeaders
+
+from flatirons.hub.callers import caller_behind, caller_of
+from flatirons.slurm.client import SlurmClient
+from flatirons.slurm.model import Cluster, Job
+from flatirons.slurm.watcher import Watcher
+from flatirons.spawners import origin as module
+from flatirons.spawners.attempt import Attempt
+from flatirons.spawners.origin import Caller, Elsewhere, Names, NotExpected, Origin, Unsettled, address
+from tests.fakes.slurm import FakeSlurm
+
+NODE, OTHER, PROXY = "192.0.2.1", "192.0.2.2", "198.51.100.1"
+
+
+def caller(text: str, *, is_here: bool = False) -> Caller:
+    return Caller(address(text), is_here)
+
+
+# -- who calls
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("::ffff:192.0.2.1", NODE),
+        ("::FFFF:c000:201", NODE),
+        (" 192.0.2.1", NODE),
+        ("fe80::1%eth0", "fe80::1"),
+    ],
+)
+def test_an_address_in_other_clothes_is_the_same(text: str, same: str) -> None:
+    assert address(text) == address(same)
+
+
+@pytest.mark.parametrize("text", ["", "unknown", "192.0.2.1:80", "192.0.2.256", "_hidden", "[::1]"])
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        address(text)
+
+
+@pytest.mark.parametrize(
+    ("peer", "hops", "real_ip", "found"),
+    [
+        (NODE, [], "", NODE),
+        (OTHER, [NODE], NODE, OTHER),  # not the proxy: anybody may write a header
+        (PROXY, [NODE], "", NODE),
+        ("127.0.0.1", [NODE], "", NODE),
+        (PROXY, [OTHER], NODE, OTHER),  # the proxy hands on what the caller wrote
+        (PROXY, [NODE, OTHER], "", OTHER),  # and adds at the end
+        (PROXY, ["127.0.0.1", OTHER], NODE, OTHER),
+        (PROXY, ["::ffff:192.0.2.1"], "", NODE),
+        (PROXY, [NODE, "unknown"], NODE, PROXY),
+        (PROXY, [NODE, ""], "", PROXY),
+        (PROXY, [], NODE, PROXY),
+        # a web server before the proxy, on its machine: it adds to the one, or sets the other
+        (PROXY, [NODE, "127.0.0.1"], "", NODE),
+        (PROXY, [NODE, PROXY, "::1"], "", NODE),
+        (PROXY, ["127.0.0.1"], NODE, NODE),
+        (PROXY, [NODE, "127.0.0.1"], NODE, NODE),
+        (PROXY, [OTHER, NODE, "127.0.0.1"], NODE, NODE),
+        (PROXY, [NODE, "127.0.0.1"], "127.0.0.1", NODE),
+        (PROXY, ["127.0.0.1"], "unknown", "127.0.0.1"),
+    ],
+)
+def test_headers_are_read_from_this_end_as_far_as_proxies_go(
+    peer: str, hops: list[str], real_ip: str, found: str
+) -> None:
+    assert caller_behind(address(peer), hops, real_ip, {address(PROXY)}) == address(found)
+
+
+@pytest.mark.parametrize(("hop", "real_ip"), [(NODE, OTHER), (OTHER, NODE)])
+def test_a_web_server_that_hands_on_two_answers_is_believed_neither(hop: str, real_ip: str) -> None:
+    """One of them is the caller's own: nginx sets only what it is told to, and hands on the rest."""
+    with pytest.raises(Elsewhere, match=f"{hop} or {real_ip}"):
+        caller_behind(address(PROXY), [hop, "127.0.0.1"], real_ip, {address(PROXY)})
+
+
+def request(peer: str, own: str, *forwarded: str, real_ip: str = "") -> Any:
+    ends = SimpleNamespace(
+        family=socket.AF_INET, getpeername=lambda: (peer, 9), getsockname=lambda: (own, 8081)
+    )
+    headers = HTTPHeaders({"X-Real-Ip": real_ip})
+    for line in forwarded:
+        headers.add("X-Forwarded-For", line)
+    connection = SimpleNamespace(stream=SimpleNamespace(socket=ends))
+    return SimpleNamespace(connection=connection, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("asked", "proxy_api", "trusted", "found"),
+    [
+        (request(NODE, PROXY), "", [], NODE),
+        (request(NODE, PROXY, OTHER, real_ip=OTHER), "", [], NODE),
+        (request(PROXY, PROXY, NODE, real_ip=OTHER), "", [], NODE),  # from this very machine
+        (request(PROXY, OTHER, NODE), f"http://{PROXY}:8001", [], NODE),
+        (request(PROXY, OTHER, NODE), "", [PROXY], NODE),
+        (request(PROXY, OTHER, NODE), "http://nosuch.invalid:8001", ["no address"], PROXY),
+        (request(PROXY, PROXY, OTHER, f"{NODE}, 127.0.0.1"), "", [], NODE),  # headers of one name are one
+    ],
+)
+async def test_only_known_proxies_are_believed_who_calls(
+    asked: Any, proxy_api: str, trusted: list[str], found: str
+) -> None:
+    assert (await caller_of(asked, proxy_api, trusted, Names())).address == address(found)
+
+
+@pytest.mark.parametrize(("peer", "is_here"), [("127.0.0.1", True), (PROXY, True), (NODE, False)])
+async def test_who_calls_from_this_machine_is_known_by_what_it_called_on(peer: str, is_here: bool) -> None:
+    assert (await caller_of(request(peer, PROXY), "", [], Names())).is_here is is_here
+
+
+async def test_a_caller_that_is_gone_is_nobody() -> None:
+    closed: Any = SimpleNamespace(
+        connection=SimpleNamespace(stream=SimpleNamespace(socket=None)), headers=HTTPHeaders()
+    )
+    with pytest.raises(Unsettled):
+        await caller_of(closed, "", [], Names())
+
+
+# -- what a node's name stands for
+
+
+async def test_a_name_of_this_machine_means_all_of_its_addresses() -> None:
+    loopback = await Names().addresses("localhost")
+    assert caller("127.0.0.1", is_here=True).is_one_of(loopback)
+    assert caller(PROXY, is_here=True).is_one_of(loopback)
+    assert not caller(OTHER).is_one_of(loopback)
+
+
+class Resolver:
+    """In the place of the system's."""
+
+    def __init__(self, **names: Any) -> None:
+        self.names = names
+        self.asked: list[str] = []
+
+    async def __call__(self, name: str) -> Any:
+        self.asked.append(name)
+        await asyncio.sleep(0)
+        found = self.names.get(name, socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
+        if isinstance(found, Exception):
+            raise found
+        return frozenset({address(found)})
+
+
+@pytest.fixture
+def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolver:
+    made = Resolver(c1=NODE, c2=OTHER)
+    monkeypatch.setattr(module, "_look_up", made)
+    return made
+
+
+async def test_a_name_is_asked_for_once_by_many_and_then_kept(resolver: Resolver) -> None:
+    names = Names()
+    await asyncio.gather(*(names.addresses("c1") for _ in range(50)))
+    await names.addresses("c1")
+    assert resolver.asked == ["c1"]
+    await names.addresses("c1", anew=True)
+    assert resolver.asked == ["c1", "c1"]
+
+
+async def test_a_name_that_is_not_known_is_asked_for_again(resolver: Resolver) -> None:
+    names = Names()
+    for _ in range(2):
+        with pytest.raises(socket.gaierror):
+            await names.addresses("c3")
+    resolver.names["c3"] = NODE
+    assert await names.addresses("c3") == {address(NODE)}
+
+
+async def test_an_address_is_not_believed_for_ever(
+    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = Names()
+    await names.addresses("c1")
+    monkeypatch.setattr(module, "SECONDS_KEPT", 0.0)
+    resolver.names["c1"] = OTHER
+    assert await names.addresses("c1") == {address(OTHER)}
+
+
+# -- whether it is the job's node
+
+
+@dataclass
+class Placed:
+    """A run whose job Slurm shows."""
+
+    attempt: Attempt
+    job: Job | None = None
+    is_wanted: bool = True
+
+    async def submitted(self) -> None:
+        pass
+
+    def learn(self, job: Job) -> Job:
+        self.job = job
+        return job
+
+
+@pytest.fixture
+def slurm() -> FakeSlurm:
+    made = FakeSlurm()
+    made.add_job("alice")
+    made.run_job(1, "c1")
+    return made
+
+
+@pytest.fixture
+def placed() -> Placed:
+    return Placed(replace(Attempt.new("summit", "code"), job_id=1))
+
+
+@pytest.fixture
+async def origin(placed: Placed, slurm: FakeSlurm, resolver: Resolver) -> Origin:
+    return Origin(placed, Watcher(SlurmClient(Cluster("summit"), slurm)))
+
+
+async def test_the_jobs_own_node_is_admitted_after_one_question(origin: Origin, slurm: FakeSlurm) -> None:
+    await origin.admit(caller(NODE), Names())
+    await origin.admit(caller(NODE), Names())
+    assert slurm.count("squeue") == 1
+
+
+async def test_another_node_is_refused_and_the_log_names_both_addresses_and_the_key(origin: Origin) -> None:
+    with pytest.raises(Elsewhere) as refused:
+        await origin.admit(caller(OTHER), Names())
+    said = str(refused.value)
+    assert OTHER in said and NODE in said and "c1" in said and "check_address = false" in said
+    assert OTHER in origin.refusal and NODE in origin.refusal
+
+
+async def test_a_thief_after_the_starter_is_not_reported_as_the_starter(
+    origin: Origin, placed: Placed
+) -> None:
+    placed.attempt = replace(placed.attempt, key_digest="of the starter's", host="c1")
+    with pytest.raises(Elsewhere):
+        await origin.admit(caller(OTHER), Names())
+    assert origin.refusal == ""
+
+
+async def test_a_job_that_was_requeued_to_another_node_is_admitted_from_there(
+    origin: Origin, placed: Placed, slurm: FakeSlurm
+) -> None:
+    await origin.admit(caller(NODE), Names())
+    slurm.run_job(1, "c2")
+    await origin.admit(caller(OTHER), Names())
+    assert origin.admitted == "c2"
+    with pytest.raises(Elsewhere):
+        await origin.admit(caller(NODE), Names())
+
+
+async def test_a_node_whose_address_changed_is_asked_for_anew(origin: Origin, resolver: Resolver) -> None:
+    names = Names()
+    await origin.admit(caller(NODE), names)
+    resolver.names["c1"] = "192.0.2.9"
+    await origin.admit(caller("192.0.2.9"), names)
+
+
+async def test_a_node_without_an_address_is_refused_until_it_has_one(
+    origin: Origin, slurm: FakeSlurm, resolver: Resolver
+) -> None:
+    slurm.run_job(1, "c3")
+    with pytest.raises(Elsewhere, match="on c3, which has no address here"):
+        await origin.admit(caller(NODE), Names())
+    resolver.names["c3"] = NODE
+    await origin.admit(caller(NODE), Names())
+
+
+async def test_while_names_cant_be_looked_up_at_all_a_starter_may_ask_again(
+    origin: Origin, resolver: Resolver
+) -> None:
+    resolver.names["c1"] = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+    with pytest.raises(Unsettled, match="c1 can't be looked up: Temporary failure"):
+        await origin.admit(caller(NODE), Names())
+
+
+async def test_nobody_calls_for_a_job_that_waits_in_the_queue(origin: Origin, slurm: FakeSlurm) -> None:
+    """Its script can be read by then; a caller would hold its connection for hours, and have Slurm asked."""
+    slurm.change(1, state="PENDING", nodes="", host="n/a")
+    with pytest.raises(NotExpected, match="waits in the queue"):
+        await origin.admit(caller(NODE), Names())
+    assert slurm.count("squeue") == 1
+
+
+async def test_an_answer_from_before_the_call_refuses_nobody(origin: Origin, slurm: FakeSlurm) -> None:
+    gate = slurm.hold("squeue")
+    slurm.tamper("squeue", lambda text: text.replace("RUNNING", "PENDING").replace("c1", "n/a"))
+    on_its_way = asyncio.ensure_future(origin._watcher.refresh())
+    await asyncio.sleep(0.01)
+    admitted = asyncio.ensure_future(origin.admit(caller(NODE), Names()))
+    await asyncio.sleep(0)
+    gate.set()
+    await admitted
+    await on_its_way
+    assert slurm.count("squeue") == 2
