@@ -42,7 +42,7 @@ class Pace:
     quiet: float = 30.0
     longest: float = 60.0
     gap: float = 0.7
-    burst: int = 2
+    burst: int = 3
     doubt: float = 30.0
     settled: float = 600.0
     warnings: float = 300.0
