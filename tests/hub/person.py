@@ -81,6 +81,12 @@ class Person:
         eventually(lambda: not (self.server(server) or {}).get("pending"), seconds)
         eventually(lambda: not (self.server(server) or {}).get("ready"), seconds)
 
+    def forget_named(self) -> None:
+        """Removes the named servers that other tests left: a person may have few."""
+        for server in filter(None, self.servers()):
+            self.rest("DELETE", self.path(server), {"remove": True})
+        eventually(lambda: not any(self.servers()), 60)
+
     def progress(self, server: str = "") -> Iterator[dict[str, Any]]:
         """The events of a start, until its end."""
         with self.http.stream("GET", f"/hub/api{self.path(server)}/progress", timeout=120) as answer:

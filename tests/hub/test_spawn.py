@@ -65,6 +65,7 @@ def bob(cluster: Any, slurm: Slurm) -> Iterator[Person]:
 
 def visit(cluster: Any, slurm: Slurm, name: str) -> Iterator[Person]:
     person = Person(cluster.hub_url, name).log_in()
+    person.forget_named()
     yield person
     for server, model in person.servers().items():
         if model["ready"] or model["pending"]:
@@ -232,7 +233,7 @@ def test_a_suspended_server_outlives_a_restart_of_the_hub(cluster: Any, alice: P
         eventually(
             lambda: "doesn't answer, and its job lives: waiting" in cluster.demo.hub_log.read_text(), 60
         )
-        assert [state for _, state, _ in slurm.jobs("alice", "all")][-1] == "SUSPENDED"
+        assert slurm.ask("squeue", "-h", "-j", str(job), "-o", "%T") == "SUSPENDED"
     finally:
         slurm.ask("scontrol", "resume", str(job))
     alice.wait_ready()
