@@ -14,6 +14,7 @@ from typing import Any
 WIDTH, BAR, GAP, LABEL, VALUE = 720, 18, 6, 150, 90
 COLOURS = {"flatirons": "#b5482a", "floor": "#9aa0a6", "batchspawner": "#3b6ea5", "moss": "#6aa0c8"}
 COLOURS["stock"] = COLOURS["batchspawner"]
+LABELS = {"floor": "a spawner that does nothing", "least": "the least", "kept": "the least that keeps"}
 WARM: dict[str, Any] = {"cache": "warm", "home": None}
 FONT = 'font-family="sans-serif" font-size="13"'
 
@@ -50,8 +51,7 @@ def bars(chart: Chart, results: dict[str, Any]) -> Iterator[tuple[str, str, floa
         if fits and is_alone and row["metric"] == chart.floor:
             yield "floor", "Slurm alone", row["value"]
         elif fits and not is_alone and row["metric"] == chart.metric:
-            label = "a spawner that does nothing" if row["subject"] == "floor" else row["subject"]
-            yield row["subject"], label, row["value"]
+            yield row["subject"], LABELS.get(row["subject"], row["subject"]), row["value"]
 
 
 def drawn(chart: Chart, results: dict[str, Any], top: int) -> tuple[str, int]:
