@@ -9,23 +9,13 @@ import pytest
 
 from cluster.layout import CONTROLLER
 from tests.hub.person import Person, eventually
-from tests.hub.test_spawn import SHAS, Slurm, visit
+from tests.hub.servers import SHAS, Slurm
 
 pytestmark = pytest.mark.cluster
 
 CONF = "/etc/slurm/summit/slurm.conf"
 HELD = "/etc/slurm/summit/epilog-is-held"
 EPILOG = "/etc/slurm/summit/epilog"
-
-
-@pytest.fixture
-def slurm(cluster: Any) -> Slurm:
-    return Slurm(cluster)
-
-
-@pytest.fixture
-def alice(cluster: Any, slurm: Slurm) -> Iterator[Person]:
-    yield from visit(cluster, slurm, "alice")
 
 
 @pytest.fixture

@@ -13,9 +13,8 @@ from cluster import faults
 from tests.conftest import RealCluster
 from tests.faults.settings import IS_FULL
 from tests.hub.person import Person, eventually
-from tests.hub.test_spawn import BLOCKED, Slurm, slurm, visit
+from tests.hub.servers import BLOCKED, Slurm
 
-__all__ = ["slurm"]
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 
 NODE = "sknl0701"
@@ -27,11 +26,6 @@ chmod 755 /run/prolog
 {{ cat {CONF}; echo Prolog=/run/prolog; }} > /run/slurm.conf
 mount --bind /run/slurm.conf {CONF}
 """
-
-
-@pytest.fixture
-def alice(cluster: Any, slurm: Slurm) -> Iterator[Person]:
-    yield from visit(cluster, slurm, "alice")
 
 
 def root(cluster: RealCluster, script: str) -> str:

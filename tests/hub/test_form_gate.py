@@ -14,9 +14,9 @@ import pytest
 
 from flatirons.spawners.slurm_facts import GATE_SECONDS
 from tests.hub.person import Person, eventually
-from tests.hub.test_spawn import SHAS, Slurm, environment_of, slurm, slurm_step_pids, visit
+from tests.hub.servers import SHAS, Slurm
+from tests.hub.test_spawn import environment_of, slurm_step_pids
 
-__all__ = ["slurm"]
 pytestmark = pytest.mark.cluster
 
 ROOM = Path(__file__).parents[2]
@@ -27,11 +27,6 @@ EVIL = [
     "x --uid=0",
     "x\n#SBATCH --uid=0",
 ]
-
-
-@pytest.fixture
-def alice(cluster: Any, slurm: Slurm) -> Iterator[Person]:
-    yield from visit(cluster, slurm, "alice")
 
 
 def refused(person: Person, option: str, **options: Any) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.hub.person import Person
-from tests.hub.test_spawn import THIEF, Slurm, code_of
+from tests.hub.servers import Slurm
+from tests.hub.test_spawn import THIEF, code_of
 
 pytestmark = pytest.mark.cluster
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -11,9 +11,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.hub.person import Person, eventually
-from tests.hub.test_spawn import BLOCKED, SHAS, Slurm, full_sknl, slurm, visit, waiting
+from tests.hub.servers import BLOCKED, SHAS, Slurm, waiting
 
-__all__ = ["full_sknl", "slurm"]
 pytestmark = pytest.mark.cluster
 
 Scrape = Callable[[], "Read"]
@@ -44,11 +43,6 @@ def scrape(cluster: Any) -> Scrape:
     return lambda: Read(
         httpx.get(f"{cluster.hub_url}/hub/metrics", headers=headers, timeout=30).raise_for_status().text
     )
-
-
-@pytest.fixture
-def alice(cluster: Any, slurm: Slurm) -> Iterator[Person]:
-    yield from visit(cluster, slurm, "alice")
 
 
 def test_a_start_is_counted_with_its_seconds_and_a_stop_is_no_failure(alice: Person, scrape: Scrape) -> None:

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from tests.hub.person import Person, eventually
-from tests.hub.test_spawn import BLOCKED, SHAS, Slurm, full_sknl, slurm, visit, waiting
+from tests.hub.servers import BLOCKED, SHAS, Slurm, waiting
 
-__all__ = ["full_sknl", "slurm"]
 pytestmark = pytest.mark.cluster
 
 HOSTILE = "<script>alert('slurm')</script>"
@@ -24,16 +23,6 @@ chmod 755 /run/hostile
 mount --bind /run/hostile "$found"
 """
 MEND = 'umount --lazy "$(realpath "$(command -v squeue)")"'
-
-
-@pytest.fixture
-def alice(cluster: Any, slurm: Slurm) -> Iterator[Person]:
-    yield from visit(cluster, slurm, "alice")
-
-
-@pytest.fixture
-def bob(cluster: Any, slurm: Slurm) -> Iterator[Person]:
-    yield from visit(cluster, slurm, "bob")
 
 
 ROLE = """

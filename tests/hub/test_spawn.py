@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from html import unescape
@@ -15,76 +14,9 @@ import pytest
 from flatirons.hub.handlers import starter_handlers
 from tests.faults.settings import IS_FULL
 from tests.hub.person import Person, eventually
+from tests.hub.servers import BLOCKED, SHAS, Slurm, waiting
 
 pytestmark = pytest.mark.cluster
-
-SHAS = {
-    **{"cluster": "summit", "partition": "shas", "account": "ucb-general"},
-    **{"runtime": "0:20:00", "memory": "1G", "environment": "python"},
-}
-BLOCKED = {**SHAS, "partition": "sknl", "account": "ucb-knl"}
-
-
-class Slurm:
-    """What Slurm knows, asked in the hub node."""
-
-    def __init__(self, cluster: Any) -> None:
-        self.cluster = cluster
-
-    def ask(self, *argv: str, user: str | None = None) -> str:
-        done = self.cluster.exec("hub", list(argv), user=user)
-        assert done.returncode == 0, done
-        return str(done.stdout).strip()
-
-    def jobs(self, user: str, states: str = "PD,CF,R") -> list[tuple[int, str, str]]:
-        """(id, state, name) of the user's jobs on summit."""
-        rows = self.ask("squeue", "-h", "-u", user, "-t", states, "-o", "%i %T %j").splitlines()
-        return [(int(a), b, c) for a, b, c in (row.split(None, 2) for row in rows)]
-
-    def submit(self, user: str, *options: str) -> int:
-        return int(self.ask("sbatch", "--parsable", *options, "--wrap", "sleep 600", user=user))
-
-    def cancel(self, user: str) -> None:
-        self.ask("scancel", "-u", user)
-        eventually(lambda: not self.jobs(user), 30)
-
-
-@pytest.fixture
-def slurm(cluster: Any) -> Slurm:
-    return Slurm(cluster)
-
-
-@pytest.fixture
-def alice(cluster: Any, slurm: Slurm) -> Iterator[Person]:
-    yield from visit(cluster, slurm, "alice")
-
-
-@pytest.fixture
-def bob(cluster: Any, slurm: Slurm) -> Iterator[Person]:
-    yield from visit(cluster, slurm, "bob")
-
-
-def visit(cluster: Any, slurm: Slurm, name: str) -> Iterator[Person]:
-    person = Person(cluster.hub_url, name).log_in()
-    person.forget_named()
-    yield person
-    for server, model in person.servers().items():
-        if model["ready"] or model["pending"]:
-            person.rest("DELETE", person.path(server))
-    slurm.cancel(name)
-    eventually(
-        lambda: not any(m["pending"] for m in person.rest("GET", f"/users/{name}").json()["servers"].values())
-    )
-    person.http.close()
-
-
-@pytest.fixture
-def full_sknl(slurm: Slurm) -> Iterator[int]:
-    """sknl has one node, and somebody has all of it."""
-    job = slurm.submit("alice", "-p", "sknl", "-A", "ucb-knl", "--exclusive", "-J", "blocker")
-    eventually(lambda: (job, "RUNNING", "blocker") in slurm.jobs("alice"))
-    yield job
-    slurm.ask("scancel", str(job))
 
 
 def test_a_server_is_a_job_of_its_user_and_stopping_it_ends_the_job(alice: Person, slurm: Slurm) -> None:
@@ -191,10 +123,6 @@ def test_a_pending_server_says_why_and_can_be_cancelled(alice: Person, slurm: Sl
         assert any("Waiting in the queue" in event["message"] for event in events)
     alice.rest("DELETE", alice.path("waiting"))
     eventually(lambda: job not in [number for number, _, _ in slurm.jobs("alice")])
-
-
-def waiting(slurm: Slurm) -> list[tuple[int, str, str]]:
-    return slurm.jobs("alice", "PD")
 
 
 def test_a_hub_killed_and_restarted_finds_running_and_pending_servers(

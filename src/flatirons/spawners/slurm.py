@@ -274,6 +274,8 @@ class SlurmSpawner(Spawner):
 
     async def _answered(self, run: ServerRun) -> None:
         """Waits until the server, of an earlier hub process, answers or is over."""
+        if not run.attempt.port or run.exit_status() is not None:
+            return
         await self.get_url()
         self.correct_address()
         self._is_adopted = False  # a stop in this time is somebody's wish
