@@ -59,8 +59,8 @@ def _command(commands: object, name: str, text: str, run: object) -> argparse.Ar
 
 def _check(arguments: argparse.Namespace) -> int:
     from flatirons.hub.configure import extra_code
-    from flatirons.hub.machine import findings
-    from flatirons.hub.site import load
+    from flatirons.hub.machine_check import findings
+    from flatirons.site.load import load
 
     site = load(arguments.site)
     extra_code(site)
@@ -73,7 +73,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _hub(arguments: argparse.Namespace) -> int:
     from flatirons.hub.launch import run_hub
-    from flatirons.hub.site import load
+    from flatirons.site.load import load
 
     run_hub(load(arguments.site), arguments.site, arguments.jupyterhub)
     return 0
@@ -81,7 +81,7 @@ def _hub(arguments: argparse.Namespace) -> int:
 
 def _proxy(arguments: argparse.Namespace) -> int:
     from flatirons.hub.launch import run_proxy
-    from flatirons.hub.site import load
+    from flatirons.site.load import load
 
     run_proxy(load(arguments.site), arguments.site)
     return 0
@@ -107,7 +107,7 @@ def _images(arguments: argparse.Namespace) -> int:
 
 def _render(arguments: argparse.Namespace) -> int:
     from flatirons.hub.render import render
-    from flatirons.hub.site import load
+    from flatirons.site.load import load
 
     text = render(
         arguments.what,
@@ -129,7 +129,7 @@ def _has_group(name: str) -> bool:
 
 
 def _schema(arguments: argparse.Namespace) -> int:
-    from flatirons.hub.sections import Site
+    from flatirons.site.schema import Site
 
     print(json.dumps(Site.model_json_schema(by_alias=True), indent=2))
     return 0

@@ -15,11 +15,16 @@
     └── SlurmError
         ├── SubmitRefused     Slurm said no to a job
         └── SlurmUnreachable  no answer, or none that can be read: says nothing about any job
+
+A single value that can't be taken is a `Refusal`: a ValueError whose text is one sentence, safe to show.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+
+LONGEST_TEXT = 1000
+"""No option's text is longer, whatever its field says: longer ones are refused before anything reads them."""
 
 
 class FlatironsError(Exception):
@@ -96,3 +101,18 @@ class SubmitRefused(SlurmError):
 
 class SlurmUnreachable(SlurmError):
     """No answer from Slurm, or none that can be read. It says nothing about any job."""
+
+
+class Refusal(ValueError):
+    """One sentence, safe to show, that says why a value can't be taken and what would be."""
+
+
+def printable(text: str, longest: int = LONGEST_TEXT) -> str:
+    """The text without anything that can't be seen (controls, direction marks, lone surrogates), cut."""
+    cut = text if len(text) <= longest else text[: longest - 1] + "…"
+    return "".join(char if char.isprintable() else "\ufffd" for char in cut)
+
+
+def quoted(text: str) -> str:
+    """The text in quotes, short and printable, for a message."""
+    return f'"{printable(text, 40)}"'

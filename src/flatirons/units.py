@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from flatirons.forms.values import Refusal, quoted
+from flatirons.errors import Refusal, quoted
 
 MINUTES_A_DAY = 24 * 60
 _UNIT_MINUTES = {"d": MINUTES_A_DAY, "h": 60, "m": 1}

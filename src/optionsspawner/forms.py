@@ -11,8 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from flatirons.errors import Refusal
 from flatirons.forms import Checkbox, Field, Hidden, Integer, Number, Select, Text
-from flatirons.forms.values import Refusal
 
 __all__ = ["CheckboxInputField", "FormField", "NumericalInputField", "SelectField", "TextInputField"]
 

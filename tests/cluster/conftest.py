@@ -4,17 +4,17 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cluster.demo.visitor import Visitor
 from flatirons.slurm.client import SlurmClient
-from tests.cluster.cells import Slurm
+from tests.cluster.product.cells import Slurm
 from tests.conftest import RealCluster
+from tests.repository import REPO
 
-SCRIPT = Path(__file__).parents[2] / "scripts/cluster"
+SCRIPT = REPO / "scripts/cluster"
 _live: list["Driver"] = []
 
 

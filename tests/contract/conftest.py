@@ -12,7 +12,6 @@ import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -20,8 +19,9 @@ from flatirons.runner import Launch, Runner
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, Job
 from tests.fakes.slurm import FakeSite, FakeSlurm, Partition
+from tests.repository import REPO
 
-DRIVER = Path(__file__).parents[2] / "scripts/cluster"
+DRIVER = REPO / "scripts/cluster"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pytest
 from flatirons.errors import SlurmError, SubmitRefused
 from flatirons.slurm import explain
 from flatirons.slurm.model import JobSpec, JobState
-from flatirons.slurm.pace import Pace
+from flatirons.slurm.polling import Pace
 from flatirons.slurm.watcher import Watcher
 from tests.contract.conftest import Slurm
 

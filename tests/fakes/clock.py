@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from flatirons.slurm.pace import Clock
+from flatirons.slurm.polling import Clock
 
 
 class FakeClock(Clock):

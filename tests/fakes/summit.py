@@ -11,7 +11,7 @@ from flatirons.slurm.accounting import Association, Qos
 from flatirons.slurm.facts import ClusterFacts
 from flatirons.slurm.model import Configuration, Node, Partition, Reservation
 from flatirons.slurm.rights import Rights
-from flatirons.spawners.slurm_facts import Seen, SlurmFacts
+from flatirons.slurm_form.offers import Seen, SlurmFacts
 
 CONFIGURATION = Configuration("summit", frozenset({"associations", "limits", "qos"}))
 PARTITIONS = (

@@ -6,8 +6,8 @@
 import os
 import time
 
-from flatirons.slurm.pace import Pace
-from flatirons.spawners.desk import RECONCILE_SECONDS
+from flatirons.slurm.polling import Pace
+from flatirons.spawners.shared.registry import RECONCILE_SECONDS
 
 IS_FULL = bool(os.environ.get("FLATIRONS_FULL"))
 REPETITIONS = int(os.environ.get("FLATIRONS_REPETITIONS", "10" if IS_FULL else "1"))

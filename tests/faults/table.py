@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PAGE = Path(__file__).parents[2] / "docs/reference/faults.md"
+from tests.repository import REPO
+
+PAGE = REPO / "docs/reference/faults.md"
 HEAD = (
     *("fault", "repetitions", "servers", "invariants broken", "slowest", "ends, by their reports"),
     *("phases hit, in how many repetitions", "seed", "measured"),

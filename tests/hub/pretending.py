@@ -16,11 +16,11 @@ from flatirons.hub.handlers import handlers
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.estimate import Estimator
 from flatirons.slurm.model import Cluster
-from flatirons.spawners.desk import SETTINGS_KEY, Desk
-from flatirons.spawners.options import FormHooks
-from flatirons.spawners.presets import Preset, Presets
+from flatirons.slurm_form.offers import SlurmFacts
+from flatirons.spawners.form.hooks import FormHooks
+from flatirons.spawners.form.presets import Preset, Presets
+from flatirons.spawners.shared.registry import SETTINGS_KEY, Desk
 from flatirons.spawners.slurm import SlurmSpawner
-from flatirons.spawners.slurm_facts import SlurmFacts
 from tests.fakes import summit
 from tests.fakes.slurm import FakeSlurm
 from tests.hub.hub_in_process import JupyterHub, configuration

@@ -6,20 +6,19 @@ import subprocess
 import time
 from collections.abc import Iterator
 from html import unescape
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from flatirons.spawners.slurm_facts import GATE_SECONDS
+from flatirons.slurm_form.offers import GATE_SECONDS
 from tests.hub.person import Person, eventually
 from tests.hub.servers import SHAS, Slurm
 from tests.hub.test_spawn import environment_of, slurm_step_pids
+from tests.repository import REPO
 
 pytestmark = pytest.mark.cluster
 
-ROOM = Path(__file__).parents[2]
 EVIL = [
     "$(touch /tmp/gate-x)",
     "`touch /tmp/gate-x`",
@@ -116,7 +115,7 @@ def no_controller(cluster: Any, slurm: Slurm) -> Iterator[None]:
     """summit's slurmctld is dead, after the hub has seen it alive."""
 
     def fault(what: str) -> None:
-        argv = [ROOM / "scripts" / "cluster", "--name", cluster.name, "fault", what, "slurmctld@summit"]
+        argv = [REPO / "scripts" / "cluster", "--name", cluster.name, "fault", what, "slurmctld@summit"]
         subprocess.run(argv, check=True, capture_output=True)
 
     fault("kill")

@@ -14,8 +14,8 @@ from jupyterhub import orm
 
 from flatirons.forms.page import STATIC
 from flatirons.hub.handlers import handlers
-from flatirons.spawners.options import FormHooks
-from flatirons.spawners.slurm_form import slurm_form
+from flatirons.slurm_form.form import slurm_form
+from flatirons.spawners.form.hooks import FormHooks
 from tests.fakes.slurm import FakeSlurm
 from tests.hub.hub_in_process import JupyterHub, Visitor, running
 from tests.hub.pretending import Pretending, pretending, with_slurm

@@ -17,7 +17,7 @@ from traitlets.config import Config
 
 from flatirons.forms import Checkbox, Form, Select, Text
 from flatirons.forms import Integer as IntegerField
-from flatirons.spawners.options import FormHooks
+from flatirons.spawners.form.hooks import FormHooks
 from tests.hub.hub_in_process import (
     JupyterHub,
     NoProxy,
@@ -28,7 +28,7 @@ from tests.hub.hub_in_process import (
     selected,
     value,
 )
-from tests.unit.test_forms_hostile import NASTY
+from tests.unit.forms.test_hostile import NASTY
 
 __all__ = ["NoProxy"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")

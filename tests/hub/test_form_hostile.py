@@ -19,17 +19,16 @@ import pytest_asyncio
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from flatirons.errors import OptionsRefused
+from flatirons.errors import OptionsRefused, printable
 from flatirons.forms.page import text_of
-from flatirons.forms.values import printable
-from flatirons.spawners.options import FormHooks
-from flatirons.spawners.presets import MOST_OWN, Preset
-from flatirons.spawners.slurm_form import slurm_form
+from flatirons.slurm_form.form import slurm_form
+from flatirons.spawners.form.hooks import FormHooks
+from flatirons.spawners.form.presets import MOST_OWN, Preset
 from tests.fakes import summit
 from tests.fakes.slurm import FakeSlurm
 from tests.hub.hub_in_process import JupyterHub, Visitor, running
 from tests.hub.pretending import STARTED, Pretending, pretending, with_slurm
-from tests.unit.test_forms_hostile import NASTY, jsons, texts
+from tests.unit.forms.test_hostile import NASTY, jsons, texts
 
 FULL = bool(os.environ.get("FLATIRONS_FULL"))
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(3600 if FULL else 120)]

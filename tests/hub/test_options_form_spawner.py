@@ -22,8 +22,9 @@ from traitlets.config import Config
 
 from flatirons.forms import Select
 from tests.hub.hub_in_process import JupyterHub, Visitor, configuration, message, running, selected, value
+from tests.repository import REPO
 
-MANUAL = Path(__file__).parents[2] / "docs" / "how-to" / "any-spawner.md"
+MANUAL = REPO / "docs" / "how-to" / "any-spawner.md"
 ME = getpass.getuser()  # batchspawner wants an account of this machine
 # the package isn't installed here, so it registers no name; on the virtual cluster it is
 OURS = {"flatirons-options": "flatirons.spawners.options_form.OptionsFormSpawner"}

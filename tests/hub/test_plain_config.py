@@ -8,7 +8,6 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +15,11 @@ import pytest
 from cluster.layout import HUB, HUB_ACCOUNT
 from cluster.processes import children
 from tests.hub.person import Person, eventually
+from tests.repository import REPO
 
 pytestmark = pytest.mark.cluster
 
-MANUAL = Path(__file__).parents[2] / "docs" / "how-to" / "plain-jupyterhub.md"
+MANUAL = REPO / "docs" / "how-to" / "plain-jupyterhub.md"
 PATH = "PATH=/opt/flatirons/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 STATE = "/var/lib/jupyterhub/plain"
 PAM = "c.Authenticator.allow_all = True\nc.PAMAuthenticator.service = 'sshd'"

@@ -15,9 +15,9 @@ from cluster.demo.leftovers import Traces
 from cluster.demo.service import Demo, free_port
 from tests.conftest import RealCluster
 from tests.hub.person import eventually
+from tests.repository import REPO
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
-REPO = Path(__file__).parent.parent.parent
 
 
 def test_the_smoke_test_passes_and_proves_who_ran_where(cluster: RealCluster) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flatirons.hub.handlers import starter_handlers
+from flatirons.hub.handlers.starter import handlers as starter_handlers
 from tests.faults.settings import IS_FULL
 from tests.hub.person import Person, eventually
 from tests.hub.servers import BLOCKED, SHAS, Slurm, waiting

@@ -17,17 +17,18 @@ import pytest
 import pytest_asyncio
 from jupyterhub import orm
 
-from flatirons.hub.handlers import MAX_BODY_BYTES, handlers
+from flatirons.hub.handlers import handlers
+from flatirons.hub.handlers.starter import MAX_BODY_BYTES
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster
 from flatirons.slurm.watcher import Watcher
-from flatirons.spawners import origin
-from flatirons.spawners.desk import SETTINGS_KEY, Desk
-from flatirons.spawners.run import ServerRun
+from flatirons.spawners.run import caller_check
+from flatirons.spawners.run.server_run import ServerRun
+from flatirons.spawners.shared.registry import SETTINGS_KEY, Desk
 from flatirons.spawners.slurm import SlurmSpawner
 from tests.fakes.slurm import FakeSlurm
 from tests.hub.hub_in_process import JupyterHub, configuration, running
-from tests.unit.test_run import QUICK, until
+from tests.unit.spawners.run.test_server_run import QUICK, until
 
 in_module = pytest.mark.asyncio(loop_scope="module")
 
@@ -378,7 +379,7 @@ async def test_while_names_cant_be_looked_up_a_starter_is_asked_to_come_again(
     before = start.everything()
     lines.texts.clear()
     with monkeypatch.context() as patched:
-        patched.setattr(origin, "_look_up", no_answer)
+        patched.setattr(caller_check, "_look_up", no_answer)
         assert (await start.call("boot", good("boot", start))).status_code == 503
     assert start.everything() == before
     [ours, _] = lines.texts

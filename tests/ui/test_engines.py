@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from cluster.demo.visitor import Visitor
-from tests.cluster.cells import Slurm, start_server
+from tests.cluster.product.cells import Slurm, start_server
 from tests.conftest import RealCluster
 from tests.hub.person import eventually
 

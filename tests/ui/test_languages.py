@@ -8,7 +8,7 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.cluster.cells import blocks
+from tests.cluster.product.cells import blocks
 from tests.conftest import RealCluster
 from tests.hub.person import eventually
 from tests.ui.lab import fill_in, log_in, run_cell, start

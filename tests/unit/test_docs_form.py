@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flatirons.errors import OptionsRefused
 from flatirons.forms import Context
-from flatirons.hub.site import options_form, parse
+from flatirons.site.load import options_form, parse
+from tests.repository import REPO
 
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "options-form.md"
+PAGE = REPO / "docs" / "how-to" / "options-form.md"
 SITE = """
 [hub]
 address = "http://hub:8081"

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flatirons.forms import units
-from flatirons.forms.values import Refusal
+from flatirons import units
+from flatirons.errors import Refusal
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,13 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from flatirons.environments.catalogue import Catalogue, Environment
 from flatirons.environments.findings import FAILED, SKIPPED, Expectation, Finding, judge, version_command
 from flatirons.environments.survey import MARK
 from flatirons.errors import CommandError, CommandFailed, CommandTimeout
-from flatirons.hub.sections import Site
-from flatirons.images import Catalogue, Environment
-from flatirons.job.environment import job_environment
+from flatirons.job.variables import job_environment
 from flatirons.runner import Runner
+from flatirons.site.schema import Site
 from flatirons.slurm import argv, explain
 from flatirons.slurm.model import Cluster, JobSpec
 

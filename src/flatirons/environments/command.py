@@ -10,14 +10,14 @@ import asyncio
 import json
 import textwrap
 
+from flatirons.environments.catalogue import Environment
 from flatirons.environments.check import Place, check, chosen
 from flatirons.environments.findings import Finding, is_bad
 from flatirons.environments.listing import Entry, entries
 from flatirons.errors import SiteError
-from flatirons.hub.sections import Site
-from flatirons.hub.site import load
-from flatirons.images import Environment
 from flatirons.runner import AsSelf, Runner
+from flatirons.site.load import load
+from flatirons.site.schema import Site
 from flatirons.slurm.argv import INHERITED
 
 WIDTH = 100

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flatirons.environments.catalogue import Environment
 from flatirons.environments.versions import Fit, fit
-from flatirons.images import Environment
-from flatirons.spawners.diagnosis import Ending, diagnose
+from flatirons.servers.causes import Ending, diagnose
 
 OK, WARNING, FAILED, SKIPPED = "ok", "warning", "failed", "skipped"
 LEAST_TMP_MIB = 64

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+from flatirons.environments.catalogue import Environment
 from flatirons.errors import CommandError
-from flatirons.images import Environment
 from flatirons.runner import Runner
 
 VERSION = "org.flatirons.version."

@@ -18,8 +18,8 @@ taken, and nothing else for any input. Their result holds every field; None is a
 What `parse` gives passes `check` unchanged. Options are named like their inputs, the message beside input
 NAME is the element with id `error-NAME`, the input's own id is `option-NAME`.
 
-A form is attached to a spawner, any spawner, by `flatirons.spawners.options.FormHooks(form)`, whose methods
-are JupyterHub's hooks:
+A form is attached to any spawner by `flatirons.spawners.form.hooks.FormHooks(form)`, whose methods are
+JupyterHub's hooks:
 
 `async options_form(spawner) -> str`
     as posted by this request, with messages; or as this request's link says, with a notice; or with the
@@ -36,6 +36,7 @@ are JupyterHub's hooks:
 Refusals are `RefusedOptions`, a SpawnException with HTTP 400 whose text is `NAME: sentence NAME: sentence`.
 """
 
+from flatirons.errors import Refusal
 from flatirons.forms.field import Field
 from flatirons.forms.fields import (
     Checkbox,
@@ -49,7 +50,7 @@ from flatirons.forms.fields import (
     Text,
 )
 from flatirons.forms.form import WHOLE_FORM, Form, Group
-from flatirons.forms.values import Choice, Context, Gauge, Refusal, Rules, Value
+from flatirons.forms.values import Choice, Context, Gauge, Rules, Value
 
 __all__ = [
     "WHOLE_FORM",

@@ -9,20 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, ClassVar, TypeAlias
 
+from flatirons.errors import LONGEST_TEXT, Refusal, printable, quoted
 from flatirons.forms.values import (
     ABOUT_THE_REQUEST,
-    LONGEST_TEXT,
     Choice,
     Context,
     Gauge,
     Listed,
-    Refusal,
     Rule,
     Rules,
     Setting,
     Value,
-    printable,
-    quoted,
 )
 
 Choices: TypeAlias = Sequence[object]

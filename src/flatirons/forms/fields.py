@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
-from flatirons.forms import units
+from flatirons import units
+from flatirons.errors import LONGEST_TEXT, Refusal, quoted
 from flatirons.forms.field import NOTHING_TO_CHOOSE, Field, NotOffered
-from flatirons.forms.values import LONGEST_TEXT, Refusal, Rules, Value, quoted
+from flatirons.forms.values import Rules, Value
 
 SLURM_NAME = r"[A-Za-z0-9_.,:+@=][A-Za-z0-9_.,:+@=-]*"
 LARGEST = 2**31 - 1

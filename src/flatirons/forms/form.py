@@ -11,19 +11,10 @@ from urllib.parse import urlencode
 
 from markupsafe import Markup
 
-from flatirons.errors import OptionsRefused
+from flatirons.errors import OptionsRefused, Refusal, printable, quoted
 from flatirons.forms import page
 from flatirons.forms.field import RESERVED, Field, Missing, NotOffered, is_empty
-from flatirons.forms.values import (
-    ABOUT_THE_REQUEST,
-    Context,
-    Refusal,
-    Rule,
-    Rules,
-    Value,
-    printable,
-    quoted,
-)
+from flatirons.forms.values import ABOUT_THE_REQUEST, Context, Rule, Rules, Value
 
 WHOLE_FORM = "options"
 """The name under which `OptionsRefused.messages` holds what is wrong with the form as a whole."""

@@ -12,9 +12,10 @@ from urllib.parse import urlencode
 import jinja2
 from markupsafe import Markup, escape
 
+from flatirons.errors import Refusal, printable
 from flatirons.forms.field import Field, is_empty
 from flatirons.forms.fields import Integer, Number
-from flatirons.forms.values import Choice, Gauge, Listed, Refusal, Rules, printable
+from flatirons.forms.values import Choice, Gauge, Listed, Rules
 
 MOST_AT_A_GLANCE = 12
 SHORT = 16

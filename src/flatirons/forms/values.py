@@ -1,4 +1,4 @@
-"""What fields are made of: choices, the context that rules may depend on, and the sentence of a refusal."""
+"""What fields are made of: choices, and the context that rules may depend on."""
 
 from __future__ import annotations
 
@@ -10,13 +10,6 @@ from typing import Any, TypeAlias, TypeVar
 
 Value: TypeAlias = str | int | float | bool
 T = TypeVar("T")
-
-LONGEST_TEXT = 1000
-"""No option's text is longer, whatever its field says: longer ones are refused before anything reads them."""
-
-
-class Refusal(ValueError):
-    """One sentence, safe to show, that says why a value can't be taken and what would be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +139,3 @@ class Rules:
     def is_fixed(self) -> bool:
         """Whether only the default can be taken."""
         return self.locked or not self.visible
-
-
-def printable(text: str, longest: int = LONGEST_TEXT) -> str:
-    """The text without anything that can't be seen (controls, direction marks, lone surrogates), cut."""
-    cut = text if len(text) <= longest else text[: longest - 1] + "…"
-    return "".join(char if char.isprintable() else "\ufffd" for char in cut)
-
-
-def quoted(text: str) -> str:
-    """The text in quotes, short and printable, for a message."""
-    return f'"{printable(text, 40)}"'

@@ -3,7 +3,7 @@
 A plain jupyterhub_config.py may use them too::
 
     from flatirons.hub.configure import configure
-    from flatirons.hub.site import load
+    from flatirons.site.load import load
 
     configure(c, load("/etc/flatirons/site.toml"))
 """
@@ -20,10 +20,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flatirons.errors import SiteError
-from flatirons.hub import state
+from flatirons.hub import state_directory
 from flatirons.hub.proxy import WatchedProxy
-from flatirons.hub.sections import Site
-from flatirons.hub.site import options_form
+from flatirons.site.load import options_form
+from flatirons.site.schema import Site
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -43,7 +43,7 @@ SECONDS_BETWEEN_TICKS = 0.1
 
 def configure(c: Any, site: Site) -> None:
     """Sets everything that the site says in the configuration `c`, then what its extra_config says."""
-    folder = state.prepare(site.hub.state_dir)
+    folder = state_directory.prepare(site.hub.state_dir)
     update_hub(c, site, folder)
     update_proxy(c, site, folder)
     update_internal_tls(c, site)
@@ -63,7 +63,7 @@ def update_hub(c: Any, site: Site, folder: Path) -> None:
     hub.cookie_secret_file = str(folder / "cookie_secret")
     hub.last_activity_interval = SECONDS_BETWEEN_ACTIVITIES
     c.PeriodicMetricsCollector.event_loop_interval_resolution = SECONDS_BETWEEN_TICKS
-    hub.db_url = site.hub.database or state.database(folder / "jupyterhub.sqlite")
+    hub.db_url = site.hub.database or state_directory.database(folder / "jupyterhub.sqlite")
     hub.upgrade_db = not site.hub.database  # a SQLite file is copied before it is upgraded
     hub.internal_certs_location = str(folder / "internal-ssl")
     hub.log_level = site.hub.log_level.upper()
@@ -89,7 +89,7 @@ def update_proxy(c: Any, site: Site, folder: Path) -> None:
     c.JupyterHub.proxy_class = WatchedProxy
     c.ConfigurableHTTPProxy.should_start = not apart
     c.ConfigurableHTTPProxy.api_url = site.proxy.api
-    c.ConfigurableHTTPProxy.auth_token = state.secret(folder / "proxy_token")
+    c.ConfigurableHTTPProxy.auth_token = state_directory.secret(folder / "proxy_token")
     c.ConfigurableHTTPProxy.command = proxy_command(site)
     c.ConfigurableHTTPProxy.pid_file = str(folder / "proxy.pid")
 
@@ -164,10 +164,10 @@ def update_spawner(c: Any, site: Site) -> None:
 
 def update_form(c: Any, site: Site, folder: Path) -> None:
     """The options form: one gate for the page, a link and the REST API."""
-    from flatirons.spawners.options import FormHooks
-    from flatirons.spawners.presets import Preset, Presets
+    from flatirons.slurm_form.offers import SlurmFacts
+    from flatirons.spawners.form.hooks import FormHooks
+    from flatirons.spawners.form.presets import Preset, Presets
     from flatirons.spawners.slurm import SlurmSpawner
-    from flatirons.spawners.slurm_facts import SlurmFacts
 
     presets = Presets(
         {

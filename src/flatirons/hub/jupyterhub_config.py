@@ -3,6 +3,6 @@
 import os
 
 from flatirons.hub.configure import configure
-from flatirons.hub.site import load
+from flatirons.site.load import load
 
 configure(get_config(), load(os.environ["FLATIRONS_SITE"]))  # type: ignore[name-defined]  # noqa: F821

@@ -9,10 +9,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from flatirons.errors import CommandMissing
-from flatirons.hub import state
+from flatirons.hub import state_directory
 from flatirons.hub.certificates import proxy_options
 from flatirons.hub.configure import extra_code, proxy_command
-from flatirons.hub.sections import Site
+from flatirons.site.schema import Site
 
 CONFIG_FILE = Path(__file__).with_name("jupyterhub_config.py")
 
@@ -24,7 +24,7 @@ def run_hub(site: Site, site_file: str, arguments: Sequence[str]) -> None:
     (`token`, `upgrade-db`) and its `--show-config` see the same configuration; nothing is written for that.
     """
     # what is wrong here is a sentence, and inside JupyterHub a traceback
-    folder = state.prepare(site.hub.state_dir)
+    folder = state_directory.prepare(site.hub.state_dir)
     extra_code(site)
     from jupyterhub.app import JupyterHub
 
@@ -39,8 +39,8 @@ def run_hub(site: Site, site_file: str, arguments: Sequence[str]) -> None:
 
 def run_proxy(site: Site, site_file: str) -> None:
     """Replaces this process by the site's proxy; raises CommandMissing when there is none."""
-    folder = state.prepare(site.hub.state_dir)
-    token = state.secret(folder / "proxy_token")
+    folder = state_directory.prepare(site.hub.state_dir)
+    token = state_directory.secret(folder / "proxy_token")
     argv = proxy_argv(site)
     if site.hub.internal_tls:
         os.environ["FLATIRONS_SITE"] = str(Path(site_file).absolute())

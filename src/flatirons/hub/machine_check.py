@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from flatirons.hub.configure import proxy_command
-from flatirons.hub.sections import Site
+from flatirons.site.schema import Site
 from flatirons.slurm.model import Cluster as SlurmCluster
 
 Finding = tuple[str, str]  # dotted key, sentence

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from flatirons.errors import SiteError
-from flatirons.hub.sections import Login, Site
+from flatirons.site.schema import Login, Site
 
 TEMPLATES = Path(__file__).parent.parent / "deploy"
 KINDS = ("sudoers", "hub.service", "proxy.service")

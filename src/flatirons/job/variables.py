@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from flatirons.images import Environment
+from flatirons.environments.catalogue import Environment
 from flatirons.slurm.model import Cluster
 
 

@@ -7,7 +7,7 @@ import socket
 from dataclasses import dataclass
 
 from flatirons.notebook.record import Record
-from flatirons.spawners.diagnosis import Cause
+from flatirons.servers.causes import Cause
 
 SECONDS = 5.0
 

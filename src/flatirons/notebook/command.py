@@ -21,17 +21,17 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 
 from flatirons.errors import FlatironsError, OptionsRefused, SlurmError, SlurmUnreachable, SubmitRefused
-from flatirons.hub.sections import Site
-from flatirons.hub.site import load
-from flatirons.notebook import listing, reach
+from flatirons.notebook import address, listing
 from flatirons.notebook.arguments import INTERRUPTED, as_typed, options
-from flatirons.notebook.ending import end
+from flatirons.notebook.cancel import end
 from flatirons.notebook.follow import Follower
 from flatirons.notebook.plan import COMMENT, Plan, clients, me, plan
+from flatirons.servers import messages
+from flatirons.servers.causes import Cause
+from flatirons.site.load import load
+from flatirons.site.schema import Site
 from flatirons.slurm.client import MAYBE_SUBMITTED
 from flatirons.slurm.model import Job
-from flatirons.spawners import waiting
-from flatirons.spawners.diagnosis import Cause
 
 FAILED, WRONG, SILENT = 1, 2, 3
 HANGUP_SECONDS = 2.0
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _run(site: Site, arguments: argparse.Namespace, began: float) -> int:
-    node = reach.login_node(site.notebook.login_node)
+    node = address.login_node(site.notebook.login_node)
     known, patience = clients(site), float(site.servers.stop_timeout)
     if arguments.list:
         await listing.show(known, node, arguments.local_port, print)
@@ -100,7 +100,7 @@ class Session:
             except FlatironsError:
                 self.plan.record.forget()
                 raise
-            self.say(waiting.submitted(self.job_id, self.plan.client.cluster.name))
+            self.say(messages.submitted(self.job_id, self.plan.client.cluster.name))
             if detach and not self.interrupts:
                 self.say("It lives on. Where it is, and its address: flatirons notebook --list")
                 return 0
@@ -172,7 +172,7 @@ class Session:
     # -- on the way
 
     def _arrived(self, host: str, port: int) -> None:
-        place = reach.Place(host, port, self.local_port or port)
+        place = address.Place(host, port, self.local_port or port)
         self._print(
             "",
             "On your own machine, in a terminal that stays open:",
@@ -188,10 +188,10 @@ class Session:
         )
         self._reaching = asyncio.create_task(self._look(place))
 
-    async def _look(self, place: reach.Place) -> None:
+    async def _look(self, place: address.Place) -> None:
         """Ends a server that asks nobody for a token; warns of one that this machine doesn't reach."""
-        trouble = await asyncio.to_thread(reach.trouble, place)
-        if trouble is reach.OPEN_TO_ALL and self._follower:
+        trouble = await asyncio.to_thread(address.trouble, place)
+        if trouble is address.OPEN_TO_ALL and self._follower:
             self._follower.stop(trouble)
         elif trouble:
             _complain(f"{trouble.sentence} {trouble.advice}")

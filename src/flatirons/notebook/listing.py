@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from flatirons.errors import FlatironsError, SlurmError
-from flatirons.notebook import ending, reach
+from flatirons.notebook import address, cancel
 from flatirons.notebook.follow import explain
 from flatirons.notebook.plan import COMMENT, me, record_id
 from flatirons.notebook.record import Record, records
+from flatirons.servers import messages
+from flatirons.servers.causes import Ending
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Job
-from flatirons.spawners import waiting
-from flatirons.spawners.diagnosis import Ending
 
 Say = Callable[[str], None]
 
@@ -88,13 +88,13 @@ def _show(
     elif job.state.is_running and port:
         until = f", until {job.end.astimezone():%H:%M %Z on %d %b}" if job.end else ""
         say(f"{name}: up on {job.batch_host}{until}.")
-        place = reach.Place(job.batch_host, port, local or port)
+        place = address.Place(job.batch_host, port, local or port)
         say(f"    {place.ssh_line(me(), node)}")
         say(f"    {place.url(record)}")
     elif job.state.is_waiting:
-        say(f"{name}: {waiting.Told().waiting(job, None)}")
+        say(f"{name}: {messages.Told().waiting(job, None)}")
     else:
-        say(f"{name}: {waiting.booting(job) if job.state.is_starting else waiting.running(job)}")
+        say(f"{name}: {messages.booting(job) if job.state.is_starting else messages.running(job)}")
 
 
 async def _tell_end(record: Record, found: Found, say: Say) -> None:
@@ -132,7 +132,7 @@ async def stop(clients: Mapping[str, SlurmClient], job_id: int, patience: float,
         jobs = " or ".join(f"--stop {job.id}" for _, job in meant)
         raise FlatironsError(f"You have several notebooks. Say which: {jobs}")
     [(client, job)] = meant
-    await ending.end(client, job.id, found.record(job), asyncio.Event(), patience)
+    await cancel.end(client, job.id, found.record(job), asyncio.Event(), patience)
     say(f"Job {job.id} is gone.")
 
 

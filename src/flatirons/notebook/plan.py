@@ -8,21 +8,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from flatirons.environments.catalogue import Catalogue, Environment
 from flatirons.errors import OptionsRefused
 from flatirons.forms import Context, Value
-from flatirons.hub.sections import Site
-from flatirons.hub.site import options_form
-from flatirons.images import Catalogue, Environment
-from flatirons.job.environment import job_environment
 from flatirons.job.script import StarterConfig, notebook
+from flatirons.job.variables import job_environment
 from flatirons.notebook.record import Record
 from flatirons.runner import AsSelf, Runner
+from flatirons.site.load import options_form
+from flatirons.site.schema import Site
 from flatirons.slurm import argv
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, Job, JobSpec
-from flatirons.spawners import own_fields
-from flatirons.spawners.slurm_facts import Outlook
-from flatirons.spawners.slurm_form import request
+from flatirons.slurm_form import site_fields
+from flatirons.slurm_form.form import request
+from flatirons.slurm_form.offers import Outlook
 
 COMMENT = "flatirons-notebook:"
 """What the comments of all jobs begin with that were submitted without a hub."""
@@ -78,9 +78,9 @@ async def plan(site: Site, given: Mapping[str, str], known: Mapping[str, SlurmCl
         comment=f"{COMMENT}{record.id}:{chosen.name}",
         chdir="/",  # as for the hub's jobs: the folder of the shell may not be on the node
         output="/dev/null",  # the starter keeps the log, in a place that only the user reads
-        extra=own_fields.sbatch_options(own, options),
+        extra=site_fields.sbatch_options(own, options),
     )
-    variables = own_fields.environment(own, options)
+    variables = site_fields.environment(own, options)
     return Plan(client, spec, script(site, client.cluster, chosen, record, variables), record)
 
 

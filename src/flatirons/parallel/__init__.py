@@ -4,10 +4,10 @@
 points of the distribution:
 
     [project.entry-points."ipyparallel.controller_launchers"]
-    flatirons = "flatirons.parallel.launcher:FlatironsControllerLauncher"
+    flatirons = "flatirons.parallel.ipp.launcher:FlatironsControllerLauncher"
 
     [project.entry-points."ipyparallel.engine_launchers"]
-    flatirons = "flatirons.parallel.launcher:FlatironsEngineSetLauncher"
+    flatirons = "flatirons.parallel.ipp.launcher:FlatironsEngineSetLauncher"
 
 and `etc/ipython/ipcluster_config.py` beside this file, installed below the environment's prefix, makes the
 profile `slurm`, so that `ipcluster start --profile=slurm` works too.
@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flatirons.parallel.cluster import Cluster as Cluster
+    from flatirons.parallel.ipp.cluster import Cluster as Cluster
 
 __all__ = ["Cluster"]
 
@@ -30,6 +30,6 @@ def __getattr__(name: str) -> Any:
     """Imports ipyparallel when `Cluster` is first asked for; the profile needs none of it."""
     if name != "Cluster":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from flatirons.parallel.cluster import Cluster
+    from flatirons.parallel.ipp.cluster import Cluster
 
     return Cluster

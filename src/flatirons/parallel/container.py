@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from flatirons.environments.catalogue import NODES_OWN, Image, container_prefix
 from flatirons.errors import ImageError
-from flatirons.images import NODES_OWN, Image, container_prefix
-from flatirons.parallel.environment import LOG_IN
+from flatirons.parallel.login_environment import LOG_IN
 
 
 def container(environ: Mapping[str, str]) -> list[str]:

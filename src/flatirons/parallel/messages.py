@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from flatirons.slurm import explain
 from flatirons.slurm.model import Job
-from flatirons.slurm.offers import expanded
+from flatirons.slurm.parse_cluster import expanded
 
 LONGEST_CODE = 24  # characters; a longer one stands in the sentence only
 

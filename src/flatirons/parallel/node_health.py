@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 
-from flatirons.parallel.roll import is_silent
+from flatirons.parallel.ipp.engine_registry import is_silent
 
 PERIOD = 10.0  # seconds between two rounds
 

@@ -11,11 +11,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from flatirons.forms import units
+from flatirons import units
 from flatirons.job.node.calls import NOT_WANTED
+from flatirons.servers.messages import duration
 from flatirons.slurm import explain
 from flatirons.slurm.model import End, Job, JobState
-from flatirons.spawners.waiting import duration
 
 TELL = "Please tell the operator."
 

@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any, Self
 from urllib.parse import urlencode
 
+from flatirons.servers.causes import Cause
+from flatirons.servers.messages import duration
 from flatirons.slurm.model import End, Job
-from flatirons.spawners.diagnosis import Cause
-from flatirons.spawners.waiting import duration
 
 KEPT = 5
 """Reports of one server."""

@@ -9,9 +9,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema, model_validator
 
-from flatirons.forms import units
-from flatirons.forms.values import Refusal
-from flatirons.hub.kinds import Count, Line, Name
+from flatirons import units
+from flatirons.errors import Refusal
+from flatirons.site.value_types import Count, Line, Name
 
 
 def _choices(value: Any) -> list[tuple[str, str]]:

@@ -12,13 +12,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from flatirons.errors import ImageError, SiteError
+from flatirons.environments.catalogue import Environment as ImageEnvironment
+from flatirons.errors import ImageError, Refusal, SiteError
 from flatirons.forms import Form
-from flatirons.forms.values import Refusal
-from flatirons.hub.problems import problems
-from flatirons.hub.sections import Environment, Site
-from flatirons.images import Environment as ImageEnvironment
-from flatirons.spawners.slurm_form import slurm_form
+from flatirons.site.problems import problems
+from flatirons.site.schema import Environment, Site
+from flatirons.slurm_form.form import slurm_form
 
 
 def load(path: str | Path) -> Site:

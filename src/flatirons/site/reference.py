@@ -1,4 +1,4 @@
-"""The reference manual of site.toml, made from its schema: `python -m flatirons.hub.reference [FILE]`."""
+"""The reference manual of site.toml, made from its schema: `python -m flatirons.site.reference [FILE]`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from flatirons.hub.formsettings import FieldSettings, FormSettings, OwnField
-from flatirons.hub.problems import section_of
-from flatirons.hub.sections import Site
+from flatirons.site.form_settings import FieldSettings, FormSettings, OwnField
+from flatirons.site.problems import section_of
+from flatirons.site.schema import Site
 
 HEAD = """\
 # site.toml
 
-<!-- Made by `python -m flatirons.hub.reference docs/reference/site.md` from hub/sections.py. -->
+<!-- Made by `python -m flatirons.site.reference docs/reference/site.md` from site/schema.py. -->
 
 The one file that describes a site. `flatirons check --site FILE` names every mistake in it by its key;
 `flatirons schema` prints its JSON Schema, for editors. A small one:

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from flatirons.hub.formsettings import FormSettings, Memory, Runtime
-from flatirons.hub.kinds import (
+from flatirons.site.form_settings import FormSettings, Memory, Runtime
+from flatirons.site.value_types import (
     AbsolutePath,
     Account,
     BindText,

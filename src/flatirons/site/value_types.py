@@ -19,8 +19,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from flatirons.environments.catalogue import Bind
 from flatirons.errors import ImageError
-from flatirons.images import Bind
 
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = r"^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"

@@ -2,7 +2,8 @@
 
 Slurm would accept some jobs that can never start (a QOS without DenyOnLimit, a limit of a group): they are
 out of bounds too. Source: resource_limits.html (which limit counts), slurm.conf(5), sacctmgr(1); for how,
-acct_policy.c and job_mgr.c of Slurm 24.11. tests/cluster/test_offers.py holds it all against a real Slurm.
+acct_policy.c and job_mgr.c of Slurm 24.11. Held against a real Slurm by
+tests/cluster/product/test_offers.py.
 """
 
 from __future__ import annotations

@@ -24,9 +24,9 @@ from flatirons.errors import (
     SubmitRefused,
 )
 from flatirons.runner import Completed, Runner
-from flatirons.slurm import argv, explain, offers, parse
+from flatirons.slurm import argv, explain, parse, parse_cluster
 from flatirons.slurm.accounting import Account, Association, Qos
-from flatirons.slurm.inquiry import Inquiry
+from flatirons.slurm.end_query import Inquiry
 from flatirons.slurm.model import (
     Cluster,
     Configuration,
@@ -226,39 +226,39 @@ class SlurmClient:
 
     async def partitions(self) -> list[Partition]:
         """All partitions, hidden ones too."""
-        return await _apart(offers.partitions, await self._ask(argv.scontrol_partitions()))
+        return await _apart(parse_cluster.partitions, await self._ask(argv.scontrol_partitions()))
 
     async def nodes(self) -> list[Node]:
         """All nodes with what is in use of them now."""
-        return await _apart(offers.nodes, await self._ask(argv.scontrol_nodes()))
+        return await _apart(parse_cluster.nodes, await self._ask(argv.scontrol_nodes()))
 
     async def node_reason(self, name: str) -> str:
         """Why a node is out of service; "" while it isn't."""
-        return offers.node_reason(await self._ask(argv.scontrol_node(name)))
+        return parse_cluster.node_reason(await self._ask(argv.scontrol_node(name)))
 
     async def reservations(self) -> list[Reservation]:
         """All reservations, those to come too."""
-        return await _apart(offers.reservations, await self._ask(argv.scontrol_reservations()))
+        return await _apart(parse_cluster.reservations, await self._ask(argv.scontrol_reservations()))
 
     async def configuration(self) -> Configuration:
         """What of slurmctld's configuration matters to its users."""
-        return offers.configuration(await self._ask(argv.scontrol_config()))
+        return parse_cluster.configuration(await self._ask(argv.scontrol_config()))
 
     async def waiting(self) -> Mapping[str, int]:
         """How many jobs wait for each partition."""
-        return offers.waiting(await self._ask(argv.squeue_waiting()))
+        return parse_cluster.waiting(await self._ask(argv.squeue_waiting()))
 
     async def associations(self, *users: str) -> list[Association]:
         """What users may charge, in every cluster of the accounting database."""
-        return await _apart(offers.associations, await self._ask(argv.sacctmgr_associations(*users)))
+        return await _apart(parse_cluster.associations, await self._ask(argv.sacctmgr_associations(*users)))
 
     async def accounts(self, cluster_name: str) -> list[Account]:
         """The accounts of the cluster that accounting calls so."""
-        return offers.accounts(await self._ask(argv.sacctmgr_accounts(cluster_name)))
+        return parse_cluster.accounts(await self._ask(argv.sacctmgr_accounts(cluster_name)))
 
     async def qos(self) -> list[Qos]:
         """Every QOS of the accounting database."""
-        return offers.qos(await self._ask(argv.sacctmgr_qos()))
+        return parse_cluster.qos(await self._ask(argv.sacctmgr_qos()))
 
     async def _ask(self, line: Sequence[str]) -> str:
         try:

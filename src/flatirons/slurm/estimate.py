@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from enum import Enum
 
 from flatirons.errors import SlurmError, SubmitRefused
+from flatirons.slurm.alternatives import Change
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import JobSpec
-from flatirons.slurm.sooner import Change
 
 SCRIPT = "#!/bin/sh\n"
 PATIENCE_SECONDS = 2.0

@@ -2,7 +2,7 @@
 
 None stands for what isn't known (associations where there is no accounting, the user's groups): then nothing
 is held against the user for it, and Slurm judges. Source: slurm.conf(5) (AllowAccounts and the like),
-sacctmgr(1), scontrol(1) (reservations), resource_limits.html; tests/cluster/test_offers.py.
+sacctmgr(1), scontrol(1) (reservations), resource_limits.html; tests/cluster/product/test_offers.py.
 """
 
 from __future__ import annotations

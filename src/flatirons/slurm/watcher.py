@@ -16,7 +16,7 @@ from types import TracebackType
 from flatirons.errors import SlurmError
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import End, Job, JobState, Place, Snapshot
-from flatirons.slurm.pace import Bucket, Clock, Pace
+from flatirons.slurm.polling import Bucket, Clock, Pace
 
 log = logging.getLogger(__name__)
 

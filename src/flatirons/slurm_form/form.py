@@ -14,14 +14,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
-from flatirons.errors import SiteError
+from flatirons.errors import Refusal, SiteError, quoted
 from flatirons.forms import Choice, Duration, Field, Form, Group, Integer, Memory, Radio, Select, Text
 from flatirons.forms.fields import as_text
-from flatirons.forms.values import Refusal, Value, quoted
+from flatirons.forms.values import Value
 from flatirons.slurm.model import JobSpec
-from flatirons.spawners import slurm_rules as rules
-from flatirons.spawners.own_fields import own_fields
-from flatirons.spawners.site_rules import mistakes, narrowed, with_settings
+from flatirons.slurm_form import rules as rules
+from flatirons.slurm_form.narrowing import mistakes, narrowed, with_settings
+from flatirons.slurm_form.site_fields import own_fields
 
 SETTINGS = frozenset(
     {"label", "help", "default", "choices", "minimum", "maximum", "visible", "required", "locked"}

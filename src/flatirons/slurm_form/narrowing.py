@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from flatirons.errors import Refusal
 from flatirons.forms import Choice, Field
 from flatirons.forms.field import is_empty, less
-from flatirons.forms.values import Refusal, Rule, Value
+from flatirons.forms.values import Rule, Value
 
 
 def narrowed(offer: Sequence[Choice], named: Sequence[object] | None) -> list[Choice]:

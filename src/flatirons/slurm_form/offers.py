@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from flatirons.slurm.client import SlurmClient
-from flatirons.slurm.lookout import Lookout
+from flatirons.slurm.cluster_cache import Lookout
 from flatirons.slurm.model import End
 from flatirons.slurm.rights import Rights
 

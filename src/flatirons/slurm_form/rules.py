@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from flatirons.forms import Choice, Gauge, units
+from flatirons import units
+from flatirons.forms import Choice, Gauge
 from flatirons.forms.values import Listed
 from flatirons.slurm.accounting import Qos
 from flatirons.slurm.bounds import Bounds
 from flatirons.slurm.facts import Supply
 from flatirons.slurm.model import Reservation
 from flatirons.slurm.rights import Rights
-from flatirons.spawners.slurm_facts import SlurmFacts
+from flatirons.slurm_form.offers import SlurmFacts
 
 Name: TypeAlias = str | None
 Count: TypeAlias = int | None

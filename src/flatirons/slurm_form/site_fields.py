@@ -27,8 +27,8 @@ from flatirons.forms import (
     Text,
     Value,
 )
-from flatirons.spawners.site_rules import mistakes
-from flatirons.spawners.slurm_rules import TERMS
+from flatirons.slurm_form.narrowing import mistakes
+from flatirons.slurm_form.rules import TERMS
 
 KINDS: Mapping[str, type[Field]] = {
     "text": Text,

@@ -1,51 +1,53 @@
 """JupyterHub's side of a server: options become a JobSpec, a job becomes a URL, and its end an explanation.
 
-Begin with `slurm.py`, the spawner that JupyterHub holds: its traits, and what JupyterHub calls. Who reads on
-needs two paths; the modules of each are in the order in which they are met.
+Begin with `slurm.py`, the spawner that JupyterHub holds: its traits, and what JupyterHub calls.
 
-From choices to a job, for any spawner and for Slurm:
+=======================  ==================================================================================
+slurm                    SlurmSpawner: a notebook server is a Slurm job
+options_form             OptionsFormSpawner: a form on any spawner, by configuration only
+reference                makes the reference of SlurmSpawner from its traits
+=======================  ==================================================================================
 
-==============  =========================================================================================
-options         a form on any spawner, through JupyterHub's hooks: posted, linked or by REST; the gate
-options_form    OptionsFormSpawner: the same by configuration only
-presets         choices with a name: the site's, and each user's own
-slurm_form      the standard Slurm form, and the JobSpec that its options make
-slurm_rules     what each field of it offers, by what is chosen before it and by what Slurm told
-slurm_facts     what those rules look at: every cluster as last seen, for one user
-site_rules      how what a site says of a field narrows the field's own rules
-own_fields      the site's own fields, and what becomes of their values in a job
-forecast        when a job with these options would start, and what would let it start sooner
-==============  =========================================================================================
+`form`, from choices to a job:
 
-From a job to a server, and to its end:
+=======================  ==================================================================================
+form.hooks               a form on any spawner, by JupyterHub's hooks: posted, linked or by REST; the gate
+form.presets             choices with a name: the site's, and each user's own
+form.start_estimate      when a job with these options would start, and what would let it start sooner
+form.suggested_fix       what would have helped, as far as the form would take it
+=======================  ==================================================================================
 
-==============  =========================================================================================
-attempt         what is stored of one spawn, so that a restarted hub finds it again; pure
-run             one run of a server: its submission, its job followed, what its starter calls
-origin          where the job runs, and that its starter calls from there
-teller          turns what becomes known of the job into the story of its start
-waiting         what is said of a job that waits: why, at which place, until when; pure
-story           the events of a start, as JupyterHub's progress shows them; errors as JupyterHub shows them
-timing          when the parts of a start began
-resumption      what an earlier hub process began: a start, gone on with; a server that doesn't answer
-cancellation    how a server is ended from the hub: in peace if it can be
-outcome         how a run ends: collects who says what of it; makes error, report and exit status
-diagnosis       every cause of an end, found from what Slurm, the starter and the log say; pure
-remedy          what would have helped, as far as the form would take it
-report          what is kept of an ended run for its user
-aftermath       has JupyterHub notice that a server ended, and clean up after it
-==============  =========================================================================================
+`run`, from a job to a server, and to its end:
 
-What all servers of a hub share:
+=======================  ==================================================================================
+run.stored_state         what is stored of one run, so that a restarted hub finds it again; pure
+run.server_run           one run of a server: its submission, its job followed, what its starter calls
+run.caller_check         where the job runs, and that its starter calls from there
+run.progress             the events of a start, as JupyterHub's progress shows them; errors as it shows them
+run.announcer            turns what becomes known of the job into events of its start
+run.cancel               ends a server from the hub, gracefully where it can be
+run.outcome              how a run ends: collects who says what of it; makes error, report and exit status
+=======================  ==================================================================================
 
-==============  =========================================================================================
-desk            a client and a watcher for each cluster; who a starter belongs to; jobs that nobody knows
-ledger          stores what becomes known of many servers at once in one transaction
-metrics         what Prometheus is told
-reference       makes the reference of SlurmSpawner from its traits
-==============  =========================================================================================
+`jupyterhub`, everything that leans on JupyterHub's private parts:
 
-Imports go from `slurm` by `resumption` and `run` to the rest, never back: where a module below must know of a
-run, it says in a Protocol what it needs (`attempt.Followed`, `desk.Expected`, `aftermath.Shown`,
-`origin.Placed`).
+=======================  ==================================================================================
+jupyterhub.resume        what an earlier hub process began: a start, continued; a server that doesn't answer
+jupyterhub.cleanup       tells JupyterHub that a server ended, and cleans up after it
+=======================  ==================================================================================
+
+`shared`, what all servers of a hub share:
+
+=======================  ==================================================================================
+shared.registry          a client and a watcher for each cluster; whose starter calls; orphaned jobs
+shared.state_writer      stores what becomes known of many servers at once in one transaction
+shared.metrics           what Prometheus is told
+=======================  ==================================================================================
+
+What a server is without a hub (why it ended, what its user is told of it, its report) is in `servers`; the
+standard Slurm form is in `slurm_form`.
+
+Imports go from `slurm` by `jupyterhub.resume` and `run.server_run` to the rest, never back: where a module
+below must know of a run, it says in a Protocol what it needs (`run.stored_state.Followed`,
+`shared.registry.Expected`, `jupyterhub.cleanup.Shown`, `run.caller_check.Placed`).
 """

@@ -35,10 +35,9 @@ from traitlets import Bool, Dict, Enum, Float, Instance, Int, List, TraitError, 
 from traitlets.config import Config
 from traitlets.config.loader import LazyConfigValue
 
-from flatirons.errors import OptionsRefused
+from flatirons.errors import OptionsRefused, Refusal, quoted
 from flatirons.forms import Checkbox, Duration, Field, Form, Integer, Memory, Number, Value
-from flatirons.forms.values import Refusal, quoted
-from flatirons.spawners.options import FormHooks, Options
+from flatirons.spawners.form.hooks import FormHooks, Options
 
 STATE_KEY = "form_options"
 """Where the state holds what was chosen: beside the child's own keys."""

@@ -10,8 +10,8 @@ from typing import Any
 
 from traitlets import Bool, Dict, Enum, Float, Integer, List, TraitType, Unicode
 
+from flatirons.slurm_form.form import slurm_form
 from flatirons.spawners.slurm import SlurmSpawner
-from flatirons.spawners.slurm_form import slurm_form
 
 HEAD = """\
 # SlurmSpawner

@@ -3,8 +3,8 @@
 In a plain jupyterhub_config.py::
 
     from flatirons.hub.handlers import handlers
-    from flatirons.spawners.options import FormHooks
-    from flatirons.spawners.slurm_form import slurm_form
+    from flatirons.spawners.form.hooks import FormHooks
+    from flatirons.slurm_form.form import slurm_form
 
     c.JupyterHub.spawner_class = "flatirons-slurm"
     c.JupyterHub.extra_handlers = handlers
@@ -39,23 +39,23 @@ from jupyterhub.utils import url_path_join
 from sqlalchemy.exc import SQLAlchemyError
 from traitlets import Bool, Dict, Enum, Float, Integer, List, TraitError, Unicode, default, validate
 
+from flatirons.environments.catalogue import Catalogue, Environment
 from flatirons.errors import FlatironsError, OptionsRefused
-from flatirons.images import Catalogue, Environment
-from flatirons.job.environment import job_environment
 from flatirons.job.script import StarterConfig, notebook
+from flatirons.job.variables import job_environment
+from flatirons.servers.causes import STOPPED, UNANSWERED, Cause
+from flatirons.servers.report import Report, kept
 from flatirons.slurm.model import JobSpec
-from flatirons.spawners.attempt import Attempt
-from flatirons.spawners.desk import Desk, runner_for
-from flatirons.spawners.diagnosis import STOPPED, UNANSWERED, Cause
-from flatirons.spawners.options import FormHooks
-from flatirons.spawners.own_fields import environment, sbatch_options
-from flatirons.spawners.remedy import remedied
-from flatirons.spawners.report import Report, kept
-from flatirons.spawners.resumption import Resumption, outlast_silence
-from flatirons.spawners.run import Limits, ServerRun
-from flatirons.spawners.slurm_facts import SlurmFacts
-from flatirons.spawners.slurm_form import REQUESTED, request
-from flatirons.spawners.story import Event, StartFailed
+from flatirons.slurm_form.form import REQUESTED, request
+from flatirons.slurm_form.offers import SlurmFacts
+from flatirons.slurm_form.site_fields import environment, sbatch_options
+from flatirons.spawners.form.hooks import FormHooks
+from flatirons.spawners.form.suggested_fix import remedied
+from flatirons.spawners.jupyterhub.resume import Resumption, outlast_silence
+from flatirons.spawners.run.progress import Event, StartFailed
+from flatirons.spawners.run.server_run import Limits, ServerRun
+from flatirons.spawners.run.stored_state import Attempt
+from flatirons.spawners.shared.registry import Desk, runner_for
 
 SECONDS_TO_HEAR = 10.0  # how long the first poll after a restart of the hub waits to hear of the job
 CLUSTER_KEYS = frozenset({"slurm_conf", "bin_dir", "title"})
@@ -69,7 +69,8 @@ class SlurmSpawner(Spawner):
         help="Slurm clusters by name, each with 'slurm_conf' and 'bin_dir' (paths) and 'title', all optional."
     ).tag(config=True)
     environments = Dict(
-        help="What users can choose to work in, by name; see flatirons.images.Environment for the keys."
+        help="What users can choose to work in, by name; for the keys see "
+        "flatirons.environments.catalogue.Environment."
     ).tag(config=True)
     run_as = Enum(
         ["root", "sudo", "ssh", "self"],
@@ -100,7 +101,7 @@ class SlurmSpawner(Spawner):
     ).tag(config=True)
     own_fields = Dict(
         help="The site's own fields of the form, by name: a value goes to an option of sbatch ('sbatch'), to "
-        "a variable of the server's environment ('env'), or both; see flatirons.spawners.own_fields."
+        "a variable of the server's environment ('env'), or both; see flatirons.slurm_form.site_fields."
     ).tag(config=True)
     parallel = Dict(help="Defaults for engines started from a notebook; see flatirons.parallel.").tag(
         config=True

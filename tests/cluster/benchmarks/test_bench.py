@@ -15,8 +15,8 @@ from benchmarks.stage import HERE, BenchFailure, do, stage
 from cluster.demo.progress import Progress
 from cluster.layout import CONTROLLER
 from cluster.state import Bind
+from tests.repository import REPO
 
-REPO = Path(__file__).parent.parent.parent
 LOG = """\
 [I 2026-11-25 01:00:00.000 JupyterHub log:192] 200 GET /hub/spawn/bench001 (bench001@10.89.0.1) 1.50ms
 [I 2026-11-25 01:00:00.001 JupyterHub log:192] 200 POST /hub/flatirons/form?user=a&server= (a@::1) 12.34ms

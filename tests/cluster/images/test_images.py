@@ -17,13 +17,12 @@ import pytest
 
 from images import recipe, stage
 from images.errors import BuildError
-
-from .conftest import Driver
+from tests.cluster.conftest import Driver
+from tests.repository import REPO
 
 BUILD_SECONDS = 900
 SECONDS_TO_BEGIN = 60
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(BUILD_SECONDS)]
-REPO = Path(__file__).parents[2]
 BUILD = REPO / "scripts/build"
 IMAGE = "/srv/images/base.sif"
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from flatirons.errors import SubmitRefused
 from flatirons.slurm.client import SlurmClient
-from flatirons.slurm.limits import explain_limit
+from flatirons.slurm.explain.limits import explain_limit
 from flatirons.slurm.model import Job
 from flatirons.slurm.rights import Rights
-from tests.cluster.offered import Ask, everybodys_rights
+from tests.cluster.product.offered import Ask, everybodys_rights
 
 AT_ONCE = 4
 CLUSTERS = ("summit", "blanca")

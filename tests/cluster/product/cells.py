@@ -6,14 +6,14 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from cluster.demo.visitor import Visitor
 from tests.conftest import RealCluster
 from tests.hub.person import eventually
+from tests.repository import REPO
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = REPO / "docs"
 # All that matters: the form begins with what the same person chose last, in whatever test.
 SERVER = {
     "environment": "python",

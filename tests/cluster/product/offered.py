@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from cluster.layout import GROUPS
 from flatirons.slurm.bounds import Bounds, parsed
 from flatirons.slurm.client import SlurmClient
+from flatirons.slurm.cluster_cache import Lookout
 from flatirons.slurm.facts import ClusterFacts
-from flatirons.slurm.lookout import Lookout
 from flatirons.slurm.model import JobSpec
 from flatirons.slurm.rights import Rights
 

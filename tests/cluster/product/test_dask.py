@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from cluster.demo.visitor import Kernel, SmokeFailure, Visitor
-from tests.cluster.cells import Slurm, blocks, last_json, start_server
+from tests.cluster.product.cells import Slurm, blocks, last_json, start_server
 from tests.conftest import RealCluster
 from tests.hub.person import eventually
 
@@ -152,7 +152,7 @@ def test_workers_that_wait_say_why(kernel: Kernel, slurm: Slurm) -> None:
         """
 import time
 from dask_jobqueue import SLURMCluster
-from flatirons.parallel.dask_jobs import JOBS
+from flatirons.parallel.dask.jobs import JOBS
 cluster = SLURMCluster(job_extra_directives=["--export=NIL", "--begin=now+1hour"])
 cluster.scale(jobs=2)
 deadline = time.monotonic() + 20

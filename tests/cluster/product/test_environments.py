@@ -17,7 +17,7 @@ import pytest
 from benchmarks.coldstart import stock_image
 from cluster.demo import software
 from cluster.demo.visitor import Kernel, Output, Visitor
-from tests.cluster.cells import Slurm, blocks, start_server
+from tests.cluster.product.cells import Slurm, blocks, start_server
 from tests.conftest import RealCluster
 from tests.faults.settings import IS_FULL
 

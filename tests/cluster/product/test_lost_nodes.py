@@ -11,7 +11,7 @@ import pytest
 
 from cluster import faults, node
 from cluster.demo.visitor import Kernel, Visitor
-from tests.cluster.cells import Slurm, start_server
+from tests.cluster.product.cells import Slurm, start_server
 from tests.conftest import RealCluster
 from tests.hub.person import eventually
 

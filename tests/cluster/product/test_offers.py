@@ -17,8 +17,8 @@ import pytest
 
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import JobSpec
-from flatirons.spawners.slurm_facts import Outlook
-from tests.cluster.asking import (
+from flatirons.slurm_form.offers import Outlook
+from tests.cluster.product.asking import (
     CLUSTERS,
     IS_DOWN,
     NEVER_STARTS,
@@ -32,7 +32,7 @@ from tests.cluster.asking import (
     sample,
     until_running,
 )
-from tests.cluster.offered import USERS, Ask, beyond, elsewhere, places, within
+from tests.cluster.product.offered import USERS, Ask, beyond, elsewhere, places, within
 from tests.conftest import RealCluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]

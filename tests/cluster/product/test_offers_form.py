@@ -12,10 +12,10 @@ from flatirons.forms.form import Answer
 from flatirons.forms.values import Context
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.rights import Rights
-from flatirons.spawners.slurm_facts import Seen, SlurmFacts
-from flatirons.spawners.slurm_form import request, slurm_form
-from tests.cluster.asking import CLUSTERS, STARTS, WAITS, Slurm, has_reserved_nodes, look, sample
-from tests.cluster.offered import USERS, Ask, Place, places, there
+from flatirons.slurm_form.form import request, slurm_form
+from flatirons.slurm_form.offers import Seen, SlurmFacts
+from tests.cluster.product.asking import CLUSTERS, STARTS, WAITS, Slurm, has_reserved_nodes, look, sample
+from tests.cluster.product.offered import USERS, Ask, Place, places, there
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 

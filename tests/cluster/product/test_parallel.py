@@ -5,13 +5,13 @@ from __future__ import annotations
 import gc
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from cluster.demo.visitor import Kernel, SmokeFailure, Visitor
-from tests.cluster.cells import Slurm, command_lines, last_json, start_server
+from tests.cluster.product.cells import Slurm, command_lines, last_json, start_server
 from tests.hub.person import eventually
+from tests.repository import REPO
 
 pytestmark = [
     pytest.mark.cluster,
@@ -75,7 +75,7 @@ def test_no_key_is_in_what_slurm_keeps_or_in_any_command_line(kernel: Kernel, sl
     [job] = slurm.live(ENGINES)
     hosts = {each["host"] for each in engines}
     kept = slurm.kept(job) + command_lines(slurm.cluster, *hosts)
-    assert "flatirons.parallel.node" in kept
+    assert "flatirons.parallel.ipp.node" in kept
     assert key not in kept
     assert last_json(kernel.run(f"print(json.dumps(oct(os.stat({file!r}).st_mode)))")) == "0o100600"
 
@@ -264,7 +264,7 @@ def test_a_cluster_becomes_larger_and_smaller(kernel: Kernel, slurm: Slurm) -> N
 
 
 def test_the_how_to_works_as_it_is_written(visitor: Visitor, kernel: Kernel, slurm: Slurm) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "how-to" / "parallel.md").read_text()
+    page = (REPO / "docs" / "how-to" / "parallel.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert len(blocks) == 8
     for block in blocks:
@@ -273,7 +273,7 @@ def test_the_how_to_works_as_it_is_written(visitor: Visitor, kernel: Kernel, slu
 
 
 def test_the_tutorial_works_as_it_is_written(kernel: Kernel, slurm: Slurm) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "tutorial" / "engines.md").read_text()
+    page = (REPO / "docs" / "tutorial" / "engines.md").read_text()
     printed = [kernel.run(block) for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL)]
     assert "'shas0101', 'shas0101', 'shas0101', 'shas0101', 'shas0102'" in "".join(printed)
     assert "8 results, 100 % done" in "".join(printed)

@@ -14,7 +14,7 @@ import pytest
 
 from cluster import faults
 from cluster.demo.visitor import Kernel, SmokeFailure, Visitor
-from tests.cluster.cells import Slurm, blocks, command_lines, last_json, start_server
+from tests.cluster.product.cells import Slurm, blocks, command_lines, last_json, start_server
 from tests.conftest import RealCluster
 from tests.faults.settings import IS_FULL
 from tests.hub.person import eventually

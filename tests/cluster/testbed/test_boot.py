@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from .conftest import SCRIPT, Driver
+from tests.cluster.conftest import SCRIPT, Driver
 
 pytestmark = pytest.mark.cluster
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from .conftest import Driver
+from tests.cluster.conftest import Driver
 
 pytestmark = pytest.mark.cluster
 

@@ -9,8 +9,7 @@ import pytest
 
 from cluster.processes import Process, wait_until
 from cluster.tree import cache
-
-from .conftest import SCRIPT, Driver
+from tests.cluster.conftest import SCRIPT, Driver
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

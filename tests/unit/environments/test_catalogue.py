@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flatirons.errors import ImageError
-from flatirons.images import (
+from flatirons.environments.catalogue import (
     Bind,
     Catalogue,
     Environment,
@@ -13,6 +12,7 @@ from flatirons.images import (
     container_argv,
     container_prefix,
 )
+from flatirons.errors import ImageError
 
 BASE = "/srv/images/base.sif"
 

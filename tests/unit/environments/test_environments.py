@@ -17,6 +17,7 @@ import pytest
 
 from flatirons.cli import main
 from flatirons.environments import survey
+from flatirons.environments.catalogue import Environment
 from flatirons.environments.check import Place, check
 from flatirons.environments.findings import (
     FAILED,
@@ -30,9 +31,8 @@ from flatirons.environments.findings import (
     version_command,
 )
 from flatirons.environments.listing import kind
-from flatirons.hub.site import parse
-from flatirons.images import Environment
 from flatirons.runner import Launch, Runner
+from flatirons.site.load import parse
 
 SITE = """
 [hub]

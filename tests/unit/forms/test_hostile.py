@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from flatirons.errors import OptionsRefused
 from flatirons.forms import Checkbox, Context, Form, Integer, Number, Text
 from flatirons.forms.fields import SLURM_NAME
-from flatirons.spawners.slurm_form import slurm_form
+from flatirons.slurm_form.form import slurm_form
 
 ALICE = Context(user="alice")
 SLURM = slurm_form(

@@ -25,12 +25,12 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 from traitlets.config import Config
 
+from flatirons.environments.catalogue import Environment
 from flatirons.errors import SiteError
 from flatirons.hub.configure import TEMPLATES, configure
 from flatirons.hub.launch import proxy_argv
-from flatirons.hub.site import parse
-from flatirons.hub.state import database, prepare, secret
-from flatirons.images import Environment
+from flatirons.hub.state_directory import database, prepare, secret
+from flatirons.site.load import parse
 from flatirons.slurm.model import Cluster
 from flatirons.spawners.slurm import SlurmSpawner
 

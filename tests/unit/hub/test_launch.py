@@ -9,7 +9,7 @@ import pytest
 from jupyterhub.app import JupyterHub
 
 from flatirons.hub.launch import run_hub
-from flatirons.hub.site import parse
+from flatirons.site.load import parse
 
 SITE = """
 [hub]

@@ -4,7 +4,7 @@ import pytest
 
 from flatirons.errors import SiteError
 from flatirons.hub.render import KINDS, render, sudo_word, systemd_word
-from flatirons.hub.site import parse
+from flatirons.site.load import parse
 
 SMALL = """
 [hub]

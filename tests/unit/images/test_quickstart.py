@@ -12,7 +12,9 @@ from types import ModuleType
 
 import pytest
 
-PLACE = Path(__file__).parents[2] / "images/base/settings/lib/quickstart"
+from tests.repository import REPO
+
+PLACE = REPO / "images/base/settings/lib/quickstart"
 
 
 @pytest.fixture

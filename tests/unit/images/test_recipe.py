@@ -8,8 +8,8 @@ import pytest
 
 from images import base, debian, recipe, schedule, stage
 from images.errors import BuildError
+from tests.repository import REPO
 
-REPO = Path(__file__).parents[2]
 LOCK = REPO / "images/base/requirements.txt"
 SOURCES = """\
 deb http://mirror.example/debian trixie main

@@ -19,21 +19,22 @@ from typing import Any
 import pytest
 
 from flatirons.errors import FlatironsError, OptionsRefused, SlurmUnreachable
-from flatirons.hub.sections import Site
-from flatirons.hub.site import parse
 from flatirons.job.node.calls import NOT_WANTED
 from flatirons.job.script import StarterConfig, notebook
-from flatirons.notebook import command, follow, listing, reach
+from flatirons.notebook import address, command, follow, listing
 from flatirons.notebook.arguments import add_arguments, as_typed, options
 from flatirons.notebook.command import Session
 from flatirons.notebook.plan import clients, plan, server_command
 from flatirons.notebook.record import FOLDER, Record, records
+from flatirons.site.load import parse
+from flatirons.site.schema import Site
 from flatirons.slurm.client import SlurmClient
-from flatirons.slurm.pace import Pace
+from flatirons.slurm.polling import Pace
 from tests.fakes.slurm import FakeSite, FakeSlurm
+from tests.repository import REPO
 
 ME = pwd.getpwuid(os.getuid()).pw_name
-SOURCE = Path(__file__).parents[2] / "src"
+SOURCE = REPO / "src"
 QUICK = Pace(starting=0.01, waiting=0.01, quiet=0.02, longest=0.05, gap=0.0, burst=1000, doubt=0.05)
 DOWN = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n"
 SITE = """
@@ -259,7 +260,7 @@ class Told:
 
 @pytest.fixture
 async def told(site: Site, known: dict[str, SlurmClient], monkeypatch: pytest.MonkeyPatch) -> Told:
-    monkeypatch.setattr(reach, "trouble", lambda place: None)
+    monkeypatch.setattr(address, "trouble", lambda place: None)
     return Told(site, await plan(site, {"partition": "shas"}, known))
 
 
@@ -343,7 +344,7 @@ async def test_a_submission_that_fails_leaves_no_record(told: Told, slurm: FakeS
 async def test_a_server_open_to_all_is_ended(
     told: Told, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(reach, "trouble", lambda place: reach.OPEN_TO_ALL)
+    monkeypatch.setattr(address, "trouble", lambda place: address.OPEN_TO_ALL)
     running = asyncio.create_task(told.session.run(detach=False))
     await until(lambda: told.session.job_id)
     slurm.run_job(told.session.job_id)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flatirons.parallel import environment
+from flatirons.parallel import login_environment
 
 JOB = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4", "SLURMD_NODENAME": "n1", "PMIX_RANK": "0", "SRUN_DEBUG": "3"}
 KEPT = {"SLURM_CONF": "/etc/slurm.conf", "SLURM_JWT": "x", "PATH": "/bin", "SBATCH_ACCOUNT": "mine"}
@@ -16,41 +16,41 @@ KEPT = {"SLURM_CONF": "/etc/slurm.conf", "SLURM_JWT": "x", "PATH": "/bin", "SBAT
 
 def test_what_slurm_set_for_the_job_is_gone_and_what_leads_to_slurm_stays() -> None:
     environ = {**JOB, **KEPT}
-    environment.scrub(environ)
+    login_environment.scrub(environ)
     assert {name: environ[name] for name in environ if not name.startswith("FLATIRONS")} == KEPT
     assert environ["FLATIRONS_JOB_ID"] == "7"
     assert json.loads(environ["FLATIRONS_JOB"]) == JOB
-    assert environment.of_own_job(environ).items() >= {**JOB, **KEPT}.items()
+    assert login_environment.of_own_job(environ).items() >= {**JOB, **KEPT}.items()
 
 
 def test_a_second_time_changes_nothing() -> None:
     environ = {**JOB, **KEPT}
-    environment.scrub(environ)
+    login_environment.scrub(environ)
     once = dict(environ)
-    environment.scrub(environ)
+    login_environment.scrub(environ)
     assert environ == once
 
 
 def test_a_job_that_was_submitted_from_a_notebook_is_itself() -> None:
     environ = {**JOB}
-    environment.scrub(environ)
+    login_environment.scrub(environ)
     later = {**environ, "SLURM_JOB_ID": "8"}
-    assert environment.of_own_job(later) == later
+    assert login_environment.of_own_job(later) == later
 
 
 def test_outside_of_a_job_nothing_is_kept() -> None:
     environ = dict(KEPT)
-    environment.scrub(environ)
-    assert environ == KEPT == environment.of_own_job(environ)
+    login_environment.scrub(environ)
+    assert environ == KEPT == login_environment.of_own_job(environ)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "3"])
 def test_what_cannot_be_read_is_left_aside(text: str) -> None:
-    assert environment.of_own_job({"FLATIRONS_JOB": text}) == {"FLATIRONS_JOB": text}
+    assert login_environment.of_own_job({"FLATIRONS_JOB": text}) == {"FLATIRONS_JOB": text}
 
 
 def test_a_command_can_be_started_without_it() -> None:
-    assert environment.clean({"SLURM_JOB_ID": "7", "SLURM_CONF": "x", "A": "b"}) == [
+    assert login_environment.clean({"SLURM_JOB_ID": "7", "SLURM_CONF": "x", "A": "b"}) == [
         "env",
         "--unset=SLURM_JOB_ID",
     ]

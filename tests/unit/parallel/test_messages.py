@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flatirons.parallel import sentences
+from flatirons.parallel import messages
 from flatirons.slurm.model import Job, JobState
 
 NOW = datetime(2026, 11, 3, 12, 0).astimezone()
@@ -22,19 +22,19 @@ def on(nodes: str, state: JobState = JobState.RUNNING) -> Job:
 
 def test_a_job_that_waits_tells_why_and_until_when() -> None:
     start = datetime(2026, 11, 3, 17, 30, tzinfo=UTC)
-    told = sentences.waiting(pending("Resources", start))
+    told = messages.waiting(pending("Resources", start))
     assert told.startswith("Engines (job 12) wait: It is first in line")
     assert told.endswith(f"Slurm expects the start at {start.astimezone():%H:%M on %d %b}.")
-    assert "expects" not in sentences.waiting(pending("Resources"))
-    assert sentences.waiting(pending("Priority"), "Spark", " waits").startswith("Spark (job 12) waits: Other")
+    assert "expects" not in messages.waiting(pending("Resources"))
+    assert messages.waiting(pending("Priority"), "Spark", " waits").startswith("Spark (job 12) waits: Other")
 
 
 def test_an_estimate_that_comes_later_is_told_without_the_reason() -> None:
-    first = sentences.waiting(pending("Resources"))
-    then = sentences.waiting(pending("Resources", NOW))
-    assert sentences.news(first, "") == first
-    assert sentences.news(then, first) == "Slurm expects the start at 12:00 on 03 Nov."
-    assert sentences.news(sentences.waiting(pending("Priority")), then).startswith(
+    first = messages.waiting(pending("Resources"))
+    then = messages.waiting(pending("Resources", NOW))
+    assert messages.news(first, "") == first
+    assert messages.news(then, first) == "Slurm expects the start at 12:00 on 03 Nov."
+    assert messages.news(messages.waiting(pending("Priority")), then).startswith(
         "Engines (job 12) wait: Other"
     )
 
@@ -56,25 +56,25 @@ def test_an_estimate_that_comes_later_is_told_without_the_reason() -> None:
     ],
 )
 def test_a_bar_has_room_for_a_few_words(job: Job, words: str) -> None:
-    assert sentences.on_bar(job, NOW) == words
+    assert messages.on_bar(job, NOW) == words
 
 
 def test_a_node_that_slurm_takes_from_a_running_job_was_lost() -> None:
     before = on("n[1-3]")
-    assert sentences.lost_nodes(before, on("n2")) == ("n1", "n3")
-    assert not sentences.lost_nodes(before, on("n[1-3]"))
-    assert not sentences.lost_nodes(before, on("n2", JobState.CANCELLED))
-    assert not sentences.lost_nodes(on("", JobState.PENDING), before)
-    assert not sentences.lost_nodes(None, before)
-    told = sentences.slurm_lost(("n1", "n3"), on("n2"))
+    assert messages.lost_nodes(before, on("n2")) == ("n1", "n3")
+    assert not messages.lost_nodes(before, on("n[1-3]"))
+    assert not messages.lost_nodes(before, on("n2", JobState.CANCELLED))
+    assert not messages.lost_nodes(on("", JobState.PENDING), before)
+    assert not messages.lost_nodes(None, before)
+    told = messages.slurm_lost(("n1", "n3"), on("n2"))
     assert told.startswith("Slurm has taken n1, n3 from the engines (job 12), as failed; those on n2 go on.")
     assert "compute it again" in told
 
 
 def test_a_lost_node_is_named_with_what_went_and_what_stays() -> None:
-    told = sentences.node_lost("shas0102", 4, 3)
+    told = messages.node_lost("shas0102", 4, 3)
     assert told.startswith(
         "Node shas0102 no longer answers: 4 engines are gone with it; 3 on other nodes go on."
     )
     assert "rc.cluster.start_engines_sync" in told
-    assert "1 engine is gone with it, and no other is left." in sentences.node_lost("shas0102", 1, 0)
+    assert "1 engine is gone with it, and no other is left." in messages.node_lost("shas0102", 1, 0)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from flatirons.parallel import vigil
-from flatirons.parallel.vigil import Vigil
+from flatirons.parallel import node_health
+from flatirons.parallel.node_health import Vigil
 
 
 def test_a_node_that_is_silent_twice_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = {"n1": [False, True, True], "n2": [True, False, True, False, True, True]}
-    monkeypatch.setattr(vigil, "PERIOD", 0)
-    monkeypatch.setattr(vigil, "is_silent", lambda node: answers[node].pop(0))
+    monkeypatch.setattr(node_health, "PERIOD", 0)
+    monkeypatch.setattr(node_health, "is_silent", lambda node: answers[node].pop(0))
     told: list[str] = []
     watch = Vigil(["n1", "n2"], told.append)
     watch.start()
@@ -22,7 +22,7 @@ def test_a_node_that_is_silent_twice_is_told_once(monkeypatch: pytest.MonkeyPatc
 
 def test_a_node_that_never_answered_is_not_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     rounds: list[str] = []
-    monkeypatch.setattr(vigil, "PERIOD", 0)
+    monkeypatch.setattr(node_health, "PERIOD", 0)
     told: list[str] = []
     watch = Vigil(["n1"], told.append)
 
@@ -32,14 +32,14 @@ def test_a_node_that_never_answered_is_not_told_of(monkeypatch: pytest.MonkeyPat
             watch.stop()
         return True
 
-    monkeypatch.setattr(vigil, "is_silent", is_silent)
+    monkeypatch.setattr(node_health, "is_silent", is_silent)
     watch.start()
     assert watch.join(10)
     assert (told, len(rounds)) == ([], 5)
 
 
 def test_who_is_told_to_stop_tells_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vigil, "PERIOD", 0)
+    monkeypatch.setattr(node_health, "PERIOD", 0)
     told: list[str] = []
     rounds: list[str] = []
     watch = Vigil(["n1"], told.append)
@@ -50,7 +50,7 @@ def test_who_is_told_to_stop_tells_nothing_more(monkeypatch: pytest.MonkeyPatch)
             watch.stop()
         return len(rounds) > 1
 
-    monkeypatch.setattr(vigil, "is_silent", is_silent)
+    monkeypatch.setattr(node_health, "is_silent", is_silent)
     watch.start()
     assert watch.join(10)
     assert told == []

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from flatirons.job.node.calls import NOT_WANTED
+from flatirons.servers.causes import Cause, Ending, diagnose
 from flatirons.slurm.model import End, Job, JobState
-from flatirons.spawners.diagnosis import Cause, Ending, diagnose
 
 GONE = Ending(1, None)
 

@@ -10,11 +10,12 @@ from urllib.parse import parse_qs
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from flatirons.servers import report
+from flatirons.servers.causes import Cause
+from flatirons.servers.messages import Told, duration, waited_seconds
+from flatirons.servers.report import Report
 from flatirons.slurm.model import End, Job, JobState, Place
-from flatirons.spawners import metrics, report
-from flatirons.spawners.diagnosis import Cause
-from flatirons.spawners.report import Report
-from flatirons.spawners.waiting import Told, duration, waited_seconds
+from flatirons.spawners.shared import metrics
 
 NOW = datetime.now(UTC)
 

@@ -2,16 +2,16 @@
 
 import contextlib
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flatirons.errors import SiteError
-from flatirons.hub.kinds import as_duration, seconds
-from flatirons.hub.sections import Site
-from flatirons.hub.site import load, options_form, parse
+from flatirons.site.load import load, options_form, parse
+from flatirons.site.schema import Site
+from flatirons.site.value_types import as_duration, seconds
+from tests.repository import REPO
 
 SMALL = """
 [hub]
@@ -20,7 +20,6 @@ address = "http://hub.example.org:8081"
 [environments.python]
 image = "/srv/images/base.sif"
 """
-ROOT = Path(__file__).parents[2]
 
 
 def problems(text: str) -> dict[str, str]:
@@ -44,8 +43,8 @@ def test_six_lines_are_a_site():
 
 
 def test_the_examples_in_the_repository_are_sites():
-    assert load(ROOT / "deploy" / "site.example.toml").login.admin_users == ["ada"]
-    assert list(load(ROOT / "cluster" / "demo" / "site.toml").clusters) == ["summit", "blanca"]
+    assert load(REPO / "deploy" / "site.example.toml").login.admin_users == ["ada"]
+    assert list(load(REPO / "cluster" / "demo" / "site.toml").clusters) == ["summit", "blanca"]
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from flatirons.slurm.alternatives import changes
 from flatirons.slurm.model import JobSpec
-from flatirons.slurm.sooner import changes
-from tests.unit.test_slurm_rights import FACTS, NODES, rights
+from tests.unit.slurm.test_rights import FACTS, NODES, rights
 
 SPEC = JobSpec("jupyter", partition="shas", account="ucb-knl", qos="normal", cpus=4, runtime_minutes=720)
 

@@ -10,7 +10,7 @@ import pytest
 
 from flatirons.errors import SlurmUnreachable
 from flatirons.slurm.accounting import Association
-from flatirons.slurm.lookout import BACK_OFF_SECONDS, Lookout
+from flatirons.slurm.cluster_cache import BACK_OFF_SECONDS, Lookout
 from flatirons.slurm.model import Configuration
 
 

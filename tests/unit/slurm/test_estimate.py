@@ -10,9 +10,9 @@ import pytest
 
 from flatirons.errors import SlurmUnreachable, SubmitRefused
 from flatirons.slurm import estimate as module
+from flatirons.slurm.alternatives import Change
 from flatirons.slurm.estimate import SILENT, TOO_OFTEN, Estimator, Kind, when
 from flatirons.slurm.model import JobSpec
-from flatirons.slurm.sooner import Change
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SPEC = JobSpec("jupyter", partition="shas")

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flatirons.slurm import explain
-from flatirons.slurm.limits import explain_limit
+from flatirons.slurm.explain.limits import explain_limit
 from flatirons.slurm.model import End, Job, JobState
 
 # job_state_reason.c of 22.05 and 26.05, and job_reason_codes.html
-REASONS = Path(__file__).with_name("test_slurm_reasons.txt").read_text().split()
+REASONS = Path(__file__).with_name("reasons.txt").read_text().split()
 
 
 @pytest.mark.parametrize("code", REASONS)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flatirons.errors import SlurmUnreachable
-from flatirons.slurm import argv, offers
+from flatirons.slurm import argv
+from flatirons.slurm import parse_cluster as parse
 from flatirons.slurm.accounting import Account, Association, Qos
 from flatirons.slurm.model import Configuration, Reservation
 
@@ -55,7 +56,7 @@ RIGHTS = (
 
 
 def test_a_partition_for_all_has_no_limits_but_its_time() -> None:
-    shas = offers.partitions(SHAS_22_05)[0]
+    shas = parse.partitions(SHAS_22_05)[0]
     assert (shas.name, shas.is_up, shas.is_default, shas.is_hidden) == ("shas", True, True, False)
     assert (shas.nodes, shas.total_nodes, shas.total_cpus, shas.gpus) == (
         "shas[0101-0102]",
@@ -69,7 +70,7 @@ def test_a_partition_for_all_has_no_limits_but_its_time() -> None:
 
 
 def test_a_partition_for_some_says_for_whom_and_how_much() -> None:
-    sknl = offers.partitions(SKNL_26_05)[0]
+    sknl = parse.partitions(SKNL_26_05)[0]
     assert (sknl.is_up, sknl.is_default, sknl.is_hidden, sknl.needs_reservation) == (False, False, True, True)
     assert (sknl.default_minutes, sknl.max_minutes, sknl.max_nodes) == (None, None, 4)
     assert (sknl.max_cpus_per_node, sknl.max_memory_per_node_mib) == (24, 4000)
@@ -77,16 +78,16 @@ def test_a_partition_for_some_says_for_whom_and_how_much() -> None:
 
 
 def test_a_partition_of_mixed_gpus_keeps_every_type_and_those_without() -> None:
-    assert offers.partitions(SKNL_26_05)[0].gpus == {"a100": 2, "v100": 2, "": 1}
+    assert parse.partitions(SKNL_26_05)[0].gpus == {"a100": 2, "v100": 2, "": 1}
 
 
 def test_denied_accounts_are_read() -> None:
     text = SHAS_22_05.replace("AllowAccounts=ALL", "DenyAccounts=bad,worse")
-    assert offers.partitions(text)[0].deny_accounts == ("bad", "worse")
+    assert parse.partitions(text)[0].deny_accounts == ("bad", "worse")
 
 
 def test_a_node_tells_what_it_has_and_what_is_in_use_and_its_reason_forges_nothing() -> None:
-    node = offers.nodes(NODE.format("MIXED"))[0]
+    node = parse.nodes(NODE.format("MIXED"))[0]
     assert (node.name, node.state, node.partitions) == ("shas0102", "MIXED", ("shas", "test"))
     assert (node.cpus, node.cpus_in_use, node.memory_mib, node.memory_in_use_mib) == (8, 3, 16000, 2000)
     assert (node.gpus, node.gpus_in_use) == ({"v100": 2, "a100": 1}, {"v100": 1})
@@ -111,11 +112,11 @@ def test_a_node_tells_what_it_has_and_what_is_in_use_and_its_reason_forges_nothi
     ],
 )
 def test_a_node_is_usable_when_a_job_could_start_there(state: str, usable: bool) -> None:
-    assert offers.nodes(NODE.format(state))[0].is_usable is usable
+    assert parse.nodes(NODE.format(state))[0].is_usable is usable
 
 
 def test_a_reservation_is_read() -> None:
-    assert offers.reservations(WORKSHOP) == [
+    assert parse.reservations(WORKSHOP) == [
         Reservation(
             name="workshop",
             is_active=True,
@@ -133,43 +134,54 @@ def test_a_reservation_is_read() -> None:
 
 
 def test_a_list_of_nodes_is_expanded() -> None:
-    assert offers.expanded("c[1-3,07-08],login,gpu[9]") == ("c1", "c2", "c3", "c07", "c08", "login", "gpu9")
-    assert offers.expanded("") == ()
+    assert parse.expanded("c[1-3,07-08],login,gpu[9]") == (
+        "c1",
+        "c2",
+        "c3",
+        "c07",
+        "c08",
+        "login",
+        "gpu9",
+    )
+    assert parse.expanded("") == ()
     with pytest.raises(SlurmUnreachable):
-        offers.expanded("c[1-99999999]")
+        parse.expanded("c[1-99999999]")
 
 
 def test_what_is_enforced_is_read_with_what_it_implies() -> None:
     head = "Configuration data as of 2026-11-23\nAccountingStorageEnforce = {}\n"
     text = head + "ClusterName             = summit\n"
-    assert offers.configuration(text.format("limits,qos")) == Configuration(
+    assert parse.configuration(text.format("limits,qos")) == Configuration(
         "summit", frozenset({"associations", "limits", "qos"})
     )
-    assert offers.configuration(text.format("none")).enforced == frozenset()
+    assert parse.configuration(text.format("none")).enforced == frozenset()
     memory = "DefMemPerCPU            = 1000\nMaxMemPerNode           = UNLIMITED\n"
-    read = offers.configuration(text.format("none") + memory)
+    read = parse.configuration(text.format("none") + memory)
     assert (read.default_memory_per_cpu_mib, read.default_memory_per_node_mib) == (1000, None)
     assert (read.max_memory_per_cpu_mib, read.max_memory_per_node_mib) == (None, None)
-    read = offers.configuration(text.format("none") + "MaxMemPerNode = 14000\nDefMemPerNode = 700\n")
+    read = parse.configuration(text.format("none") + "MaxMemPerNode = 14000\nDefMemPerNode = 700\n")
     assert (read.default_memory_per_node_mib, read.max_memory_per_node_mib) == (700, 14000)
-    assert (read.version, offers.configuration(text.format("x") + "SLURM_VERSION = 22.05.8\n").version) == (
+    assert (
+        read.version,
+        parse.configuration(text.format("x") + "SLURM_VERSION = 22.05.8\n").version,
+    ) == (
         (),
         (22, 5, 8),
     )
     with pytest.raises(SlurmUnreachable):
-        offers.configuration("slurm_load_ctl_conf error\n")
+        parse.configuration("slurm_load_ctl_conf error\n")
 
 
 def test_a_job_that_waits_for_several_partitions_counts_for_each() -> None:
-    assert offers.waiting("shas\nshas,sknl\n") == {"shas": 2, "sknl": 1}
+    assert parse.waiting("shas\nshas,sknl\n") == {"shas": 2, "sknl": 1}
 
 
 def test_no_reservations_is_an_answer() -> None:
-    assert offers.reservations("No reservations in the system\n") == []
+    assert parse.reservations("No reservations in the system\n") == []
 
 
 def test_rights_are_read_with_their_limits() -> None:
-    assert offers.associations(RIGHTS) == [
+    assert parse.associations(RIGHTS) == [
         Association("blanca", "csdms", "alice", "", ("long", "normal"), "normal", is_default=True),
         Association(
             "summit",
@@ -187,12 +199,12 @@ def test_rights_are_read_with_their_limits() -> None:
             {"gres/gpu": 4},
         ),
     ]
-    assert offers.associations("") == []
+    assert parse.associations("") == []
 
 
 def test_the_accounts_of_a_cluster_are_read_with_what_is_above_them() -> None:
     text = "root|||\nucb-knl||root|cpu=6,gres/gpu=1\nlab||ucb-knl|mem=4G\nlab|alice||cpu=1\n"
-    assert offers.accounts(text) == [
+    assert parse.accounts(text) == [
         Account("root"),
         Account("ucb-knl", "root", {"cpu": 6, "gres/gpu": 1}),
         Account("lab", "ucb-knl", {"mem": 4096}),
@@ -209,7 +221,7 @@ def test_a_qos_is_read_with_its_limits() -> None:
         "debug|100|01:00:00|2|4|cpu=8,gres/gpu=1,mem=4G|cpu=4|||node=2|DenyOnLimit,OverPartQOS\n"
         "normal|0|||||||||\n"
     )
-    assert offers.qos(text) == [
+    assert parse.qos(text) == [
         Qos(
             *(
                 "debug",
@@ -232,10 +244,10 @@ def test_a_qos_is_read_with_its_limits() -> None:
 @pytest.mark.parametrize(
     ("read", "text"),
     [
-        (offers.partitions, SHAS_22_05),
-        (offers.nodes, NODE.format("IDLE")),
-        (offers.reservations, WORKSHOP),
-        (offers.associations, RIGHTS),
+        (parse.partitions, SHAS_22_05),
+        (parse.nodes, NODE.format("IDLE")),
+        (parse.reservations, WORKSHOP),
+        (parse.associations, RIGHTS),
     ],
 )
 def test_a_cut_or_strange_answer_is_no_answer(read: Callable[[str], list[object]], text: str) -> None:
@@ -246,7 +258,13 @@ def test_a_cut_or_strange_answer_is_no_answer(read: Callable[[str], list[object]
 
 @given(st.text())
 def test_no_text_makes_a_reader_raise_anything_else(text: str) -> None:
-    for read in (offers.partitions, offers.nodes, offers.reservations, offers.associations, offers.qos):
+    for read in (
+        parse.partitions,
+        parse.nodes,
+        parse.reservations,
+        parse.associations,
+        parse.qos,
+    ):
         for hostile in (text, SHAS_22_05 + text + "\n", f"NodeName=x State={text} Gres={text}\n"):
             try:
                 read(hostile)
@@ -264,4 +282,4 @@ def test_only_a_name_can_be_asked_for(user: str) -> None:
 def test_why_a_node_is_out_of_service_is_told_without_by_whom(reason: str) -> None:
     told = f" Reason={reason} [slurm@2026-11-25T13:21:59]" if reason else ""
     text = f"NodeName=shas0102 Arch=x86_64 OS=Linux 6.18 State=IDLE+DRAIN CurrentWatts=0 {told}\n"
-    assert offers.node_reason(text) == reason
+    assert parse.node_reason(text) == reason

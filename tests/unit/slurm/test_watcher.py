@@ -12,7 +12,7 @@ import pytest
 from flatirons.errors import SlurmUnreachable
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, Job, JobState, Place
-from flatirons.slurm.pace import Bucket, Pace
+from flatirons.slurm.polling import Bucket, Pace
 from flatirons.slurm.watcher import Subscription, Watcher
 from tests.fakes.clock import FakeClock, idle
 from tests.fakes.slurm import FakeSlurm

@@ -11,11 +11,11 @@ from traitlets import Unicode
 from flatirons.errors import OptionsRefused, SiteError
 from flatirons.forms import Context, Form
 from flatirons.slurm.rights import Rights
-from flatirons.spawners.options import FormHooks, RefusedOptions
-from flatirons.spawners.slurm_facts import Seen, SlurmFacts
-from flatirons.spawners.slurm_form import slurm_form
+from flatirons.slurm_form.form import slurm_form
+from flatirons.slurm_form.offers import Seen, SlurmFacts
+from flatirons.spawners.form.hooks import FormHooks, RefusedOptions
 from tests.fakes import summit
-from tests.unit.test_forms_hooks import Thing
+from tests.unit.spawners.form.test_hooks import Thing
 
 ALICE = Context(user="alice")
 MINE = summit.context("alice")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from flatirons.errors import OptionsRefused
 from flatirons.forms import Choice, Context, Form, Integer, Memory, Select, Text
 from flatirons.forms.values import Rules
-from flatirons.spawners.site_rules import mistakes, narrowed, with_settings
+from flatirons.slurm_form.narrowing import mistakes, narrowed, with_settings
 
 OFFER = ["shas", "sknl", "bobs"]
 

@@ -11,8 +11,8 @@ from flatirons.forms import Choice, Gauge
 from flatirons.slurm.bounds import Bounds
 from flatirons.slurm.facts import Shape
 from flatirons.slurm.model import Reservation
-from flatirons.spawners import slurm_rules as rules
-from flatirons.spawners.slurm_facts import Seen, SlurmFacts
+from flatirons.slurm_form import rules as rules
+from flatirons.slurm_form.offers import Seen, SlurmFacts
 from tests.fakes import summit
 
 MINE = summit.rights("alice")

@@ -12,8 +12,8 @@ from flatirons.errors import OptionsRefused, SiteError
 from flatirons.forms import Context, Form
 from flatirons.slurm import argv
 from flatirons.slurm.model import JobSpec
-from flatirons.spawners.own_fields import OURS, environment, own_fields, sbatch_options
-from flatirons.spawners.slurm_form import slurm_form
+from flatirons.slurm_form.form import slurm_form
+from flatirons.slurm_form.site_fields import OURS, environment, own_fields, sbatch_options
 
 ALICE = Context(user="alice")
 OWN: dict[str, dict[str, Any]] = {

@@ -15,7 +15,7 @@ from traitlets import TraitError
 from traitlets.config import Config
 
 from flatirons.forms import Checkbox, Duration, Field, Form, Integer, Memory, Number, Radio, Select, Text
-from flatirons.spawners.options import RefusedOptions
+from flatirons.spawners.form.hooks import RefusedOptions
 from flatirons.spawners.options_form import STATE_KEY, OptionsFormSpawner, fitting
 from flatirons.spawners.slurm import SlurmSpawner
 

@@ -1,16 +1,13 @@
 """The reference of SlurmSpawner is what its traits say."""
 
-from pathlib import Path
-
+from flatirons.slurm_form.form import slurm_form
 from flatirons.spawners.reference import reference
 from flatirons.spawners.slurm import SlurmSpawner
-from flatirons.spawners.slurm_form import slurm_form
-
-ROOT = Path(__file__).parents[2]
+from tests.repository import REPO
 
 
 def test_the_reference_is_not_stale():
-    page = (ROOT / "docs" / "reference" / "spawner.md").read_text(encoding="utf-8")
+    page = (REPO / "docs" / "reference" / "spawner.md").read_text(encoding="utf-8")
     assert page == reference(), "run: python -m flatirons.spawners.reference docs/reference/spawner.md"
 
 

@@ -16,19 +16,19 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 from tornado.web import Application, RequestHandler
 
+from flatirons.servers.causes import Cause
+from flatirons.servers.report import KEPT, Report
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster
 from flatirons.slurm.watcher import Watcher
-from flatirons.spawners.attempt import Attempt
-from flatirons.spawners.desk import SETTINGS_KEY, Desk
-from flatirons.spawners.diagnosis import Cause
-from flatirons.spawners.options import FormHooks
-from flatirons.spawners.report import KEPT, Report
+from flatirons.slurm_form.form import slurm_form
+from flatirons.spawners.form.hooks import FormHooks
+from flatirons.spawners.run.progress import StartFailed
+from flatirons.spawners.run.stored_state import Attempt
+from flatirons.spawners.shared.registry import SETTINGS_KEY, Desk
 from flatirons.spawners.slurm import SlurmSpawner
-from flatirons.spawners.slurm_form import slurm_form
-from flatirons.spawners.story import StartFailed
 from tests.fakes.slurm import FakeSlurm
-from tests.unit.test_run import KEY, QUICK, until
+from tests.unit.spawners.run.test_server_run import KEY, QUICK, until
 
 
 class Routes:
@@ -369,7 +369,7 @@ async def test_looking_for_orphans_begins_again_after_a_mistake(
 async def test_looking_for_orphans_outlives_a_database_that_fails(
     desk: Desk, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("flatirons.spawners.desk.RECONCILE_SECONDS", 0.03)
+    monkeypatch.setattr("flatirons.spawners.shared.registry.RECONCILE_SECONDS", 0.03)
     answers = [OperationalError("SELECT", {}, Exception("database or disk is full"))]
 
     def known() -> set[str]:

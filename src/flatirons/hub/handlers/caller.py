@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from tornado.httputil import HTTPServerRequest
 
-from flatirons.spawners.origin import Address, Caller, Elsewhere, Names, Unsettled, address
+from flatirons.spawners.run.caller_check import Address, Caller, Elsewhere, Names, Unsettled, address
 
 LOOPBACK = address("127.0.0.1")
 

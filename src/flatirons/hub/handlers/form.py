@@ -18,8 +18,8 @@ from tornado.web import HTTPError, StaticFileHandler, authenticated
 
 from flatirons.forms.page import STATIC
 from flatirons.slurm.estimate import Kind
-from flatirons.spawners.forecast import forecast
-from flatirons.spawners.options import ESTIMATE_PATH, FORM_PATH, STATIC_PATH, FormHooks
+from flatirons.spawners.form.hooks import ESTIMATE_PATH, FORM_PATH, STATIC_PATH, FormHooks
+from flatirons.spawners.form.start_estimate import forecast
 from flatirons.spawners.slurm import SlurmSpawner
 
 A_YEAR = 365 * 24 * 3600

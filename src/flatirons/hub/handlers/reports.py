@@ -13,10 +13,10 @@ from jupyterhub.spawner import Spawner
 from jupyterhub.utils import url_path_join
 from tornado.web import HTTPError, authenticated
 
-from flatirons.spawners import metrics
-from flatirons.spawners.desk import SETTINGS_KEY, Desk
-from flatirons.spawners.report import Report
-from flatirons.spawners.run import ServerRun
+from flatirons.servers.report import Report
+from flatirons.spawners.run.server_run import ServerRun
+from flatirons.spawners.shared import metrics
+from flatirons.spawners.shared.registry import SETTINGS_KEY, Desk
 
 
 def reports_of(handler: BaseHandler, user_name: str, server_name: str) -> tuple[Spawner, list[Report]]:

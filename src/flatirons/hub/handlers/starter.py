@@ -1,7 +1,4 @@
-"""All that Flatirons adds to a hub's URLs: `handlers`.
-
-Here are the calls of a starter, POST {hub}/api/flatirons/boot, ready, end; those of a form are in
-`form_handlers`, what became of servers in `report_handlers`.
+"""The calls of a starter: POST {hub}/api/flatirons/boot, ready, end.
 
 A starter has no JupyterHub token before it booted, so these calls are not guarded by scopes but by the
 one-time boot code and, from then on, by the key that the starter sent with it (Authorization: Bearer KEY),
@@ -21,12 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tornado.web import HTTPError
 
 from flatirons.errors import SlurmError
-from flatirons.hub import form_handlers, report_handlers
-from flatirons.hub.callers import caller_of
-from flatirons.spawners.desk import SETTINGS_KEY, Desk
-from flatirons.spawners.diagnosis import Ending
-from flatirons.spawners.origin import Elsewhere, NotExpected, Unsettled
-from flatirons.spawners.run import ServerRun
+from flatirons.hub.handlers.caller import caller_of
+from flatirons.servers.causes import Ending
+from flatirons.spawners.run.caller_check import Elsewhere, NotExpected, Unsettled
+from flatirons.spawners.run.server_run import ServerRun
+from flatirons.spawners.shared.registry import SETTINGS_KEY, Desk
 
 MAX_BODY_BYTES = 256 * 1024
 MOST_OF_A_PROBLEM = 500  # characters: a caller's words, such as the names of keys, don't fill the log
@@ -204,9 +200,8 @@ class EndHandler(StarterHandler):
         await explained
 
 
-starter_handlers = [
+handlers = [
     (r"/api/flatirons/boot", BootHandler),
     (r"/api/flatirons/ready", ReadyHandler),
     (r"/api/flatirons/end", EndHandler),
 ]
-handlers = [*starter_handlers, *form_handlers.handlers, *report_handlers.handlers]

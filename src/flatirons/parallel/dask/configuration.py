@@ -29,9 +29,10 @@ from typing import Any
 
 from flatirons.errors import FlatironsError
 from flatirons.job.script import quote
-from flatirons.parallel import address, certificate
+from flatirons.parallel import address
 from flatirons.parallel.container import container, log_in
-from flatirons.parallel.environment import OWN_ID, of_own_job
+from flatirons.parallel.dask import certificate
+from flatirons.parallel.login_environment import OWN_ID, of_own_job
 from flatirons.parallel.options import EngineOptions, resolve
 
 ROOT = "DASK_ROOT_CONFIG"
@@ -110,12 +111,12 @@ def configuration(environ: Mapping[str, str], folder: Path) -> dict[str, Any]:
     both = str(folder / CERTIFICATE)
     key_pair = {"key": both, "cert": both}
     roles = dict.fromkeys(("scheduler", "worker", "client"), key_pair)
-    preload = {"preload": ["flatirons.parallel.dask_preload"]}
+    preload = {"preload": ["flatirons.parallel.dask.preload"]}
     return {
         "jobqueue": {"slurm": _slurm(environ, job, options, folder)},
         "distributed": {
             **dict.fromkeys(("worker", "nanny", "client"), preload),
-            "scheduler": {"preload": [*preload["preload"], "flatirons.parallel.dask_jobs"]},
+            "scheduler": {"preload": [*preload["preload"], "flatirons.parallel.dask.jobs"]},
             "comm": {"default-scheme": "tls", "tls": {"ca-file": both, **roles}},
             "dashboard": {"link": _dashboard(environ)},
         },

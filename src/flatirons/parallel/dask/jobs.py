@@ -15,9 +15,9 @@ import time
 from typing import Any
 
 from flatirons.errors import CommandFailed, SlurmError
-from flatirons.parallel import sentences, watch
-from flatirons.parallel.own import slurm_of
-from flatirons.parallel.roll import falls_silent
+from flatirons.parallel import messages, watch
+from flatirons.parallel.ipp.engine_registry import falls_silent
+from flatirons.parallel.job_context import slurm_of
 from flatirons.slurm.client import SlurmClient, refused
 from flatirons.slurm.model import Job
 
@@ -93,10 +93,10 @@ class Jobs:
             ended = [(self._workers.pop(job.id), job) for job in jobs if job.state.is_over]
             self._nodes |= {job.id: job.nodes for job in jobs if job.nodes}
         for worker, job in ended:
-            print(sentences.worker_ended(worker, job))
-        text = sentences.workers_wait([job for job in jobs if job.state.is_waiting])
+            print(messages.worker_ended(worker, job))
+        text = messages.workers_wait([job for job in jobs if job.state.is_waiting])
         if text and text != self._told:
-            print(sentences.news(text, self._told))
+            print(messages.news(text, self._told))
         self._told = text or self._told
 
 
@@ -151,7 +151,7 @@ class Losses:
 
         def ask() -> None:
             if falls_silent(host):
-                print(sentences.worker_lost(name, node, len(scheduler.workers)))
+                print(messages.worker_lost(name, node, len(scheduler.workers)))
 
         threading.Thread(target=ask, name=f"Dask's worker on {node}", daemon=True).start()
 

@@ -8,8 +8,8 @@ import ipyparallel
 from traitlets import default
 
 from flatirons.errors import OptionsRefused
-from flatirons.parallel.asked import Asked
-from flatirons.parallel.launcher import FlatironsControllerLauncher, FlatironsEngineSetLauncher
+from flatirons.parallel.ipp.launcher import FlatironsControllerLauncher, FlatironsEngineSetLauncher
+from flatirons.parallel.ipp.traits import Asked
 from flatirons.parallel.options import NAMES
 
 _ARGUMENTS = {"engines", "controller", "parent", "config", "log"}

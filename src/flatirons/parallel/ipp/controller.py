@@ -1,4 +1,4 @@
-"""ipyparallel's controller, with whose end the engines end too: `python -m flatirons.parallel.controller`.
+"""ipyparallel's controller; the engines end with it: `python -m flatirons.parallel.ipp.controller`.
 
 It listens on one port more, the lifeline, where it never says anything. The job of the engines keeps a
 connection to it, which the operating system ends when the controller ends, however that happens. At the end
@@ -24,7 +24,7 @@ from ipyparallel.controller.app import IPController
 from tornado.ioloop import IOLoop
 
 from flatirons.errors import SlurmError
-from flatirons.parallel.own import OWNER, slurm_of
+from flatirons.parallel.job_context import OWNER, slurm_of
 
 BACKLOG = 128  # connections, one from each job of engines; none is ever accepted, the kernel keeps them
 

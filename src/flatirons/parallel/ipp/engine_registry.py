@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, cast
 
-from flatirons.parallel.sentences import node_lost
+from flatirons.parallel.messages import node_lost
 
 MARK = "@"
 SLURMD_PORT = 6818  # slurmds must reach each other, so nothing between the nodes keeps us from it

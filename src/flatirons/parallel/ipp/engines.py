@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from flatirons.errors import OptionsRefused
 from flatirons.job import script
-from flatirons.parallel.environment import LOG_IN
+from flatirons.parallel.job_context import JOB_NAME
+from flatirons.parallel.login_environment import LOG_IN
 from flatirons.parallel.options import EngineOptions
-from flatirons.parallel.own import JOB_NAME
 from flatirons.slurm.model import JobSpec
 
 # One task on each node starts all engines of that node (parallel.node): it gets all of the job's cores there.

@@ -21,14 +21,15 @@ from ipyparallel.cluster.launcher import (
 from traitlets import Integer, Unicode, default
 
 from flatirons.errors import FlatironsError, OptionsRefused, SlurmError, SlurmUnreachable
-from flatirons.parallel import address, engines, environment, sentences
-from flatirons.parallel.asked import Asked
-from flatirons.parallel.bar import Bar, beside_bars
+from flatirons.parallel import address, login_environment, messages
 from flatirons.parallel.container import container, log_in
+from flatirons.parallel.ipp import engines
+from flatirons.parallel.ipp.engine_registry import Roll
+from flatirons.parallel.ipp.progress_bar import Bar, beside_bars
+from flatirons.parallel.ipp.step import Step
+from flatirons.parallel.ipp.traits import Asked
+from flatirons.parallel.job_context import OWNER, find, signal_steps, slurm_of
 from flatirons.parallel.options import EngineOptions, resolve
-from flatirons.parallel.own import OWNER, find, signal_steps, slurm_of
-from flatirons.parallel.roll import Roll
-from flatirons.parallel.step import Step
 from flatirons.parallel.watch import Watch, look, wait_for
 from flatirons.slurm import explain
 from flatirons.slurm.client import SlurmClient
@@ -77,7 +78,7 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
     def find_args(self) -> list[str]:
         """The argv of a task, container included: all engines of a node, or one."""
         ours = self.is_forked or self.engine_cmd == ipengine_cmd_argv
-        command = [sys.executable, "-m", "flatirons.parallel.node"] if ours else self.engine_cmd
+        command = [sys.executable, "-m", "flatirons.parallel.ipp.node"] if ours else self.engine_cmd
         more = [*(["--mpi"] if self.mpi else []), *self.engine_args]
         engine = engines.engine_argv(command, self.profile_dir, self.cluster_id, more)
         return [*container(os.environ), *engine]
@@ -122,7 +123,7 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
         placed = engines.places(n, options, job)
         name, control = f"ipengines-{self.engine_set_id}", self._controller()
         line = engines.step_argv(job["SLURM_JOB_ID"], name, placed, self.find_args(), control)
-        self.step = self._step(cmd_and_args=[*environment.clean(os.environ), *line])
+        self.step = self._step(cmd_and_args=[*login_environment.clean(os.environ), *line])
         self.step.start()
         self.step_pid = self.step.pid
         self.log.info("Engines start inside the notebook's job (%s).", job["SLURM_JOB_ID"])
@@ -139,7 +140,7 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
         )
 
     def _job(self) -> Mapping[str, str]:
-        return environment.of_own_job(os.environ)
+        return login_environment.of_own_job(os.environ)
 
     def _comment(self) -> str:
         """By which the job is found again, and known to belong to the notebook's."""
@@ -281,7 +282,7 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
         return known
 
     def _looked(self, job: Job) -> None:
-        before, self.on_bar = self.on_bar, sentences.on_bar(job, datetime.now(UTC))
+        before, self.on_bar = self.on_bar, messages.on_bar(job, datetime.now(UTC))
         if self.bar and before != self.on_bar:
             self.bar.say(self.on_bar)
 
@@ -291,11 +292,11 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
             self.bar = None
 
     def _changed(self, job: Job) -> None:
-        lost = sentences.lost_nodes(self.watch.seen if self.watch else None, job)
+        lost = messages.lost_nodes(self.watch.seen if self.watch else None, job)
         with beside_bars():
             if job.state.is_waiting and job.reason not in ("", "None"):
-                before, self.told = self.told, sentences.waiting(job)
-                self.log.info(sentences.news(self.told, before))
+                before, self.told = self.told, messages.waiting(job)
+                self.log.info(messages.news(self.told, before))
             elif lost:
                 self._lost(lost, job)
             elif job.state.is_running:
@@ -304,7 +305,7 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
     def _lost(self, nodes: tuple[str, ...], job: Job) -> None:
         news = tuple(filter(Roll.of(self.parent).is_news, nodes)) if self.parent is not None else nodes
         if news:
-            self.log.warning(sentences.slurm_lost(news, job))
+            self.log.warning(messages.slurm_lost(news, job))
 
     def _ended(self, job: Job) -> None:
         status = job.exit_code or job.signal or int(job.state is not JobState.COMPLETED)
@@ -345,14 +346,14 @@ class FlatironsControllerLauncher(LocalControllerLauncher):
 
     async def _listen_to_other_nodes(self) -> None:
         if not any(word.startswith(("--ip=", "--IPController.ip=")) for word in self.controller_args):
-            job = environment.of_own_job(os.environ)
+            job = login_environment.of_own_job(os.environ)
             own = await asyncio.to_thread(address.of_this_node, job)
             self.controller_args = [*self.controller_args, f"--ip={own}", f"--location={own}"]
 
     def _end_together(self) -> None:
         """With the controller the engines end, and with this process the controller, if it is meant to."""
         if self.controller_cmd == ipcontroller_cmd_argv:
-            self.controller_cmd = [sys.executable, "-m", "flatirons.parallel.controller"]
+            self.controller_cmd = [sys.executable, "-m", "flatirons.parallel.ipp.controller"]
         if getattr(self.parent, "shutdown_atexit", False):
             self.environment = {**self.environment, OWNER: str(os.getpid())}
 

@@ -1,4 +1,4 @@
-"""The engines of one node, in one container: `python -m flatirons.parallel.node ARGUMENT...`.
+"""The engines of one node, in one container: `python -m flatirons.parallel.ipp.node ARGUMENT...`.
 
 What all engines have in common is imported once; then each is forked from here, and shares that memory with
 the others. This process stays as the nanny of them all, where ipyparallel starts another Python for each: it
@@ -28,8 +28,8 @@ from ipykernel.zmqshell import ZMQInteractiveShell  # noqa: F401  so that no eng
 from ipyparallel.engine.app import IPEngine
 from ipyparallel.engine.nanny import KernelNanny
 
-from flatirons.parallel.engines import PER_NODE, counts
-from flatirons.parallel.roll import MARK
+from flatirons.parallel.ipp.engine_registry import MARK
+from flatirons.parallel.ipp.engines import PER_NODE, counts
 
 MESSAGE = 1 << 16  # bytes; what an engine asks its nanny for takes less than two thousand
 

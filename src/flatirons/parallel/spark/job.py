@@ -8,7 +8,7 @@ from typing import Any
 
 from flatirons.errors import OptionsRefused
 from flatirons.job import script
-from flatirons.parallel.environment import LOG_IN
+from flatirons.parallel.login_environment import LOG_IN
 from flatirons.parallel.options import EngineOptions
 from flatirons.slurm.model import JobSpec
 
@@ -128,7 +128,7 @@ def job_script(
     log_in: str = LOG_IN,
 ) -> str:
     """The batch script; `python` is the notebook's, container included. Slurm keeps scripts: no secret."""
-    node = [*python, "-m", "flatirons.parallel.spark_node"]
+    node = [*python, "-m", "flatirons.parallel.spark.node"]
     master = [*node, "master", folder]
     step = [
         *("srun", "--export=ALL", f"--ntasks={nodes}", "--ntasks-per-node=1"),

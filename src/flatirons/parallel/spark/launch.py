@@ -25,17 +25,18 @@ from pathlib import Path
 from typing import Any
 
 from flatirons.errors import FlatironsError, OptionsRefused, SlurmError
-from flatirons.parallel import address, sentences, spark_job
+from flatirons.parallel import address, messages
 from flatirons.parallel.container import container, log_in
-from flatirons.parallel.environment import of_own_job
+from flatirons.parallel.job_context import slurm_of
+from flatirons.parallel.login_environment import of_own_job
+from flatirons.parallel.node_health import Vigil
 from flatirons.parallel.options import EngineOptions, resolve, typed
-from flatirons.parallel.own import slurm_of
-from flatirons.parallel.spark_node import PATIENCE, PAUSE, url_of_master
-from flatirons.parallel.vigil import Vigil
+from flatirons.parallel.spark import job as spark_job
+from flatirons.parallel.spark.node import PATIENCE, PAUSE, url_of_master
 from flatirons.parallel.watch import Watch, wait_for
 from flatirons.slurm import explain
 from flatirons.slurm.model import Job
-from flatirons.slurm.offers import expanded
+from flatirons.slurm.parse_cluster import expanded
 
 FOLDER = Path(".local/state/flatirons/spark")
 KEYWORDS = ("partition", "account", "qos", "reservation", "runtime", "cpus", "memory")
@@ -258,17 +259,17 @@ class Cluster:
     def _lose(self, node: str) -> None:
         if node not in self._lost:
             self._lost.add(node)
-            print(sentences.spark_lost(node, self.nodes - len(self._lost)))
+            print(messages.spark_lost(node, self.nodes - len(self._lost)))
 
     def _changed(self, job: Job) -> None:
-        lost, self._last = sentences.lost_nodes(self._last, job), job
+        lost, self._last = messages.lost_nodes(self._last, job), job
         for node in lost:
             self._lose(node)
         if lost:
             return
         if job.state.is_waiting and job.reason not in ("", "None"):
-            before, self._told = self._told, sentences.waiting(job, "Spark", " waits")
-            print(sentences.news(self._told, before))
+            before, self._told = self._told, messages.waiting(job, "Spark", " waits")
+            print(messages.news(self._told, before))
         elif job.state.is_running:
             print(f"Spark (job {job.id}) starts on {job.nodes}.")
             self._vigil = Vigil(expanded(job.nodes), self._lose)

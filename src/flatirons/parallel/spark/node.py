@@ -1,4 +1,4 @@
-"""A part of a Spark cluster on its node: `python -m flatirons.parallel.spark_node master|worker FOLDER ...`.
+"""A part of a Spark cluster on its node: `python -m flatirons.parallel.spark.node master|worker FOLDER ...`.
 
 Becomes Spark's own program. The secret is in a file of the cluster's directory, never in an argv. Spark's
 pages have no password: they are shown on this node's loopback only.
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from flatirons.errors import FlatironsError
 from flatirons.parallel import address
-from flatirons.parallel.spark_job import CONFIG, MASTER
+from flatirons.parallel.spark.job import CONFIG, MASTER
 
 PATIENCE = 90.0  # seconds for the master to be up, and for a shared filesystem to show its file
 PAUSE = 0.2  # seconds between two looks

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from flatirons.slurm.limits import explain_limit
+from flatirons.slurm.explain.known_texts import REASONS, REFUSALS, STATE_TEXTS
+from flatirons.slurm.explain.limits import explain_limit
 from flatirons.slurm.model import End, Job, JobState
-from flatirons.slurm.sayings import REASONS, REFUSALS, STATE_TEXTS
 
 _PREFIX = re.compile(r"^(?:s[a-z]+: )?(?:error: |fatal: |info: )?")
 _NODES = re.compile(r"UnavailableNodes:(\S+)")

@@ -27,12 +27,11 @@ from weakref import WeakKeyDictionary
 from jupyterhub.spawner import Spawner, SpawnException
 from traitlets import TraitError
 
-from flatirons.errors import OptionsRefused
+from flatirons.errors import OptionsRefused, quoted
 from flatirons.forms import Context, Form, Value
 from flatirons.forms.form import FROM_LINK, MOST_KEYS
 from flatirons.forms.page import NOTHING_AROUND, Around, Card
-from flatirons.forms.values import quoted
-from flatirons.spawners.presets import Presets
+from flatirons.spawners.form.presets import Presets
 
 Options: TypeAlias = dict[str, Value | None]
 Facts: TypeAlias = Callable[[Spawner, bool], Any]
@@ -145,7 +144,7 @@ class FormHooks:
         presets: Presets | None = None,
         estimates: bool = False,
     ) -> None:
-        """`estimates`: the hub answers how long a job would wait; see flatirons.hub.form_handlers."""
+        """`estimates`: the hub answers how long a job would wait; see flatirons.hub.handlers.form."""
         self._form = form
         self._facts = facts
         self._presets = presets or Presets()

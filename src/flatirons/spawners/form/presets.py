@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flatirons.errors import printable
 from flatirons.forms import Value
-from flatirons.forms.values import printable
 
 log = logging.getLogger(__name__)
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flatirons.forms import Context, Form
+from flatirons.slurm.alternatives import Change, changes
 from flatirons.slurm.estimate import Estimate, Kind
 from flatirons.slurm.model import JobSpec
 from flatirons.slurm.rights import Rights
-from flatirons.slurm.sooner import Change, changes
-from flatirons.spawners.options import FormHooks
+from flatirons.slurm_form.form import request
+from flatirons.spawners.form.hooks import FormHooks
 from flatirons.spawners.slurm import SlurmSpawner
-from flatirons.spawners.slurm_form import request
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 from jupyterhub.spawner import Spawner
 
+from flatirons.errors import Refusal
 from flatirons.forms import Context, Form
 from flatirons.forms.form import Answer
-from flatirons.forms.values import Refusal
-from flatirons.spawners.diagnosis import Cause
-from flatirons.spawners.options import FormHooks
+from flatirons.servers.causes import Cause
+from flatirons.spawners.form.hooks import FormHooks
 
 HELPS = {"out_of_memory": "memory", "time_limit": "runtime"}
 """The option of which more would have helped, by the kind of a cause."""

@@ -14,8 +14,8 @@ from jupyterhub.spawner import Spawner
 from jupyterhub.utils import AnyTimeoutError, make_ssl_context
 
 from flatirons.errors import FlatironsError, ServerEnded
-from flatirons.spawners.run import ServerRun
-from flatirons.spawners.story import StartFailed
+from flatirons.spawners.run.progress import StartFailed
+from flatirons.spawners.run.server_run import ServerRun
 
 
 class Resumption:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from flatirons.servers import messages
+from flatirons.servers.messages import Told, waited_seconds
+from flatirons.servers.timing import Timing
 from flatirons.slurm.model import Job, Place
-from flatirons.spawners import metrics, waiting
-from flatirons.spawners.attempt import Attempt
-from flatirons.spawners.story import Story
-from flatirons.spawners.timing import Timing
-from flatirons.spawners.waiting import Told, waited_seconds
+from flatirons.spawners.run.progress import Story
+from flatirons.spawners.run.stored_state import Attempt
+from flatirons.spawners.shared import metrics
 
 
 class Teller:
@@ -20,7 +21,7 @@ class Teller:
 
     def submitted(self, job_id: int) -> None:
         """Slurm took the job."""
-        self._story.tell(10, waiting.submitted(job_id, self._cluster))
+        self._story.tell(10, messages.submitted(job_id, self._cluster))
 
     def began_to_run(self, job: Job) -> None:
         """Notes how long it waited, once: not of a job that ran already when the hub was restarted."""
@@ -34,13 +35,13 @@ class Teller:
         if job.state.is_waiting:
             self._story.tell(20, self._told.waiting(job, place))
         elif job.state.is_starting:
-            self._story.tell(40, waiting.booting(job))
+            self._story.tell(40, messages.booting(job))
         elif job.state.is_running and not attempt.port:
-            self._story.tell(50, waiting.running(job))
+            self._story.tell(50, messages.running(job))
             if attempt.key_digest:
-                self._story.tell(70, waiting.CONTAINER)
+                self._story.tell(70, messages.CONTAINER)
 
     def ready(self, host: str, timing: Timing) -> None:
         """The server listens."""
         metrics.START_SECONDS.labels(self._cluster).observe(timing.ran)
-        self._story.tell(90, waiting.up(host, self._story.waited, timing.parts))
+        self._story.tell(90, messages.up(host, self._story.waited, timing.parts))

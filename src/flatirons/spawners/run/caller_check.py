@@ -17,7 +17,7 @@ from typing import Protocol
 
 from flatirons.slurm.model import Job
 from flatirons.slurm.watcher import Watcher
-from flatirons.spawners.attempt import Followed
+from flatirons.spawners.run.stored_state import Followed
 
 Address = IPv4Address | IPv6Address
 SECONDS_KEPT = 300.0  # how long a name's addresses are believed; when they don't fit they are asked anew

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from flatirons.errors import SlurmError
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.watcher import Watcher
-from flatirons.spawners.attempt import Followed
-from flatirons.spawners.story import Story
+from flatirons.spawners.run.progress import Story
+from flatirons.spawners.run.stored_state import Followed
 
 SECONDS_TO_END_IN_PEACE = 10.0
 """How long a server that is told to end has before Slurm ends its job."""

@@ -15,15 +15,16 @@ from dataclasses import replace
 from logging import Logger
 
 from flatirons.errors import FlatironsError, ServerEnded, SlurmError, SubmitRefused
+from flatirons.servers import report
+from flatirons.servers.causes import REQUEUED, STOPPED, UNANSWERED, Cause, Ending, diagnose
+from flatirons.servers.messages import waited_seconds
+from flatirons.servers.report import Report
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import End, Job, JobState
-from flatirons.spawners import metrics, report
-from flatirons.spawners.attempt import Followed
-from flatirons.spawners.diagnosis import REQUEUED, STOPPED, UNANSWERED, Cause, Ending, diagnose
-from flatirons.spawners.report import Report
-from flatirons.spawners.slurm_facts import named
-from flatirons.spawners.story import Story
-from flatirons.spawners.waiting import waited_seconds
+from flatirons.slurm_form.offers import named
+from flatirons.spawners.run.progress import Story
+from flatirons.spawners.run.stored_state import Followed
+from flatirons.spawners.shared import metrics
 
 SECONDS_TO_EXPLAIN = 5.0
 """How long JupyterHub is kept from forgetting a run that ended, until it is explained."""

@@ -18,20 +18,20 @@ from typing import Any, Protocol
 from sqlalchemy.exc import SQLAlchemyError
 
 from flatirons.errors import FlatironsError, SlurmError
+from flatirons.servers.causes import STOPPED, Cause, Ending, late
+from flatirons.servers.report import Report
+from flatirons.servers.timing import Timing
 from flatirons.slurm.model import Job, JobSpec, JobState
 from flatirons.slurm.watcher import Subscription
-from flatirons.spawners import metrics
-from flatirons.spawners.aftermath import Aftermath, Shown
-from flatirons.spawners.attempt import Attempt, digest
-from flatirons.spawners.cancellation import Cancellation
-from flatirons.spawners.desk import Desk
-from flatirons.spawners.diagnosis import STOPPED, Cause, Ending, late
-from flatirons.spawners.origin import NotExpected, Origin
-from flatirons.spawners.outcome import Outcome
-from flatirons.spawners.report import Report
-from flatirons.spawners.story import Story
-from flatirons.spawners.teller import Teller
-from flatirons.spawners.timing import Timing
+from flatirons.spawners.jupyterhub.cleanup import Aftermath, Shown
+from flatirons.spawners.run.announcer import Teller
+from flatirons.spawners.run.caller_check import NotExpected, Origin
+from flatirons.spawners.run.cancel import Cancellation
+from flatirons.spawners.run.outcome import Outcome
+from flatirons.spawners.run.progress import Story
+from flatirons.spawners.run.stored_state import Attempt, digest
+from flatirons.spawners.shared import metrics
+from flatirons.spawners.shared.registry import Desk
 
 LONGEST_SILENCE = 30.0  # seconds: a start without news makes sure that its job is still followed
 SECONDS_FOR_SLURMS_WORD = 3.0  # how long a server's end waits to learn what Slurm says of it

@@ -24,11 +24,11 @@ from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.estimate import Estimator
 from flatirons.slurm.model import Cluster, Job
 from flatirons.slurm.watcher import Watcher
-from flatirons.spawners import metrics
-from flatirons.spawners.attempt import Followed, digest
-from flatirons.spawners.ledger import Ledger
-from flatirons.spawners.origin import Names
-from flatirons.spawners.slurm_facts import Outlook
+from flatirons.slurm_form.offers import Outlook
+from flatirons.spawners.run.caller_check import Names
+from flatirons.spawners.run.stored_state import Followed, digest
+from flatirons.spawners.shared import metrics
+from flatirons.spawners.shared.state_writer import Ledger
 
 SETTINGS_KEY = "flatirons_desk"
 RECONCILE_SECONDS = 30.0

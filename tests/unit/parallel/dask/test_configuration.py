@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from flatirons.errors import OptionsRefused
-from flatirons.parallel import certificate, dask, dask_preload, environment
+from flatirons.parallel import login_environment
+from flatirons.parallel.dask import certificate, configuration, preload
 
 JOB = {
     "SLURM_JOB_ID": "7",
@@ -28,13 +29,13 @@ JOB = {
 @pytest.fixture(autouse=True)
 def node(monkeypatch: pytest.MonkeyPatch) -> None:
     """A node with an address that others reach."""
-    monkeypatch.setattr(dask.address, "of_this_node", lambda _: "10.0.0.7")
+    monkeypatch.setattr(configuration.address, "of_this_node", lambda _: "10.0.0.7")
 
 
 def of(tmp_path: Path, **more: str) -> dict[str, Any]:
     environ = {**JOB, **more}
-    environment.scrub(environ)
-    return dask.configuration(environ, tmp_path)
+    login_environment.scrub(environ)
+    return configuration.configuration(environ, tmp_path)
 
 
 def test_workers_run_in_the_notebooks_container_where_the_notebook_may(tmp_path: Path) -> None:
@@ -81,21 +82,21 @@ def test_a_prefix_with_braces_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 def test_the_same_settings_are_written_once_and_others_beside_them(tmp_path: Path) -> None:
-    first = dask.write(JOB, tmp_path)
+    first = configuration.write(JOB, tmp_path)
     written = json.loads((first / "flatirons.json").read_text())
     assert f"export DASK_ROOT_CONFIG={first}" in written["jobqueue"]["slurm"]["job-script-prologue"]
     stamp = (first / "flatirons.json").stat().st_mtime_ns
-    assert dask.write(JOB, tmp_path) == first
+    assert configuration.write(JOB, tmp_path) == first
     assert (first / "flatirons.json").stat().st_mtime_ns == stamp
-    assert dask.write({**JOB, "SLURM_JOB_PARTITION": "sknl"}, tmp_path) != first
+    assert configuration.write({**JOB, "SLURM_JOB_PARTITION": "sknl"}, tmp_path) != first
     assert first.stat().st_mode & 0o777 == 0o700
 
 
 def offered(monkeypatch: pytest.MonkeyPatch, home: Path, environ: dict[str, str]) -> str:
     monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setattr(dask, "_NEEDED", ("json",))
-    environment.scrub(environ)
-    dask.offer_or_say(environ)
+    monkeypatch.setattr(configuration, "_NEEDED", ("json",))
+    login_environment.scrub(environ)
+    configuration.offer_or_say(environ)
     return environ.get("DASK_ROOT_CONFIG", "")
 
 
@@ -113,10 +114,10 @@ def test_a_directory_that_somebody_named_already_stays(
 
 def test_without_dask_nothing_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(dask, "_NEEDED", ("there_is_no_such_package",))
+    monkeypatch.setattr(configuration, "_NEEDED", ("there_is_no_such_package",))
     environ = dict(JOB)
-    environment.scrub(environ)
-    dask.offer(environ)
+    login_environment.scrub(environ)
+    configuration.offer(environ)
     assert list(tmp_path.iterdir()) == []
     assert "DASK_ROOT_CONFIG" not in environ
 
@@ -143,7 +144,7 @@ def old_servers(folder: Path, partition: str, ends: dict[str, float]) -> Path:
     """A directory that the jobs of these ids had, which must have ended at these times."""
     for job, end in ends.items():
         more = {"SLURM_JOB_PARTITION": partition, "SLURM_JOB_ID": job, "SLURM_JOB_END_TIME": str(int(end))}
-        place = dask.write({**JOB, **more}, folder)
+        place = configuration.write({**JOB, **more}, folder)
     return place
 
 
@@ -153,7 +154,7 @@ def test_settings_of_servers_that_are_long_over_are_removed_and_no_others(tmp_pa
     shared = old_servers(tmp_path, "c", {"4": NOW - 30 * DAY, "5": NOW + DAY})
     others = tmp_path / "0123456789abcdef-mine"
     others.mkdir()
-    dask.prune(tmp_path, NOW)
+    configuration.prune(tmp_path, NOW)
     kept = {just_over, shared, others, tmp_path / "certificate.pem"}
     assert set(tmp_path.iterdir()) == kept
     assert gone not in kept
@@ -164,21 +165,21 @@ def test_settings_of_a_server_of_which_no_end_is_known_are_kept_for_a_year(tmp_p
     place = old_servers(tmp_path, "a", {"1": 0})
     [note] = place.glob("until-*")
     made = (place / "flatirons.json").stat().st_mtime
-    dask.prune(tmp_path, made + 360 * DAY)
+    configuration.prune(tmp_path, made + 360 * DAY)
     note.unlink()
     os.utime(place, (made, made))
-    dask.prune(tmp_path, made + 360 * DAY)
+    configuration.prune(tmp_path, made + 360 * DAY)
     assert place.exists()
-    dask.prune(tmp_path, made + 380 * DAY)
+    configuration.prune(tmp_path, made + 380 * DAY)
     assert not place.exists()
 
 
 def test_what_a_user_put_beside_old_settings_stays(tmp_path: Path) -> None:
     place = old_servers(tmp_path, "a", {"1": NOW - 8 * DAY})
     (place / "mine.yaml").write_text("x: 1")
-    dask.prune(tmp_path, NOW)
+    configuration.prune(tmp_path, NOW)
     assert [each.name for each in place.iterdir()] == ["mine.yaml"]
-    dask.prune(tmp_path / "nowhere", NOW)
+    configuration.prune(tmp_path / "nowhere", NOW)
 
 
 def test_a_mistake_of_the_sites_is_told_by_its_name(tmp_path: Path) -> None:
@@ -213,8 +214,8 @@ class Stream:
 
 def test_a_read_that_raises_broken_pipe_looks_again_once() -> None:
     mended = type("Mended", (Stream,), {"read_from_fd": Stream.read_from_fd})
-    dask_preload.mend(mended)
-    dask_preload.mend(mended)
+    preload.mend(mended)
+    preload.mend(mended)
     assert mended(BrokenPipeError(), 3).read_from_fd(bytearray()) == 3
     with pytest.raises(BrokenPipeError):
         mended(BrokenPipeError(), BrokenPipeError(), 3).read_from_fd(bytearray())

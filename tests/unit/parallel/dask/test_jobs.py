@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from flatirons.errors import SlurmUnreachable, SubmitRefused
-from flatirons.parallel import dask_jobs, watch
-from flatirons.parallel.dask_jobs import Jobs, Losses, explained, follow
+from flatirons.parallel import watch
+from flatirons.parallel.dask import jobs as dask_jobs
+from flatirons.parallel.dask.jobs import Jobs, Losses, explained, follow
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster
 from tests.fakes.slurm import FakeSlurm

@@ -13,15 +13,16 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import local_slurm
+from tests.repository import REPO
 
-SOURCE = Path(__file__).parents[2] / "src"
+SOURCE = REPO / "src"
 pytestmark = pytest.mark.timeout(90)
 ENTRY_POINTS = """\
 [ipyparallel.controller_launchers]
-flatirons = flatirons.parallel.launcher:FlatironsControllerLauncher
+flatirons = flatirons.parallel.ipp.launcher:FlatironsControllerLauncher
 
 [ipyparallel.engine_launchers]
-flatirons = flatirons.parallel.launcher:FlatironsEngineSetLauncher
+flatirons = flatirons.parallel.ipp.launcher:FlatironsEngineSetLauncher
 """
 PATIENT = """
 import os, subprocess, time
@@ -225,7 +226,7 @@ print(cluster.engine_launcher_class.__name__, cluster.controller_launcher_class.
 @pytest.mark.parametrize("attempt", range(3))
 def test_a_controller_that_is_ended_while_it_starts_leaves_nothing(desk: Desk, attempt: int) -> None:
     profile = desk.folder / "profile"
-    words = ["-m", "flatirons.parallel.controller", f"--profile-dir={profile}", "--ip=127.0.0.1"]
+    words = ["-m", "flatirons.parallel.ipp.controller", f"--profile-dir={profile}", "--ip=127.0.0.1"]
     with (desk.folder / "log").open("w") as log:
         controller = subprocess.Popen(
             [sys.executable, *words], env=desk.env, stdout=log, stderr=log, start_new_session=True

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from flatirons.parallel import roll
-from flatirons.parallel.roll import Roll, is_silent
+from flatirons.parallel.ipp import engine_registry
+from flatirons.parallel.ipp.engine_registry import Roll, is_silent
 
 Lost = tuple[str, int, int]
 
@@ -19,9 +19,9 @@ Lost = tuple[str, int, int]
 def silent(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The nodes that don't answer."""
     names: set[str] = set()
-    monkeypatch.setattr(roll, "is_silent", names.__contains__)
-    monkeypatch.setattr(roll, "WINDOW", 0)
-    monkeypatch.setattr(roll, "PAUSE", 0)
+    monkeypatch.setattr(engine_registry, "is_silent", names.__contains__)
+    monkeypatch.setattr(engine_registry, "WINDOW", 0)
+    monkeypatch.setattr(engine_registry, "PAUSE", 0)
     return names
 
 
@@ -104,16 +104,16 @@ async def test_every_client_of_a_cluster_is_heard_and_a_cluster_has_one_roll(sil
 
 def test_a_node_that_answers_or_refuses_lives(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        monkeypatch.setattr(roll, "SLURMD_PORT", server.getsockname()[1])
+        monkeypatch.setattr(engine_registry, "SLURMD_PORT", server.getsockname()[1])
         assert not is_silent("127.0.0.1")
     assert not is_silent("127.0.0.1")
 
 
 def test_a_node_that_goes_down_is_asked_until_it_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = [False, False, True]
-    monkeypatch.setattr(roll, "is_silent", lambda host: answers.pop(0))
-    monkeypatch.setattr(roll, "PAUSE", 0)
-    assert roll.falls_silent("n1")
+    monkeypatch.setattr(engine_registry, "is_silent", lambda host: answers.pop(0))
+    monkeypatch.setattr(engine_registry, "PAUSE", 0)
+    assert engine_registry.falls_silent("n1")
     assert answers == []
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from flatirons.errors import ImageError, OptionsRefused
 from flatirons.parallel.container import container, log_in
-from flatirons.parallel.engines import (
+from flatirons.parallel.ipp.engines import (
     Controller,
     counts,
     engine_argv,

@@ -14,8 +14,9 @@ from ipyparallel.cluster.launcher import LocalEngineSetLauncher, NotRunning
 from traitlets import TraitError
 
 from flatirons.errors import CommandTimeout, SlurmUnreachable, SubmitRefused
-from flatirons.parallel import Cluster, controller, launcher
-from flatirons.parallel.launcher import FlatironsControllerLauncher, FlatironsEngineSetLauncher
+from flatirons.parallel import Cluster
+from flatirons.parallel.ipp import controller, launcher
+from flatirons.parallel.ipp.launcher import FlatironsControllerLauncher, FlatironsEngineSetLauncher
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster as SlurmCluster
 from tests.fakes.slurm import FakeSlurm
@@ -232,7 +233,7 @@ async def test_for_our_engines_the_controller_listens_on_the_nodes_address_alone
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     words = await started(beside(FlatironsEngineSetLauncher, tmp_path), monkeypatch)
-    assert words[1:3] == ["-m", "flatirons.parallel.controller"]
+    assert words[1:3] == ["-m", "flatirons.parallel.ipp.controller"]
     assert {"--ip=10.0.0.7", "--location=10.0.0.7"} <= set(words)
 
 

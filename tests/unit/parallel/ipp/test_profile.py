@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from traitlets.config import PyFileConfigLoader
 
-from flatirons.parallel import profile
-from flatirons.parallel.launcher import FlatironsEngineSetLauncher
+from flatirons.parallel.ipp import profile
+from flatirons.parallel.ipp.launcher import FlatironsEngineSetLauncher
 from flatirons.parallel.options import NAMES
+from tests.repository import REPO
 
 
 def test_it_chooses_our_launchers(tmp_path: Path) -> None:
@@ -32,7 +33,7 @@ def test_it_tells_every_option_there_is(tmp_path: Path) -> None:
 
 
 def test_the_how_to_tells_every_option_there_is() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "how-to" / "parallel.md").read_text()
+    page = (REPO / "docs" / "how-to" / "parallel.md").read_text()
     table = page.partition("| keyword |")[2].partition("\n\n")[0]
     assert set(re.findall(r"`(\w+)`", "".join(row.split("|")[1] for row in table.splitlines()[1:]))) == {
         "n",

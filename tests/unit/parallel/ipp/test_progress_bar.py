@@ -8,7 +8,7 @@ from typing import Any
 
 from ipyparallel.util import progress
 
-from flatirons.parallel.bar import Bar, beside_bars
+from flatirons.parallel.ipp.progress_bar import Bar, beside_bars
 
 
 class Screen(io.StringIO):

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from flatirons.errors import OptionsRefused
-from flatirons.parallel import spark, spark_job, spark_node
 from flatirons.parallel.options import EngineOptions
-from flatirons.parallel.spark_job import Size
+from flatirons.parallel.spark import job as spark_job
+from flatirons.parallel.spark import launch
+from flatirons.parallel.spark import node as spark_node
+from flatirons.parallel.spark.job import Size
 from flatirons.slurm import argv
 
 SIZE = Size(cores=4, memory_mib=8192, heap_mib=4454)
@@ -32,7 +34,7 @@ def test_one_task_on_each_node_gets_all_that_is_asked_there() -> None:
 
 def test_the_script_holds_a_lifeline_a_master_and_a_worker_on_each_node() -> None:
     last = script().strip().splitlines()[-1]
-    node = "apptainer exec '/srv/my image.sif' /opt/jupyter/bin/python -m flatirons.parallel.spark_node"
+    node = "apptainer exec '/srv/my image.sif' /opt/jupyter/bin/python -m flatirons.parallel.spark.node"
     srun = "srun --export=ALL --ntasks=2 --ntasks-per-node=1 --cpus-per-task=4 "
     srun += "--kill-on-bad-exit=1 --no-kill --label"
     master, worker = f"{node} master /home/a/x", f"{srun} {node} worker /home/a/x 4 4454"
@@ -107,15 +109,15 @@ def test_a_users_own_settings_win_but_for_those_that_keep_others_out() -> None:
 @pytest.mark.parametrize("nodes", [0, -1, True, 1.5, "2", None])
 def test_nodes_are_a_whole_number(nodes: object) -> None:
     with pytest.raises(OptionsRefused, match="nodes: This is a whole number from 1 up"):
-        spark.session(nodes=nodes)  # type: ignore[arg-type]
+        launch.session(nodes=nodes)  # type: ignore[arg-type]
 
 
 def test_every_wish_that_cannot_be_taken_is_named() -> None:
     with pytest.raises(OptionsRefused) as refused:
-        spark.session(nodes=0, cpus=-1, memory="much", runtime="2:00", partition=3)
+        launch.session(nodes=0, cpus=-1, memory="much", runtime="2:00", partition=3)
     assert set(refused.value.messages) == {"nodes", "cpus", "memory", "runtime", "partition"}
     with pytest.raises(TypeError, match="has no keyword 'core'; it takes nodes, name, conf, partition"):
-        spark.session(core=3)
+        launch.session(core=3)
 
 
 def test_a_master_that_does_not_listen_is_none(tmp_path: Path) -> None:

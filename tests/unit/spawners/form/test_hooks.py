@@ -14,9 +14,9 @@ from traitlets import HasTraits, Integer, Unicode
 
 from flatirons.forms import Context, Form, Select, Text
 from flatirons.forms import Integer as IntegerField
-from flatirons.spawners.options import FilledIn, FormHooks, RefusedOptions
-from flatirons.spawners.slurm_form import slurm_form
-from tests.unit.test_forms_hostile import ALICE, jsons, names, posted_values
+from flatirons.slurm_form.form import slurm_form
+from flatirons.spawners.form.hooks import FilledIn, FormHooks, RefusedOptions
+from tests.unit.forms.test_hostile import ALICE, jsons, names, posted_values
 
 SLURM = slurm_form(
     {"partition": {"choices": ["shas", "sknl"]}}, {"summit": {}, "blanca": {}}, {"python": {}, "r": {}}

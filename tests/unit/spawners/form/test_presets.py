@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flatirons.spawners import presets as module
-from flatirons.spawners.presets import LONGEST_NAME, MOST_OWN, Preset, Presets
+from flatirons.spawners.form import presets as module
+from flatirons.spawners.form.presets import LONGEST_NAME, MOST_OWN, Preset, Presets
 
 NAME_NEEDED = f"A name of 1 to {LONGEST_NAME} letters is needed to save these choices."
 OPTIONS = {"cpus": 2, "memory": 4096, "gpus": "v100:1", "factor": 0.5, "exclusive": True, "account": None}

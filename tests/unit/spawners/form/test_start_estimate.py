@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
+from flatirons.slurm.alternatives import Change
 from flatirons.slurm.estimate import Estimate, Kind
 from flatirons.slurm.facts import ClusterFacts
 from flatirons.slurm.model import JobSpec
-from flatirons.slurm.sooner import Change
-from flatirons.spawners.forecast import Forecast, forecast
-from flatirons.spawners.options import FormHooks
-from flatirons.spawners.own_fields import sbatch_options
-from flatirons.spawners.slurm_form import slurm_form
+from flatirons.slurm_form.form import slurm_form
+from flatirons.slurm_form.site_fields import sbatch_options
+from flatirons.spawners.form.hooks import FormHooks
+from flatirons.spawners.form.start_estimate import Forecast, forecast
 from tests.fakes import summit
 
 NOW = Estimate(Kind.NOW, "Starts at once.")

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from flatirons.forms import Context
-from flatirons.spawners.diagnosis import Cause
-from flatirons.spawners.remedy import NO_MORE, bounded
-from flatirons.spawners.slurm_form import slurm_form
+from flatirons.servers.causes import Cause
+from flatirons.slurm_form.form import slurm_form
+from flatirons.spawners.form.suggested_fix import NO_MORE, bounded
 from tests.fakes import summit
 
 CHOSEN = {"partition": "shas", "account": "general", "qos": "normal"}

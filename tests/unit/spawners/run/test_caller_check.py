@@ -12,13 +12,21 @@ from typing import Any
 import pytest
 from tornado.httputil import HTTPHeaders
 
-from flatirons.hub.callers import caller_behind, caller_of
+from flatirons.hub.handlers.caller import caller_behind, caller_of
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, Job
 from flatirons.slurm.watcher import Watcher
-from flatirons.spawners import origin as module
-from flatirons.spawners.attempt import Attempt
-from flatirons.spawners.origin import Caller, Elsewhere, Names, NotExpected, Origin, Unsettled, address
+from flatirons.spawners.run import caller_check as module
+from flatirons.spawners.run.caller_check import (
+    Caller,
+    Elsewhere,
+    Names,
+    NotExpected,
+    Origin,
+    Unsettled,
+    address,
+)
+from flatirons.spawners.run.stored_state import Attempt
 from tests.fakes.slurm import FakeSlurm
 
 NODE, OTHER, PROXY = "192.0.2.1", "192.0.2.2", "198.51.100.1"

@@ -11,15 +11,15 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from flatirons.errors import SlurmError, SlurmUnreachable, SubmitRefused
+from flatirons.servers.causes import STOPPED, UNANSWERED, Cause, Ending
+from flatirons.servers.report import Report
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, Job, JobState
-from flatirons.spawners import metrics
-from flatirons.spawners import outcome as module
-from flatirons.spawners.attempt import Attempt
-from flatirons.spawners.diagnosis import STOPPED, UNANSWERED, Cause, Ending
-from flatirons.spawners.outcome import NOT_ENDED_YET, Outcome
-from flatirons.spawners.report import Report
-from flatirons.spawners.story import Story
+from flatirons.spawners.run import outcome as module
+from flatirons.spawners.run.outcome import NOT_ENDED_YET, Outcome
+from flatirons.spawners.run.progress import Story
+from flatirons.spawners.run.stored_state import Attempt
+from flatirons.spawners.shared import metrics
 from tests.fakes.slurm import FakeSlurm
 
 OVER = Job(7, JobState.COMPLETED, batch_host="c1", exit_code=0)

@@ -14,19 +14,19 @@ from typing import Any, cast
 import pytest
 
 from flatirons.errors import ServerEnded, SlurmError, SubmitRefused
+from flatirons.servers.causes import Cause, Ending
+from flatirons.servers.report import Report
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, JobSpec
-from flatirons.slurm.pace import Pace
+from flatirons.slurm.polling import Pace
 from flatirons.slurm.watcher import Watcher
-from flatirons.spawners import metrics
-from flatirons.spawners import run as module
-from flatirons.spawners.attempt import Attempt
-from flatirons.spawners.desk import Desk
-from flatirons.spawners.diagnosis import Cause, Ending
-from flatirons.spawners.origin import NotExpected
-from flatirons.spawners.report import Report
-from flatirons.spawners.run import Limits, ServerRun
-from flatirons.spawners.story import StartFailed, Story
+from flatirons.spawners.run import server_run as module
+from flatirons.spawners.run.caller_check import NotExpected
+from flatirons.spawners.run.progress import StartFailed, Story
+from flatirons.spawners.run.server_run import Limits, ServerRun
+from flatirons.spawners.run.stored_state import Attempt
+from flatirons.spawners.shared import metrics
+from flatirons.spawners.shared.registry import Desk
 from tests.fakes.slurm import FakeSlurm
 
 CODE = "the one-time boot code"
@@ -713,7 +713,7 @@ async def test_a_server_that_jupyterhub_left_half_stopped_is_cleaned_up(
     run: ServerRun, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch, ready: bool, pending: str | None
 ) -> None:
     """Its database failed in the middle of the stop; it polls no more, and showed the server for ever."""
-    monkeypatch.setattr("flatirons.spawners.aftermath.SECONDS_SHOWN", 0.05)
+    monkeypatch.setattr("flatirons.spawners.jupyterhub.cleanup.SECONDS_SHOWN", 0.05)
     await up(run, slurm)
     spawner = cast(StubSpawner, run.spawner)
     spawner.ready, spawner.pending = ready, pending

@@ -13,7 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from flatirons.spawners.ledger import GAP_SECONDS, Ledger
+from flatirons.spawners.shared.state_writer import GAP_SECONDS, Ledger
 
 
 class Database:

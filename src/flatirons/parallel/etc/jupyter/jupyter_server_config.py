@@ -3,9 +3,11 @@
 import contextlib
 import os
 
-from flatirons.parallel import dask, environment, profile
+from flatirons.parallel import login_environment
+from flatirons.parallel.dask import configuration
+from flatirons.parallel.ipp import profile
 
-environment.scrub(os.environ)
-dask.offer_or_say(os.environ)
+login_environment.scrub(os.environ)
+configuration.offer_or_say(os.environ)
 with contextlib.suppress(OSError):  # a home that is full or read-only: the tab has other profiles
     profile.ensure(os.environ.get("IPYTHONDIR") or os.path.expanduser("~/.ipython"))

@@ -11,14 +11,14 @@ from typing import Any, TypeAlias
 from flatirons.errors import SlurmError
 from flatirons.notebook.plan import COMMENT
 from flatirons.notebook.record import Record
+from flatirons.servers import messages
+from flatirons.servers.causes import Cause, Ending, diagnose
+from flatirons.servers.timing import Timing
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Job
-from flatirons.slurm.pace import Pace
+from flatirons.slurm.polling import Pace
 from flatirons.slurm.watcher import Watcher
-from flatirons.spawners import waiting
-from flatirons.spawners.diagnosis import Cause, Ending, diagnose
-from flatirons.spawners.slurm_facts import named
-from flatirons.spawners.timing import Timing
+from flatirons.slurm_form.offers import named
 
 # Every user who waits asks for the whole queue, so less often than a hub, which asks once for all of them.
 PACE = Pace(waiting=10.0, quiet=60.0, longest=120.0)
@@ -61,7 +61,7 @@ class Follower:
 
     def __post_init__(self) -> None:
         self._news: asyncio.Queue[News] = asyncio.Queue()
-        self._told = waiting.Told()
+        self._told = messages.Told()
         self._last = ""
         self._is_silent = False
         self._deadline: float | None = None
@@ -142,11 +142,11 @@ class Follower:
         if job.state.is_waiting and not self.has_booted:
             self._tell(self._told.waiting(job, self._watcher.place(job)))
         elif job.state.is_starting:
-            self._tell(waiting.booting(job))
+            self._tell(messages.booting(job))
         elif job.state.is_running and not self.is_up:
-            self._tell(waiting.running(job))
+            self._tell(messages.running(job))
             if self.has_booted:
-                self._tell(waiting.CONTAINER)
+                self._tell(messages.CONTAINER)
         return None
 
     def _hear(self, call: Call) -> None:
@@ -156,7 +156,7 @@ class Follower:
             self._expect_server()
             self._timing.container_starts()
             if self.job and self.job.state.is_running:
-                self._tell(waiting.CONTAINER)
+                self._tell(messages.CONTAINER)
         elif call["call"] == "ready":
             self.port = int(call["port"])
         else:
@@ -174,8 +174,8 @@ class Follower:
         """The server is up once its port is known from the starter, and its node from Slurm."""
         if self.port and not self.is_up and not self.ending and self.job and self.job.batch_host:
             self.is_up, self._deadline = True, None
-            waited = waiting.waited_seconds(self.job)
-            self._tell(waiting.up(self.job.batch_host, waited, self._timing.parts))
+            waited = messages.waited_seconds(self.job)
+            self._tell(messages.up(self.job.batch_host, waited, self._timing.parts))
             self.arrived(self.job.batch_host, self.port)
 
     def _tell_silence(self) -> None:
@@ -199,7 +199,7 @@ class Follower:
         return await explain(self.client, job, self.ending, was_up=self.is_up, has_booted=self.has_booted)
 
     def _late(self) -> Cause:
-        seconds = waiting.duration(self.node_seconds)
+        seconds = messages.duration(self.node_seconds)
         host = self.job.batch_host if self.job else ""
         if self.has_booted:
             return Cause(

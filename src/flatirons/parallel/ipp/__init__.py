@@ -1,0 +1,1 @@
+"""IPyParallel on Slurm: engines as one Slurm job, a controller that they reach."""

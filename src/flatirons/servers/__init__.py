@@ -1,0 +1,1 @@
+"""One notebook server from submission to end, with or without a hub. No jupyterhub."""

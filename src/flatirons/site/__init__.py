@@ -1,0 +1,1 @@
+"""site.toml, the one file of an operator: schema, loading, problems. No jupyterhub."""
