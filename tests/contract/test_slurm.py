@@ -13,7 +13,7 @@ import pytest
 from flatirons.errors import SlurmError, SubmitRefused
 from flatirons.slurm import explain
 from flatirons.slurm.model import JobSpec, JobState
-from flatirons.slurm.polling import Pace
+from flatirons.slurm.polling import PollSchedule
 from flatirons.slurm.watcher import Watcher
 from tests.contract.conftest import Slurm
 
@@ -221,7 +221,7 @@ async def test_clusters_do_not_see_each_others_jobs(slurm: Slurm) -> None:
 
 
 async def test_the_watcher_tells_a_jobs_story_from_its_submission_to_its_end(slurm: Slurm) -> None:
-    watcher = Watcher(slurm.summit, pace=Pace(starting=0.2, waiting=0.2))
+    watcher = Watcher(slurm.summit, pace=PollSchedule(starting=0.2, waiting=0.2))
     watcher.start()
     states = []
     try:

@@ -11,7 +11,7 @@ from flatirons.slurm.accounting import Association, Qos
 from flatirons.slurm.facts import ClusterFacts
 from flatirons.slurm.model import Configuration, Node, Partition, Reservation
 from flatirons.slurm.rights import Rights
-from flatirons.slurm_form.offers import Seen, SlurmFacts
+from flatirons.slurm_form.offers import Seen, SlurmOffers
 
 CONFIGURATION = Configuration("summit", frozenset({"associations", "limits", "qos"}))
 PARTITIONS = (
@@ -53,10 +53,10 @@ def rights(user: str = "alice", facts: ClusterFacts = FACTS) -> Rights:
     return Rights(facts, ASSOCIATIONS.get(user, ()), user)
 
 
-def facts(user: str = "alice", seen: ClusterFacts = FACTS) -> SlurmFacts:
+def facts(user: str = "alice", seen: ClusterFacts = FACTS) -> SlurmOffers:
     """The same as a form looks at it: `summit` is known, `blanca` was never seen."""
     never = Seen(trouble="Slurm hasn't answered yet.")
-    return SlurmFacts({"summit": Seen(rights(user, seen)), "blanca": never})
+    return SlurmOffers({"summit": Seen(rights(user, seen)), "blanca": never})
 
 
 def context(user: str = "alice", seen: ClusterFacts = FACTS) -> Context:

@@ -16,10 +16,10 @@ from flatirons.hub.handlers import handlers
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.estimate import Estimator
 from flatirons.slurm.model import Cluster
-from flatirons.slurm_form.offers import SlurmFacts
+from flatirons.slurm_form.offers import SlurmOffers
 from flatirons.spawners.form.hooks import FormHooks
 from flatirons.spawners.form.presets import Preset, Presets
-from flatirons.spawners.shared.registry import SETTINGS_KEY, Desk
+from flatirons.spawners.shared.registry import SETTINGS_KEY, Registry
 from flatirons.spawners.slurm import SlurmSpawner
 from tests.fakes import summit
 from tests.fakes.slurm import FakeSlurm
@@ -34,7 +34,7 @@ class Pretending(SlurmSpawner):
 
     started: ClassVar[list[dict[str, Any]]] = []
 
-    async def facts(self, fresh: bool) -> SlurmFacts:
+    async def facts(self, fresh: bool) -> SlurmOffers:
         """What the user may use."""
         return summit.facts(self.user.name)
 
@@ -73,5 +73,5 @@ def with_slurm(hub: JupyterHub, slurm: FakeSlurm) -> None:
     """Estimates come from this Slurm, however often one asks: each question comes a minute after the last."""
     client = SlurmClient(Cluster("summit"), slurm)
     estimators = {"summit": Estimator(client, now=count(step=60).__next__, most=1e9)}
-    desk = Desk("hub", {"summit": client, "blanca": client}, hub.log, estimators=estimators)
-    hub.users.settings[SETTINGS_KEY] = desk
+    registry = Registry("hub", {"summit": client, "blanca": client}, hub.log, estimators=estimators)
+    hub.users.settings[SETTINGS_KEY] = registry

@@ -24,7 +24,7 @@ from flatirons.slurm.model import Cluster
 from flatirons.slurm.watcher import Watcher
 from flatirons.spawners.run import caller_check
 from flatirons.spawners.run.server_run import ServerRun
-from flatirons.spawners.shared.registry import SETTINGS_KEY, Desk
+from flatirons.spawners.shared.registry import SETTINGS_KEY, Registry
 from flatirons.spawners.slurm import SlurmSpawner
 from tests.fakes.slurm import FakeSlurm
 from tests.hub.hub_in_process import JupyterHub, configuration, running
@@ -99,10 +99,10 @@ class Start:
         """All that a call could have changed: the run, what is told of it, and the hub's database."""
         self.hub.db.expire_all()
         row = self.hub.db.query(orm.Spawner).filter_by(name=self.name).one()
-        run, desk = self.run, self.run.desk
-        told = [dict(event) for event in run.story.events]
+        run, registry = self.run, self.run.registry
+        told = [dict(event) for event in run.progress.events]
         outcome = (run.outcome.error, run.outcome._ending, run.outcome.stopped_for, run.exit_status())
-        indexes = (set(desk._by_code), set(desk._by_key))
+        indexes = (set(registry._by_code), set(registry._by_key))
         tokens = self.hub.db.query(orm.APIToken).count()
         return run.attempt, run.phase, outcome, told, row.state, self.spawner.reports, indexes, tokens
 
@@ -134,11 +134,11 @@ async def hub(slurm: FakeSlurm) -> AsyncIterator[JupyterHub]:
         client = SlurmClient(Cluster("summit"), slurm)
         watcher = Watcher(client, pace=QUICK)
         watcher.start()
-        desk: Desk[ServerRun] = Desk("hub1", {"summit": client}, hub.log, {"summit": watcher})
-        hub.users.settings[SETTINGS_KEY] = desk
+        registry: Registry[ServerRun] = Registry("hub1", {"summit": client}, hub.log, {"summit": watcher})
+        hub.users.settings[SETTINGS_KEY] = registry
         yield hub
-        if desk._reconciling:
-            desk._reconciling.cancel()
+        if registry._reconciling:
+            registry._reconciling.cancel()
         await watcher.stop()
 
 

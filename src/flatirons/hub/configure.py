@@ -31,7 +31,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 SECONDS_BEFORE_PROGRESS_PAGE = 2.0
 # How often JupyterHub asks a running server's spawner whether it lives. That costs no command, but some of
 # the hub's time for each server: asked every 30 seconds, 1,000 servers took a third of a percent of a core
-# more. An end is told by the watcher, and what JupyterHub missed of it by the desk.
+# more. An end is told by the watcher, and what JupyterHub missed of it by the registry.
 SECONDS_BETWEEN_POLLS = 120
 # How often JupyterHub asks the proxy who was active, with queries of the database for each server. Servers
 # tell the hub of it themselves, every five minutes.
@@ -164,7 +164,7 @@ def update_spawner(c: Any, site: Site) -> None:
 
 def update_form(c: Any, site: Site, folder: Path) -> None:
     """The options form: one gate for the page, a link and the REST API."""
-    from flatirons.slurm_form.offers import SlurmFacts
+    from flatirons.slurm_form.offers import SlurmOffers
     from flatirons.spawners.form.hooks import FormHooks
     from flatirons.spawners.form.presets import Preset, Presets
     from flatirons.spawners.slurm import SlurmSpawner
@@ -177,7 +177,7 @@ def update_form(c: Any, site: Site, folder: Path) -> None:
         folder / "presets",
     )
 
-    def facts(spawner: SlurmSpawner, fresh: bool) -> Awaitable[SlurmFacts]:
+    def facts(spawner: SlurmSpawner, fresh: bool) -> Awaitable[SlurmOffers]:
         return spawner.facts(fresh)
 
     FormHooks(options_form(site), facts, presets=presets, estimates=True).attach(c.SlurmSpawner)

@@ -16,12 +16,12 @@ from flatirons.servers.causes import Cause, Ending, diagnose
 from flatirons.servers.timing import Timing
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Job
-from flatirons.slurm.polling import Pace
+from flatirons.slurm.polling import PollSchedule
 from flatirons.slurm.watcher import Watcher
 from flatirons.slurm_form.offers import named
 
 # Every user who waits asks for the whole queue, so less often than a hub, which asks once for all of them.
-PACE = Pace(waiting=10.0, quiet=60.0, longest=120.0)
+PACE = PollSchedule(waiting=10.0, quiet=60.0, longest=120.0)
 LOOK_SECONDS = 0.25  # between two looks at the record: nothing tells of another machine's writing
 CALM_SECONDS = 2.0  # the same, once the server is up
 SECONDS_FOR_SLURMS_WORD = 5.0  # how long a server's end waits to learn what Slurm says of it

@@ -22,7 +22,7 @@ from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, Job, JobSpec
 from flatirons.slurm_form import site_fields
 from flatirons.slurm_form.form import request
-from flatirons.slurm_form.offers import Outlook
+from flatirons.slurm_form.offers import OfferCache
 
 COMMENT = "flatirons-notebook:"
 """What the comments of all jobs begin with that were submitted without a hub."""
@@ -92,8 +92,8 @@ async def _options(
     cluster = given.get("cluster") or first
     if cluster not in known:
         raise OptionsRefused({"cluster": f"There is no cluster {cluster!r}. Known: {', '.join(known)}."})
-    outlook = Outlook({cluster: known[cluster]})
-    context = Context(user=me(), facts=await outlook.facts(me(), fresh=True))
+    offers = OfferCache({cluster: known[cluster]})
+    context = Context(user=me(), facts=await offers.facts(me(), fresh=True))
     return await options_form(site).check(given, context)
 
 

@@ -26,7 +26,7 @@ from flatirons.errors import (
 from flatirons.runner import Completed, Runner
 from flatirons.slurm import argv, explain, parse, parse_cluster
 from flatirons.slurm.accounting import Account, Association, Qos
-from flatirons.slurm.end_query import Inquiry
+from flatirons.slurm.end_query import EndQuery
 from flatirons.slurm.model import (
     Cluster,
     Configuration,
@@ -107,7 +107,7 @@ class SlurmClient:
         self.job_names = tuple(job_names)
         self.owner = owner
         self._abandoned: set[asyncio.Task[None]] = set()
-        self._inquiry = Inquiry(self._ends)
+        self._inquiry = EndQuery(self._ends)
         self._turns = asyncio.Semaphore(SUBMISSIONS_AT_ONCE)
 
     async def submit(self, spec: JobSpec, script: str, *, user: str | None) -> int:

@@ -73,7 +73,7 @@ class Known(Generic[T]):
             self.at, self.failed_at, self.trouble = began, None, ""
 
 
-class Lookout:
+class ClusterCache:
     """One cluster's facts, and its users' associations."""
 
     def __init__(self, client: SlurmClient, now: Callable[[], float] = time.time) -> None:

@@ -14,7 +14,7 @@ from flatirons.slurm.model import End
 Ask = Callable[[Sequence[int]], Awaitable[dict[int, End]]]
 
 
-class Inquiry:
+class EndQuery:
     """Gathers the ids of jobs for `ask`, which is never under way twice."""
 
     def __init__(self, ask: Ask) -> None:

@@ -24,7 +24,7 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class PollSchedule:
     """How often Slurm is asked; all in seconds.
 
     `starting`, `waiting` and `quiet` are the time between two queries while something starts, something

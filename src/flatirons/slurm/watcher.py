@@ -16,7 +16,7 @@ from types import TracebackType
 from flatirons.errors import SlurmError
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import End, Job, JobState, Place, Snapshot
-from flatirons.slurm.polling import Bucket, Clock, Pace
+from flatirons.slurm.polling import Bucket, Clock, PollSchedule
 
 log = logging.getLogger(__name__)
 
@@ -79,13 +79,18 @@ class Watcher:
     """Follows all jobs of one cluster; `start` it on an event loop, `stop` it before that closes."""
 
     def __init__(
-        self, client: SlurmClient, *, of: str = "", clock: Clock | None = None, pace: Pace | None = None
+        self,
+        client: SlurmClient,
+        *,
+        of: str = "",
+        clock: Clock | None = None,
+        pace: PollSchedule | None = None,
     ) -> None:
         """`of`: what the comments of all jobs begin with that matter here; others aren't read."""
         self.client = client
         self.of = of
         self.clock = clock or Clock()
-        self.pace = pace or Pace()
+        self.pace = pace or PollSchedule()
         self.failures = 0
         self.last_error: SlurmError | None = None
         self._snapshot: Snapshot | None = None

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from flatirons.slurm.client import SlurmClient
-from flatirons.slurm.cluster_cache import Lookout
+from flatirons.slurm.cluster_cache import ClusterCache
 from flatirons.slurm.model import End
 from flatirons.slurm.rights import Rights
 
@@ -43,7 +43,7 @@ NEVER_SEEN = Seen()
 
 
 @dataclass(frozen=True, slots=True)
-class SlurmFacts:
+class SlurmOffers:
     """All clusters as one user sees them, by the site's names."""
 
     clusters: Mapping[str, Seen] = field(default_factory=dict)
@@ -66,36 +66,36 @@ class SlurmFacts:
         return f"Slurm doesn't answer on {names}: what is shown is {ago} old."
 
 
-class Outlook:
+class OfferCache:
     """All clusters for all users; each user's rights are worked out once for each snapshot."""
 
     def __init__(self, clients: Mapping[str, SlurmClient]) -> None:
-        self.lookouts = {name: Lookout(client) for name, client in clients.items()}
+        self.caches = {name: ClusterCache(client) for name, client in clients.items()}
         self._rights: OrderedDict[tuple[str, str], Rights] = OrderedDict()
         self._groups: OrderedDict[str, tuple[float, frozenset[str] | None]] = OrderedDict()
 
-    async def facts(self, user: str, *, fresh: bool) -> SlurmFacts:
+    async def facts(self, user: str, *, fresh: bool) -> SlurmOffers:
         """What this user may use; `fresh`: to judge by, else to show."""
-        names = list(self.lookouts)
+        names = list(self.caches)
         seen = await asyncio.gather(*(self._seen(name, user, fresh) for name in names))
-        return SlurmFacts(dict(zip(names, seen, strict=True)))
+        return SlurmOffers(dict(zip(names, seen, strict=True)))
 
     async def _seen(self, cluster: str, user: str, fresh: bool) -> Seen:
-        lookout = self.lookouts[cluster]
+        cache = self.caches[cluster]
         is_first = (cluster, user) not in self._rights
         patience = PATIENCE_SECONDS if fresh or is_first else 0.0
         facts, associations, groups = await asyncio.gather(
-            lookout.look(max_age=GATE_SECONDS if fresh else GLANCE_SECONDS, patience=patience),
-            lookout.associations(user, max_age=GATE_SECONDS if fresh else RIGHTS_SECONDS, patience=patience),
+            cache.look(max_age=GATE_SECONDS if fresh else GLANCE_SECONDS, patience=patience),
+            cache.associations(user, max_age=GATE_SECONDS if fresh else RIGHTS_SECONDS, patience=patience),
             self._groups_of(user),
         )
         if facts is None:
-            return Seen(trouble=lookout.trouble or "Slurm hasn't answered yet.")
+            return Seen(trouble=cache.trouble or "Slurm hasn't answered yet.")
         known = self._rights.get((cluster, user))
         rights = known.renewed(facts, associations, groups) if known else None
         rights = rights or Rights(facts, associations, user, groups)
         self._keep(cluster, rights)
-        return Seen(rights, time.time() - facts.taken_at, lookout.trouble)
+        return Seen(rights, time.time() - facts.taken_at, cache.trouble)
 
     def _keep(self, cluster: str, rights: Rights) -> None:
         key = (cluster, rights.user)

@@ -19,7 +19,7 @@ from flatirons.slurm.bounds import Bounds
 from flatirons.slurm.facts import Supply
 from flatirons.slurm.model import Reservation
 from flatirons.slurm.rights import Rights
-from flatirons.slurm_form.offers import SlurmFacts
+from flatirons.slurm_form.offers import SlurmOffers
 
 Name: TypeAlias = str | None
 Count: TypeAlias = int | None
@@ -29,7 +29,7 @@ MOST_GPUS_LISTED = 16
 """Of a type; beyond it only powers of two are listed."""
 
 
-def rights(cluster: Name, facts: SlurmFacts | None) -> Rights | None:
+def rights(cluster: Name, facts: SlurmOffers | None) -> Rights | None:
     """The user's rights on the chosen cluster; None while they aren't known."""
     return facts.rights(cluster) if facts else None
 
@@ -52,7 +52,7 @@ TERMS: Mapping[str, Callable[..., Any]] = {"rights": rights, "bounds": bounds}
 def clusters(known: Iterable[Choice]) -> Callable[..., list[Choice]]:
     """Of these clusters those on which the user may run something, or may for all we know."""
 
-    def choices(facts: SlurmFacts | None) -> list[Choice]:
+    def choices(facts: SlurmOffers | None) -> list[Choice]:
         seen = [(each, rights(each.value, facts)) for each in known]
         return [each for each, found in seen if found is None or found.partitions]
 

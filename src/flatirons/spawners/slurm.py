@@ -47,15 +47,15 @@ from flatirons.servers.causes import STOPPED, UNANSWERED, Cause
 from flatirons.servers.report import Report, kept
 from flatirons.slurm.model import JobSpec
 from flatirons.slurm_form.form import REQUESTED, request
-from flatirons.slurm_form.offers import SlurmFacts
+from flatirons.slurm_form.offers import SlurmOffers
 from flatirons.slurm_form.site_fields import environment, sbatch_options
 from flatirons.spawners.form.hooks import FormHooks
-from flatirons.spawners.form.suggested_fix import remedied
-from flatirons.spawners.jupyterhub.resume import Resumption, outlast_silence
+from flatirons.spawners.form.suggested_fix import with_suggested_fix
+from flatirons.spawners.jupyterhub.resume import Resume, outlast_silence
 from flatirons.spawners.run.progress import Event, StartFailed
 from flatirons.spawners.run.server_run import Limits, ServerRun
 from flatirons.spawners.run.stored_state import Attempt
-from flatirons.spawners.shared.registry import Desk, runner_for
+from flatirons.spawners.shared.registry import Registry, runner_for
 
 SECONDS_TO_HEAR = 10.0  # how long the first poll after a restart of the hub waits to hear of the job
 CLUSTER_KEYS = frozenset({"slurm_conf", "bin_dir", "title"})
@@ -162,14 +162,14 @@ class SlurmSpawner(Spawner):
         super().__init__(**kwargs)
 
     @property
-    def desk(self) -> Desk[ServerRun]:
+    def registry(self) -> Registry[ServerRun]:
         """What all servers of this hub share; set up when the first of them asks for it."""
         make_runner = partial(runner_for, self.run_as, self.ssh_host)
-        return Desk[ServerRun].of_hub(self.user.settings, self.clusters, make_runner, self.log)
+        return Registry[ServerRun].of_hub(self.user.settings, self.clusters, make_runner, self.log)
 
-    async def facts(self, fresh: bool) -> SlurmFacts:
+    async def facts(self, fresh: bool) -> SlurmOffers:
         """What the rules of the Slurm form look at; `fresh`: to judge by, else to show."""
-        return await self.desk.outlook.facts(self.user.name, fresh=fresh)
+        return await self.registry.offers.facts(self.user.name, fresh=fresh)
 
     # -- what a restart of the hub needs
 
@@ -184,9 +184,9 @@ class SlurmSpawner(Spawner):
         """Takes up the attempt of an earlier hub process."""
         super().load_state(state)
         self.reports = [Report.from_dict(each) for each in state.get("reports", ())]
-        self.desk.start_reconciling(self._known_spawn_ids)
+        self.registry.start_reconciling(self._known_spawn_ids)
         attempt = Attempt.from_state(state)
-        if attempt and attempt.cluster in self.desk.clients:
+        if attempt and attempt.cluster in self.registry.clients:
             self._take_up(attempt)
             self._is_adopted = True
         elif attempt:  # the site no longer has the cluster; one server's trouble mustn't keep the hub down
@@ -201,7 +201,7 @@ class SlurmSpawner(Spawner):
 
     def _take_up(self, attempt: Attempt) -> ServerRun:
         limits = Limits(queue=self.queue_timeout, node=self.node_timeout, stop=self.stop_timeout)
-        self.run = ServerRun(attempt, self, self.desk, limits)
+        self.run = ServerRun(attempt, self, self.registry, limits)
         return self.run
 
     def keep(self, report: Report) -> None:
@@ -214,13 +214,13 @@ class SlurmSpawner(Spawner):
             self.user.db.rollback()
             self.log.error("A report of %s can't be stored yet: %s", self._log_name, error)
 
-    async def remedied(self, cause: Cause) -> Cause:
+    async def with_suggested_fix(self, cause: Cause) -> Cause:
         """The cause, with that as its fix which the form would take beside what was chosen."""
-        return await remedied(cause, self)
+        return await with_suggested_fix(cause, self)
 
     def save(self) -> Awaitable[None]:
         """Stores the state when the loop next comes round; done once it is stored."""
-        return self.desk.ledger.note(self)
+        return self.registry.state_writer.note(self)
 
     def _known_spawn_ids(self) -> set[str]:
         query = self.user.db.query(OrmSpawner).filter(OrmSpawner.server != None)  # noqa: E711  SQLAlchemy's way
@@ -234,9 +234,9 @@ class SlurmSpawner(Spawner):
 
     async def start(self) -> str:
         """Submits the job and gives the server's URL once its starter says that it listens."""
-        if self.cluster not in self.desk.clients:
+        if self.cluster not in self.registry.clients:
             raise StartFailed(OptionsRefused({"cluster": f"There is no cluster {self.cluster!r} here."}))
-        self.desk.start_reconciling(self._known_spawn_ids)
+        self.registry.start_reconciling(self._known_spawn_ids)
         code = secrets.token_urlsafe(32)
         run = self._take_up(Attempt.new(self.cluster, code))
         self._is_adopted = False
@@ -258,7 +258,7 @@ class SlurmSpawner(Spawner):
             return 0
         run.attend()
         if self._check_pending and not self._spawn_pending and not run.attempt.port:
-            return await Resumption(self, run, stop_seconds=self.stop_timeout + 10).carry_out()
+            return await Resume(self, run, stop_seconds=self.stop_timeout + 10).carry_out()
         if self._check_pending:
             await self._heard_of(run)
             await self._answered(run)
@@ -320,7 +320,7 @@ class SlurmSpawner(Spawner):
     async def progress(self) -> AsyncIterator[Event]:
         """What happens, on every change, never twice."""
         if self.run:
-            async for event in self.run.story.follow():
+            async for event in self.run.progress.follow():
                 yield event
 
     @property
@@ -342,7 +342,7 @@ class SlurmSpawner(Spawner):
         return replace(
             request({name: getattr(self, name) for name in REQUESTED}),
             name=self.job_name,
-            comment=self.desk.comment(attempt.spawn_id, f"{self.user.name}/{self.name}"),
+            comment=self.registry.comment(attempt.spawn_id, f"{self.user.name}/{self.name}"),
             output="/dev/null",  # the starter keeps the log, in a place that only the user reads
             extra=self.own_options(self.user_options),
         )
@@ -366,7 +366,7 @@ class SlurmSpawner(Spawner):
             image="" if "://" in chosen.image.path else chosen.image.path,
             prologue="\n".join(text for text in (self.prologue, chosen.prologue) if text),
             ports=(self.port_range[0], self.port_range[1]) if self.port_range else None,
-            environment=job_environment(self.desk.clients[self.cluster].cluster, chosen, self.parallel),
+            environment=job_environment(self.registry.clients[self.cluster].cluster, chosen, self.parallel),
             forgotten=chosen.forgotten,
         )
         return notebook(config, self.python)
@@ -386,7 +386,7 @@ class SlurmSpawner(Spawner):
         assert self.run
         if not self.api_token:
             await self._renew_token()
-        tls = await self._certificate(await self.run.origin.node()) if self.internal_ssl else None
+        tls = await self._certificate(await self.run.caller_check.node()) if self.internal_ssl else None
         return {"environment": self.get_env(), "prefix": self.server.base_url, "tls": tls}
 
     async def _renew_token(self) -> None:

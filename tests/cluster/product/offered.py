@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from cluster.layout import GROUPS
 from flatirons.slurm.bounds import Bounds, parsed
 from flatirons.slurm.client import SlurmClient
-from flatirons.slurm.cluster_cache import Lookout
+from flatirons.slurm.cluster_cache import ClusterCache
 from flatirons.slurm.facts import ClusterFacts
 from flatirons.slurm.model import JobSpec
 from flatirons.slurm.rights import Rights
@@ -45,12 +45,12 @@ class Ask:
 
 async def everybodys_rights(client: SlurmClient) -> dict[str, Rights]:
     """Each user's rights on a cluster, all as of one snapshot."""
-    lookout = Lookout(client)
-    facts = await lookout.look(**PATIENCE)
-    assert facts is not None, lookout.trouble
+    cache = ClusterCache(client)
+    facts = await cache.look(**PATIENCE)
+    assert facts is not None, cache.trouble
     found = {}
     for user in USERS:
-        associations = await lookout.associations(user, **PATIENCE)
+        associations = await cache.associations(user, **PATIENCE)
         groups = frozenset({user, *(group.name for group in GROUPS if user in group.members)})
         found[user] = Rights(facts, associations, user, groups)
     return found

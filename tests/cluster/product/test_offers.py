@@ -17,7 +17,7 @@ import pytest
 
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import JobSpec
-from flatirons.slurm_form.offers import Outlook
+from flatirons.slurm_form.offers import OfferCache
 from tests.cluster.product.asking import (
     CLUSTERS,
     IS_DOWN,
@@ -189,7 +189,7 @@ async def test_a_reservation_is_offered_to_whom_slurm_lets_in(
 
 
 async def test_hidden_partitions_are_offered_and_clusters_do_not_mix(clients: dict[str, SlurmClient]) -> None:
-    facts = await Outlook(clients).facts("carol", fresh=True)
+    facts = await OfferCache(clients).facts("carol", fresh=True)
     summit, blanca = (facts.rights(name) for name in CLUSTERS)
     assert summit and blanca
     assert "stest" in {each.name for each in summit.partitions}

@@ -13,7 +13,7 @@ from flatirons.forms.values import Context
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.rights import Rights
 from flatirons.slurm_form.form import request, slurm_form
-from flatirons.slurm_form.offers import Seen, SlurmFacts
+from flatirons.slurm_form.offers import Seen, SlurmOffers
 from tests.cluster.product.asking import CLUSTERS, STARTS, WAITS, Slurm, has_reserved_nodes, look, sample
 from tests.cluster.product.offered import USERS, Ask, Place, places, there
 
@@ -71,7 +71,7 @@ def asked(options: Options, what: str) -> Ask:
 
 
 def context_of(slurm: Slurm, user: str) -> Context:
-    return Context(user=user, facts=SlurmFacts({name: Seen(slurm.rights[name][user]) for name in CLUSTERS}))
+    return Context(user=user, facts=SlurmOffers({name: Seen(slurm.rights[name][user]) for name in CLUSTERS}))
 
 
 async def test_the_form_offers_every_place_and_nothing_that_slurm_refuses(

@@ -29,13 +29,13 @@ from flatirons.notebook.record import FOLDER, Record, records
 from flatirons.site.load import parse
 from flatirons.site.schema import Site
 from flatirons.slurm.client import SlurmClient
-from flatirons.slurm.polling import Pace
+from flatirons.slurm.polling import PollSchedule
 from tests.fakes.slurm import FakeSite, FakeSlurm
 from tests.repository import REPO
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 SOURCE = REPO / "src"
-QUICK = Pace(starting=0.01, waiting=0.01, quiet=0.02, longest=0.05, gap=0.0, burst=1000, doubt=0.05)
+QUICK = PollSchedule(starting=0.01, waiting=0.01, quiet=0.02, longest=0.05, gap=0.0, burst=1000, doubt=0.05)
 DOWN = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n"
 SITE = """
 [hub]

@@ -10,12 +10,12 @@ import pytest
 
 from flatirons.errors import SlurmUnreachable
 from flatirons.slurm.accounting import Association
-from flatirons.slurm.cluster_cache import BACK_OFF_SECONDS, Lookout
+from flatirons.slurm.cluster_cache import BACK_OFF_SECONDS, ClusterCache
 from flatirons.slurm.model import Configuration
 
 
 class Slurm:
-    """As much of a client as a lookout asks; counts, and answers when it is let."""
+    """As much of a client as a cache asks; counts, and answers when it is let."""
 
     def __init__(self) -> None:
         self.asked: list[Sequence[str]] = []
@@ -70,18 +70,18 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def lookout(slurm: Slurm, clock: Clock) -> Lookout:
-    return Lookout(slurm, clock)  # type: ignore[arg-type]
+def cache(slurm: Slurm, clock: Clock) -> ClusterCache:
+    return ClusterCache(slurm, clock)  # type: ignore[arg-type]
 
 
 async def test_users_who_come_while_another_is_answered_are_asked_for_together(
-    lookout: Lookout, slurm: Slurm
+    cache: ClusterCache, slurm: Slurm
 ) -> None:
     slurm.gate.clear()
-    looking = [asyncio.ensure_future(lookout.associations(f"u{n}", max_age=60, patience=5)) for n in range(5)]
+    looking = [asyncio.ensure_future(cache.associations(f"u{n}", max_age=60, patience=5)) for n in range(5)]
     while not slurm.asked:  # noqa: ASYNC110
         await asyncio.sleep(0)
-    late = [asyncio.ensure_future(lookout.associations(f"v{n}", max_age=60, patience=5)) for n in range(3)]
+    late = [asyncio.ensure_future(cache.associations(f"v{n}", max_age=60, patience=5)) for n in range(3)]
     slurm.gate.set()
     found = await asyncio.gather(*looking, *late)
     assert [each and each[0].account for each in found] == [
@@ -93,39 +93,41 @@ async def test_users_who_come_while_another_is_answered_are_asked_for_together(
     ]
 
 
-async def test_names_that_no_account_could_have_are_not_asked_for(lookout: Lookout, slurm: Slurm) -> None:
+async def test_names_that_no_account_could_have_are_not_asked_for(cache: ClusterCache, slurm: Slurm) -> None:
     for name in ("", "a,b", "a b", "a=b", "a\nb"):
-        assert await lookout.associations(name, max_age=60, patience=1) == ()
+        assert await cache.associations(name, max_age=60, patience=1) == ()
     assert slurm.asked == []
 
 
-async def test_a_failed_question_leaves_what_was_known(lookout: Lookout, slurm: Slurm, clock: Clock) -> None:
-    known = await lookout.associations("alice", max_age=60, patience=1)
+async def test_a_failed_question_leaves_what_was_known(
+    cache: ClusterCache, slurm: Slurm, clock: Clock
+) -> None:
+    known = await cache.associations("alice", max_age=60, patience=1)
     slurm.is_down, clock.now = True, clock.now + 100
-    assert await lookout.associations("alice", max_age=60, patience=1) == known
-    assert await lookout.associations("bob", max_age=60, patience=1) is None
+    assert await cache.associations("alice", max_age=60, patience=1) == known
+    assert await cache.associations("bob", max_age=60, patience=1) is None
 
 
 async def test_a_slurm_that_failed_is_left_in_peace_for_a_while(
-    lookout: Lookout, slurm: Slurm, clock: Clock
+    cache: ClusterCache, slurm: Slurm, clock: Clock
 ) -> None:
     slurm.is_down = True
-    assert await lookout.look(max_age=10, patience=1) is None
-    assert lookout.trouble == "Slurm does not answer."
+    assert await cache.look(max_age=10, patience=1) is None
+    assert cache.trouble == "Slurm does not answer."
     slurm.is_down = False
-    assert await lookout.look(max_age=10, patience=1) is None
+    assert await cache.look(max_age=10, patience=1) is None
     clock.now += BACK_OFF_SECONDS
-    assert await lookout.look(max_age=10, patience=1) is not None
-    assert lookout.trouble == ""
+    assert await cache.look(max_age=10, patience=1) is not None
+    assert cache.trouble == ""
 
 
 async def test_facts_are_asked_for_again_only_when_they_are_old(
-    lookout: Lookout, slurm: Slurm, clock: Clock
+    cache: ClusterCache, slurm: Slurm, clock: Clock
 ) -> None:
-    await asyncio.gather(*(lookout.look(max_age=10, patience=1) for _ in range(20)))
+    await asyncio.gather(*(cache.look(max_age=10, patience=1) for _ in range(20)))
     clock.now += 9
-    await lookout.look(max_age=10, patience=1)
+    await cache.look(max_age=10, patience=1)
     assert slurm.looked == 1
     clock.now += 2
-    await lookout.look(max_age=10, patience=1)
+    await cache.look(max_age=10, patience=1)
     assert slurm.looked == 2

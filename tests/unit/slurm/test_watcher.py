@@ -12,7 +12,7 @@ import pytest
 from flatirons.errors import SlurmUnreachable
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, Job, JobState, Place
-from flatirons.slurm.polling import Bucket, Pace
+from flatirons.slurm.polling import Bucket, PollSchedule
 from flatirons.slurm.watcher import Subscription, Watcher
 from tests.fakes.clock import FakeClock, idle
 from tests.fakes.slurm import FakeSlurm
@@ -386,13 +386,13 @@ async def test_many_kicks_bring_at_most_one_query_in_each_gap_beyond_the_first_f
     for _ in range(1000):
         watcher.kick()
         await clock.advance(0.01)
-    assert slurm.count("squeue") - before <= Pace().burst + 10 / Pace().gap + 1
+    assert slurm.count("squeue") - before <= PollSchedule().burst + 10 / PollSchedule().gap + 1
 
 
 async def test_a_slow_slurm_is_asked_for_at_most_a_tenth_of_the_time() -> None:
-    assert Pace().interval(1.0, query_seconds=2.0, failures=0) == 18.0
-    assert Pace().interval(1.0, query_seconds=20.0, failures=0) == 60.0
-    assert Pace().interval(1.0, query_seconds=0.05, failures=0) == 1.0
+    assert PollSchedule().interval(1.0, query_seconds=2.0, failures=0) == 18.0
+    assert PollSchedule().interval(1.0, query_seconds=20.0, failures=0) == 60.0
+    assert PollSchedule().interval(1.0, query_seconds=0.05, failures=0) == 1.0
 
 
 async def test_a_failing_slurm_is_asked_ever_less_and_soon_again_once_it_answers(

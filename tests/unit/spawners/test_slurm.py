@@ -25,7 +25,7 @@ from flatirons.slurm_form.form import slurm_form
 from flatirons.spawners.form.hooks import FormHooks
 from flatirons.spawners.run.progress import StartFailed
 from flatirons.spawners.run.stored_state import Attempt
-from flatirons.spawners.shared.registry import SETTINGS_KEY, Desk
+from flatirons.spawners.shared.registry import SETTINGS_KEY, Registry
 from flatirons.spawners.slurm import SlurmSpawner
 from tests.fakes.slurm import FakeSlurm
 from tests.unit.spawners.run.test_server_run import KEY, QUICK, until
@@ -47,11 +47,11 @@ def slurm() -> FakeSlurm:
 
 
 @pytest.fixture
-async def desk(slurm: FakeSlurm) -> AsyncIterator[Desk]:
+async def registry(slurm: FakeSlurm) -> AsyncIterator[Registry]:
     client = SlurmClient(Cluster("summit"), slurm)
     watcher = Watcher(client, pace=QUICK)
     watcher.start()
-    made = Desk("hub1", {"summit": client}, logging.getLogger("test"), {"summit": watcher})
+    made = Registry("hub1", {"summit": client}, logging.getLogger("test"), {"summit": watcher})
     yield made
     if made._reconciling:
         made._reconciling.cancel()
@@ -59,9 +59,9 @@ async def desk(slurm: FakeSlurm) -> AsyncIterator[Desk]:
 
 
 @pytest.fixture
-async def spawner(desk: Desk) -> AsyncIterator[SlurmSpawner]:
+async def spawner(registry: Registry) -> AsyncIterator[SlurmSpawner]:
     """Of a server that JupyterHub believes to exist, as after a restart of the hub."""
-    settings = {SETTINGS_KEY: desk, "proxy": Routes()}
+    settings = {SETTINGS_KEY: registry, "proxy": Routes()}
     db = orm.new_session_factory("sqlite:///:memory:")()
     orm_spawner = orm.Spawner(name="", state={}, user=orm.User(name="alice"))
     orm_spawner.server = orm.Server(base_url="/user/alice/", proto="http", ip="", port=1, cookie_name="c")
@@ -82,7 +82,7 @@ def routes(spawner: SlurmSpawner) -> list[str]:
 async def taken_up(spawner: SlurmSpawner, slurm: FakeSlurm) -> tuple[int, asyncio.Task[int | None]]:
     """The job of a start that an earlier hub left unfinished, and JupyterHub's poll of it."""
     attempt = Attempt.new("summit", "code")
-    job_id = slurm.add_job("alice", comment=spawner.desk.comment(attempt.spawn_id, "alice/"))
+    job_id = slurm.add_job("alice", comment=spawner.registry.comment(attempt.spawn_id, "alice/"))
     spawner.orm_spawner.state = attempt.as_state()
     spawner.load_state(spawner.orm_spawner.state)
     spawner._check_pending = True
@@ -181,14 +181,14 @@ async def test_what_would_have_helped_is_bounded_by_the_form_of_the_spawner(
     spawner: SlurmSpawner,
 ) -> None:
     cause = Cause("time_limit", "It ended.", "Ask for more time.", {"runtime": "2-00:00:00"})
-    assert await spawner.remedied(cause) == cause, "there is no form"
+    assert await spawner.with_suggested_fix(cause) == cause, "there is no form"
     FormHooks(
         slurm_form({"runtime": {"maximum": "1-00:00:00"}}, {"summit": {}}, {"python": {}}),
     ).attach(spawner)
     spawner.user_options = {"runtime": 1440}
-    assert (await spawner.remedied(cause)).fix == {}
+    assert (await spawner.with_suggested_fix(cause)).fix == {}
     spawner.user_options = {"runtime": 720}
-    found = await spawner.remedied(replace(cause, fix={"runtime": "1-00:00:00"}))
+    found = await spawner.with_suggested_fix(replace(cause, fix={"runtime": "1-00:00:00"}))
     assert found.fix == {"runtime": "1-00:00:00"}
 
 
@@ -266,7 +266,7 @@ async def silent(
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     attempt = replace(Attempt.new("summit", "code"), host="127.0.0.1", port=port)
-    job_id = slurm.add_job("alice", comment=spawner.desk.comment(attempt.spawn_id, "alice/"))
+    job_id = slurm.add_job("alice", comment=spawner.registry.comment(attempt.spawn_id, "alice/"))
     slurm.run_job(job_id)
     spawner.load_state(replace(attempt, job_id=job_id).as_state())
     spawner.http_timeout = 1
@@ -314,7 +314,7 @@ async def test_a_server_that_jupyterhub_gives_up_is_not_said_to_be_stopped_by_so
     spawner: SlurmSpawner, slurm: FakeSlurm
 ) -> None:
     attempt = replace(Attempt.new("summit", "code"), host="shas0101", port=4321)
-    job_id = slurm.add_job("alice", comment=spawner.desk.comment(attempt.spawn_id, "alice/"))
+    job_id = slurm.add_job("alice", comment=spawner.registry.comment(attempt.spawn_id, "alice/"))
     slurm.run_job(job_id)
     spawner.load_state(replace(attempt, job_id=job_id).as_state())
     assert await spawner.poll() is None
@@ -345,29 +345,29 @@ async def test_a_cluster_that_is_not_there_is_told_in_words(spawner: SlurmSpawne
 
 
 async def test_orphans_are_looked_for_though_no_server_is_known(
-    spawner: SlurmSpawner, desk: Desk, slurm: FakeSlurm
+    spawner: SlurmSpawner, registry: Registry, slurm: FakeSlurm
 ) -> None:
     """Such as one that a stop left behind while Slurm didn't answer, before the hub was restarted."""
-    orphan = slurm.add_job("alice", comment=desk.comment("0123456789abcdef", "alice/"))
+    orphan = slurm.add_job("alice", comment=registry.comment("0123456789abcdef", "alice/"))
     spawner.load_state({})
     await until(lambda: slurm.jobs[orphan].state == "CANCELLED")
 
 
 async def test_looking_for_orphans_begins_again_after_a_mistake(
-    desk: Desk, slurm: FakeSlurm, caplog: pytest.LogCaptureFixture
+    registry: Registry, slurm: FakeSlurm, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken() -> set[str]:
         raise RuntimeError("the database is locked")
 
-    orphan = slurm.add_job("alice", comment=desk.comment("0123456789abcdef", "alice/"))
-    desk.start_reconciling(broken)
+    orphan = slurm.add_job("alice", comment=registry.comment("0123456789abcdef", "alice/"))
+    registry.start_reconciling(broken)
     await until(lambda: "the database is locked" in caplog.text)
-    desk.start_reconciling(set)
+    registry.start_reconciling(set)
     await until(lambda: slurm.jobs[orphan].state == "CANCELLED")
 
 
 async def test_looking_for_orphans_outlives_a_database_that_fails(
-    desk: Desk, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    registry: Registry, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("flatirons.spawners.shared.registry.RECONCILE_SECONDS", 0.03)
     answers = [OperationalError("SELECT", {}, Exception("database or disk is full"))]
@@ -377,7 +377,7 @@ async def test_looking_for_orphans_outlives_a_database_that_fails(
             raise answers.pop()
         return set()
 
-    orphan = slurm.add_job("alice", comment=desk.comment("0123456789abcdef", "alice/"))
-    desk.start_reconciling(known)
+    orphan = slurm.add_job("alice", comment=registry.comment("0123456789abcdef", "alice/"))
+    registry.start_reconciling(known)
     await until(lambda: slurm.jobs[orphan].state == "CANCELLED")
     assert "database or disk is full" in caplog.text

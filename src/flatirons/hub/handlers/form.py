@@ -19,7 +19,7 @@ from tornado.web import HTTPError, StaticFileHandler, authenticated
 from flatirons.forms.page import STATIC
 from flatirons.slurm.estimate import Kind
 from flatirons.spawners.form.hooks import ESTIMATE_PATH, FORM_PATH, STATIC_PATH, FormHooks
-from flatirons.spawners.form.start_estimate import forecast
+from flatirons.spawners.form.start_estimate import start_estimate
 from flatirons.spawners.slurm import SlurmSpawner
 
 A_YEAR = 365 * 24 * 3600
@@ -105,7 +105,7 @@ class EstimateHandler(FillingIn):
         spawner, hooks = self.spawner_and_hooks(user_name, server)
         if not isinstance(spawner, SlurmSpawner):
             raise HTTPError(404, "This server is no job of Slurm's")
-        found = await forecast(spawner, hooks, self.posted())
+        found = await start_estimate(spawner, hooks, self.posted())
         self.set_header("Cache-Control", "no-store")
         if found and found.estimate.kind is Kind.TOO_OFTEN:
             self.set_header("HX-Trigger", "flatirons:again")

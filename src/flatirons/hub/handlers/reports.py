@@ -16,7 +16,7 @@ from tornado.web import HTTPError, authenticated
 from flatirons.servers.report import Report
 from flatirons.spawners.run.server_run import ServerRun
 from flatirons.spawners.shared import metrics
-from flatirons.spawners.shared.registry import SETTINGS_KEY, Desk
+from flatirons.spawners.shared.registry import SETTINGS_KEY, Registry
 
 
 def reports_of(handler: BaseHandler, user_name: str, server_name: str) -> tuple[Spawner, list[Report]]:
@@ -59,23 +59,23 @@ class ReportApi(APIHandler):
         self.finish({"reports": [report.as_dict() for report in reports]})
 
 
-def operations(desk: Desk[ServerRun] | None) -> dict[str, Any]:
+def operations(registry: Registry[ServerRun] | None) -> dict[str, Any]:
     """What goes on in this hub: clusters, servers, orphans."""
-    if desk is None:
+    if registry is None:
         return {"clusters": [], "servers": [], "orphans": []}
     return {
-        "since": desk.began_at,
-        "clusters": [_cluster(desk, name) for name in desk.clients],
-        "servers": [_server(run) for run in desk.runs],
+        "since": registry.began_at,
+        "clusters": [_cluster(registry, name) for name in registry.clients],
+        "servers": [_server(run) for run in registry.runs],
         "orphans": [
             {name: getattr(each, name) for name in ("at", "cluster", "job_id", "user", "outcome")}
-            for each in reversed(desk.orphans)
+            for each in reversed(registry.orphans)
         ],
     }
 
 
-def _cluster(desk: Desk[ServerRun], name: str) -> dict[str, Any]:
-    watcher, commands = desk.watchers.get(name), metrics.commands(name)
+def _cluster(registry: Registry[ServerRun], name: str) -> dict[str, Any]:
+    watcher, commands = registry.watchers.get(name), metrics.commands(name)
     answered = watcher is not None and watcher.snapshot is not None
     return {
         "name": name,
@@ -100,21 +100,21 @@ def _server(run: ServerRun) -> dict[str, Any]:
         "state": job.state.value if job else "",
         "reason": job.reason if job else "",
         "node": run.attempt.host or (job.batch_host if job else ""),
-        "waited_seconds": run.story.waited,
+        "waited_seconds": run.progress.waited,
     }
 
 
 class Operations:
-    """Finds the desk of this hub."""
+    """Finds the registry of this hub."""
 
     settings: dict[str, Any]
     users: Any
 
     @property
-    def desk(self) -> Desk[ServerRun] | None:
+    def registry(self) -> Registry[ServerRun] | None:
         """None where no server was ever looked at."""
-        desk = self.users.settings.get(SETTINGS_KEY)
-        return desk if isinstance(desk, Desk) else None
+        registry = self.users.settings.get(SETTINGS_KEY)
+        return registry if isinstance(registry, Registry) else None
 
 
 class OperationsPage(Operations, BaseHandler):
@@ -128,7 +128,7 @@ class OperationsPage(Operations, BaseHandler):
     @needs_scope("admin:servers")
     async def _get(self) -> None:
         page = await self.render_template(
-            "flatirons_operations.html", now=time.time(), **operations(self.desk)
+            "flatirons_operations.html", now=time.time(), **operations(self.registry)
         )
         self.finish(page)
 
@@ -139,7 +139,7 @@ class OperationsApi(Operations, APIHandler):
     @needs_scope("admin:servers")
     async def get(self) -> None:
         """As `operations` gives it."""
-        self.finish(operations(self.desk))
+        self.finish(operations(self.registry))
 
 
 _SERVER = "/(?P<user_name>[^/]+)(?:/(?P<server_name>[^/]*))?"

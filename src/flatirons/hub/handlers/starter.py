@@ -22,7 +22,7 @@ from flatirons.hub.handlers.caller import caller_of
 from flatirons.servers.causes import Ending
 from flatirons.spawners.run.caller_check import Elsewhere, NotExpected, Unsettled
 from flatirons.spawners.run.server_run import ServerRun
-from flatirons.spawners.shared.registry import SETTINGS_KEY, Desk
+from flatirons.spawners.shared.registry import SETTINGS_KEY, Registry
 
 MAX_BODY_BYTES = 256 * 1024
 MOST_OF_A_PROBLEM = 500  # characters: a caller's words, such as the names of keys, don't fill the log
@@ -99,12 +99,12 @@ class StarterHandler(APIHandler):
         """A starter has no cookies, and these calls obey none."""
 
     @property
-    def desk(self) -> Desk[ServerRun]:
-        """The hub's desk; 403 when no server was ever started by it."""
-        desk = self.users.settings.get(SETTINGS_KEY)
-        if not isinstance(desk, Desk):
+    def registry(self) -> Registry[ServerRun]:
+        """The hub's registry; 403 when no server was ever started by it."""
+        registry = self.users.settings.get(SETTINGS_KEY)
+        if not isinstance(registry, Registry):
             raise Refusal(403, "No server is expected here")
-        return desk
+        return registry
 
     def read(self, model: type[AnyBody]) -> AnyBody:
         """The body, checked; 400 for anything else."""
@@ -119,7 +119,7 @@ class StarterHandler(APIHandler):
     def run_of_key(self) -> ServerRun:
         """The run whose starter calls; 403 for any other caller."""
         scheme, _, key = self.request.headers.get("Authorization", "").partition(" ")
-        run = self.desk.by_key(key) if scheme == "Bearer" else None
+        run = self.registry.by_key(key) if scheme == "Bearer" else None
         if run is None:
             raise Refusal(403, "Not a starter of this hub")
         return run
@@ -127,14 +127,14 @@ class StarterHandler(APIHandler):
     async def admit(self, run: ServerRun) -> None:
         """Returns for a caller on the node of the run's job; for any, once there is one, if the site says so.
 
-        Raises what Origin.admit does.
+        Raises what CallerCheck.admit does.
         """
         if not run.spawner.check_address:
-            await run.origin.node()
+            await run.caller_check.node()
             return
-        proxy, app, names = getattr(self.proxy, "api_url", ""), self.app, self.desk.names
+        proxy, app, names = getattr(self.proxy, "api_url", ""), self.app, self.registry.names
         caller = await caller_of(self.request, proxy, app.trusted_downstream_ips, names)
-        await run.origin.admit(caller, names)
+        await run.caller_check.admit(caller, names)
 
     @contextmanager
     def told(self, status: int, sentence: str) -> Iterator[None]:
@@ -163,7 +163,7 @@ class BootHandler(StarterHandler):
     async def post(self) -> None:
         """Gives the server's environment, once, to the job that the code was made for, on its node."""
         body = self.read(BootBody)
-        run = self.desk.by_code(body.code)
+        run = self.registry.by_code(body.code)
         if run is None:
             raise Refusal(403, NO_CODE)
         with self.told(403, NO_CODE):

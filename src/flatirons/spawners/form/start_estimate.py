@@ -17,33 +17,35 @@ from flatirons.spawners.slurm import SlurmSpawner
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
+class StartEstimate:
     """An estimate, and changes with theirs that start clearly sooner."""
 
     estimate: Estimate
     sooner: list[tuple[Change, Estimate]]
 
 
-async def forecast(spawner: SlurmSpawner, hooks: FormHooks, posted: Mapping[str, object]) -> Forecast | None:
+async def start_estimate(
+    spawner: SlurmSpawner, hooks: FormHooks, posted: Mapping[str, object]
+) -> StartEstimate | None:
     """What Slurm expects; None while the form isn't filled in to the end."""
     form, context = hooks.form(spawner), await hooks.context(spawner)
     given, wrong = form.single(posted)
     answers = await form.answers(given, context, from_page=True)
     options = {answer.field.name: answer.value for answer in answers}
     cluster = options.get("cluster") or spawner.cluster
-    if wrong or any(answer.message for answer in answers) or cluster not in spawner.desk.clients:
+    if wrong or any(answer.message for answer in answers) or cluster not in spawner.registry.clients:
         return None
-    estimator = spawner.desk.estimator(str(cluster))
+    estimator = spawner.registry.estimator(str(cluster))
     spec = replace(request(options), extra=spawner.own_options(options))
     estimate = await estimator.estimate(spec, user=spawner.user.name)
     rights = context.facts.rights(cluster) if context.facts else None
     if rights is not None:
         estimate = _with_reservations(estimate, spec, rights)
     if not estimate.is_long or rights is None:
-        return Forecast(estimate, [])
+        return StartEstimate(estimate, [])
     candidates = [await _checked(form, options, each, context) for each in changes(spec, rights)]
     possible = [each for each in candidates if each]
-    return Forecast(estimate, await estimator.sooner(estimate, possible, user=spawner.user.name))
+    return StartEstimate(estimate, await estimator.sooner(estimate, possible, user=spawner.user.name))
 
 
 def _with_reservations(estimate: Estimate, spec: JobSpec, rights: Rights) -> Estimate:

@@ -20,7 +20,7 @@ HELPS = {"out_of_memory": "memory", "time_limit": "runtime"}
 NO_MORE = "That was all that can be chosen with the other choices: another partition or QOS may offer more."
 
 
-async def remedied(cause: Cause, spawner: Spawner) -> Cause:
+async def with_suggested_fix(cause: Cause, spawner: Spawner) -> Cause:
     """The cause with a fix that the form of this spawner takes; as it is, without such a form."""
     hooks = FormHooks.of(spawner)
     if hooks is None or cause.kind not in HELPS:

@@ -28,7 +28,7 @@ class Shown(Protocol):
         """Sees to it that JupyterHub knows where a server listens."""
 
 
-class Aftermath:
+class Cleanup:
     """Sees to it that JupyterHub doesn't go on to show a server that is over."""
 
     def __init__(self, spawner: Shown, log: Logger) -> None:

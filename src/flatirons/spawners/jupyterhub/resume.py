@@ -18,7 +18,7 @@ from flatirons.spawners.run.progress import StartFailed
 from flatirons.spawners.run.server_run import ServerRun
 
 
-class Resumption:
+class Resume:
     """Finishes the start of a spawner that JupyterHub is checking."""
 
     def __init__(self, spawner: Spawner, run: ServerRun, *, stop_seconds: float) -> None:

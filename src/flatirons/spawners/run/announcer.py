@@ -1,4 +1,4 @@
-"""Turns what becomes known of a job into the story of its start, and into the times that operators watch."""
+"""Turns what becomes known of a job into the progress of its start, and into what operators watch."""
 
 from __future__ import annotations
 
@@ -6,42 +6,42 @@ from flatirons.servers import messages
 from flatirons.servers.messages import Told, waited_seconds
 from flatirons.servers.timing import Timing
 from flatirons.slurm.model import Job, Place
-from flatirons.spawners.run.progress import Story
+from flatirons.spawners.run.progress import StartProgress
 from flatirons.spawners.run.stored_state import Attempt
 from flatirons.spawners.shared import metrics
 
 
-class Teller:
-    """Tells the story of one run, from the submission until its server is up."""
+class Announcer:
+    """Tells the progress of one run, from the submission until its server is up."""
 
-    def __init__(self, story: Story, cluster: str) -> None:
-        self._story = story
+    def __init__(self, progress: StartProgress, cluster: str) -> None:
+        self._progress = progress
         self._cluster = cluster
         self._told = Told()
 
     def submitted(self, job_id: int) -> None:
         """Slurm took the job."""
-        self._story.tell(10, messages.submitted(job_id, self._cluster))
+        self._progress.tell(10, messages.submitted(job_id, self._cluster))
 
     def began_to_run(self, job: Job) -> None:
         """Notes how long it waited, once: not of a job that ran already when the hub was restarted."""
         waited = waited_seconds(job)
         if waited is not None:
-            self._story.waited = waited
+            self._progress.waited = waited
             metrics.QUEUE_SECONDS.labels(self._cluster).observe(waited)
 
     def seen(self, job: Job, place: Place | None, attempt: Attempt) -> None:
         """Slurm described the job; `place` is where it stands in the queue, if it does."""
         if job.state.is_waiting:
-            self._story.tell(20, self._told.waiting(job, place))
+            self._progress.tell(20, self._told.waiting(job, place))
         elif job.state.is_starting:
-            self._story.tell(40, messages.booting(job))
+            self._progress.tell(40, messages.booting(job))
         elif job.state.is_running and not attempt.port:
-            self._story.tell(50, messages.running(job))
+            self._progress.tell(50, messages.running(job))
             if attempt.key_digest:
-                self._story.tell(70, messages.CONTAINER)
+                self._progress.tell(70, messages.CONTAINER)
 
     def ready(self, host: str, timing: Timing) -> None:
         """The server listens."""
         metrics.START_SECONDS.labels(self._cluster).observe(timing.ran)
-        self._story.tell(90, messages.up(host, self._story.waited, timing.parts))
+        self._progress.tell(90, messages.up(host, self._progress.waited, timing.parts))

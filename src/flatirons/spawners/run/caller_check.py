@@ -90,7 +90,7 @@ async def _look_up(name: str) -> frozenset[Address]:
 
 
 class Placed(Followed, Protocol):
-    """A run, as its origin sees it."""
+    """A run, as its check sees it."""
 
     @property
     def is_wanted(self) -> bool:
@@ -103,7 +103,7 @@ class Placed(Followed, Protocol):
         """Slurm shows this job by the run's id; gives what the run makes of it."""
 
 
-class Origin:
+class CallerCheck:
     """Where the starter of one run is."""
 
     def __init__(self, of: Placed, watcher: Watcher) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from flatirons.errors import SlurmError
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.watcher import Watcher
-from flatirons.spawners.run.progress import Story
+from flatirons.spawners.run.progress import StartProgress
 from flatirons.spawners.run.stored_state import Followed
 
 SECONDS_TO_END_IN_PEACE = 10.0
@@ -19,7 +19,7 @@ SECONDS_TO_END_IN_PEACE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Cancellation:
-    """Ends the job of the run `of`, which is followed meanwhile; `story` rings when it has changed.
+    """Ends the job of the run `of`, which is followed meanwhile; `progress` rings when it has changed.
 
     `seconds` is how long a cancelled job may take to be gone.
     """
@@ -27,7 +27,7 @@ class Cancellation:
     of: Followed
     client: SlurmClient
     watcher: Watcher
-    story: Story
+    progress: StartProgress
     user: str
     seconds: float
 
@@ -62,7 +62,7 @@ class Cancellation:
             self.watcher.kick()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, last - time.monotonic())):
-                    await self.story.changed()
+                    await self.progress.changed()
             if time.monotonic() >= last:
                 return False
         return True

@@ -22,7 +22,7 @@ from flatirons.servers.report import Report
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import End, Job, JobState
 from flatirons.slurm_form.offers import named
-from flatirons.spawners.run.progress import Story
+from flatirons.spawners.run.progress import StartProgress
 from flatirons.spawners.run.stored_state import Followed
 from flatirons.spawners.shared import metrics
 
@@ -46,17 +46,17 @@ class Outcome:
         self,
         of: Followed,
         client: SlurmClient,
-        story: Story,
+        progress: StartProgress,
         keep: Callable[[Report], None],
         log: Logger,
-        remedied: Callable[[Cause], Awaitable[Cause]],
+        with_suggested_fix: Callable[[Cause], Awaitable[Cause]],
     ) -> None:
-        """`remedied` gives a cause with that as its fix which its user can choose."""
+        """`with_suggested_fix` gives a cause with that as its fix which its user can choose."""
         self._run = of
         self._client = client
-        self._story = story
+        self._progress = progress
         self._keep_report = keep
-        self._remedied = remedied
+        self._remedied = with_suggested_fix
         self._log = log
         self.error: FlatironsError | None = None
         self.stopped_for: Cause | None = None  # why this hub process ends the run; None while it doesn't
@@ -243,7 +243,7 @@ class Outcome:
         self.error = error
         if not self._run.attempt.job_id:
             self._explained.set()
-        self._story.ring()
+        self._progress.ring()
         return error
 
     def _keep(self, cause: Cause, job: Job | None = None, end: End | None = None) -> None:

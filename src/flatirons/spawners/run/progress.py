@@ -24,7 +24,7 @@ REASONS = {
 }
 
 
-class Story:
+class StartProgress:
     """What happened so far. `ring` wakes everyone who waits for a change."""
 
     def __init__(self) -> None:

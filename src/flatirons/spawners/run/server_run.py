@@ -2,7 +2,7 @@
 
 Two sources tell what happens: the watcher (what Slurm says of the job) and the starter (boot, ready, end,
 pushed from the node). A run puts both together: a story for the user and an address for the hub. What is said
-of its end is made by its outcome, the end is brought about by its cancellation, and its aftermath tells
+of its end is made by its outcome, the end is brought about by its cancellation, and its cleanup tells
 JupyterHub.
 """
 
@@ -23,15 +23,15 @@ from flatirons.servers.report import Report
 from flatirons.servers.timing import Timing
 from flatirons.slurm.model import Job, JobSpec, JobState
 from flatirons.slurm.watcher import Subscription
-from flatirons.spawners.jupyterhub.cleanup import Aftermath, Shown
-from flatirons.spawners.run.announcer import Teller
-from flatirons.spawners.run.caller_check import NotExpected, Origin
+from flatirons.spawners.jupyterhub.cleanup import Cleanup, Shown
+from flatirons.spawners.run.announcer import Announcer
+from flatirons.spawners.run.caller_check import CallerCheck, NotExpected
 from flatirons.spawners.run.cancel import Cancellation
 from flatirons.spawners.run.outcome import Outcome
-from flatirons.spawners.run.progress import Story
+from flatirons.spawners.run.progress import StartProgress
 from flatirons.spawners.run.stored_state import Attempt, digest
 from flatirons.spawners.shared import metrics
-from flatirons.spawners.shared.registry import Desk
+from flatirons.spawners.shared.registry import Registry
 
 LONGEST_SILENCE = 30.0  # seconds: a start without news makes sure that its job is still followed
 SECONDS_FOR_SLURMS_WORD = 3.0  # how long a server's end waits to learn what Slurm says of it
@@ -68,36 +68,42 @@ class Owner(Shown, Protocol):
     def keep(self, report: Report) -> None:
         """Keeps a report of how the run ended, in the place of an earlier one of the same job."""
 
-    async def remedied(self, cause: Cause) -> Cause:
+    async def with_suggested_fix(self, cause: Cause) -> Cause:
         """The cause, with that as its fix which the form would take."""
 
 
 class ServerRun:
     """Follows one attempt of a spawner, whose state it stores whenever something becomes known."""
 
-    def __init__(self, attempt: Attempt, spawner: Owner, desk: Desk[ServerRun], limits: Limits) -> None:
+    def __init__(
+        self, attempt: Attempt, spawner: Owner, registry: Registry[ServerRun], limits: Limits
+    ) -> None:
         self.attempt = attempt
         self.spawner = spawner
         self.user: str = spawner.user.name
         self.log = spawner.log
-        self.desk = desk
-        self.client = desk.clients[attempt.cluster]
-        self.watcher = desk.watcher(attempt.cluster)
+        self.registry = registry
+        self.client = registry.clients[attempt.cluster]
+        self.watcher = registry.watcher(attempt.cluster)
         self.limits = limits
-        self.story = Story()
+        self.progress = StartProgress()
         self.job: Job | None = None
         self._timing = Timing()
-        self._teller = Teller(self.story, attempt.cluster)
-        self.origin = Origin(self, self.watcher)
-        self.outcome = Outcome(self, self.client, self.story, spawner.keep, self.log, spawner.remedied)
-        self._cancellation = Cancellation(self, self.client, self.watcher, self.story, self.user, limits.stop)
-        self._aftermath = Aftermath(spawner, self.log)
+        self._announcer = Announcer(self.progress, attempt.cluster)
+        self.caller_check = CallerCheck(self, self.watcher)
+        self.outcome = Outcome(
+            self, self.client, self.progress, spawner.keep, self.log, spawner.with_suggested_fix
+        )
+        self._cancellation = Cancellation(
+            self, self.client, self.watcher, self.progress, self.user, limits.stop
+        )
+        self._cleanup = Cleanup(spawner, self.log)
         self._submission: asyncio.Task[None] | None = None
         self._attendant: asyncio.Task[None] | None = None
         self._changes: Subscription | None = None
         self.closed = asyncio.Event()
         self.seen = asyncio.Event()  # Slurm has been heard of the job
-        desk.expect(self)
+        registry.expect(self)
 
     # -- towards the spawner
 
@@ -119,7 +125,7 @@ class ServerRun:
         metrics.SUBMISSIONS.labels(self.attempt.cluster).inc()
         await self._change(job_id=job_id)
         self.log.info("Job %s on %s belongs to spawn %s", job_id, self.attempt.cluster, self.attempt.spawn_id)
-        self._teller.submitted(job_id)
+        self._announcer.submitted(job_id)
 
     async def arrive(self) -> None:
         """Returns when the server listens; raises ServerEnded when it won't."""
@@ -130,7 +136,7 @@ class ServerRun:
             try:
                 # not wait_for: that of Python 3.11 forgets a cancellation that comes together with news
                 async with asyncio.timeout(min(self._seconds_left(), LONGEST_SILENCE)):
-                    await self.story.changed()
+                    await self.progress.changed()
             except TimeoutError:
                 if self._seconds_left() <= 0:
                     raise self.outcome.conclude(self._late()) from None
@@ -160,7 +166,7 @@ class ServerRun:
         if self.attempt.job_id or self._submission:
             return
         try:
-            job = await self.desk.find(self.attempt.cluster, self.attempt.spawn_id, self.user)
+            job = await self.registry.find(self.attempt.cluster, self.attempt.spawn_id, self.user)
         except SlurmError as error:
             self.log.warning("Can't look for the job of spawn %s yet: %s", self.attempt.spawn_id, error)
             return
@@ -197,7 +203,7 @@ class ServerRun:
         """Stops following the job."""
         self.closed.set()
         self.outcome.count()
-        self.desk.forget(self)
+        self.registry.forget(self)
         if self._attendant:
             self._attendant.cancel()
 
@@ -216,15 +222,17 @@ class ServerRun:
                 changes.urgent = self._stopping or not self.attempt.port
                 job = self.learn(found)
                 if job.state.is_over:
-                    if self.origin.refusal and not self.attempt.key_digest:
-                        self.outcome.hear(Ending(1, None, self.origin.refusal))  # it wasn't let speak itself
+                    if self.caller_check.refusal and not self.attempt.key_digest:
+                        self.outcome.hear(
+                            Ending(1, None, self.caller_check.refusal)
+                        )  # it wasn't let speak itself
                     await self.outcome.settle(job)
                 elif self._may_be_requeued and await self._does_wait():
                     await self._drop(job)
                 if job.state.is_over or self.outcome.is_requeued:
                     break
         if not self._stopping:
-            self._aftermath.tell()
+            self._cleanup.tell()
 
     @property
     def _may_be_requeued(self) -> bool:
@@ -255,7 +263,7 @@ class ServerRun:
         A slurmctld that was killed forgets its last seconds, and gives their ids out again. A comment that
         isn't of this hub says nothing: its user, or a plugin of the site's, may have written another.
         """
-        spawn_id = self.desk.spawn_id(job)
+        spawn_id = self.registry.spawn_id(job)
         is_rewritten = spawn_id is None and (job.user, job.name) == (self.user, self.spawner.job_name)
         if job.state.is_over or is_rewritten or spawn_id == self.attempt.spawn_id:
             return job
@@ -286,7 +294,7 @@ class ServerRun:
         if self.attempt.job_id:
             self.attend()
         is_over = self.exit_status() is not None
-        self._aftermath.remind(self.attempt.job_id, is_over=is_over)
+        self._cleanup.remind(self.attempt.job_id, is_over=is_over)
         if self.spawner.ready and self.attempt.port and not is_over:
             self.spawner.correct_address()
 
@@ -306,9 +314,9 @@ class ServerRun:
             if not self.attempt.key_digest:
                 self._timing.script_runs()
             if not self.attempt.port:
-                self._teller.began_to_run(job)
-        self._teller.seen(job, self.watcher.place(job), self.attempt)
-        self.story.ring()
+                self._announcer.began_to_run(job)
+        self._announcer.seen(job, self.watcher.place(job), self.attempt)
+        self.progress.ring()
 
     # -- what the starter says
 
@@ -325,10 +333,10 @@ class ServerRun:
         used = self.attempt.port or self.attempt.key_digest not in ("", digest(key))
         if job_id != self.attempt.job_id or used or not self.is_wanted:
             raise NotExpected(f"boot of job {job_id} for {self.attempt}")
-        host = self.attempt.host or self.origin.admitted
+        host = self.attempt.host or self.caller_check.admitted
         stored = self._change(key_digest=digest(key), host=host)
         self._timing.container_starts()
-        self.desk.expect(self)
+        self.registry.expect(self)
         if self.job:
             self._see(self.job)
         if not host:  # else Slurm was asked for it
@@ -340,14 +348,14 @@ class ServerRun:
 
         A starter says it again when the answer was lost on the way, as when the hub was killed meanwhile.
         """
-        host = await self.origin.node()
+        host = await self.caller_check.node()
         if self.attempt.port not in (0, port) or not self.is_wanted:
             raise NotExpected(f"ready on port {port} for {self.attempt}")
         if not self.attempt.port:
             stored = self._change(host=host, port=port)
             if self._changes:
                 self._changes.urgent = False
-            self._teller.ready(host, self._timing)
+            self._announcer.ready(host, self._timing)
             await stored
 
     def end(self, ending: Ending) -> Awaitable[None]:
@@ -398,7 +406,7 @@ class ServerRun:
     def _change(self, **known: str | int | bool) -> Awaitable[None]:
         """Done once what became known is stored; it holds at once."""
         self.attempt = replace(self.attempt, **known)  # type: ignore[arg-type]  # names and types are Attempt's
-        self.story.ring()
+        self.progress.ring()
         return self.spawner.save()
 
     def _seconds_left(self) -> float:

@@ -1,7 +1,7 @@
-"""The desk: what all servers of a hub process share.
+"""The registry: what all servers of a hub process share.
 
 It holds a client and a watcher for each cluster, knows which spawner a boot code or a starter's key belongs
-to, and looks after jobs that no server knows of. There is one desk in a hub process; it lives in the hub's
+to, and looks after jobs that no server knows of. A hub process has one; it lives in the hub's
 settings, not in a module, so that two hubs in one process (tests) don't meet.
 """
 
@@ -24,13 +24,13 @@ from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.estimate import Estimator
 from flatirons.slurm.model import Cluster, Job
 from flatirons.slurm.watcher import Watcher
-from flatirons.slurm_form.offers import Outlook
+from flatirons.slurm_form.offers import OfferCache
 from flatirons.spawners.run.caller_check import Names
 from flatirons.spawners.run.stored_state import Followed, digest
 from flatirons.spawners.shared import metrics
-from flatirons.spawners.shared.state_writer import Ledger
+from flatirons.spawners.shared.state_writer import StateWriter
 
-SETTINGS_KEY = "flatirons_desk"
+SETTINGS_KEY = "flatirons_registry"
 RECONCILE_SECONDS = 30.0
 """How often the last answer of Slurm is searched for orphans: that asks Slurm nothing."""
 
@@ -65,7 +65,7 @@ class Orphan:
 
 
 class Expected(Followed, Protocol):
-    """A run that a starter may report for, as the desk sees it."""
+    """A run that a starter may report for, as the registry sees it."""
 
     @property
     def phase(self) -> str:
@@ -79,7 +79,7 @@ Run = TypeVar("Run", bound=Expected)
 
 
 @dataclass
-class Desk(Generic[Run]):
+class Registry(Generic[Run]):
     """Clients, watchers and the index of servers on their way."""
 
     hub_id: str
@@ -87,9 +87,9 @@ class Desk(Generic[Run]):
     log: Logger
     watchers: dict[str, Watcher] = field(default_factory=dict)
     estimators: dict[str, Estimator] = field(default_factory=dict)
-    ledger: Ledger = field(default_factory=Ledger)
+    state_writer: StateWriter = field(default_factory=StateWriter)
     names: Names = field(default_factory=Names)
-    _outlook: Outlook | None = None
+    _outlook: OfferCache | None = None
     _by_code: dict[str, Run] = field(default_factory=dict)
     _by_key: dict[str, Run] = field(default_factory=dict)
     _reconciling: asyncio.Task[None] | None = None
@@ -109,7 +109,7 @@ class Desk(Generic[Run]):
         make_runner: Callable[[], Runner],
         log: Logger,
     ) -> Self:
-        """The desk in the hub's settings; put there, with these clusters, when the first asks for it."""
+        """The registry in the hub's settings; put there, with these clusters, when the first asks for it."""
         if SETTINGS_KEY not in settings:
             runner = make_runner()
             clients = {
@@ -119,8 +119,8 @@ class Desk(Generic[Run]):
                 for name, facts in clusters.items()
             }
             settings[SETTINGS_KEY] = cls(hub_id(settings["cookie_secret"]), clients, log)
-        desk: Self = settings[SETTINGS_KEY]
-        return desk
+        registry: Self = settings[SETTINGS_KEY]
+        return registry
 
     @property
     def comment_prefix(self) -> str:
@@ -137,10 +137,10 @@ class Desk(Generic[Run]):
         return parts[2] if parts[:2] == ["flatirons", self.hub_id] and len(parts) == 4 else None
 
     @property
-    def outlook(self) -> Outlook:
+    def offers(self) -> OfferCache:
         """What the clusters offer to whom."""
         if self._outlook is None:
-            self._outlook = Outlook(self.clients)
+            self._outlook = OfferCache(self.clients)
         return self._outlook
 
     def estimator(self, cluster: str) -> Estimator:

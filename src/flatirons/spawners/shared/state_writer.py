@@ -1,4 +1,4 @@
-"""The ledger: stores what becomes known of many servers at the same moment in one transaction.
+"""The state_writer: stores what becomes known of many servers at the same moment in one transaction.
 
 A commit waits for the disk, and the whole hub waits with it; SQLite's takes some milliseconds. When many
 servers start at once there is news of several of them within a moment, which one commit stores as well as
@@ -26,7 +26,7 @@ STORE = update(ROW).where(ROW.c.id == bindparam("row")).values(state=bindparam("
 
 
 class Entry(Protocol):
-    """What the ledger needs of a spawner, as JupyterHub names it."""
+    """What the state_writer needs of a spawner, as JupyterHub names it."""
 
     orm_spawner: Any
     user: Any
@@ -35,7 +35,7 @@ class Entry(Protocol):
         """What is stored of it."""
 
 
-class Ledger:
+class StateWriter:
     """Entries that are to be stored when the loop next comes round, or a moment later."""
 
     def __init__(self) -> None:

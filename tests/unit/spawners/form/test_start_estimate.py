@@ -16,7 +16,7 @@ from flatirons.slurm.model import JobSpec
 from flatirons.slurm_form.form import slurm_form
 from flatirons.slurm_form.site_fields import sbatch_options
 from flatirons.spawners.form.hooks import FormHooks
-from flatirons.spawners.form.start_estimate import Forecast, forecast
+from flatirons.spawners.form.start_estimate import StartEstimate, start_estimate
 from tests.fakes import summit
 
 NOW = Estimate(Kind.NOW, "Starts at once.")
@@ -49,18 +49,18 @@ async def asked(
     user: str = "alice",
     seen: ClusterFacts = summit.FACTS,
     **settings: Any,
-) -> tuple[Forecast | None, Asked]:
+) -> tuple[StartEstimate | None, Asked]:
     estimator = Asked(answer)
-    desk = SimpleNamespace(clients={"summit": None, "blanca": None}, estimator=lambda cluster: estimator)
+    registry = SimpleNamespace(clients={"summit": None, "blanca": None}, estimator=lambda cluster: estimator)
     spawner: Any = SimpleNamespace(
         user=SimpleNamespace(name=user),
         cluster="summit",
-        desk=desk,
+        registry=registry,
         own_options=lambda options: sbatch_options(OWN, options),
     )
     form = slurm_form(settings, {"summit": {}, "blanca": {}}, {"python": {}}, OWN)
     hooks = FormHooks(form, lambda spawner, fresh: summit.facts(spawner.user.name, seen))
-    return await forecast(spawner, hooks, posted), estimator
+    return await start_estimate(spawner, hooks, posted), estimator
 
 
 def body(**options: str) -> dict[str, list[str]]:
@@ -74,7 +74,7 @@ WHOLE = body(
 
 async def test_slurm_is_asked_for_the_very_job_that_would_be_started() -> None:
     found, estimator = await asked({**WHOLE, **body(cpus="4", memory="2G", runtime="2h", feature="ib")})
-    assert found == Forecast(NOW, [])
+    assert found == StartEstimate(NOW, [])
     [spec] = estimator.specs
     assert (spec.partition, spec.account, spec.qos, spec.cpus) == ("shas", "general", "normal", 4)
     assert (spec.memory_mib, spec.runtime_minutes, spec.extra) == (2048, 120, ("--constraint=ib",))
@@ -107,7 +107,7 @@ async def test_a_short_wait_needs_no_suggestions() -> None:
     short = Estimate(Kind.LATER, "Starts in about 5 min.", 300)
     for answer in (short, NOW, Estimate(Kind.TOO_OFTEN, "Later.")):
         found, estimator = await asked({**WHOLE, **body(cpus="4", runtime="12h")}, answer)
-        assert found == Forecast(answer, [])
+        assert found == StartEstimate(answer, [])
         assert estimator.candidates == []
 
 
@@ -136,7 +136,7 @@ async def test_a_change_that_the_site_doesnt_allow_isnt_suggested() -> None:
 
 async def test_where_nothing_is_known_there_is_an_estimate_and_no_suggestion() -> None:
     found, estimator = await asked(body(cluster="blanca", partition="any", runtime="1d"), LONG)
-    assert found == Forecast(LONG, [])
+    assert found == StartEstimate(LONG, [])
     assert estimator.specs[0].partition == "any"
 
 
@@ -167,4 +167,4 @@ async def test_a_refusal_of_a_reservation_to_come_says_when_it_begins() -> None:
 
 async def test_a_refusal_where_nothing_is_reserved_is_one() -> None:
     found, _ = await asked(WHOLE, REFUSED, seen=replace(summit.FACTS, reservations=()))
-    assert found == Forecast(REFUSED, [])
+    assert found == StartEstimate(REFUSED, [])

@@ -19,10 +19,10 @@ from flatirons.slurm.watcher import Watcher
 from flatirons.spawners.run import caller_check as module
 from flatirons.spawners.run.caller_check import (
     Caller,
+    CallerCheck,
     Elsewhere,
     Names,
     NotExpected,
-    Origin,
     Unsettled,
     address,
 )
@@ -231,84 +231,86 @@ def placed() -> Placed:
 
 
 @pytest.fixture
-async def origin(placed: Placed, slurm: FakeSlurm, resolver: Resolver) -> Origin:
-    return Origin(placed, Watcher(SlurmClient(Cluster("summit"), slurm)))
+async def check(placed: Placed, slurm: FakeSlurm, resolver: Resolver) -> CallerCheck:
+    return CallerCheck(placed, Watcher(SlurmClient(Cluster("summit"), slurm)))
 
 
-async def test_the_jobs_own_node_is_admitted_after_one_question(origin: Origin, slurm: FakeSlurm) -> None:
-    await origin.admit(caller(NODE), Names())
-    await origin.admit(caller(NODE), Names())
+async def test_the_jobs_own_node_is_admitted_after_one_question(check: CallerCheck, slurm: FakeSlurm) -> None:
+    await check.admit(caller(NODE), Names())
+    await check.admit(caller(NODE), Names())
     assert slurm.count("squeue") == 1
 
 
-async def test_another_node_is_refused_and_the_log_names_both_addresses_and_the_key(origin: Origin) -> None:
+async def test_another_node_is_refused_and_the_log_names_both_addresses_and_the_key(
+    check: CallerCheck,
+) -> None:
     with pytest.raises(Elsewhere) as refused:
-        await origin.admit(caller(OTHER), Names())
+        await check.admit(caller(OTHER), Names())
     said = str(refused.value)
     assert OTHER in said and NODE in said and "c1" in said and "check_address = false" in said
-    assert OTHER in origin.refusal and NODE in origin.refusal
+    assert OTHER in check.refusal and NODE in check.refusal
 
 
 async def test_a_thief_after_the_starter_is_not_reported_as_the_starter(
-    origin: Origin, placed: Placed
+    check: CallerCheck, placed: Placed
 ) -> None:
     placed.attempt = replace(placed.attempt, key_digest="of the starter's", host="c1")
     with pytest.raises(Elsewhere):
-        await origin.admit(caller(OTHER), Names())
-    assert origin.refusal == ""
+        await check.admit(caller(OTHER), Names())
+    assert check.refusal == ""
 
 
 async def test_a_job_that_was_requeued_to_another_node_is_admitted_from_there(
-    origin: Origin, placed: Placed, slurm: FakeSlurm
+    check: CallerCheck, placed: Placed, slurm: FakeSlurm
 ) -> None:
-    await origin.admit(caller(NODE), Names())
+    await check.admit(caller(NODE), Names())
     slurm.run_job(1, "c2")
-    await origin.admit(caller(OTHER), Names())
-    assert origin.admitted == "c2"
+    await check.admit(caller(OTHER), Names())
+    assert check.admitted == "c2"
     with pytest.raises(Elsewhere):
-        await origin.admit(caller(NODE), Names())
+        await check.admit(caller(NODE), Names())
 
 
-async def test_a_node_whose_address_changed_is_asked_for_anew(origin: Origin, resolver: Resolver) -> None:
+async def test_a_node_whose_address_changed_is_asked_for_anew(check: CallerCheck, resolver: Resolver) -> None:
     names = Names()
-    await origin.admit(caller(NODE), names)
+    await check.admit(caller(NODE), names)
     resolver.names["c1"] = "192.0.2.9"
-    await origin.admit(caller("192.0.2.9"), names)
+    await check.admit(caller("192.0.2.9"), names)
 
 
 async def test_a_node_without_an_address_is_refused_until_it_has_one(
-    origin: Origin, slurm: FakeSlurm, resolver: Resolver
+    check: CallerCheck, slurm: FakeSlurm, resolver: Resolver
 ) -> None:
     slurm.run_job(1, "c3")
     with pytest.raises(Elsewhere, match="on c3, which has no address here"):
-        await origin.admit(caller(NODE), Names())
+        await check.admit(caller(NODE), Names())
     resolver.names["c3"] = NODE
-    await origin.admit(caller(NODE), Names())
+    await check.admit(caller(NODE), Names())
 
 
 async def test_while_names_cant_be_looked_up_at_all_a_starter_may_ask_again(
-    origin: Origin, resolver: Resolver
+    check: CallerCheck, resolver: Resolver
 ) -> None:
     resolver.names["c1"] = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
     with pytest.raises(Unsettled, match="c1 can't be looked up: Temporary failure"):
-        await origin.admit(caller(NODE), Names())
+        await check.admit(caller(NODE), Names())
 
 
-async def test_nobody_calls_for_a_job_that_waits_in_the_queue(origin: Origin, slurm: FakeSlurm) -> None:
+async def test_nobody_calls_for_a_job_that_waits_in_the_queue(check: CallerCheck, slurm: FakeSlurm) -> None:
     """Its script can be read by then; a caller would hold its connection for hours, and have Slurm asked."""
     slurm.change(1, state="PENDING", nodes="", host="n/a")
     with pytest.raises(NotExpected, match="waits in the queue"):
-        await origin.admit(caller(NODE), Names())
+        await check.admit(caller(NODE), Names())
     assert slurm.count("squeue") == 1
 
 
-async def test_an_answer_from_before_the_call_refuses_nobody(origin: Origin, slurm: FakeSlurm) -> None:
+async def test_an_answer_from_before_the_call_refuses_nobody(check: CallerCheck, slurm: FakeSlurm) -> None:
     gate = slurm.hold("squeue")
     # c1 as a word: the mark between the fields may have these letters, too
     slurm.tamper("squeue", lambda text: re.sub(r"\bc1\b", "n/a", text.replace("RUNNING", "PENDING")))
-    on_its_way = asyncio.ensure_future(origin._watcher.refresh())
+    on_its_way = asyncio.ensure_future(check._watcher.refresh())
     await asyncio.sleep(0.01)
-    admitted = asyncio.ensure_future(origin.admit(caller(NODE), Names()))
+    admitted = asyncio.ensure_future(check.admit(caller(NODE), Names()))
     await asyncio.sleep(0)
     gate.set()
     await admitted

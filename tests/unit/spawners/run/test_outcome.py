@@ -17,7 +17,7 @@ from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, Job, JobState
 from flatirons.spawners.run import outcome as module
 from flatirons.spawners.run.outcome import NOT_ENDED_YET, Outcome
-from flatirons.spawners.run.progress import Story
+from flatirons.spawners.run.progress import StartProgress
 from flatirons.spawners.run.stored_state import Attempt
 from flatirons.spawners.shared import metrics
 from tests.fakes.slurm import FakeSlurm
@@ -58,7 +58,7 @@ async def as_it_is(cause: Cause) -> Cause:
 @pytest.fixture
 async def outcome(known: Known, reports: list[Report], slurm: FakeSlurm) -> Outcome:
     client = SlurmClient(Cluster("summit"), slurm)
-    return Outcome(known, client, Story(), reports.append, logging.getLogger("test"), as_it_is)
+    return Outcome(known, client, StartProgress(), reports.append, logging.getLogger("test"), as_it_is)
 
 
 async def test_a_run_that_lives_has_no_exit_status_and_no_error(outcome: Outcome, known: Known) -> None:
@@ -252,12 +252,14 @@ async def test_an_end_is_told_before_it_is_known_what_would_have_helped(
     """Nobody waits for the form's facts, or loses the reason to a mistake there."""
     errors: list[object] = []
 
-    async def remedied(cause: Cause) -> Cause:
+    async def with_suggested_fix(cause: Cause) -> Cause:
         errors.append(made.error)
         return replace(cause, fix={"runtime": "1:30:00"})
 
     client = SlurmClient(Cluster("summit"), slurm)
-    made = Outcome(known, client, Story(), reports.append, logging.getLogger("test"), remedied)
+    made = Outcome(
+        known, client, StartProgress(), reports.append, logging.getLogger("test"), with_suggested_fix
+    )
     job = completing(slurm, known, "TIMEOUT")
     await made.settle(replace(job, state=JobState.TIMEOUT))
     assert errors == [made.error] and made.error

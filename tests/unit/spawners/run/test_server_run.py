@@ -18,20 +18,20 @@ from flatirons.servers.causes import Cause, Ending
 from flatirons.servers.report import Report
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, JobSpec
-from flatirons.slurm.polling import Pace
+from flatirons.slurm.polling import PollSchedule
 from flatirons.slurm.watcher import Watcher
 from flatirons.spawners.run import server_run as module
 from flatirons.spawners.run.caller_check import NotExpected
-from flatirons.spawners.run.progress import StartFailed, Story
+from flatirons.spawners.run.progress import StartFailed, StartProgress
 from flatirons.spawners.run.server_run import Limits, ServerRun
 from flatirons.spawners.run.stored_state import Attempt
 from flatirons.spawners.shared import metrics
-from flatirons.spawners.shared.registry import Desk
+from flatirons.spawners.shared.registry import Registry
 from tests.fakes.slurm import FakeSlurm
 
 CODE = "the one-time boot code"
 KEY = "the starter's own secret"
-QUICK = Pace(starting=0.01, waiting=0.01, quiet=0.02, longest=0.05, gap=0.0, burst=1000, doubt=0.05)
+QUICK = PollSchedule(starting=0.01, waiting=0.01, quiet=0.02, longest=0.05, gap=0.0, burst=1000, doubt=0.05)
 DOWN = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n"
 
 
@@ -54,7 +54,7 @@ class StubSpawner:
     def keep(self, report: Report) -> None:
         self.reports = [report, *(each for each in self.reports if each.job_id != report.job_id)]
 
-    async def remedied(self, cause: Cause) -> Cause:
+    async def with_suggested_fix(self, cause: Cause) -> Cause:
         return cause
 
     async def poll_and_notify(self) -> None:
@@ -82,24 +82,24 @@ def slurm() -> FakeSlurm:
 
 
 @pytest.fixture
-async def desk(slurm: FakeSlurm) -> AsyncIterator[Desk]:
+async def registry(slurm: FakeSlurm) -> AsyncIterator[Registry]:
     client = SlurmClient(Cluster("summit"), slurm)
     watcher = Watcher(client, pace=QUICK)
     watcher.start()
-    yield Desk("hub1", {"summit": client}, logging.getLogger("test"), {"summit": watcher})
+    yield Registry("hub1", {"summit": client}, logging.getLogger("test"), {"summit": watcher})
     await watcher.stop()
 
 
 @pytest.fixture
-async def run(desk: Desk) -> AsyncIterator[ServerRun]:
-    made = make_run(desk, Attempt.new("summit", CODE))
+async def run(registry: Registry) -> AsyncIterator[ServerRun]:
+    made = make_run(registry, Attempt.new("summit", CODE))
     yield made
     made.close()
 
 
-def make_run(desk: Desk, attempt: Attempt, limits: Limits | None = None) -> ServerRun:
+def make_run(registry: Registry, attempt: Attempt, limits: Limits | None = None) -> ServerRun:
     spawner = StubSpawner()
-    spawner.run = ServerRun(attempt, cast(Any, spawner), desk, limits or Limits(60, 60, 5))
+    spawner.run = ServerRun(attempt, cast(Any, spawner), registry, limits or Limits(60, 60, 5))
     return spawner.run
 
 
@@ -108,7 +108,7 @@ def saved(run: ServerRun) -> list[Attempt]:
 
 
 def spec(run: ServerRun, **options: Any) -> JobSpec:
-    return JobSpec(name="jupyter", comment=run.desk.comment(run.attempt.spawn_id, "alice/"), **options)
+    return JobSpec(name="jupyter", comment=run.registry.comment(run.attempt.spawn_id, "alice/"), **options)
 
 
 async def started(run: ServerRun, slurm: FakeSlurm) -> asyncio.Task[None]:
@@ -145,7 +145,7 @@ async def test_a_run_arrives_where_slurm_says_and_at_the_port_that_the_starter_s
     await arrival
     assert (run.attempt.host, run.attempt.port) == ("shas0101", 4321)
     assert run.exit_status() is None
-    messages = [event["message"] for event in run.story.events]
+    messages = [event["message"] for event in run.progress.events]
     assert messages[0] == "Submitted as job 1 on summit."
     took = r"\d\.\d s to the container, \d\.\d s to the server"
     assert re.fullmatch(rf"The server is up on shas0101: 0 s in the queue, {took}\.", messages[-1])
@@ -167,14 +167,16 @@ async def test_a_boot_code_is_used_by_one_starter_only(run: ServerRun, slurm: Fa
             await late
 
 
-async def test_a_starter_may_say_ready_again_when_the_answer_was_lost(run: ServerRun, desk: Desk) -> None:
+async def test_a_starter_may_say_ready_again_when_the_answer_was_lost(
+    run: ServerRun, registry: Registry
+) -> None:
     """Refused, it would end a good server: seen when the hub was killed between storing and answering."""
     slurm = cast(FakeSlurm, run.client.runner)
     arrival = await started(run, slurm)
     await run.boot(1, KEY)
     await asyncio.gather(run.ready(4321), run.ready(4321))
     await arrival
-    after_restart = make_run(desk, saved(run)[-1])
+    after_restart = make_run(registry, saved(run)[-1])
     await after_restart.ready(4321)
     await after_restart.arrive()
     with pytest.raises(NotExpected):
@@ -183,7 +185,7 @@ async def test_a_starter_may_say_ready_again_when_the_answer_was_lost(run: Serve
 
 
 async def test_a_starter_of_a_server_that_is_being_stopped_is_refused(
-    run: ServerRun, desk: Desk, slurm: FakeSlurm
+    run: ServerRun, registry: Registry, slurm: FakeSlurm
 ) -> None:
     """What it would be given could serve whatever is started next under the same name."""
     gate = slurm.hold("sbatch")
@@ -197,7 +199,7 @@ async def test_a_starter_of_a_server_that_is_being_stopped_is_refused(
     with pytest.raises(NotExpected):
         await booting
     await stopping
-    assert desk.by_key(KEY) is None
+    assert registry.by_key(KEY) is None
 
 
 async def test_ready_of_a_job_that_slurm_no_longer_shows_ends_with_the_run(
@@ -295,15 +297,15 @@ async def test_a_refused_job_raises_slurms_sentence_and_leaves_nothing(
     assert run.exit_status() == 1
 
 
-async def test_waiting_and_starting_have_limits_of_their_own(desk: Desk, slurm: FakeSlurm) -> None:
-    queued = make_run(desk, Attempt.new("summit", "a"), Limits(queue=0.05, node=60, stop=5))
+async def test_waiting_and_starting_have_limits_of_their_own(registry: Registry, slurm: FakeSlurm) -> None:
+    queued = make_run(registry, Attempt.new("summit", "a"), Limits(queue=0.05, node=60, stop=5))
     await queued.submit(spec(queued), "script")
     with pytest.raises(ServerEnded, match="in the queue"):
         await queued.arrive()
-    silent = make_run(desk, Attempt.new("summit", "b"), Limits(queue=60, node=0.05, stop=5))
+    silent = make_run(registry, Attempt.new("summit", "b"), Limits(queue=60, node=0.05, stop=5))
     with pytest.raises(ServerEnded, match="the hub heard nothing of it"):
         await (await started(silent, slurm))
-    slow = make_run(desk, Attempt.new("summit", "c"), Limits(queue=60, node=0.3, stop=5))
+    slow = make_run(registry, Attempt.new("summit", "c"), Limits(queue=60, node=0.3, stop=5))
     arrival = await started(slow, slurm)
     await slow.boot(slow.attempt.job_id, KEY)
     with pytest.raises(ServerEnded, match="no server answered"):
@@ -316,13 +318,13 @@ async def test_nodes_that_boot_are_told_and_how_long_that_took(run: ServerRun, s
     await run.submit(spec(run), "script")
     arrival = asyncio.ensure_future(run.arrive())
     slurm.change(1, state="CONFIGURING", nodes="shas0101")
-    await until(lambda: run.story.events[-1]["message"] == "Node shas0101 is booting.")
+    await until(lambda: run.progress.events[-1]["message"] == "Node shas0101 is booting.")
     assert run.phase == "booting"
     slurm.run_job(1)
     await run.boot(1, KEY)
     await run.ready(4321)
     await arrival
-    assert "s for the nodes to boot, " in run.story.events[-1]["message"]
+    assert "s for the nodes to boot, " in run.progress.events[-1]["message"]
 
 
 async def test_an_estimate_that_hardly_changed_is_not_told_again(run: ServerRun, slurm: FakeSlurm) -> None:
@@ -334,7 +336,7 @@ async def test_an_estimate_that_hardly_changed_is_not_told_again(run: ServerRun,
     for seconds in (36000, 36600, 35000, 7200):
         slurm.change(1, start=now + seconds)
         await until(lambda: run.job and run.job.start and run.job.start.timestamp() == now + seconds)  # noqa: B023
-        told.append(run.story.events[-1]["message"])
+        told.append(run.progress.events[-1]["message"])
     assert told[0] == told[1] == told[2] != told[3]
     assert time.strftime("%Z") in told[0], "a time without its zone misleads"
 
@@ -343,10 +345,10 @@ async def test_a_mistake_while_a_job_is_followed_is_logged_and_the_job_followed_
     run: ServerRun, slurm: FakeSlurm, caplog: pytest.LogCaptureFixture
 ) -> None:
     await run.submit(spec(run), "script")
-    run.story.tell = cast(Any, None)  # type: ignore[method-assign]
+    run.progress.tell = cast(Any, None)  # type: ignore[method-assign]
     run.attend()
     await until(lambda: "was not followed any more" in caplog.text)
-    del run.story.tell
+    del run.progress.tell
     run.attend()
     slurm.run_job(1)
     await until(lambda: run.job and run.job.state.is_running)
@@ -360,7 +362,7 @@ async def test_a_start_is_cancelled_even_when_there_is_news_at_that_very_moment(
     await run.submit(spec(run), "script")
     arrival = asyncio.ensure_future(run.arrive())
     await until(lambda: run.job)
-    run.story.ring()
+    run.progress.ring()
     for _ in range(turns):  # of the loop, between the news and the cancellation
         await asyncio.sleep(0)
     arrival.cancel()
@@ -389,8 +391,8 @@ async def test_a_running_server_is_told_to_end_before_its_job_is(run: ServerRun,
     assert slurm.count("sacct") == 0, "accounting isn't asked why"
 
 
-async def test_a_server_that_does_not_heed_is_ended_by_slurm(desk: Desk, slurm: FakeSlurm) -> None:
-    run = make_run(desk, Attempt.new("summit", CODE), Limits(60, 60, stop=0.2))
+async def test_a_server_that_does_not_heed_is_ended_by_slurm(registry: Registry, slurm: FakeSlurm) -> None:
+    run = make_run(registry, Attempt.new("summit", CODE), Limits(60, 60, stop=0.2))
     arrival = await started(run, slurm)
     await run.boot(1, KEY)
     await run.ready(4321)
@@ -401,8 +403,10 @@ async def test_a_server_that_does_not_heed_is_ended_by_slurm(desk: Desk, slurm: 
     run.close()
 
 
-async def test_a_job_that_does_not_go_is_an_error_and_not_a_silence(desk: Desk, slurm: FakeSlurm) -> None:
-    run = make_run(desk, Attempt.new("summit", CODE), Limits(60, 60, stop=0.1))
+async def test_a_job_that_does_not_go_is_an_error_and_not_a_silence(
+    registry: Registry, slurm: FakeSlurm
+) -> None:
+    run = make_run(registry, Attempt.new("summit", CODE), Limits(60, 60, stop=0.1))
     await started(run, slurm)
     slurm.tamper("scancel", lambda out: out)
     slurm.end_job = lambda *args, **facts: None  # type: ignore[method-assign]  # Slurm takes the order and dawdles
@@ -423,11 +427,11 @@ async def test_a_start_cancelled_while_it_submits_leaves_no_job(run: ServerRun, 
     assert [job.state for job in slurm.jobs.values()] == ["CANCELLED"]
 
 
-async def test_after_a_restart_a_job_is_found_by_its_comment(desk: Desk, slurm: FakeSlurm) -> None:
+async def test_after_a_restart_a_job_is_found_by_its_comment(registry: Registry, slurm: FakeSlurm) -> None:
     attempt = Attempt.new("summit", CODE)
-    slurm.add_job("bob", comment=desk.comment(attempt.spawn_id, "alice/"))  # anybody can write a comment
-    job_id = slurm.add_job("alice", comment=desk.comment(attempt.spawn_id, "alice/"))
-    run = make_run(desk, attempt)
+    slurm.add_job("bob", comment=registry.comment(attempt.spawn_id, "alice/"))  # anybody can write a comment
+    job_id = slurm.add_job("alice", comment=registry.comment(attempt.spawn_id, "alice/"))
+    run = make_run(registry, attempt)
     slurm.fail("squeue", DOWN, times=3)
     arrival = asyncio.ensure_future(run.arrive())
     await until(lambda: run.attempt.job_id == job_id)
@@ -439,23 +443,23 @@ async def test_after_a_restart_a_job_is_found_by_its_comment(desk: Desk, slurm: 
 
 
 async def test_after_a_restart_an_sbatch_that_is_still_on_its_way_is_waited_for(
-    desk: Desk, slurm: FakeSlurm
+    registry: Registry, slurm: FakeSlurm
 ) -> None:
     """A killed hub takes no sbatch with it."""
     attempt = Attempt.new("summit", CODE)
-    run = make_run(desk, attempt)
+    run = make_run(registry, attempt)
     arrival = asyncio.ensure_future(run.arrive())
     await until(lambda: slurm.count("squeue") > 2)
-    job_id = slurm.add_job("alice", comment=desk.comment(attempt.spawn_id, "alice/"))
+    job_id = slurm.add_job("alice", comment=registry.comment(attempt.spawn_id, "alice/"))
     await until(lambda: run.attempt.job_id == job_id)
     arrival.cancel()
     run.close()
 
 
-async def test_a_stop_right_after_a_restart_finds_the_job_first(desk: Desk, slurm: FakeSlurm) -> None:
+async def test_a_stop_right_after_a_restart_finds_the_job_first(registry: Registry, slurm: FakeSlurm) -> None:
     attempt = Attempt.new("summit", CODE)
-    job_id = slurm.add_job("alice", comment=desk.comment(attempt.spawn_id, "alice/"))
-    run = make_run(desk, attempt)
+    job_id = slurm.add_job("alice", comment=registry.comment(attempt.spawn_id, "alice/"))
+    run = make_run(registry, attempt)
     await run.stop()
     assert slurm.jobs[job_id].state == "CANCELLED"
     run.close()
@@ -523,10 +527,10 @@ async def test_a_report_is_there_before_accounting_answered_and_better_afterward
 
 
 async def test_a_hundred_servers_that_end_at_once_are_a_few_questions_to_accounting(
-    desk: Desk, slurm: FakeSlurm
+    registry: Registry, slurm: FakeSlurm
 ) -> None:
     """As when a partition is taken down under them."""
-    runs = [make_run(desk, Attempt.new("summit", f"{n}-{CODE}")) for n in range(100)]
+    runs = [make_run(registry, Attempt.new("summit", f"{n}-{CODE}")) for n in range(100)]
     for n, each in enumerate(runs):
         await each.submit(spec(each), "script")
         slurm.run_job(each.attempt.job_id)
@@ -615,9 +619,9 @@ async def test_what_the_starter_says_is_in_a_report_at_once(run: ServerRun, slur
 
 
 async def test_the_stop_that_follows_a_failed_start_does_not_take_the_place_of_its_reason(
-    desk: Desk, slurm: FakeSlurm
+    registry: Registry, slurm: FakeSlurm
 ) -> None:
-    run = make_run(desk, Attempt.new("summit", CODE), Limits(queue=0.05, node=60, stop=5))
+    run = make_run(registry, Attempt.new("summit", CODE), Limits(queue=0.05, node=60, stop=5))
     await run.submit(spec(run), "script")
     with pytest.raises(ServerEnded):
         await run.arrive()
@@ -641,7 +645,7 @@ async def test_another_job_that_was_given_the_id_is_not_taken_for_ours(
 ) -> None:
     """A slurmctld that was killed forgets its last seconds, and gives their ids out again."""
     await up(run, slurm)
-    slurm.change(1, comment=run.desk.comment("another spawn", "alice/second"))
+    slurm.change(1, comment=run.registry.comment("another spawn", "alice/second"))
     await until(lambda: run.exit_status() is not None)
     assert kinds(run) == ["vanished"]
     assert slurm.jobs[1].state == "RUNNING"
@@ -732,7 +736,7 @@ async def test_a_server_that_jupyterhub_left_half_stopped_is_cleaned_up(
 
 @pytest.mark.parametrize("is_over", [True, False])
 async def test_a_stop_that_a_killed_hub_had_begun_is_finished_and_told_as_such(
-    run: ServerRun, desk: Desk, slurm: FakeSlurm, is_over: bool
+    run: ServerRun, registry: Registry, slurm: FakeSlurm, is_over: bool
 ) -> None:
     await up(run, slurm)
     stopping = asyncio.ensure_future(run.stop())
@@ -741,7 +745,7 @@ async def test_a_stop_that_a_killed_hub_had_begun_is_finished_and_told_as_such(
     stopping.cancel()
     if is_over:
         slurm.end_job(1, "COMPLETED")
-    after_restart = make_run(desk, saved(run)[-1])
+    after_restart = make_run(registry, saved(run)[-1])
     after_restart.attend()
     await until(lambda: after_restart.exit_status() is not None)
     await after_restart.explained()
@@ -752,15 +756,15 @@ async def test_a_stop_that_a_killed_hub_had_begun_is_finished_and_told_as_such(
 
 async def test_no_change_is_missed_between_asking_for_it_and_waiting() -> None:
     """asyncio.wait_for of Python 3.11 begins to wait in another task, later."""
-    story = Story()
-    changed = story.changed()
-    story.ring()
+    progress = StartProgress()
+    changed = progress.changed()
+    progress.ring()
     async with asyncio.timeout(1):
         await changed
 
 
-async def test_after_a_restart_a_spawn_that_never_reached_slurm_is_told(desk: Desk) -> None:
-    run = make_run(desk, Attempt.new("summit", CODE), Limits(60, 60, 5, late=0))
+async def test_after_a_restart_a_spawn_that_never_reached_slurm_is_told(registry: Registry) -> None:
+    run = make_run(registry, Attempt.new("summit", CODE), Limits(60, 60, 5, late=0))
     with pytest.raises(ServerEnded, match="before the job was submitted"):
         await run.arrive()
     assert run.exit_status() == 1
@@ -778,42 +782,44 @@ async def test_a_spawn_that_slurm_did_not_answer_has_a_report(run: ServerRun, sl
         await run.explained()
 
 
-async def test_orphans_are_cancelled_and_nothing_else_is(desk: Desk, slurm: FakeSlurm) -> None:
-    orphan = slurm.add_job("alice", comment=desk.comment("gone", "alice/"))
-    slurm.add_job("alice", comment=desk.comment("known", "alice/"))
+async def test_orphans_are_cancelled_and_nothing_else_is(registry: Registry, slurm: FakeSlurm) -> None:
+    orphan = slurm.add_job("alice", comment=registry.comment("gone", "alice/"))
+    slurm.add_job("alice", comment=registry.comment("known", "alice/"))
     slurm.add_job("bob", comment="flatirons:another-hub:gone:bob/")
     slurm.add_job("bob", comment="my own: flatirons:hub1")
-    assert await desk.reconcile("summit", lambda: {"known"}) == [orphan]
+    assert await registry.reconcile("summit", lambda: {"known"}) == [orphan]
     assert [job.state for job in slurm.jobs.values()] == ["CANCELLED", "PENDING", "PENDING", "PENDING"]
 
 
 async def test_an_orphan_that_can_not_be_cancelled_yet_is_tried_again_and_listed_once(
-    desk: Desk, slurm: FakeSlurm
+    registry: Registry, slurm: FakeSlurm
 ) -> None:
-    orphan = slurm.add_job("alice", comment=desk.comment("gone", "alice/"))
+    orphan = slurm.add_job("alice", comment=registry.comment("gone", "alice/"))
     slurm.fail("scancel", DOWN, times=2)
     for _ in range(3):
-        assert await desk.reconcile("summit", set) == [orphan]
-    assert [(each.job_id, each.outcome) for each in desk.orphans] == [(orphan, "cancelled")]
+        assert await registry.reconcile("summit", set) == [orphan]
+    assert [(each.job_id, each.outcome) for each in registry.orphans] == [(orphan, "cancelled")]
 
 
-async def test_the_hub_looks_at_once_what_came_of_orphans(desk: Desk, slurm: FakeSlurm) -> None:
+async def test_the_hub_looks_at_once_what_came_of_orphans(registry: Registry, slurm: FakeSlurm) -> None:
     """Else the next search would find them alive in Slurm's last answer, and cancel them once more."""
-    patient = desk.watchers["summit"] = Watcher(desk.clients["summit"])
+    patient = registry.watchers["summit"] = Watcher(registry.clients["summit"])
     patient.start()
-    slurm.add_job("alice", comment=desk.comment("gone", "alice/"))
-    await desk.reconcile("summit", set)
+    slurm.add_job("alice", comment=registry.comment("gone", "alice/"))
+    await registry.reconcile("summit", set)
     await until(lambda: patient.snapshot and all(job.state.is_over for job in patient.snapshot.jobs.values()))
-    assert await desk.reconcile("summit", set) == []
+    assert await registry.reconcile("summit", set) == []
     assert slurm.count("scancel") == 1
     await patient.stop()
 
 
-async def test_a_spawn_that_starts_while_slurm_is_asked_is_no_orphan(desk: Desk, slurm: FakeSlurm) -> None:
+async def test_a_spawn_that_starts_while_slurm_is_asked_is_no_orphan(
+    registry: Registry, slurm: FakeSlurm
+) -> None:
     known: set[str] = set()
-    slurm.add_job("alice", comment=desk.comment("new", "alice/"))
+    slurm.add_job("alice", comment=registry.comment("new", "alice/"))
     gate = slurm.hold("squeue")
-    looking = asyncio.ensure_future(desk.reconcile("summit", lambda: known))
+    looking = asyncio.ensure_future(registry.reconcile("summit", lambda: known))
     await asyncio.sleep(0.01)
     known.add("new")
     gate.set()
@@ -821,14 +827,16 @@ async def test_a_spawn_that_starts_while_slurm_is_asked_is_no_orphan(desk: Desk,
 
 
 async def test_only_keys_and_codes_of_this_hub_find_a_run(
-    run: ServerRun, desk: Desk, slurm: FakeSlurm
+    run: ServerRun, registry: Registry, slurm: FakeSlurm
 ) -> None:
-    assert desk.by_code(CODE) is run and desk.by_code("other") is None and desk.by_key(KEY) is None
+    assert (
+        registry.by_code(CODE) is run and registry.by_code("other") is None and registry.by_key(KEY) is None
+    )
     await started(run, slurm)
     await run.boot(1, KEY)
-    assert desk.by_key(KEY) is run
+    assert registry.by_key(KEY) is run
     run.close()
-    assert desk.by_code(CODE) is None and desk.by_key(KEY) is None
+    assert registry.by_code(CODE) is None and registry.by_key(KEY) is None
 
 
 def test_an_attempt_survives_its_state_and_what_a_newer_version_may_add() -> None:

@@ -1,4 +1,4 @@
-"""The ledger: many states in one transaction, none lost, nothing changed before its time."""
+"""The state_writer: many states in one transaction, none lost, nothing changed before its time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from flatirons.spawners.shared.state_writer import GAP_SECONDS, Ledger
+from flatirons.spawners.shared.state_writer import GAP_SECONDS, StateWriter
 
 
 class Database:
@@ -67,9 +67,9 @@ def database() -> Iterator[Database]:
 async def test_what_becomes_known_at_once_is_stored_by_one_commit_with_the_newest_state(
     database: Database,
 ) -> None:
-    ledger, entries = Ledger(), [Entry(database, i) for i in range(5)]
-    stored = [ledger.note(each) for each in entries]
-    stored.append(ledger.note(entries[0]))
+    state_writer, entries = StateWriter(), [Entry(database, i) for i in range(5)]
+    stored = [state_writer.note(each) for each in entries]
+    stored.append(state_writer.note(entries[0]))
     entries[0].number = 7
     assert [each.orm_spawner.state for each in entries] == [None] * 5
     await asyncio.gather(*stored)
@@ -78,21 +78,21 @@ async def test_what_becomes_known_at_once_is_stored_by_one_commit_with_the_newes
 
 
 async def test_what_comes_later_is_stored_by_a_commit_of_its_own(database: Database) -> None:
-    ledger, entry = Ledger(), Entry(database)
-    await ledger.note(entry)
+    state_writer, entry = StateWriter(), Entry(database)
+    await state_writer.note(entry)
     entry.number = 1
-    await ledger.note(entry)
+    await state_writer.note(entry)
     assert (database.commits, entry.orm_spawner.state) == (2, {"number": 1})
 
 
 async def test_of_a_burst_of_news_one_commit_stores_what_a_moment_brings(database: Database) -> None:
-    ledger, entries = Ledger(), [Entry(database, i) for i in range(5)]
-    await ledger.note(entries[0])
+    state_writer, entries = StateWriter(), [Entry(database, i) for i in range(5)]
+    await state_writer.note(entries[0])
     began = asyncio.get_running_loop().time()
     waiting = []
     for entry in entries:
         entry.number = 1
-        waiting.append(ledger.note(entry))
+        waiting.append(state_writer.note(entry))
         await asyncio.sleep(0)
     await asyncio.gather(*waiting)
     assert database.commits == 2
@@ -102,18 +102,18 @@ async def test_of_a_burst_of_news_one_commit_stores_what_a_moment_brings(databas
 
 async def test_a_database_that_fails_is_told_to_all_who_wait_and_then_forgotten(database: Database) -> None:
     database.trouble = OperationalError("commit", {}, Exception("disk full"))
-    ledger, entry = Ledger(), Entry(database)
-    both = await asyncio.gather(ledger.note(entry), ledger.note(entry), return_exceptions=True)
+    state_writer, entry = StateWriter(), Entry(database)
+    both = await asyncio.gather(state_writer.note(entry), state_writer.note(entry), return_exceptions=True)
     assert both == [database.trouble, database.trouble]
     assert database.rollbacks == 1
     database.trouble = None
-    await ledger.note(entry)
+    await state_writer.note(entry)
     assert database.commits == 1
 
 
 async def test_who_waits_no_more_keeps_nobody_else_from_being_stored(database: Database) -> None:
-    ledger, entry = Ledger(), Entry(database)
-    waiting, other = (asyncio.ensure_future(ledger.note(entry)) for _ in range(2))
+    state_writer, entry = StateWriter(), Entry(database)
+    waiting, other = (asyncio.ensure_future(state_writer.note(entry)) for _ in range(2))
     waiting.cancel()
     await other
     with pytest.raises(asyncio.CancelledError):
