@@ -17,7 +17,7 @@ PURE_SLURM = tuple(
         *("facts", "bounds", "rights", "alternatives"),
     )
 )
-BASE = ("errors", "units")
+BASE = ("errors", "units", "files")
 PURE = (*BASE, *PURE_SLURM, "forms", "environments.catalogue", "job")
 # Room or module -> what of ours it may import beside its own room; the longest fitting name counts.
 RULES: dict[str, tuple[str, ...]] = {
@@ -25,6 +25,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "cli": (*BASE, "site", "hub", "notebook", "environments"),
     "errors": (),
     "units": ("errors",),
+    "files": (),
     "runner": ("errors",),
     **dict.fromkeys(PURE_SLURM, (*BASE, *PURE_SLURM)),
     "slurm": (*BASE, "slurm", "runner"),

@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from flatirons.files import write_atomically
+
 
 def proxy_options(state_dir: Path, config_file: Path) -> list[str]:
     """The proxy's options for internal TLS; the certificates that they name exist from now on.
@@ -20,9 +22,7 @@ def proxy_options(state_dir: Path, config_file: Path) -> list[str]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not written.exists():
             options = _options(asyncio.run(_with_certificates(config_file)))
-            draft = written.with_suffix(".new")
-            draft.write_text(json.dumps(options))
-            draft.replace(written)
+            write_atomically(written, json.dumps(options))
         known: list[str] = json.loads(written.read_text())
         return known
 

@@ -7,10 +7,10 @@ import contextlib
 import os
 import secrets
 import sqlite3
-import tempfile
 from pathlib import Path
 
 from flatirons.errors import SiteError
+from flatirons.files import write_atomically
 
 
 def prepare(directory: str) -> Path:
@@ -48,18 +48,6 @@ def secret(path: Path) -> str:
     """The secret that a file holds. Whoever comes first, hub or proxy, makes it: 0400, whole or not at
     all."""
     if not path.exists():
-        _make(path)
+        with contextlib.suppress(FileExistsError):  # the other process was faster: its secret is the one
+            write_atomically(path, secrets.token_hex(32) + "\n", 0o400, replace=False)
     return path.read_text(encoding="ascii").strip()
-
-
-def _make(path: Path) -> None:
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(32) + "\n")
-        os.chmod(draft, 0o400)
-        os.link(draft, path)
-    except FileExistsError:
-        pass  # the other process was faster: its secret is the one
-    finally:
-        os.unlink(draft)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flatirons.errors import printable
+from flatirons.files import write_atomically
 from flatirons.forms import Value
 
 log = logging.getLogger(__name__)
@@ -89,15 +88,7 @@ class Presets:
         if user in self._damaged:
             os.replace(self._file(user), self._file(user).with_suffix(".damaged"))
             self._damaged.discard(user)
-        handle, draft = tempfile.mkstemp(dir=self.folder)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(content, file)
-            os.replace(draft, self._file(user))
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(draft)
-            raise
+        write_atomically(self._file(user), json.dumps(content))
         self._read[user] = own
 
     def _file(self, user: str) -> Path:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flatirons.spawners.form import presets as module
+from flatirons import files
 from flatirons.spawners.form.presets import LONGEST_NAME, MOST_OWN, Preset, Presets
 
 NAME_NEEDED = f"A name of 1 to {LONGEST_NAME} letters is needed to save these choices."
@@ -123,7 +123,7 @@ def test_a_full_disk_gets_a_sentence_and_loses_nothing(
 ) -> None:
     mine = kept(tmp_path)
     mine.save("alice", "old", {"cpus": 1})
-    monkeypatch.setattr(module.json, "dump", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     assert mine.save("alice", "new", {"cpus": 2}) == "Your choices can't be saved at the moment."
     mine.forget("alice", "old")
     assert "No space left" in caplog.text
@@ -137,7 +137,7 @@ def test_a_crash_while_writing_leaves_the_old_file_whole(
 ) -> None:
     mine = kept(tmp_path)
     mine.save("alice", "old", {"cpus": 1})
-    monkeypatch.setattr(module.os, "replace", full)
+    monkeypatch.setattr(files.os, "replace", full)
     assert mine.save("alice", "new", {}) != ""
     assert list(kept(tmp_path).own("alice")) == ["old"]
 
