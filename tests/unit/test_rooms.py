@@ -17,7 +17,7 @@ PURE_SLURM = tuple(
         *("facts", "bounds", "rights", "alternatives"),
     )
 )
-BASE = ("errors", "units", "files")
+BASE = ("errors", "units", "files", "concurrency")
 PURE = (*BASE, *PURE_SLURM, "forms", "environments.catalogue", "job")
 # Room or module -> what of ours it may import beside its own room; the longest fitting name counts.
 RULES: dict[str, tuple[str, ...]] = {
@@ -26,6 +26,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "errors": (),
     "units": ("errors",),
     "files": (),
+    "concurrency": (),
     "runner": ("errors",),
     **dict.fromkeys(PURE_SLURM, (*BASE, *PURE_SLURM)),
     "slurm": (*BASE, "slurm", "runner"),

@@ -52,17 +52,3 @@ class PollSchedule:
         slow = max(wanted, 9 * query_seconds)
         failing = self.starting * 2.0 ** min(failures, 10) if failures else 0.0
         return min(max(slow, failing), max(self.longest, wanted))
-
-
-class Bucket:
-    """Lets `burst` through at once and then one each `gap` seconds."""
-
-    def __init__(self, burst: int, gap: float, now: float) -> None:
-        self.burst = burst
-        self.gap = gap
-        self._full_at = now  # when the bucket will be full again
-
-    def take(self, now: float) -> float:
-        """Seconds to wait for one's turn, which is thereby taken."""
-        self._full_at = max(self._full_at, now) + self.gap
-        return max(0.0, self._full_at - now - self.burst * self.gap)

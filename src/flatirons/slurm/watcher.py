@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
 
+from flatirons.concurrency import SharedCall, TokenBucket
 from flatirons.errors import SlurmError
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import End, Job, JobState, Place, Snapshot
-from flatirons.slurm.polling import Bucket, Clock, PollSchedule
+from flatirons.slurm.polling import Clock, PollSchedule
 
 log = logging.getLogger(__name__)
 
@@ -104,8 +105,8 @@ class Watcher:
         self._seconds = 0.0
         self._wake = asyncio.Event()
         self._is_kicked = False
-        self._bucket = Bucket(self.pace.burst, self.pace.gap, self.clock.now())
-        self._query: asyncio.Task[Snapshot] | None = None
+        self._bucket = TokenBucket(self.pace.burst, self.pace.gap, self.clock.now)
+        self._query = SharedCall(self._ask, wait_turn=self._wait_turn, now=self.clock.now)
         self._settling: asyncio.Task[None] | None = None
         self._loop: asyncio.Task[None] | None = None
 
@@ -165,11 +166,11 @@ class Watcher:
 
     async def stop(self) -> None:
         """Asks no more; returns when nothing of it runs."""
-        tasks = [task for task in (self._loop, self._query, self._settling) if task]
+        tasks = [task for task in (self._loop, self._settling) if task]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._loop = self._query = self._settling = None
+        await asyncio.gather(*tasks, self._query.stop(), return_exceptions=True)
+        self._loop = self._settling = None
 
     def kick(self) -> None:
         """Slurm is asked at once: there is news, as when a starter reported."""
@@ -179,11 +180,15 @@ class Watcher:
             self.start()  # a mistake of ours ended it: see the log
 
     async def refresh(self) -> Snapshot:
-        """A fresh snapshot; a query that is on its way is shared. Raises SlurmUnreachable or SlurmError."""
-        if self._query is None or self._query.done():
-            self._query = asyncio.create_task(self._ask())
-            self._query.add_done_callback(_retrieve)
-        return await asyncio.shield(self._query)
+        """Slurm's next answer; a query that is running is shared. Raises SlurmUnreachable or SlurmError."""
+        return await self._query.get()
+
+    async def refresh_anew(self, is_enough: Callable[[Snapshot], bool] = lambda snapshot: False) -> Snapshot:
+        """A snapshot whose query begins from now on, or one of an earlier query that `is_enough`.
+
+        Raises as `refresh` does.
+        """
+        return await self._query.get_new(is_enough)
 
     async def _ask_forever(self) -> None:
         while True:
@@ -230,8 +235,10 @@ class Watcher:
         job = self.job(job_id)
         return job is not None and job.state.is_running
 
+    async def _wait_turn(self) -> None:
+        await self.clock.wait(asyncio.Event(), self._bucket.reserve())
+
     async def _ask(self) -> Snapshot:
-        await self.clock.wait(asyncio.Event(), self._bucket.take(self.clock.now()))
         began = self.clock.now()
         try:
             snapshot = await self.client.jobs(of=self.of, with_queues=self._does_any_wait())
@@ -339,9 +346,3 @@ def _report(task: asyncio.Task[None]) -> None:
     """Logs a mistake of ours that ended a task which nobody waits for."""
     if not task.cancelled() and (error := task.exception()):
         log.error("A watcher's task ended by a mistake", exc_info=error)
-
-
-def _retrieve(query: asyncio.Task[Snapshot]) -> None:
-    """Marks a failed query's error as seen, should nobody wait for it any more."""
-    if not query.cancelled():
-        query.exception()

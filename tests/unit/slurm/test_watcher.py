@@ -12,7 +12,7 @@ import pytest
 from flatirons.errors import SlurmUnreachable
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, Job, JobState, Place
-from flatirons.slurm.polling import Bucket, PollSchedule
+from flatirons.slurm.polling import PollSchedule
 from flatirons.slurm.watcher import Subscription, Watcher
 from tests.fakes.clock import FakeClock, idle
 from tests.fakes.slurm import FakeSlurm
@@ -406,12 +406,6 @@ async def test_a_failing_slurm_is_asked_ever_less_and_soon_again_once_it_answers
     await clock.advance(60)
     assert await queries_in(slurm, clock, 10) == 10
     subscription.close()
-
-
-def test_a_bucket_lets_a_few_through_and_then_one_each_gap() -> None:
-    bucket = Bucket(burst=3, gap=1.0, now=0.0)
-    assert [bucket.take(0.0) for _ in range(5)] == [0.0, 0.0, 0.0, 1.0, 2.0]
-    assert bucket.take(100.0) == 0.0
 
 
 # -- failures say nothing

@@ -15,7 +15,7 @@ from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Protocol
 
-from flatirons.slurm.model import Job
+from flatirons.slurm.model import Job, Snapshot
 from flatirons.slurm.watcher import Watcher
 from flatirons.spawners.run.stored_state import Followed
 
@@ -119,21 +119,30 @@ class CallerCheck:
         that none of its can call; SlurmError when Slurm doesn't answer.
         """
         await self._run.submitted()
-        since = self._watcher.clock.now()
         while True:
             attempt = self._run.attempt
-            job = self._run.job or self._watcher.job(attempt.job_id)
-            if not anew and (host := attempt.host or (job.batch_host if job else "")):
+            if not anew and (host := self._known_node):
                 return host
             if not self._run.is_wanted:
                 raise NotExpected(f"no node is known for {attempt}")
-            snapshot = await self._watcher.refresh()
+            snapshot = await (
+                self._watcher.refresh_anew() if anew else self._watcher.refresh_anew(self._shows_node)
+            )
+            anew = False
             if found := snapshot.jobs.get(attempt.job_id):
                 self._run.learn(found)
-            if snapshot.began_at >= since:
-                if found and found.state.is_waiting:
+                if found.state.is_waiting:
                     raise NotExpected(f"a call while its job waits in the queue, for {attempt}")
-                anew = False
+
+    @property
+    def _known_node(self) -> str:
+        attempt = self._run.attempt
+        job = self._run.job or self._watcher.job(attempt.job_id)
+        return attempt.host or (job.batch_host if job else "")
+
+    def _shows_node(self, snapshot: Snapshot) -> bool:
+        job = snapshot.jobs.get(self._run.attempt.job_id)
+        return job is not None and bool(job.batch_host) and not job.state.is_waiting
 
     async def admit(self, caller: Caller, names: Names) -> None:
         """Returns for a caller on the run's node; raises Elsewhere for another, and as `node` does.

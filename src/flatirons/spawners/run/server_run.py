@@ -245,16 +245,14 @@ class ServerRun:
         Its last answer may be older than the start of the job: among many, a starter reports before a query
         comes back that was on its way.
         """
-        since = self.watcher.clock.now()
         while self._may_be_requeued:
             try:
-                snapshot = await self.watcher.refresh()
+                snapshot = await self.watcher.refresh_anew()
             except SlurmError:
                 await asyncio.sleep(1)  # between attempts to ask a Slurm that doesn't answer
                 continue
-            if snapshot.began_at >= since:
-                job = snapshot.jobs.get(self.attempt.job_id)
-                return job is not None and job.state.is_waiting
+            job = snapshot.jobs.get(self.attempt.job_id)
+            return job is not None and job.state.is_waiting
         return False
 
     def _ours(self, job: Job) -> Job:

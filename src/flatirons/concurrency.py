@@ -1,0 +1,170 @@
+"""Calls that many callers share, and limits on how often something may be done.
+
+Source of the idea: an in-flight query is shared, and its state is kept on the instance.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+K = TypeVar("K")
+T = TypeVar("T")
+V = TypeVar("V")
+
+
+def _never(answer: object) -> bool:
+    return False
+
+
+class SharedCall(Generic[T]):
+    """A call without arguments that never runs twice at a time: whoever asks meanwhile shares its answer.
+
+    The last good answer is kept, and serves those for whom it is young enough. An error reaches everybody who
+    waits for the call that raised it, and is not kept. Cancelling a caller does not cancel the call.
+    """
+
+    def __init__(
+        self,
+        call: Callable[[], Awaitable[T]],
+        *,
+        wait_turn: Callable[[], Awaitable[None]] | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`wait_turn` is awaited before each call; whoever asks meanwhile shares the call that follows.
+
+        `now` is the clock, in seconds, by which answers age.
+        """
+        self._call = call
+        self._wait_turn = wait_turn
+        self._now = now
+        self._running: asyncio.Task[T] | None = None
+        self._has_begun = False  # the running call, as opposed to its wait for a turn
+        self._begun = 0  # calls that began so far
+        self._kept: tuple[T] | None = None
+        self._kept_from = 0.0
+
+    @property
+    def is_running(self) -> bool:
+        """Is a call running, or waiting for its turn?"""
+        return self._running is not None and not self._running.done()
+
+    @property
+    def kept(self) -> T | None:
+        """The last good answer, however old; None before the first."""
+        return self._kept[0] if self._kept else None
+
+    def is_kept(self, max_age: float) -> bool:
+        """Is there an answer whose call began less than `max_age` seconds ago?"""
+        return self._kept is not None and self._now() - self._kept_from < max_age
+
+    async def get(self, max_age: float = 0.0) -> T:
+        """The kept answer if it is younger than `max_age` seconds, else that of a call; raises as it does."""
+        if self._kept and self.is_kept(max_age):
+            return self._kept[0]
+        return await _outcome(self.start())
+
+    async def get_new(self, is_enough: Callable[[T], bool] = _never) -> T:
+        """The answer of a call that begins from now on, or one of an earlier call that `is_enough`.
+
+        A call that is running is waited for, never joined by a second one. Raises as the new call does; an
+        error of the earlier one is ignored.
+        """
+        due = self._begun + 1
+        while True:
+            task = self.start()
+            if self._begun + (not self._has_begun) >= due:
+                return await _outcome(task)
+            await asyncio.wait([task])
+            if task.cancelled() or (not task.exception() and is_enough(task.result())):
+                return task.result()
+
+    def start(self) -> asyncio.Task[T]:
+        """The running call; begins one when there is none. To be waited for with asyncio.wait only."""
+        if self._running is None or self._running.done():
+            self._has_begun = False
+            self._running = asyncio.create_task(self._run())
+            self._running.add_done_callback(_retrieve)
+        return self._running
+
+    async def stop(self) -> None:
+        """Cancels a running call, and returns when it has ended."""
+        if self._running:
+            self._running.cancel()
+            await asyncio.wait([self._running])
+
+    async def _run(self) -> T:
+        if self._wait_turn:
+            await self._wait_turn()
+        self._has_begun = True
+        self._begun += 1
+        began = self._now()
+        answer = await self._call()
+        self._kept, self._kept_from = (answer,), began
+        return answer
+
+
+class BatchedCall(Generic[K, V]):
+    """A call for many keys that never runs twice at a time: keys that come meanwhile share the next one."""
+
+    def __init__(self, call: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]]) -> None:
+        self._call = call
+        self._due: dict[K, None] = {}
+        self._batch = SharedCall(self._call_for_all)
+
+    async def get(self, keys: Iterable[K]) -> dict[K, V]:
+        """What a call that begins from now on gives for these keys, where it gives something.
+
+        Raises as the call does. Without keys there is no call.
+        """
+        wanted = dict.fromkeys(keys)
+        if not wanted:
+            return {}
+        self._due |= wanted
+        found = await self._batch.get_new()
+        return {key: found[key] for key in wanted if key in found}
+
+    async def _call_for_all(self) -> Mapping[K, V]:
+        due, self._due = self._due, {}
+        return await self._call(list(due))
+
+
+class TokenBucket:
+    """A limit: `burst` times at once, and then once in `seconds`."""
+
+    def __init__(self, burst: float, seconds: float, now: Callable[[], float] = time.monotonic) -> None:
+        self._room = burst * seconds
+        self._seconds = seconds
+        self._now = now
+        self._full_at = now()  # when all tokens are back
+
+    def take(self) -> bool:
+        """Takes a token if there is one now."""
+        if self._wait_with_one_more() > 0:
+            return False
+        self.reserve()
+        return True
+
+    def reserve(self) -> float:
+        """Takes a token in any case; gives the seconds until it may be used."""
+        wait = self._wait_with_one_more()
+        self._full_at = max(self._full_at, self._now()) + self._seconds
+        return wait
+
+    def _wait_with_one_more(self) -> float:
+        now = self._now()
+        return max(0.0, max(self._full_at, now) + self._seconds - now - self._room)
+
+
+async def _outcome(task: asyncio.Task[T]) -> T:
+    """What the task gives or raises; cancelling this wait leaves the task running."""
+    await asyncio.wait([task])
+    return task.result()
+
+
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    """Marks an error as seen, should nobody wait for the task any more."""
+    if not task.cancelled():
+        task.exception()
