@@ -34,6 +34,7 @@ run.outcome              how a run ends: collects who says what of it; makes err
 =======================  ==================================================================================
 jupyterhub.resume        what an earlier hub process began: a start, continued; a server that doesn't answer
 jupyterhub.cleanup       tells JupyterHub that a server ended, and cleans up after it
+jupyterhub.compat        the names of JupyterHub that it doesn't document, each behind a function of ours
 =======================  ==================================================================================
 
 `shared`, what all servers of a hub share:

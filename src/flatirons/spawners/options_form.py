@@ -38,6 +38,7 @@ from traitlets.config.loader import LazyConfigValue
 from flatirons.errors import OptionsRefused, Refusal, quoted
 from flatirons.forms import Checkbox, Duration, Field, Form, Integer, Memory, Number, Value
 from flatirons.spawners.form.hooks import FormHooks, Options
+from flatirons.spawners.jupyterhub.compat import log_name
 
 STATE_KEY = "form_options"
 """Where the state holds what was chosen: beside the child's own keys."""
@@ -57,7 +58,7 @@ class ChildHooks(FormHooks):
         try:
             self._land(form, {name: options.get(name) for name in form.fields}, spawner)
         except OptionsRefused as refused:
-            spawner.log.warning("%s was started otherwise: %s", spawner._log_name, refused.user)
+            spawner.log.warning("%s was started otherwise: %s", log_name(spawner), refused.user)
 
     def _land(self, form: Form, options: Options, spawner: Spawner) -> None:
         """Sets all traits, or those before the first that takes no such value; raises OptionsRefused."""

@@ -33,7 +33,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from jupyterhub.orm import Spawner as OrmSpawner
 from jupyterhub.spawner import Spawner
 from jupyterhub.utils import url_path_join
 from sqlalchemy.exc import SQLAlchemyError
@@ -51,6 +50,7 @@ from flatirons.slurm_form.offers import SlurmOffers
 from flatirons.slurm_form.site_fields import environment, sbatch_options
 from flatirons.spawners.form.hooks import FormHooks
 from flatirons.spawners.form.suggested_fix import with_suggested_fix
+from flatirons.spawners.jupyterhub import compat
 from flatirons.spawners.jupyterhub.resume import Resume, outlast_silence
 from flatirons.spawners.run.progress import Event, StartFailed
 from flatirons.spawners.run.server_run import Limits, ServerRun
@@ -158,14 +158,13 @@ class SlurmSpawner(Spawner):
         self.run: ServerRun | None = None
         self._is_adopted = False  # the run is one of an earlier hub process
         self.reports: list[Report] = []
-        self._spawn_future: asyncio.Future[None] | None = None
         super().__init__(**kwargs)
 
     @property
     def registry(self) -> Registry[ServerRun]:
         """What all servers of this hub share; set up when the first of them asks for it."""
         make_runner = partial(runner_for, self.run_as, self.ssh_host)
-        return Registry[ServerRun].of_hub(self.user.settings, self.clusters, make_runner, self.log)
+        return Registry[ServerRun].of_hub(compat.settings_of(self.user), self.clusters, make_runner, self.log)
 
     async def facts(self, fresh: bool) -> SlurmOffers:
         """What the rules of the Slurm form look at; `fresh`: to judge by, else to show."""
@@ -190,7 +189,9 @@ class SlurmSpawner(Spawner):
             self._take_up(attempt)
             self._is_adopted = True
         elif attempt:  # the site no longer has the cluster; one server's trouble mustn't keep the hub down
-            self.log.error("%s is lost: there is no cluster %r any more", self._log_name, attempt.cluster)
+            self.log.error(
+                "%s is lost: there is no cluster %r any more", compat.log_name(self), attempt.cluster
+            )
 
     def clear_state(self) -> None:
         """Forgets the run: its server is gone, or a new one is about to be made."""
@@ -207,12 +208,10 @@ class SlurmSpawner(Spawner):
     def keep(self, report: Report) -> None:
         """Keeps a report, as `report.kept` says, and stores it with the state."""
         self.reports = kept(replace(report, options=FormHooks.texts(self)), self.reports)
-        self.orm_spawner.state = self.get_state()
         try:
-            self.user.db.commit()
+            compat.store_states([self])
         except SQLAlchemyError as error:  # it is stored with the state, next time
-            self.user.db.rollback()
-            self.log.error("A report of %s can't be stored yet: %s", self._log_name, error)
+            self.log.error("A report of %s can't be stored yet: %s", compat.log_name(self), error)
 
     async def with_suggested_fix(self, cause: Cause) -> Cause:
         """The cause, with that as its fix which the form would take beside what was chosen."""
@@ -223,12 +222,7 @@ class SlurmSpawner(Spawner):
         return self.registry.state_writer.note(self)
 
     def _known_spawn_ids(self) -> set[str]:
-        query = self.user.db.query(OrmSpawner).filter(OrmSpawner.server != None)  # noqa: E711  SQLAlchemy's way
-        try:
-            return {(row.state or {}).get("spawn_id", "") for row in query}
-        except SQLAlchemyError:
-            self.user.db.rollback()
-            raise
+        return {state.get("spawn_id", "") for state in compat.stored_states(self.user)}
 
     # -- the life of a server
 
@@ -257,9 +251,9 @@ class SlurmSpawner(Spawner):
         if run is None:
             return 0
         run.attend()
-        if self._check_pending and not self._spawn_pending and not run.attempt.port:
+        if compat.is_check_pending(self) and not compat.is_start_pending(self) and not run.attempt.port:
             return await Resume(self, run, stop_seconds=self.stop_timeout + 10).carry_out()
-        if self._check_pending:
+        if compat.is_check_pending(self):
             await self._heard_of(run)
             await self._answered(run)
         status = run.exit_status()
@@ -295,12 +289,12 @@ class SlurmSpawner(Spawner):
     def _is_given_up(self) -> bool:
         """Does JupyterHub end a server because it doesn't answer? It adds callbacks once one does."""
         listens = bool(self.run and self.run.attempt.port)
-        return listens and (self._waiting_for_response or (self._is_adopted and not self._callbacks))
+        is_unanswered = self._is_adopted and not compat.has_poll_callbacks(self)
+        return listens and (compat.is_answer_pending(self) or is_unanswered)
 
     async def clean_up(self) -> None:
         """Does what JupyterHub does when a server ended, for one that it left half stopped."""
-        await self.user.settings["proxy"].delete_user(self.user, self.name)
-        await self.user.stop(self.name)
+        await compat.remove_server(self)
 
     def correct_address(self) -> None:
         """Tells JupyterHub again where the server listens: it forgets that when its database fails.
@@ -308,13 +302,12 @@ class SlurmSpawner(Spawner):
         It is stored by JupyterHub's next commit, and reaches the proxy with the next comparison of routes.
         """
         found = urlsplit(self.url)
-        if self.server and (self.server.ip, self.server.port) != (found.hostname, found.port):
-            self.log.warning("JupyterHub took %s for the address of %s", self.server.host, self._log_name)
-            self.server.ip, self.server.port = found.hostname, found.port
+        if wrong := compat.correct_address(self, found.hostname, found.port):
+            self.log.warning("JupyterHub took %s for the address of %s", wrong, compat.log_name(self))
 
     async def get_url(self) -> str:
         """After a restart of the hub: the server's URL. JupyterHub stores all of it but the scheme."""
-        self.server.proto = urlsplit(self.url).scheme
+        compat.set_scheme(self, urlsplit(self.url).scheme)
         return str(url_path_join(self.url, self.server.base_url))
 
     async def progress(self) -> AsyncIterator[Event]:
@@ -385,22 +378,9 @@ class SlurmSpawner(Spawner):
         """The answer to a starter that showed its code: the server's environment, with its token."""
         assert self.run
         if not self.api_token:
-            await self._renew_token()
+            await compat.renew_token(self)
         tls = await self._certificate(await self.run.caller_check.node()) if self.internal_ssl else None
         return {"environment": self.get_env(), "prefix": self.server.base_url, "tls": tls}
-
-    async def _renew_token(self) -> None:
-        """After a restart the hub has only the old token's hash: the server gets a new one."""
-        note = f"Server at {self.server.base_url}"
-        scopes = await self._get_oauth_client_allowed_scopes()
-        self.api_token = self.user.new_api_token(note=note, roles=["server"])
-        self.user.settings["oauth_provider"].add_client(
-            self.oauth_client_id,
-            self.api_token,
-            url_path_join(self.server.base_url, "oauth_callback"),
-            allowed_scopes=scopes,
-            description=note,
-        )
 
     async def create_certs(self) -> dict[str, str]:
         """None yet: the certificate names the node, which is known when the job runs."""

@@ -11,7 +11,6 @@ from typing import Any
 from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.scopes import needs_scope
 from jupyterhub.spawner import Spawner
-from jupyterhub.user import User
 from jupyterhub.utils import url_path_join
 from tornado.httputil import url_concat
 from tornado.web import HTTPError, StaticFileHandler, authenticated
@@ -20,6 +19,7 @@ from flatirons.forms.page import STATIC
 from flatirons.slurm.estimate import Kind
 from flatirons.spawners.form.hooks import ESTIMATE_PATH, FORM_PATH, STATIC_PATH, FormHooks
 from flatirons.spawners.form.start_estimate import start_estimate
+from flatirons.spawners.jupyterhub import compat
 from flatirons.spawners.slurm import SlurmSpawner
 
 A_YEAR = 365 * 24 * 3600
@@ -30,14 +30,12 @@ class FillingIn(BaseHandler):
 
     def spawner_and_hooks(self, user_name: str, server_name: str) -> tuple[Spawner, FormHooks]:
         """The spawner that the form is for; 404 for a user, a server or a form that there isn't."""
-        caller = self.current_user  # known already: most ask for themselves, and often
-        is_own = isinstance(caller, User) and caller.name == user_name
-        user = caller if is_own else self.find_user(user_name)
+        user = compat.user_named(self, user_name)
         if user is None:
             raise HTTPError(404, "There is no such user")
-        if server_name and server_name not in user.orm_spawners:  # the page made it, or it is deleted again
+        if not compat.has_server(user, server_name):  # the page made it, or it is deleted again
             raise HTTPError(404, "There is no such server")
-        spawner = user.get_or_create_spawner(server_name, server_name)
+        spawner = compat.spawner_of(user, server_name)
         hooks = FormHooks.of(spawner)
         if hooks is None:
             raise HTTPError(404, "This server has no form of this kind")

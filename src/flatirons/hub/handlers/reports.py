@@ -14,6 +14,7 @@ from jupyterhub.utils import url_path_join
 from tornado.web import HTTPError, authenticated
 
 from flatirons.servers.report import Report
+from flatirons.spawners.jupyterhub import compat
 from flatirons.spawners.run.server_run import ServerRun
 from flatirons.spawners.shared import metrics
 from flatirons.spawners.shared.registry import SETTINGS_KEY, Registry
@@ -21,10 +22,10 @@ from flatirons.spawners.shared.registry import SETTINGS_KEY, Registry
 
 def reports_of(handler: BaseHandler, user_name: str, server_name: str) -> tuple[Spawner, list[Report]]:
     """A server and its reports, newest first; 404 for a user or a server that there isn't."""
-    user = handler.find_user(user_name)
-    if user is None or (server_name and server_name not in user.orm_spawners):
+    user = compat.user_named(handler, user_name)
+    if user is None or not compat.has_server(user, server_name):
         raise HTTPError(404, "There is no such server")
-    spawner = user.spawners[server_name]
+    spawner = compat.spawner_of(user, server_name)
     return spawner, list(getattr(spawner, "reports", ()))
 
 
@@ -107,13 +108,10 @@ def _server(run: ServerRun) -> dict[str, Any]:
 class Operations:
     """Finds the registry of this hub."""
 
-    settings: dict[str, Any]
-    users: Any
-
     @property
     def registry(self) -> Registry[ServerRun] | None:
         """None where no server was ever looked at."""
-        registry = self.users.settings.get(SETTINGS_KEY)
+        registry = compat.settings_of_handler(self).get(SETTINGS_KEY)
         return registry if isinstance(registry, Registry) else None
 
 

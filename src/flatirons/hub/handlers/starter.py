@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TypeVar
 
-from jupyterhub.apihandlers.base import APIHandler
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tornado.web import HTTPError
 
 from flatirons.errors import SlurmError
 from flatirons.hub.handlers.caller import caller_of
 from flatirons.servers.causes import Ending
+from flatirons.spawners.jupyterhub import compat
 from flatirons.spawners.run.caller_check import Elsewhere, NotExpected, Unsettled
 from flatirons.spawners.run.server_run import ServerRun
 from flatirons.spawners.shared.registry import SETTINGS_KEY, Registry
@@ -69,19 +69,8 @@ class Refusal(HTTPError):
         self.detail = detail or sentence
 
 
-class StarterHandler(APIHandler):
+class StarterHandler(compat.UnidentifiedHandler):
     """What the three calls share."""
-
-    async def prepare(self) -> None:
-        """A starter is nobody that JupyterHub knows: it isn't looked up, which costs some milliseconds."""
-        self._jupyterhub_user = None
-        self.expanded_scopes: set[str] = set()
-        self.parsed_scopes: dict[str, Any] = {}
-
-    def _log(self) -> None:
-        """Of calls that went well the spawner's own lines tell; one more for each cost what the call did."""
-        if self.get_status() >= 400:
-            super()._log()
 
     def log_exception(
         self,
@@ -95,13 +84,10 @@ class StarterHandler(APIHandler):
         else:
             super().log_exception(typ, value, tb)
 
-    def check_xsrf_cookie(self) -> None:
-        """A starter has no cookies, and these calls obey none."""
-
     @property
     def registry(self) -> Registry[ServerRun]:
         """The hub's registry; 403 when no server was ever started by it."""
-        registry = self.users.settings.get(SETTINGS_KEY)
+        registry = compat.settings_of_handler(self).get(SETTINGS_KEY)
         if not isinstance(registry, Registry):
             raise Refusal(403, "No server is expected here")
         return registry
@@ -132,8 +118,9 @@ class StarterHandler(APIHandler):
         if not run.spawner.check_address:
             await run.caller_check.node()
             return
-        proxy, app, names = getattr(self.proxy, "api_url", ""), self.app, self.registry.names
-        caller = await caller_of(self.request, proxy, app.trusted_downstream_ips, names)
+        proxy, trusted = compat.proxy_address(self), compat.trusted_addresses(self)
+        names = self.registry.names
+        caller = await caller_of(self.request, proxy, trusted, names)
         await run.caller_check.admit(caller, names)
 
     @contextmanager

@@ -32,6 +32,7 @@ from flatirons.forms import Context, Form, Value
 from flatirons.forms.form import FROM_LINK, MOST_KEYS
 from flatirons.forms.page import NOTHING_AROUND, Around, Card
 from flatirons.spawners.form.presets import Presets
+from flatirons.spawners.jupyterhub import compat
 
 Options: TypeAlias = dict[str, Value | None]
 Facts: TypeAlias = Callable[[Spawner, bool], Any]
@@ -47,8 +48,7 @@ LONGEST_LINK = 8000
 
 def is_served(spawner: Spawner) -> bool:
     """Whether this hub has the handlers of `flatirons.hub`."""
-    app = spawner.user.settings.get("app")
-    return any(handler[0] == f"/{FORM_PATH}" for handler in getattr(app, "extra_handlers", ()))
+    return compat.serves(spawner, f"/{FORM_PATH}")
 
 
 def still_linked(posted: Mapping[str, object], given: Mapping[str, object]) -> list[str]:

@@ -11,9 +11,9 @@ import asyncio
 import contextlib
 
 from jupyterhub.spawner import Spawner
-from jupyterhub.utils import AnyTimeoutError, make_ssl_context
 
 from flatirons.errors import FlatironsError, ServerEnded
+from flatirons.spawners.jupyterhub import compat
 from flatirons.spawners.run.progress import StartFailed
 from flatirons.spawners.run.server_run import ServerRun
 
@@ -30,13 +30,13 @@ class Resume:
     async def carry_out(self) -> int | None:
         """None once the server listens, else an exit status."""
         spawner, arrived = self._spawner, asyncio.ensure_future(self._run.arrive())
-        spawner._spawn_pending = True
-        spawner._spawn_future = asyncio.ensure_future(self._finish(arrived))
-        spawner._spawn_future.add_done_callback(self._finished)
+        start = asyncio.ensure_future(self._finish(arrived))
+        compat.begin_start(spawner, start)
+        start.add_done_callback(self._finished)
         await asyncio.wait([arrived])
         if arrived.cancelled():
             # by DELETE, which stops the server after a second, and refuses to while a check is pending
-            spawner._check_pending = False
+            compat.set_check_pending(spawner, False)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._stop_seconds):
                     await self._run.closed.wait()
@@ -50,19 +50,18 @@ class Resume:
         try:
             await arrived
         except FlatironsError as error:
-            spawner.log.error("%s ended while starting: %s", spawner._log_name, error.detail or error)
+            spawner.log.error("%s ended while starting: %s", compat.log_name(spawner), error.detail or error)
             raise StartFailed(error) from error
-        while spawner._check_pending:  # noqa: ASYNC110
+        while compat.is_check_pending(spawner):  # noqa: ASYNC110
             await asyncio.sleep(0.2)  # JupyterHub clears the flag without telling anyone
-        if spawner._stop_pending or spawner.server is None:
+        if compat.is_stop_pending(spawner) or spawner.server is None:
             raise StartFailed(ServerEnded("The server listened, but did not answer. Please start again."))
-        await spawner.user.settings["proxy"].add_user(spawner.user, spawner.name)
+        await compat.add_route(spawner)
 
     def _finished(self, start: asyncio.Task[None]) -> None:
         """A failure is kept: the page shows it."""
-        self._spawner._spawn_pending = False
-        if start.cancelled() or start.exception() is None:
-            self._spawner._spawn_future = None
+        has_failed = not start.cancelled() and start.exception() is not None
+        compat.end_start(self._spawner, has_failed=has_failed)
 
 
 async def outlast_silence(spawner: Spawner, run: ServerRun) -> None:
@@ -72,17 +71,10 @@ async def outlast_silence(spawner: Spawner, run: ServerRun) -> None:
     some more where a request hangs). A node that is cut off, or a suspended job, is no reason to lose what
     runs. Meanwhile it counts as running: it keeps its route, and can be stopped.
     """
-    spawner._check_pending, is_told = False, False
-    settings = spawner.user.settings
-    files = [settings.get(f"internal_ssl_{name}") for name in ("key", "cert", "ca")]
-    context = make_ssl_context(*files[:2], cafile=files[2])
-    while spawner.server and run.exit_status() is None:
-        try:
-            async with asyncio.timeout(spawner.http_timeout):  # its own doesn't end a request that hangs
-                await spawner.server.wait_up(spawner.http_timeout, True, context, "api")
-            break
-        except AnyTimeoutError:
-            if not is_told:
-                spawner.log.warning("%s doesn't answer, and its job lives: waiting", spawner._log_name)
-            is_told = True
-    spawner._check_pending = spawner.server is not None
+    compat.set_check_pending(spawner, False)
+    is_told = False
+    while spawner.server and run.exit_status() is None and not await compat.has_answered(spawner):
+        if not is_told:
+            spawner.log.warning("%s doesn't answer, and its job lives: waiting", compat.log_name(spawner))
+        is_told = True
+    compat.set_check_pending(spawner, spawner.server is not None)

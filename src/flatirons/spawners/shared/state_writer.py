@@ -11,39 +11,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Any, Protocol
 
-from jupyterhub.orm import Spawner as OrmSpawner
-from sqlalchemy import bindparam, update
+from jupyterhub.spawner import Spawner
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm.attributes import set_committed_value
+
+from flatirons.spawners.jupyterhub import compat
 
 GAP_SECONDS = 0.05
 """From one commit's end to the next one's begin."""
-
-ROW = OrmSpawner.__table__
-STORE = update(ROW).where(ROW.c.id == bindparam("row")).values(state=bindparam("known"))
-
-
-class Entry(Protocol):
-    """What the state_writer needs of a spawner, as JupyterHub names it."""
-
-    orm_spawner: Any
-    user: Any
-
-    def get_state(self) -> dict[str, Any]:
-        """What is stored of it."""
 
 
 class StateWriter:
     """Entries that are to be stored when the loop next comes round, or a moment later."""
 
     def __init__(self) -> None:
-        self._due: list[Entry] = []
+        self._due: list[Spawner] = []
         self._stored: asyncio.Future[None] | None = None
         self._next_at = 0.0  # by the loop's clock
 
-    def note(self, entry: Entry) -> Awaitable[None]:
+    def note(self, entry: Spawner) -> Awaitable[None]:
         """Done once the entry's state is stored; raises SQLAlchemyError when it can't be.
 
         Nothing is changed in the session before that: JupyterHub's handlers roll back what they find changed.
@@ -58,15 +44,9 @@ class StateWriter:
 
     def _store(self, stored: asyncio.Future[None]) -> None:
         due, self._due, self._stored = self._due, [], None
-        session = due[0].user.db
         try:
-            known = [(entry.orm_spawner, entry.get_state()) for entry in due]
-            session.connection().execute(STORE, [{"row": row.id, "known": state} for row, state in known])
-            for row, state in known:
-                set_committed_value(row, "state", state)  # what the session held to be stored is older
-            session.commit()
+            compat.store_states(due)
         except SQLAlchemyError as error:
-            session.rollback()
             stored.set_exception(error)
         else:
             stored.set_result(None)

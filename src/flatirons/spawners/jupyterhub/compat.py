@@ -1,0 +1,283 @@
+"""Every name of JupyterHub that Flatirons uses although JupyterHub doesn't document it.
+
+Nothing else in the package uses one: tests/unit/spawners/jupyterhub/test_private_names.py reads the source.
+test_compat.py beside it fails when a name is gone from the installed JupyterHub or has changed shape, and
+pyproject.toml pins the releases that were tried. Begin here when JupyterHub is upgraded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jupyterhub import orm
+from jupyterhub.apihandlers.base import APIHandler
+from jupyterhub.handlers.base import BaseHandler
+from jupyterhub.spawner import Spawner
+from jupyterhub.user import User
+from jupyterhub.utils import AnyTimeoutError, make_ssl_context, url_path_join
+from sqlalchemy import bindparam, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
+
+# -- what JupyterHub is doing with a server
+
+
+def log_name(spawner: Spawner) -> str:
+    """The server as JupyterHub's log lines name it, "USER" or "USER:SERVER".
+
+    Needless once Spawner has a public name for log lines.
+    """
+    return str(spawner._log_name)
+
+
+def is_check_pending(spawner: Spawner) -> bool:
+    """Is JupyterHub, after its own start, still checking whether the server lives?
+
+    Needless, like `set_check_pending`, once JupyterHub has a hook for a spawner whose server an earlier hub
+    process started: today it polls once, then waits `http_timeout` for an answer, then stops the server.
+    """
+    return bool(spawner._check_pending)
+
+
+def set_check_pending(spawner: Spawner, is_pending: bool) -> None:
+    """Says whether JupyterHub's check counts as pending. While it does, nobody can stop the server."""
+    spawner._check_pending = is_pending
+
+
+def is_start_pending(spawner: Spawner) -> bool:
+    """Is a start of the server under way?"""
+    return bool(spawner._spawn_pending)
+
+
+def begin_start(spawner: Spawner, start: asyncio.Future[None]) -> None:
+    """Makes `start` the server's start: pages show its progress, and DELETE cancels it.
+
+    Needless, like `end_start`, once JupyterHub resumes starts that its own restart interrupted.
+    """
+    spawner._spawn_pending = True
+    spawner._spawn_future = start
+
+
+def end_start(spawner: Spawner, *, has_failed: bool) -> None:
+    """Ends what `begin_start` began. A failed start is kept: JupyterHub's page shows its error."""
+    spawner._spawn_pending = False
+    if not has_failed:
+        spawner._spawn_future = None
+
+
+def is_stop_pending(spawner: Spawner) -> bool:
+    """Is JupyterHub stopping the server?"""
+    return bool(spawner._stop_pending)
+
+
+def is_answer_pending(spawner: Spawner) -> bool:
+    """Is JupyterHub waiting for the first answer of a server that has just started?
+
+    Needless, like `has_poll_callbacks`, once `Spawner.stop` is told why the server is to be stopped.
+    """
+    return bool(spawner._waiting_for_response)
+
+
+def has_poll_callbacks(spawner: Spawner) -> bool:
+    """Does JupyterHub want to know of the server's end? It does as soon as the server has answered."""
+    return bool(spawner._callbacks)
+
+
+# -- what the hub's parts offer
+
+
+def settings_of(user: User) -> dict[str, Any]:
+    """The hub's settings, one dictionary for all users: also the place for what all servers share."""
+    settings: dict[str, Any] = user.settings
+    return settings
+
+
+def settings_of_handler(handler: BaseHandler) -> dict[str, Any]:
+    """The same dictionary as `settings_of` gives; tornado's own `handler.settings` is a copy."""
+    settings: dict[str, Any] = handler.users.settings
+    return settings
+
+
+def cookie_secret(settings: Mapping[str, Any]) -> bytes:
+    """The secret that only this hub has, and that survives its restarts."""
+    return bytes(settings["cookie_secret"])
+
+
+def serves(spawner: Spawner, path: str) -> bool:
+    """Is `path` one of the hub's `extra_handlers`?"""
+    app = settings_of(spawner.user).get("app")
+    return any(handler[0] == path for handler in getattr(app, "extra_handlers", ()))
+
+
+async def add_route(spawner: Spawner) -> None:
+    """Adds the server to the proxy. JupyterHub does so itself, except for a start that it doesn't know."""
+    await settings_of(spawner.user)["proxy"].add_user(spawner.user, spawner.name)
+
+
+async def remove_server(spawner: Spawner) -> None:
+    """Removes the server from the proxy and stops it, as JupyterHub does with one that ended by itself."""
+    await settings_of(spawner.user)["proxy"].delete_user(spawner.user, spawner.name)
+    await spawner.user.stop(spawner.name)
+
+
+async def renew_token(spawner: Spawner) -> None:
+    """Gives the server a new API token, which its OAuth client takes for its secret.
+
+    A restarted hub has only the hash of the old token. Needless once JupyterHub can renew it itself.
+    """
+    note = f"Server at {spawner.server.base_url}"
+    scopes = await spawner._get_oauth_client_allowed_scopes()
+    spawner.api_token = spawner.user.new_api_token(note=note, roles=["server"])
+    settings_of(spawner.user)["oauth_provider"].add_client(
+        spawner.oauth_client_id,
+        spawner.api_token,
+        url_path_join(spawner.server.base_url, "oauth_callback"),
+        allowed_scopes=scopes,
+        description=note,
+    )
+
+
+async def has_answered(spawner: Spawner) -> bool:
+    """Does the server answer within `http_timeout` seconds? Asks as JupyterHub's own check does."""
+    settings = settings_of(spawner.user)
+    key, certificate, authority = (settings.get(f"internal_ssl_{part}") for part in ("key", "cert", "ca"))
+    context = make_ssl_context(key, certificate, cafile=authority)
+    try:
+        async with asyncio.timeout(spawner.http_timeout):  # JupyterHub's own doesn't end a request that hangs
+            await spawner.server.wait_up(spawner.http_timeout, True, context, "api")
+    except AnyTimeoutError:
+        return False
+    return True
+
+
+def set_scheme(spawner: Spawner, scheme: str) -> None:
+    """Says whether the server speaks http or https: a restarted hub has stored the rest of its URL."""
+    spawner.server.proto = scheme
+
+
+def correct_address(spawner: Spawner, host: str | None, port: int | None) -> str:
+    """Corrects where JupyterHub takes the server to listen; returns the wrong address, "" for a right one.
+
+    JupyterHub stores it with its next commit and tells the proxy when it next compares the routes.
+    """
+    server = spawner.server
+    if server is None or (server.ip, server.port) == (host, port):
+        return ""
+    wrong = str(server.host)
+    server.ip, server.port = host, port
+    return wrong
+
+
+# -- the database
+
+_ROW = orm.Spawner.__table__
+_STORE = update(_ROW).where(_ROW.c.id == bindparam("row")).values(state=bindparam("known"))
+
+
+def store_states(spawners: Iterable[Spawner]) -> None:
+    """Stores the state of each spawner, all by one UPDATE and one commit; raises SQLAlchemyError.
+
+    JupyterHub stores a state only at its own moments, which are too late for a job's id. The unit of work of
+    its session (a graph of which row depends on which) took a fifth of the hub's time in a burst of starts.
+    Needless once JupyterHub has a call that stores a spawner's state.
+    """
+    known = [(spawner.orm_spawner, spawner.get_state(), spawner.user.db) for spawner in spawners]
+    session: Session = known[0][2]
+    try:
+        session.connection().execute(_STORE, [{"row": row.id, "known": state} for row, state, _ in known])
+        for row, state, _ in known:
+            set_committed_value(row, "state", state)  # the session may have held an older state to be stored
+        session.commit()
+    except SQLAlchemyError:
+        session.rollback()
+        raise
+
+
+def stored_states(user: User) -> list[Mapping[str, Any]]:
+    """The stored state of each server that the hub has, of all users; raises SQLAlchemyError."""
+    session: Session = user.db
+    query = session.query(orm.Spawner).filter(orm.Spawner.server != None)  # noqa: E711  SQLAlchemy's way
+    try:
+        return [row.state or {} for row in query]
+    except SQLAlchemyError:
+        session.rollback()
+        raise
+
+
+# -- requests
+
+
+class UnidentifiedHandler(APIHandler):
+    """A handler of calls that come with no credentials of JupyterHub's, which it doesn't look for.
+
+    Needless once JupyterHub's handlers can be told to look up no user: that takes some milliseconds.
+    """
+
+    async def prepare(self) -> None:
+        """Leaves the caller without a name and without scopes."""
+        self._jupyterhub_user = None
+        self.expanded_scopes: set[str] = set()
+        self.parsed_scopes: dict[str, Any] = {}
+
+    def check_xsrf_cookie(self) -> None:
+        """These calls carry no cookies and obey none."""
+
+    def _log(self) -> None:
+        """Logs only calls that failed: one more line for each of the others cost what the call did."""
+        if self.get_status() >= 400:
+            super()._log()
+
+
+def user_named(handler: BaseHandler, name: str) -> User | None:
+    """The user of this name, None when there is none. A caller that asks for itself costs no query."""
+    caller = handler.current_user
+    return caller if isinstance(caller, User) and caller.name == name else handler.find_user(name)
+
+
+def has_server(user: User, server_name: str) -> bool:
+    """Does the user have this server? The default server, "", is always there."""
+    return not server_name or server_name in user.orm_spawners
+
+
+def spawner_of(user: User, server_name: str) -> Spawner:
+    """The spawner of a server that the user has; made if JupyterHub hasn't needed it yet."""
+    return user.get_or_create_spawner(server_name, server_name)
+
+
+def proxy_address(handler: BaseHandler) -> str:
+    """The URL of the proxy's API, "" for a proxy that has none."""
+    return str(getattr(handler.proxy, "api_url", ""))
+
+
+def trusted_addresses(handler: BaseHandler) -> set[str]:
+    """What the operator lists as JupyterHub.trusted_downstream_ips."""
+    return set(handler.app.trusted_downstream_ips)
+
+
+# -- certificates
+
+
+async def proxy_certificates(config_file: Path) -> dict[str, dict[str, str]]:
+    """The proxy's files for internal TLS: `keyfile`, `certfile` and `cafile` of its sides "api" and "client".
+
+    Makes those that don't exist, which in 6.1 needs a running event loop. `config_file` is JupyterHub's.
+    Needless once JupyterHub has a command that makes them.
+    """
+    from jupyterhub.app import JupyterHub
+
+    app = JupyterHub()
+    app.load_config_file(str(config_file))
+    app.init_internal_ssl()
+    return {
+        side: {
+            **{
+                name: str(app.internal_proxy_certs[f"proxy-{side}"][name]) for name in ("keyfile", "certfile")
+            },
+            "cafile": str(app.internal_trust_bundles[f"proxy-{side}-ca"]),
+        }
+        for side in ("api", "client")
+    }
