@@ -82,11 +82,13 @@ class SharedCall(Generic[T]):
                 return task.result()
 
     def start(self) -> asyncio.Task[T]:
-        """The running call; begins one when there is none. To be waited for with asyncio.wait only."""
+        """The running call; begins one when there is none. To be waited for with asyncio.wait only.
+
+        An error that no caller of `get` or `get_new` sees is reported by asyncio, as of any task.
+        """
         if self._running is None or self._running.done():
             self._has_begun = False
             self._running = asyncio.create_task(self._run())
-            self._running.add_done_callback(_retrieve)
         return self._running
 
     async def stop(self) -> None:
@@ -160,11 +162,15 @@ class TokenBucket:
 
 async def _outcome(task: asyncio.Task[T]) -> T:
     """What the task gives or raises; cancelling this wait leaves the task running."""
-    await asyncio.wait([task])
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        task.add_done_callback(_retrieve)
+        raise
     return task.result()
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:
-    """Marks an error as seen, should nobody wait for the task any more."""
+    """Marks an error as seen: it concerned a caller who no longer waits."""
     if not task.cancelled():
         task.exception()

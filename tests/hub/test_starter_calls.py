@@ -22,8 +22,8 @@ from flatirons.hub.handlers.starter import MAX_BODY_BYTES
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster
 from flatirons.slurm.watcher import Watcher
-from flatirons.spawners.run import caller_check
 from flatirons.spawners.run.server_run import ServerRun
+from flatirons.spawners.shared import host_names
 from flatirons.spawners.shared.registry import SETTINGS_KEY, Registry
 from flatirons.spawners.slurm import SlurmSpawner
 from tests.fakes.slurm import FakeSlurm
@@ -379,7 +379,7 @@ async def test_while_names_cant_be_looked_up_a_starter_is_asked_to_come_again(
     before = start.everything()
     lines.texts.clear()
     with monkeypatch.context() as patched:
-        patched.setattr(caller_check, "_look_up", no_answer)
+        patched.setattr(host_names, "_look_up", no_answer)
         assert (await start.call("boot", good("boot", start))).status_code == 503
     assert start.everything() == before
     [ours, _] = lines.texts

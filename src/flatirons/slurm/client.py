@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeAlias, TypeVar
 
+from flatirons.concurrency import BatchedCall
 from flatirons.errors import (
     CommandError,
     CommandFailed,
@@ -26,7 +27,6 @@ from flatirons.errors import (
 from flatirons.runner import Completed, Runner
 from flatirons.slurm import argv, explain, parse, parse_cluster
 from flatirons.slurm.accounting import Account, Association, Qos
-from flatirons.slurm.end_query import EndQuery
 from flatirons.slurm.model import (
     Cluster,
     Configuration,
@@ -107,7 +107,7 @@ class SlurmClient:
         self.job_names = tuple(job_names)
         self.owner = owner
         self._abandoned: set[asyncio.Task[None]] = set()
-        self._inquiry = EndQuery(self._ends)
+        self._end_query = BatchedCall(self._ends)  # a thousand servers that end together cost two queries
         self._turns = asyncio.Semaphore(SUBMISSIONS_AT_ONCE)
 
     async def submit(self, spec: JobSpec, script: str, *, user: str | None) -> int:
@@ -205,9 +205,10 @@ class SlurmClient:
         Without accounting, what slurmctld still remembers of those that are over (its MinJobAge, 5 minutes).
         Whoever asks while a question is under way shares the next one.
         """
-        return await self._inquiry.answer(job_ids)
+        return await self._end_query.get(job_ids)
 
     async def _ends(self, ids: Sequence[int]) -> dict[int, End]:
+        ids = sorted(ids)
         found: dict[int, End] = {}
         try:
             for first in range(0, len(ids), SACCT_IDS):

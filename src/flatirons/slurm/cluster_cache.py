@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Generic, TypeVar
 
+from cachetools import LRUCache
+
+from flatirons.concurrency import BatchedCall, SharedCall
 from flatirons.errors import SlurmError
 from flatirons.slurm.accounting import Account, Association, Qos
 from flatirons.slurm.client import SlurmClient
@@ -35,42 +38,42 @@ MOST_AT_ONCE = 200
 """Users whose associations are asked for by one command."""
 
 
-@dataclass
-class Known(Generic[T]):
-    """The last good answer to one question; one query at a time, whoever asks."""
+class CachedAnswer(Generic[T]):
+    """The last good answer of Slurm to one question, renewed when somebody looks and it has grown old.
 
-    ask: Callable[[], Awaitable[T]]
-    now: Callable[[], float]
-    value: T | None = None
-    at: float = 0.0
-    failed_at: float | None = None
-    trouble: str = ""
-    _query: asyncio.Task[None] | None = field(default=None, repr=False)
+    `value` is None before the first answer; `trouble` says why the last attempt to renew it failed, "" when
+    it didn't.
+    """
+
+    def __init__(self, ask: Callable[[], Awaitable[T]], now: Callable[[], float]) -> None:
+        self.value: T | None = None
+        self.trouble = ""
+        self._ask = ask
+        self._now = now
+        self._asked_at = 0.0
+        self._failed_at = -math.inf
+        self._renewal = SharedCall(self._renew)
 
     async def get(self, max_age: float, patience: float) -> T | None:
         """The newest answer, not older than `max_age` seconds if Slurm gives one in `patience` seconds."""
-        if self.value is None or self.now() - self.at > max_age:
-            query = self._running()
-            if query and patience > 0:
-                await asyncio.wait([query], timeout=patience)
+        if self.value is None or self._now() - self._asked_at > max_age:
+            is_soon = self._now() - self._failed_at < BACK_OFF_SECONDS
+            if self._renewal.is_running or not is_soon:
+                renewal = self._renewal.start()
+                if patience > 0:
+                    await asyncio.wait([renewal], timeout=patience)
         return self.value
 
-    def _running(self) -> asyncio.Task[None] | None:
-        is_soon = self.failed_at is not None and self.now() - self.failed_at < BACK_OFF_SECONDS
-        if (self._query is None or self._query.done()) and not is_soon:
-            self._query = asyncio.ensure_future(self._ask())
-        return None if self._query is None or self._query.done() else self._query
-
-    async def _ask(self) -> None:
-        began = self.now()
+    async def _renew(self) -> None:
+        began = self._now()
         try:
-            self.value = await self.ask()
+            self.value = await self._ask()
         except SlurmError as error:
             if not self.trouble:
                 log.warning("What Slurm offers can't be read: %s", error.detail or error)
-            self.failed_at, self.trouble = self.now(), error.user
+            self._failed_at, self.trouble = self._now(), error.user
         else:
-            self.at, self.failed_at, self.trouble = began, None, ""
+            self._asked_at, self._failed_at, self.trouble = began, -math.inf, ""
 
 
 class ClusterCache:
@@ -80,11 +83,10 @@ class ClusterCache:
         """`now` gives seconds since 1970."""
         self.client = client
         self._now = now
-        self._facts = Known(self._take, now)
-        self._seldom = Known(self._take_seldom, now)
-        self._users: OrderedDict[str, Known[tuple[Association, ...]]] = OrderedDict()
-        self._wanted: dict[str, asyncio.Future[tuple[Association, ...]]] = {}
-        self._asking: asyncio.Task[None] | None = None
+        self._facts = CachedAnswer(self._ask_facts, now)
+        self._seldom = CachedAnswer(self._ask_seldom, now)
+        self._users: LRUCache[str, CachedAnswer[tuple[Association, ...]]] = LRUCache(MOST_USERS)
+        self._associations = BatchedCall(self._ask_associations)
 
     @property
     def trouble(self) -> str:
@@ -99,15 +101,12 @@ class ClusterCache:
         self, user: str, *, max_age: float, patience: float
     ) -> tuple[Association, ...] | None:
         """What the user may charge; None while that isn't known, or where there is no accounting."""
-        known = self._users.get(user)
-        if known is None:
-            known = self._users[user] = Known(lambda: self._take_associations(user), self._now)
-            while len(self._users) > MOST_USERS:
-                self._users.popitem(last=False)
-        self._users.move_to_end(user)
-        return await known.get(max_age, patience)
+        if not user or not user.isprintable() or set(user) & set(", ="):
+            return ()  # no name that accounting could have
+        answer = CachedAnswer(partial(self._ask_own_associations, user), self._now)
+        return await self._users.setdefault(user, answer).get(max_age, patience)
 
-    async def _take(self) -> ClusterFacts:
+    async def _ask_facts(self) -> ClusterFacts:
         began = self._now()
         seldom = await self._seldom.get(SELDOM_SECONDS, SELDOM_SECONDS)
         if seldom is None:
@@ -130,37 +129,23 @@ class ClusterCache:
         await asyncio.to_thread(_work_out, facts, self._facts.value)
         return facts
 
-    async def _take_seldom(self) -> tuple[Configuration, list[Qos], list[Account]]:
+    async def _ask_seldom(self) -> tuple[Configuration, list[Qos], list[Account]]:
         configuration = await self.client.configuration()
         if not configuration.enforced:
             return configuration, [], []
         accounts = await self.client.accounts(configuration.cluster_name)
         return configuration, await self.client.qos(), accounts
 
-    async def _take_associations(self, user: str) -> tuple[Association, ...]:
-        """Those of one user, by a question that is put for all who come while another is answered."""
-        if not user or not user.isprintable() or set(user) & set(", ="):
-            return ()  # no name that accounting could have
-        answer = self._wanted.setdefault(user, asyncio.get_running_loop().create_future())
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.ensure_future(self._ask_for_all())
-        return await answer
+    async def _ask_own_associations(self, user: str) -> tuple[Association, ...]:
+        return (await self._associations.get([user]))[user]
 
-    async def _ask_for_all(self) -> None:
-        while self._wanted:
-            users = list(self._wanted)[:MOST_AT_ONCE]
-            answers = {user: self._wanted.pop(user) for user in users}
-            try:
-                found = await self.client.associations(*users)
-            except SlurmError as error:
-                for answer in answers.values():
-                    answer.set_exception(error)
-                continue
-            of: dict[str, list[Association]] = {}
-            for each in found:
-                of.setdefault(each.user, []).append(each)
-            for user, answer in answers.items():
-                answer.set_result(tuple(of.get(user, ())))
+    async def _ask_associations(self, users: Sequence[str]) -> dict[str, tuple[Association, ...]]:
+        """The associations of each user: one command for many who look at the same time."""
+        found: dict[str, tuple[Association, ...]] = dict.fromkeys(users, ())
+        for first in range(0, len(users), MOST_AT_ONCE):
+            for each in await self.client.associations(*users[first : first + MOST_AT_ONCE]):
+                found[each.user] = (*found.get(each.user, ()), each)
+        return found
 
 
 def _work_out(facts: ClusterFacts, before: ClusterFacts | None) -> None:

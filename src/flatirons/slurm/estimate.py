@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
+from functools import partial
 
+from cachetools import LRUCache
+
+from flatirons.concurrency import SharedCall, TokenBucket
 from flatirons.errors import SlurmError, SubmitRefused
 from flatirons.slurm.alternatives import Change
 from flatirons.slurm.client import SlurmClient
@@ -26,6 +29,11 @@ LONG_WAIT_SECONDS = 600.0
 MOST_AT_ONCE = 4
 MOST_USERS = 2000
 MOST_SUGGESTIONS = 3
+MOST_QUESTIONS = 6
+"""How many estimates one user may ask for at once ..."""
+
+QUESTION_SECONDS = 2.0
+"""... and in how many seconds one more."""
 
 
 class Kind(Enum):
@@ -58,51 +66,29 @@ SILENT = Estimate(
 TOO_OFTEN = Estimate(Kind.TOO_OFTEN, "The estimate follows in a moment.")
 
 
-@dataclass(slots=True)
-class Bucket:
-    """How often one user may ask: `most` times at once, then once in `seconds`."""
-
-    most: float
-    seconds: float
-    left: float
-    at: float
-
-    def take(self, now: float) -> bool:
-        """Whether one more question is allowed now."""
-        self.left = min(self.most, self.left + (now - self.at) / self.seconds)
-        self.at = now
-        if self.left < 1:
-            return False
-        self.left -= 1
-        return True
-
-
-@dataclass
 class Estimator:
-    """One cluster's estimates. Each user has `most` questions, and gets back one in `seconds`."""
+    """One cluster's estimates. Each user has a few questions, and gets back one every other second."""
 
-    client: SlurmClient
-    now: Callable[[], float] = time.time
-    most: float = 6
-    seconds: float = 2.0
-    _buckets: OrderedDict[str, Bucket] = field(default_factory=OrderedDict)
-    _answers: OrderedDict[tuple[str, JobSpec], tuple[float, Estimate]] = field(default_factory=OrderedDict)
-    _asked: dict[tuple[str, JobSpec], asyncio.Task[Estimate]] = field(default_factory=dict)
-    _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_AT_ONCE))
+    def __init__(self, client: SlurmClient, now: Callable[[], float] = time.time) -> None:
+        """`now` gives seconds since 1970."""
+        self.client = client
+        self._now = now
+        self._limits: LRUCache[str, TokenBucket] = LRUCache(MOST_USERS)
+        self._questions: LRUCache[tuple[str, JobSpec], SharedCall[Estimate]] = LRUCache(MOST_USERS)
+        self._turns = asyncio.Semaphore(MOST_AT_ONCE)
 
     async def estimate(self, spec: JobSpec, *, user: str) -> Estimate:
         """When this job of this user would start. Never raises for what Slurm says, or doesn't."""
-        key = (user, spec)
-        at, known = self._answers.get(key, (0.0, SILENT))
-        if self.now() - at < FRESH_SECONDS:
-            return known
-        if key not in self._asked:
-            if not self._bucket(user).take(self.now()):
-                return TOO_OFTEN
-            self._asked[key] = asyncio.ensure_future(self._ask(spec, user))
-            self._asked[key].add_done_callback(lambda _: self._asked.pop(key, None))
-        done, _ = await asyncio.wait([self._asked[key]], timeout=PATIENCE_SECONDS)
-        return done.pop().result() if done else SILENT
+        asked = SharedCall(partial(self._ask, spec, user), now=self._now)
+        question = self._questions.setdefault((user, spec), asked)
+        costs_one = not (question.is_running or question.is_kept(FRESH_SECONDS))
+        if costs_one and not self._limit_of(user).take():
+            return TOO_OFTEN
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await question.get(FRESH_SECONDS)
+        except (TimeoutError, SlurmError):
+            return SILENT
 
     async def sooner(
         self, estimate: Estimate, candidates: Sequence[Change], *, user: str
@@ -119,32 +105,19 @@ class Estimator:
         ]
         return sorted(better, key=lambda pair: pair[1].wait_seconds)[:MOST_SUGGESTIONS]
 
-    def _bucket(self, user: str) -> Bucket:
-        bucket = self._buckets.setdefault(user, Bucket(self.most, self.seconds, self.most, self.now()))
-        self._buckets.move_to_end(user)
-        if len(self._buckets) > MOST_USERS:
-            self._buckets.popitem(last=False)
-        return bucket
+    def _limit_of(self, user: str) -> TokenBucket:
+        return self._limits.setdefault(user, TokenBucket(MOST_QUESTIONS, QUESTION_SECONDS, self._now))
 
     async def _ask(self, spec: JobSpec, user: str) -> Estimate:
-        async with self._room:
-            estimate = await self._asked_of_slurm(spec, user)
-        if estimate is not SILENT:
-            self._answers[user, spec] = (self.now(), estimate)
-            if len(self._answers) > MOST_USERS:
-                self._answers.popitem(last=False)
-        return estimate
-
-    async def _asked_of_slurm(self, spec: JobSpec, user: str) -> Estimate:
-        try:
-            start, _ = await self.client.test_only(spec, SCRIPT, user=user)
-        except SubmitRefused as refused:
-            return Estimate(Kind.REFUSED, refused.user)
-        except SlurmError:
-            return SILENT
+        """Slurm's estimate; raises SlurmError when it gives none."""
+        async with self._turns:
+            try:
+                start, sentence = await self.client.test_only(spec, SCRIPT, user=user)
+            except SubmitRefused as refused:
+                return Estimate(Kind.REFUSED, refused.user)
         if start is None:
-            return SILENT
-        return when(start, datetime.fromtimestamp(self.now(), UTC))
+            raise SlurmError(SILENT.sentence, sentence)
+        return when(start, datetime.fromtimestamp(self._now(), UTC))
 
 
 def when(start: datetime, now: datetime) -> Estimate:

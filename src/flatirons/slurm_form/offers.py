@@ -7,10 +7,13 @@ import grp
 import os
 import pwd
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
+from cachetools import LRUCache
+
+from flatirons.concurrency import SharedCall
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.cluster_cache import ClusterCache
 from flatirons.slurm.model import End
@@ -71,8 +74,8 @@ class OfferCache:
 
     def __init__(self, clients: Mapping[str, SlurmClient]) -> None:
         self.caches = {name: ClusterCache(client) for name, client in clients.items()}
-        self._rights: OrderedDict[tuple[str, str], Rights] = OrderedDict()
-        self._groups: OrderedDict[str, tuple[float, frozenset[str] | None]] = OrderedDict()
+        self._rights: LRUCache[tuple[str, str], Rights] = LRUCache(MOST_USERS)
+        self._groups: LRUCache[str, SharedCall[frozenset[str] | None]] = LRUCache(MOST_USERS)
 
     async def facts(self, user: str, *, fresh: bool) -> SlurmOffers:
         """What this user may use; `fresh`: to judge by, else to show."""
@@ -94,24 +97,13 @@ class OfferCache:
         known = self._rights.get((cluster, user))
         rights = known.renewed(facts, associations, groups) if known else None
         rights = rights or Rights(facts, associations, user, groups)
-        self._keep(cluster, rights)
+        self._rights[cluster, user] = rights
         return Seen(rights, time.time() - facts.taken_at, cache.trouble)
 
-    def _keep(self, cluster: str, rights: Rights) -> None:
-        key = (cluster, rights.user)
-        self._rights[key] = rights
-        self._rights.move_to_end(key)
-        while len(self._rights) > MOST_USERS:
-            self._rights.popitem(last=False)
-
     async def _groups_of(self, user: str) -> frozenset[str] | None:
-        at, groups = self._groups.get(user, (0.0, None))
-        if time.monotonic() - at > RIGHTS_SECONDS or user not in self._groups:
-            groups = await asyncio.to_thread(unix_groups, user)  # SSSD may take its time
-            self._groups[user] = time.monotonic(), groups
-            while len(self._groups) > MOST_USERS:
-                self._groups.popitem(last=False)
-        return groups
+        """The user's groups, looked up in a thread: SSSD may take its time."""
+        lookup = SharedCall(partial(asyncio.to_thread, unix_groups, user))
+        return await self._groups.setdefault(user, lookup).get(RIGHTS_SECONDS)
 
 
 def unix_groups(user: str) -> frozenset[str] | None:

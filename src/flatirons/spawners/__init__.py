@@ -43,6 +43,7 @@ jupyterhub.compat        the names of JupyterHub that it doesn't document, each 
 shared.registry          a client and a watcher for each cluster; whose starter calls; orphaned jobs
 shared.state_writer      stores what becomes known of many servers at once in one transaction
 shared.metrics           what Prometheus is told
+shared.host_names        the addresses that machines' names have, looked up once at a time and kept
 =======================  ==================================================================================
 
 What a server is without a hub (why it ended, what its user is told of it, its report) is in `servers`; the

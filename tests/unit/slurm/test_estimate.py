@@ -13,6 +13,7 @@ from flatirons.slurm import estimate as module
 from flatirons.slurm.alternatives import Change
 from flatirons.slurm.estimate import SILENT, TOO_OFTEN, Estimator, Kind, when
 from flatirons.slurm.model import JobSpec
+from tests.fakes.clock import idle
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SPEC = JobSpec("jupyter", partition="shas")
@@ -107,7 +108,7 @@ async def test_a_slow_slurm_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> 
     estimator = made(slurm)
     assert await estimator.estimate(SPEC, user="alice") == SILENT
     slurm.gate.set()
-    await asyncio.gather(*estimator._asked.values())
+    await idle()
     assert (await estimator.estimate(SPEC, user="alice")).kind is Kind.NOW
     assert len(slurm.asked) == 1
 

@@ -18,13 +18,14 @@ from urllib.parse import urlsplit
 
 from tornado.httputil import HTTPServerRequest
 
-from flatirons.spawners.run.caller_check import Address, Caller, Elsewhere, Names, Unsettled, address
+from flatirons.spawners.run.caller_check import Caller, Elsewhere, Unsettled
+from flatirons.spawners.shared.host_names import Address, HostNames, parse_address
 
-LOOPBACK = address("127.0.0.1")
+LOOPBACK = parse_address("127.0.0.1")
 
 
 async def caller_of(
-    request: HTTPServerRequest, proxy_api: str, trusted_ips: Iterable[str], names: Names
+    request: HTTPServerRequest, proxy_api: str, trusted_ips: Iterable[str], names: HostNames
 ) -> Caller:
     """Who made the request; `proxy_api` is the URL of the proxy's API, "" where it has none."""
     peer, own = ends_of(request.connection)
@@ -45,7 +46,7 @@ def ends_of(connection: Any) -> tuple[Address, Address]:
     if opened is not None and opened.family == socket.AF_UNIX:
         return LOOPBACK, LOOPBACK
     try:
-        return address(opened.getpeername()[0]), address(opened.getsockname()[0])
+        return parse_address(opened.getpeername()[0]), parse_address(opened.getsockname()[0])
     except (OSError, AttributeError):
         raise Unsettled("the caller is gone") from None
 
@@ -58,7 +59,7 @@ def caller_behind(peer: Address, hops: Iterable[str], real_ip: str, believed: It
     passed, rest = [peer], list(hops)
     with contextlib.suppress(ValueError):  # what isn't an address tells of nobody
         while rest and _is_believed(passed[-1], believed):
-            passed.append(address(rest.pop()))
+            passed.append(parse_address(rest.pop()))
     if len(passed) == 1 or not _is_believed(passed[1], believed):
         return passed[-1]  # no web server
     other = next((each for each in _valid([real_ip]) if not _is_believed(each, believed)), passed[-1])
@@ -74,10 +75,10 @@ def _is_believed(caller: Address, believed: Iterable[Address]) -> bool:
 def _valid(texts: Iterable[str]) -> Iterator[Address]:
     for text in texts:
         with contextlib.suppress(ValueError):  # tornado, too, finds nobody by what isn't an address
-            yield address(text)
+            yield parse_address(text)
 
 
-async def _addresses(url: str, names: Names) -> frozenset[Address]:
+async def _addresses(url: str, names: HostNames) -> frozenset[Address]:
     host = urlsplit(url).hostname
     with contextlib.suppress(socket.gaierror):  # a proxy without an address can't have called
         return await names.addresses(host) if host else frozenset()

@@ -7,20 +7,14 @@ the proxy reach the server, so a name without an address here is no node that co
 
 from __future__ import annotations
 
-import asyncio
 import socket
-import time
-from dataclasses import dataclass, field
-from functools import partial
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from dataclasses import dataclass
 from typing import Protocol
 
 from flatirons.slurm.model import Job, Snapshot
 from flatirons.slurm.watcher import Watcher
 from flatirons.spawners.run.stored_state import Followed
-
-Address = IPv4Address | IPv6Address
-SECONDS_KEPT = 300.0  # how long a name's addresses are believed; when they don't fit they are asked anew
+from flatirons.spawners.shared.host_names import Address, HostNames
 
 SWITCH = (
     "Where nodes call from other addresses than their names', set check_address = false below [servers] in "
@@ -41,12 +35,6 @@ class Unsettled(Exception):
     """It can't be said at the moment where a call comes from: it may be made again."""
 
 
-def address(text: str) -> Address:
-    """The address; IPv4 in IPv6's clothes (`::ffff:10.0.0.1`) is IPv4. Raises ValueError for other texts."""
-    found = ip_address(text.strip().partition("%")[0])
-    return getattr(found, "ipv4_mapped", None) or found
-
-
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who calls; `is_here`: from this very machine."""
@@ -57,36 +45,6 @@ class Caller:
     def is_one_of(self, addresses: frozenset[Address]) -> bool:
         """Is it the machine with these addresses? A name that is a loopback address here is this one's."""
         return self.address in addresses or (self.is_here and any(each.is_loopback for each in addresses))
-
-
-@dataclass
-class Names:
-    """The addresses of machines by name: asked for beside the event loop, once at a time, and kept."""
-
-    _kept: dict[str, tuple[float, frozenset[Address]]] = field(default_factory=dict)
-    _asked: dict[str, asyncio.Task[frozenset[Address]]] = field(default_factory=dict)
-
-    async def addresses(self, name: str, *, anew: bool = False) -> frozenset[Address]:
-        """What the name stands for; raises socket.gaierror when that isn't known here."""
-        at, found = self._kept.get(name, (0.0, frozenset[Address]()))
-        if found and not anew and time.monotonic() - at < SECONDS_KEPT:
-            return found
-        if name not in self._asked:
-            self._asked[name] = asyncio.ensure_future(_look_up(name))
-            self._asked[name].add_done_callback(partial(self._answered, name))
-        found = await asyncio.shield(self._asked[name])
-        self._kept[name] = (time.monotonic(), found)
-        return found
-
-    def _answered(self, name: str, asked: asyncio.Task[frozenset[Address]]) -> None:
-        del self._asked[name]
-        if not asked.cancelled():
-            asked.exception()  # seen, should nobody wait for it any more
-
-
-async def _look_up(name: str) -> frozenset[Address]:
-    found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    return frozenset(address(str(place[0])) for *_, place in found)
 
 
 class Placed(Followed, Protocol):
@@ -144,7 +102,7 @@ class CallerCheck:
         job = snapshot.jobs.get(self._run.attempt.job_id)
         return job is not None and bool(job.batch_host) and not job.state.is_waiting
 
-    async def admit(self, caller: Caller, names: Names) -> None:
+    async def admit(self, caller: Caller, names: HostNames) -> None:
         """Returns for a caller on the run's node; raises Elsewhere for another, and as `node` does.
 
         Raises Unsettled while names can't be looked up at all.

@@ -25,9 +25,9 @@ from flatirons.slurm.estimate import Estimator
 from flatirons.slurm.model import Cluster, Job
 from flatirons.slurm.watcher import Watcher
 from flatirons.slurm_form.offers import OfferCache
-from flatirons.spawners.run.caller_check import Names
 from flatirons.spawners.run.stored_state import Followed, digest
 from flatirons.spawners.shared import metrics
+from flatirons.spawners.shared.host_names import HostNames
 from flatirons.spawners.shared.state_writer import StateWriter
 
 SETTINGS_KEY = "flatirons_registry"
@@ -88,7 +88,7 @@ class Registry(Generic[Run]):
     watchers: dict[str, Watcher] = field(default_factory=dict)
     estimators: dict[str, Estimator] = field(default_factory=dict)
     state_writer: StateWriter = field(default_factory=StateWriter)
-    names: Names = field(default_factory=Names)
+    names: HostNames = field(default_factory=HostNames)
     _outlook: OfferCache | None = None
     _by_code: dict[str, Run] = field(default_factory=dict)
     _by_key: dict[str, Run] = field(default_factory=dict)

@@ -16,46 +16,27 @@ from flatirons.hub.handlers.caller import caller_behind, caller_of
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, Job
 from flatirons.slurm.watcher import Watcher
-from flatirons.spawners.run import caller_check as module
 from flatirons.spawners.run.caller_check import (
     Caller,
     CallerCheck,
     Elsewhere,
-    Names,
     NotExpected,
     Unsettled,
-    address,
 )
 from flatirons.spawners.run.stored_state import Attempt
+from flatirons.spawners.shared import host_names as module
+from flatirons.spawners.shared.host_names import HostNames, parse_address
+from tests.fakes.resolver import Resolver
 from tests.fakes.slurm import FakeSlurm
 
 NODE, OTHER, PROXY = "192.0.2.1", "192.0.2.2", "198.51.100.1"
 
 
 def caller(text: str, *, is_here: bool = False) -> Caller:
-    return Caller(address(text), is_here)
+    return Caller(parse_address(text), is_here)
 
 
 # -- who calls
-
-
-@pytest.mark.parametrize(
-    ("text", "same"),
-    [
-        ("::ffff:192.0.2.1", NODE),
-        ("::FFFF:c000:201", NODE),
-        (" 192.0.2.1", NODE),
-        ("fe80::1%eth0", "fe80::1"),
-    ],
-)
-def test_an_address_in_other_clothes_is_the_same(text: str, same: str) -> None:
-    assert address(text) == address(same)
-
-
-@pytest.mark.parametrize("text", ["", "unknown", "192.0.2.1:80", "192.0.2.256", "_hidden", "[::1]"])
-def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):
-        address(text)
 
 
 @pytest.mark.parametrize(
@@ -85,14 +66,14 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 def test_headers_are_read_from_this_end_as_far_as_proxies_go(
     peer: str, hops: list[str], real_ip: str, found: str
 ) -> None:
-    assert caller_behind(address(peer), hops, real_ip, {address(PROXY)}) == address(found)
+    assert caller_behind(parse_address(peer), hops, real_ip, {parse_address(PROXY)}) == parse_address(found)
 
 
 @pytest.mark.parametrize(("hop", "real_ip"), [(NODE, OTHER), (OTHER, NODE)])
 def test_a_web_server_that_hands_on_two_answers_is_believed_neither(hop: str, real_ip: str) -> None:
     """One of them is the caller's own: nginx sets only what it is told to, and hands on the rest."""
     with pytest.raises(Elsewhere, match=f"{hop} or {real_ip}"):
-        caller_behind(address(PROXY), [hop, "127.0.0.1"], real_ip, {address(PROXY)})
+        caller_behind(parse_address(PROXY), [hop, "127.0.0.1"], real_ip, {parse_address(PROXY)})
 
 
 def request(peer: str, own: str, *forwarded: str, real_ip: str = "") -> Any:
@@ -121,12 +102,12 @@ def request(peer: str, own: str, *forwarded: str, real_ip: str = "") -> Any:
 async def test_only_known_proxies_are_believed_who_calls(
     asked: Any, proxy_api: str, trusted: list[str], found: str
 ) -> None:
-    assert (await caller_of(asked, proxy_api, trusted, Names())).address == address(found)
+    assert (await caller_of(asked, proxy_api, trusted, HostNames())).address == parse_address(found)
 
 
 @pytest.mark.parametrize(("peer", "is_here"), [("127.0.0.1", True), (PROXY, True), (NODE, False)])
 async def test_who_calls_from_this_machine_is_known_by_what_it_called_on(peer: str, is_here: bool) -> None:
-    assert (await caller_of(request(peer, PROXY), "", [], Names())).is_here is is_here
+    assert (await caller_of(request(peer, PROXY), "", [], HostNames())).is_here is is_here
 
 
 async def test_a_caller_that_is_gone_is_nobody() -> None:
@@ -134,33 +115,17 @@ async def test_a_caller_that_is_gone_is_nobody() -> None:
         connection=SimpleNamespace(stream=SimpleNamespace(socket=None)), headers=HTTPHeaders()
     )
     with pytest.raises(Unsettled):
-        await caller_of(closed, "", [], Names())
+        await caller_of(closed, "", [], HostNames())
 
 
 # -- what a node's name stands for
 
 
 async def test_a_name_of_this_machine_means_all_of_its_addresses() -> None:
-    loopback = await Names().addresses("localhost")
+    loopback = await HostNames().addresses("localhost")
     assert caller("127.0.0.1", is_here=True).is_one_of(loopback)
     assert caller(PROXY, is_here=True).is_one_of(loopback)
     assert not caller(OTHER).is_one_of(loopback)
-
-
-class Resolver:
-    """In the place of the system's."""
-
-    def __init__(self, **names: Any) -> None:
-        self.names = names
-        self.asked: list[str] = []
-
-    async def __call__(self, name: str) -> Any:
-        self.asked.append(name)
-        await asyncio.sleep(0)
-        found = self.names.get(name, socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
-        if isinstance(found, Exception):
-            raise found
-        return frozenset({address(found)})
 
 
 @pytest.fixture
@@ -168,34 +133,6 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolver:
     made = Resolver(c1=NODE, c2=OTHER)
     monkeypatch.setattr(module, "_look_up", made)
     return made
-
-
-async def test_a_name_is_asked_for_once_by_many_and_then_kept(resolver: Resolver) -> None:
-    names = Names()
-    await asyncio.gather(*(names.addresses("c1") for _ in range(50)))
-    await names.addresses("c1")
-    assert resolver.asked == ["c1"]
-    await names.addresses("c1", anew=True)
-    assert resolver.asked == ["c1", "c1"]
-
-
-async def test_a_name_that_is_not_known_is_asked_for_again(resolver: Resolver) -> None:
-    names = Names()
-    for _ in range(2):
-        with pytest.raises(socket.gaierror):
-            await names.addresses("c3")
-    resolver.names["c3"] = NODE
-    assert await names.addresses("c3") == {address(NODE)}
-
-
-async def test_an_address_is_not_believed_for_ever(
-    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    names = Names()
-    await names.addresses("c1")
-    monkeypatch.setattr(module, "SECONDS_KEPT", 0.0)
-    resolver.names["c1"] = OTHER
-    assert await names.addresses("c1") == {address(OTHER)}
 
 
 # -- whether it is the job's node
@@ -236,8 +173,8 @@ async def check(placed: Placed, slurm: FakeSlurm, resolver: Resolver) -> CallerC
 
 
 async def test_the_jobs_own_node_is_admitted_after_one_question(check: CallerCheck, slurm: FakeSlurm) -> None:
-    await check.admit(caller(NODE), Names())
-    await check.admit(caller(NODE), Names())
+    await check.admit(caller(NODE), HostNames())
+    await check.admit(caller(NODE), HostNames())
     assert slurm.count("squeue") == 1
 
 
@@ -245,7 +182,7 @@ async def test_another_node_is_refused_and_the_log_names_both_addresses_and_the_
     check: CallerCheck,
 ) -> None:
     with pytest.raises(Elsewhere) as refused:
-        await check.admit(caller(OTHER), Names())
+        await check.admit(caller(OTHER), HostNames())
     said = str(refused.value)
     assert OTHER in said and NODE in said and "c1" in said and "check_address = false" in said
     assert OTHER in check.refusal and NODE in check.refusal
@@ -256,23 +193,23 @@ async def test_a_thief_after_the_starter_is_not_reported_as_the_starter(
 ) -> None:
     placed.attempt = replace(placed.attempt, key_digest="of the starter's", host="c1")
     with pytest.raises(Elsewhere):
-        await check.admit(caller(OTHER), Names())
+        await check.admit(caller(OTHER), HostNames())
     assert check.refusal == ""
 
 
 async def test_a_job_that_was_requeued_to_another_node_is_admitted_from_there(
     check: CallerCheck, placed: Placed, slurm: FakeSlurm
 ) -> None:
-    await check.admit(caller(NODE), Names())
+    await check.admit(caller(NODE), HostNames())
     slurm.run_job(1, "c2")
-    await check.admit(caller(OTHER), Names())
+    await check.admit(caller(OTHER), HostNames())
     assert check.admitted == "c2"
     with pytest.raises(Elsewhere):
-        await check.admit(caller(NODE), Names())
+        await check.admit(caller(NODE), HostNames())
 
 
 async def test_a_node_whose_address_changed_is_asked_for_anew(check: CallerCheck, resolver: Resolver) -> None:
-    names = Names()
+    names = HostNames()
     await check.admit(caller(NODE), names)
     resolver.names["c1"] = "192.0.2.9"
     await check.admit(caller("192.0.2.9"), names)
@@ -283,9 +220,9 @@ async def test_a_node_without_an_address_is_refused_until_it_has_one(
 ) -> None:
     slurm.run_job(1, "c3")
     with pytest.raises(Elsewhere, match="on c3, which has no address here"):
-        await check.admit(caller(NODE), Names())
+        await check.admit(caller(NODE), HostNames())
     resolver.names["c3"] = NODE
-    await check.admit(caller(NODE), Names())
+    await check.admit(caller(NODE), HostNames())
 
 
 async def test_while_names_cant_be_looked_up_at_all_a_starter_may_ask_again(
@@ -293,14 +230,14 @@ async def test_while_names_cant_be_looked_up_at_all_a_starter_may_ask_again(
 ) -> None:
     resolver.names["c1"] = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
     with pytest.raises(Unsettled, match="c1 can't be looked up: Temporary failure"):
-        await check.admit(caller(NODE), Names())
+        await check.admit(caller(NODE), HostNames())
 
 
 async def test_nobody_calls_for_a_job_that_waits_in_the_queue(check: CallerCheck, slurm: FakeSlurm) -> None:
     """Its script can be read by then; a caller would hold its connection for hours, and have Slurm asked."""
     slurm.change(1, state="PENDING", nodes="", host="n/a")
     with pytest.raises(NotExpected, match="waits in the queue"):
-        await check.admit(caller(NODE), Names())
+        await check.admit(caller(NODE), HostNames())
     assert slurm.count("squeue") == 1
 
 
@@ -310,7 +247,7 @@ async def test_an_answer_from_before_the_call_refuses_nobody(check: CallerCheck,
     slurm.tamper("squeue", lambda text: re.sub(r"\bc1\b", "n/a", text.replace("RUNNING", "PENDING")))
     on_its_way = asyncio.ensure_future(check._watcher.refresh())
     await asyncio.sleep(0.01)
-    admitted = asyncio.ensure_future(check.admit(caller(NODE), Names()))
+    admitted = asyncio.ensure_future(check.admit(caller(NODE), HostNames()))
     await asyncio.sleep(0)
     gate.set()
     await admitted
