@@ -1,73 +1,110 @@
-"""The command `flatirons`: see `parser`. A mistake is a sentence and exit code 2."""
+"""The command `flatirons`: see `parser`. A mistake is printed as a sentence, and the exit code is 2."""
 
 from __future__ import annotations
 
 import argparse
 import grp
+import importlib.metadata
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from flatirons.environments.arguments import add_commands
 from flatirons.errors import FlatironsError, SiteError
 from flatirons.notebook.arguments import INTERRUPTED, add_arguments
+from flatirons.site.path import add_site_option
+
+HUB = """\
+Run the hub until it gets SIGTERM or SIGINT. Notebooks and the proxy live on.
+Arguments after -- are JupyterHub's own: flatirons hub -- --debug, flatirons hub -- token NAME."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command that `argv` names and gives its exit code."""
+    """Runs the command that `argv` names and returns its exit code."""
     arguments = parser().parse_args(argv)
     try:
-        code: int | None = arguments.run(arguments)
+        code: int = arguments.run(arguments)
     except SiteError as error:
-        for key, sentence in error.problems:
-            print(f"flatirons: {key}: {sentence}" if key else f"flatirons: {error.user}", file=sys.stderr)
+        _print_problems(error.problems, error.user)
         return 2
     except FlatironsError as error:
         print(f"flatirons: {error.user}", file=sys.stderr)
         return 2
-    return code or 0
+    return code
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="flatirons", description="JupyterHub for Slurm clusters.")
+    top.add_argument("--version", action="version", version=f"flatirons {version()}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    _command(commands, "check", "say what is wrong in a site file", _check)
-    hub = _command(commands, "hub", "run the hub; arguments after -- are JupyterHub's own", _hub)
-    hub.add_argument("jupyterhub", nargs="*", metavar="ARG", help="for JupyterHub, such as --debug")
-    _command(commands, "proxy", "run the proxy that stands before the hub", _proxy)
-    render = _command(commands, "render", "print a file that the site needs elsewhere", _render)
-    render.add_argument("what", choices=["sudoers", "hub.service", "proxy.service"])
+    _add_hub_commands(commands)
     text = "start a notebook server from a log-in node, without the hub"
     notebook = commands.add_parser("notebook", help=text, allow_abbrev=False)
     add_arguments(notebook)
     notebook.set_defaults(run=_notebook)
-    images = commands.add_parser("images", help="show and try what people can choose to work in")
+    images = commands.add_parser("images", help="show and check the environments that people can choose")
     add_commands(images.add_subparsers(required=True, metavar="COMMAND"))
     images.set_defaults(run=_images)
     commands.add_parser("schema", help="print the JSON Schema of site.toml").set_defaults(run=_schema)
     return top
 
 
-def _command(commands: object, name: str, text: str, run: object) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(name, help=text)  # type: ignore[attr-defined]
-    command.add_argument("--site", required=True, metavar="FILE", help="the site file, site.toml")
+def version() -> str:
+    """The installed version of Flatirons."""
+    try:
+        return importlib.metadata.version("flatirons")
+    except importlib.metadata.PackageNotFoundError:
+        return "(a checkout that isn't installed)"
+
+
+def _add_hub_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    _add_command(commands, "check", "name every mistake in the site file", _check)
+    text = "run the hub; arguments after -- are JupyterHub's own"
+    hub = _add_command(commands, "hub", text, _hub)
+    hub.usage = "flatirons hub [-h] [--site FILE] [-- ARG ...]"
+    hub.description, hub.formatter_class = HUB, argparse.RawDescriptionHelpFormatter
+    hub.add_argument("jupyterhub", nargs="*", metavar="ARG", help="an argument for JupyterHub")
+    _add_command(commands, "proxy", "run the proxy in front of the hub", _proxy)
+    render = _add_command(commands, "render", "print sudo rules or a systemd unit for the site", _render)
+    render.add_argument("what", choices=["sudoers", "hub.service", "proxy.service"])
+
+
+def _add_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    text: str,
+    run: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text)
+    add_site_option(command)
     command.set_defaults(run=run)
     return command
 
 
-def _check(arguments: argparse.Namespace) -> int:
-    from flatirons.hub.configure import extra_code
-    from flatirons.hub.machine_check import findings
-    from flatirons.site.load import load
+def _print_problems(problems: Iterable[tuple[str, str]], whole: str = "", kind: str = "") -> None:
+    """One line for each problem; `whole` is the sentence for one that is about the whole file."""
+    for key, sentence in problems:
+        print(
+            f"flatirons: {kind}{key}: {sentence}" if key else f"flatirons: {whole or sentence}",
+            file=sys.stderr,
+        )
 
-    site = load(arguments.site)
-    extra_code(site)
-    for key, sentence in findings(site):
-        print(f"flatirons: warning: {key}: {sentence}", file=sys.stderr)
-    counts = f"{len(site.clusters)} cluster(s), {len(site.environments)} environment(s)"
-    print(f"{arguments.site}: no mistake found; {counts}")
+
+def _check(arguments: argparse.Namespace) -> int:
+    from flatirons.hub.site_check import check
+
+    found = check(arguments.site)
+    _print_problems(found.mistakes)
+    _print_problems(found.warnings, kind="warning: ")
+    if found.mistakes or found.site is None:
+        return 2
+    clusters, environments = len(found.site.clusters), len(found.site.environments)
+    print(
+        f"{arguments.site}: no mistakes found: {clusters} cluster{'s' * (clusters != 1)}, "
+        f"{environments} environment{'s' * (environments != 1)}"
+    )
     return 0
 
 
@@ -92,7 +129,7 @@ def _notebook(arguments: argparse.Namespace) -> int:
         from flatirons.notebook.command import run
 
         return run(arguments)
-    except KeyboardInterrupt:  # before there was a job: from then on `run` sees to it
+    except KeyboardInterrupt:  # before there is a job; from then on `run` handles it
         return INTERRUPTED
 
 

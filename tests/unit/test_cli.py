@@ -5,11 +5,13 @@ import json
 import pytest
 
 from flatirons.cli import main
+from flatirons.site import path
 
 SMALL = """
 [hub]
 address = "http://hub.example.invalid:8081"
 state_dir = "{state}"
+account = "root"
 [clusters.summit]
 [environments.python]
 image = "/srv/images/base.sif"
@@ -25,7 +27,7 @@ def site(tmp_path):
 
 def test_a_good_site_is_said_to_be_one(site, capsys):
     assert main(["check", "--site", str(site)]) == 0
-    assert "no mistake found; 1 cluster(s), 1 environment(s)" in capsys.readouterr().out
+    assert "no mistakes found: 1 cluster, 1 environment\n" in capsys.readouterr().out
 
 
 def test_what_this_machine_lacks_is_a_warning_and_no_mistake(site, capsys):
@@ -35,16 +37,19 @@ def test_what_this_machine_lacks_is_a_warning_and_no_mistake(site, capsys):
     )
     assert main(["check", "--site", str(site)]) == 0
     warnings = capsys.readouterr().err
-    assert "warning: clusters.summit.slurm_conf: /no/slurm.conf can't be read here" in warnings
-    assert "warning: clusters.summit.bin_dir: /no/bin/sbatch, /no/bin/scancel" in warnings
-    assert "warning: hub.address: hub.example.invalid is no host name" in warnings
+    assert "warning: clusters.summit.slurm_conf: /no/slurm.conf can't be read on this machine" in warnings
+    assert (
+        "warning: clusters.summit.bin_dir: not installed on this machine: /no/bin/sbatch, /no/bin/scancel"
+        in warnings
+    )
+    assert "warning: hub.address: this machine doesn't know the host name hub.example.invalid" in warnings
 
 
 def test_an_address_that_no_node_reaches_is_warned_of(site, capsys):
     text = site.read_text(encoding="utf-8").replace("hub.example.invalid", "localhost")
     site.write_text(text, encoding="utf-8")
     main(["check", "--site", str(site)])
-    assert "which no compute node reaches" in capsys.readouterr().err
+    assert "which no compute node can reach" in capsys.readouterr().err
 
 
 def test_every_mistake_has_a_line_of_its_own_on_stderr(site, capsys):
@@ -52,8 +57,84 @@ def test_every_mistake_has_a_line_of_its_own_on_stderr(site, capsys):
     assert main(["check", "--site", str(site)]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.splitlines()[0] == "flatirons: hub.adress: unknown key; did you mean 'address'?"
-    assert len(captured.err.splitlines()) == 4
+    mistakes = [line for line in captured.err.splitlines() if not line.startswith("flatirons: warning: ")]
+    assert mistakes[0] == "flatirons: hub.adress: unknown key; did you mean 'address'?"
+    assert len(mistakes) == 4
+
+
+def test_mistakes_of_every_kind_are_named_in_one_go(site, capsys):
+    """Of the file's structure, between its sections, in the operator's own Python, of the authenticator."""
+    text = site.read_text(encoding="utf-8").replace("[hub]", "[hub]\nextra_config = '/no/extra.py'\nlog = 1")
+    text += "clusters = ['sumit']\n[login]\nauthenticator = 'pma'\n[presets.small.options]\ncpu = 1\n"
+    site.write_text(text, encoding="utf-8")
+    assert main(["check", "--site", str(site)]) == 2
+    captured = capsys.readouterr()
+    lines = [line for line in captured.err.splitlines() if not line.startswith("flatirons: warning: ")]
+    assert [line.split(": ")[1] for line in lines] == [
+        *("hub.log", "environments.python.clusters", "presets.small.options.cpu"),
+        *("hub.extra_config", "login.authenticator"),
+    ]
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("pma", "'pma' can't be imported: No module named 'pma'. Installed are: "),
+        ("nobody.home.Authenticator", "can't be imported: No module named 'nobody'"),
+        ("broken_authenticator.Mine", "can't be imported: RuntimeError: no key"),
+        ("json.JSONDecoder", "is not an authenticator of JupyterHub"),
+    ],
+)
+def test_an_authenticator_that_cannot_be_used_is_a_mistake(site, capsys, tmp_path, monkeypatch, name, why):
+    (tmp_path / "broken_authenticator.py").write_text("raise RuntimeError('no key')", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    text = site.read_text(encoding="utf-8") + f"[login]\nauthenticator = '{name}'\n"
+    site.write_text(text, encoding="utf-8")
+    assert main(["check", "--site", str(site)]) == 2
+    captured = capsys.readouterr()
+    assert f"flatirons: login.authenticator: '{name}'" in captured.err
+    assert why in captured.err
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize("name", ["dummy", "jupyterhub.auth.DummyAuthenticator"])
+def test_an_authenticator_may_be_a_registered_name_or_a_class(site, name):
+    text = site.read_text(encoding="utf-8") + f"[login]\nauthenticator = '{name}'\n"
+    site.write_text(text, encoding="utf-8")
+    assert main(["check", "--site", str(site)]) == 0
+
+
+def test_the_option_goes_before_the_variable_and_that_before_the_usual_place(
+    site, tmp_path, monkeypatch, capsys
+):
+    usual = tmp_path / "usual.toml"
+    monkeypatch.setattr(path, "USUAL", str(usual))
+    monkeypatch.delenv("FLATIRONS_SITE", raising=False)
+    assert main(["check"]) == 2
+    missing = capsys.readouterr().err
+    assert missing == (
+        f"flatirons: {usual}: can't be read: No such file or directory. "
+        "Name your site file with --site FILE or in $FLATIRONS_SITE, or put it there.\n"
+    )
+    usual.write_text(site.read_text(encoding="utf-8"), encoding="utf-8")
+    assert main(["check"]) == 0
+    assert capsys.readouterr().out.startswith(f"{usual}: ")
+    monkeypatch.setenv("FLATIRONS_SITE", str(tmp_path / "no.toml"))
+    assert main(["check"]) == 2
+    assert (
+        "no.toml: can't be read: No such file or directory ($FLATIRONS_SITE names" in capsys.readouterr().err
+    )
+    assert main(["check", "--site", str(site)]) == 0
+    assert capsys.readouterr().out.startswith(f"{site}: ")
+
+
+def test_help_says_where_jupyterhubs_own_arguments_go(capsys):
+    with pytest.raises(SystemExit):
+        main(["hub", "--help"])
+    printed = capsys.readouterr().out
+    assert "[-- ARG ...]" in printed
+    assert "Arguments after -- are JupyterHub's own: flatirons hub -- --debug" in printed
 
 
 @pytest.mark.parametrize("command", [["check"], ["hub"], ["proxy"], ["render", "sudoers"]])

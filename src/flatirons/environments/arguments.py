@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from flatirons.site.path import add_site_option
+
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declares `list` and `check`."""
@@ -37,7 +39,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     checking.set_defaults(verb="check")
     for each in (listing, checking):
-        each.add_argument("--site", required=True, metavar="FILE", help="the site file, site.toml")
+        add_site_option(each)
         each.add_argument("--json", action="store_true", help="print JSON")
 
 

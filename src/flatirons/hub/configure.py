@@ -21,7 +21,6 @@ from urllib.parse import urlsplit
 
 from flatirons.errors import SiteError
 from flatirons.hub import state_directory
-from flatirons.hub.proxy import WatchedProxy
 from flatirons.site.load import options_form
 from flatirons.site.schema import Site
 
@@ -81,6 +80,8 @@ def update_hub(c: Any, site: Site, folder: Path) -> None:
 def update_proxy(c: Any, site: Site, folder: Path) -> None:
     """A proxy that runs apart and keeps its routes when the hub is away, unless the site wants it
     otherwise."""
+    from flatirons.hub.proxy import WatchedProxy
+
     apart = site.proxy.run == "apart"
     c.JupyterHub.bind_url = site.proxy.public + site.hub.base_url
     if site.proxy.public_url:
@@ -198,5 +199,8 @@ def extra_code(site: Site) -> CodeType | None:
         return None
     try:
         return compile(Path(path).read_text(encoding="utf-8"), path, "exec")
-    except (OSError, SyntaxError, ValueError) as error:
-        raise SiteError([("hub.extra_config", str(error))]) from error
+    except OSError as error:
+        sentence = f"{path} can't be read: {error.strerror}"
+        raise SiteError([("hub.extra_config", sentence)]) from error
+    except (SyntaxError, ValueError) as error:
+        raise SiteError([("hub.extra_config", f"{path} is not Python: {error}")]) from error

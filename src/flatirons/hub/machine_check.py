@@ -1,4 +1,4 @@
-"""What a site file says and this machine doesn't have: warnings, for the file may be checked elsewhere."""
+"""What a site file names and this machine lacks. These are warnings: the file may be checked elsewhere."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SLURM_COMMANDS = ("sbatch", "scancel", "squeue", "sacct", "scontrol", "sacctmgr"
 
 
 def findings(site: Site) -> list[Finding]:
-    """What would keep the site from working if this machine were its hub."""
+    """What would keep the site from working if this machine were its hub's."""
     return [*_address(site), *_accounts(site), *_programs(site), *_files(site)]
 
 
@@ -30,11 +30,11 @@ def _address(site: Site) -> Iterator[Finding]:
     try:
         addresses = {str(found[4][0]) for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
     except OSError:
-        yield "hub.address", f"{host} is no host name that this machine knows"
+        yield "hub.address", f"this machine doesn't know the host name {host}"
         return
     if all(address == "::1" or address.startswith("127.") for address in addresses):
         found = ", ".join(sorted(addresses))
-        yield "hub.address", f"{host} is {found} here, which no compute node reaches"
+        yield "hub.address", f"{host} is {found} on this machine, which no compute node can reach"
 
 
 def _accounts(site: Site) -> Iterator[Finding]:
@@ -46,27 +46,30 @@ def _accounts(site: Site) -> Iterator[Finding]:
                 yield f"login.{key}", f"there is no group {name!r} on this machine"
     service = Path("/etc/pam.d") / site.login.pam_service
     if site.login.authenticator == "pam" and not service.exists():
-        yield "login.pam_service", f"there is no {service}, so PAM would use its rules for `other`"
+        yield "login.pam_service", f"{service} doesn't exist, so PAM would use its rules for `other`"
 
 
 def _programs(site: Site) -> Iterator[Finding]:
     if not shutil.which(program := proxy_command(site)[0]):
-        yield "proxy.command", f"{program} is no program of this machine"
+        yield "proxy.command", f"{program} is not installed on this machine"
     for name, cluster in site.clusters.items() if site.hub.run_as != "ssh" else ():
         there = SlurmCluster(name, cluster.slurm_conf, cluster.bin_dir)
         missing = [path for path in map(there.command, SLURM_COMMANDS) if not shutil.which(path)]
         if missing:
             key = f"clusters.{name}.bin_dir" if cluster.bin_dir else f"clusters.{name}"
-            yield key, f"{', '.join(missing)}: no program of this machine"
+            yield key, f"not installed on this machine: {', '.join(missing)}"
 
 
 def _files(site: Site) -> Iterator[Finding]:
     for name, cluster in site.clusters.items() if site.hub.run_as != "ssh" else ():
         if cluster.slurm_conf and not os.access(cluster.slurm_conf, os.R_OK):
-            yield f"clusters.{name}.slurm_conf", f"{cluster.slurm_conf} can't be read here"
+            yield f"clusters.{name}.slurm_conf", f"{cluster.slurm_conf} can't be read on this machine"
     for name, environment in site.environments.items():
         if environment.image.startswith("/") and not Path(environment.image).exists():
-            yield f"environments.{name}.image", f"{environment.image} isn't here; see that it is on the nodes"
+            yield (
+                f"environments.{name}.image",
+                f"{environment.image} isn't on this machine; make sure that the nodes have it",
+            )
 
 
 def _exists(lookup: Callable[[str], object], name: str) -> bool:

@@ -1,11 +1,12 @@
-"""The proxy as the hub sees it: one that was restarted gets its routes back within half a minute.
+"""The proxy as the hub sees it. It gets its routes back within half a minute of a restart.
 
-JupyterHub compares the proxy's routes with its servers while it notes from them who was active: seldom, since
-that takes some queries of the database for each server. The comparison alone costs little.
+JupyterHub compares the proxy's routes with its servers when it also asks the proxy who was active. That is
+seldom, because it costs database queries for each server. The comparison alone is cheap.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ from jupyterhub.proxy import ConfigurableHTTPProxy
 from tornado.ioloop import PeriodicCallback
 
 SECONDS_BETWEEN_COMPARISONS = 20
+SECONDS_BEFORE_REMINDER = 1
 
 
 class WatchedProxy(ConfigurableHTTPProxy):
@@ -21,8 +23,21 @@ class WatchedProxy(ConfigurableHTTPProxy):
 
     _comparisons: PeriodicCallback | None = None
 
+    async def get_all_routes(self) -> Any:
+        """The proxy's routes. If it doesn't answer soon, the log says how to start it.
+
+        JupyterHub asks for them first when it starts. Without a proxy it would only log that it retries, and
+        end with a traceback.
+        """
+        loop = asyncio.get_running_loop()
+        reminder = loop.call_later(SECONDS_BEFORE_REMINDER, self._log_how_to_start)
+        try:
+            return await super().get_all_routes()
+        finally:
+            reminder.cancel()
+
     async def check_routes(self, user_dict: Any, service_dict: Any, routes: Any = None) -> None:
-        """Compares all routes with all servers and services, and mends what differs."""
+        """Compares all routes with all servers and services, and corrects those that differ."""
         await super().check_routes(user_dict, service_dict, routes)
         if self._comparisons is None:
             compare = partial(self.compare, user_dict, service_dict)
@@ -30,6 +45,13 @@ class WatchedProxy(ConfigurableHTTPProxy):
             self._comparisons.start()
 
     async def compare(self, user_dict: Any, service_dict: Any) -> None:
-        """The same, from time to time; a proxy that is away is compared later."""
+        """Does the same periodically. A proxy that doesn't answer is left for the next time."""
         with contextlib.suppress(TimeoutError):
             await self.check_routes(user_dict, service_dict)
+
+    def _log_how_to_start(self) -> None:
+        if not self.should_start:  # else the hub starts it, and says so
+            command = "`systemctl start flatirons-proxy` or `flatirons proxy`"
+            self.log.error(
+                "The proxy doesn't answer at %s. If it isn't running, start it: %s", self.api_url, command
+            )

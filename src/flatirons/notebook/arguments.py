@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Mapping
 
 from flatirons.errors import OptionsRefused
+from flatirons.site.path import add_site_option
 
-SITE_FILE = "/etc/flatirons/site.toml"
 INTERRUPTED = 130  # exit code, as of a shell, for Ctrl-C
 
 ABOUT = """\
@@ -34,9 +34,7 @@ FLAGS: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares them all."""
     parser.description = ABOUT
-    parser.add_argument(
-        "--site", default=SITE_FILE, metavar="FILE", help="the site file (default: %(default)s)"
-    )
+    add_site_option(parser)
     for name, flags, metavar, text in FLAGS:
         parser.add_argument(*flags, dest=f"option_{name}", metavar=metavar, help=text)
     parser.add_argument(

@@ -1,12 +1,12 @@
 """site.toml, the operator's one file: `load` reads a file, `parse` its text.
 
-Both give a `Site` or raise SiteError with every mistake, by key. What each key is: `sections`.
+Both return a `Site`, or raise SiteError with every mistake by its key. `schema` says what each key means.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +15,46 @@ from pydantic import ValidationError
 from flatirons.environments.catalogue import Environment as ImageEnvironment
 from flatirons.errors import ImageError, Refusal, SiteError
 from flatirons.forms import Form
+from flatirons.site.path import advice_if_unreadable
 from flatirons.site.problems import problems
+from flatirons.site.remaining import has_what_others_refer_to, remaining_site
 from flatirons.site.schema import Environment, Site
 from flatirons.slurm_form.form import slurm_form
+
+Mistake = tuple[str, str]
+"""A dotted key ("" for the whole file) and what is wrong with it."""
 
 
 def load(path: str | Path) -> Site:
     """The site that a file describes; raises SiteError with every mistake in it."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise SiteError([("", "is not UTF-8 text")], str(path)) from error
-    except OSError as error:
-        raise SiteError([("", f"can't be read: {error.strerror}")], str(path)) from error
-    return parse(text, str(path))
+    return parse(read(path), str(path))
 
 
 def parse(text: str, source: str = "site.toml") -> Site:
     """The site that a TOML text describes; raises SiteError with every mistake in it."""
+    site, mistakes = inspect(text, source)
+    if mistakes or site is None:
+        raise SiteError(mistakes, source)
+    return site
+
+
+def read(path: str | Path) -> str:
+    """The text of a site file; raises SiteError when it can't be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SiteError([("", "is not UTF-8 text")], str(path)) from error
+    except OSError as error:
+        sentence = f"can't be read: {error.strerror}{advice_if_unreadable(path)}"
+        raise SiteError([("", sentence)], str(path)) from error
+
+
+def inspect(text: str, source: str = "site.toml") -> tuple[Site | None, list[Mistake]]:
+    """The site that a TOML text describes, as far as it can be understood, and every mistake in it.
+
+    With mistakes the site is only good for further checks: it lacks what is wrong. It is None where nothing
+    can be said of the rest. Raises SiteError for a text that isn't TOML.
+    """
     try:
         given = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -40,15 +62,32 @@ def parse(text: str, source: str = "site.toml") -> Site:
     try:
         site = Site.model_validate(given)
     except ValidationError as error:
-        raise SiteError(problems(error, Site, given), source) from error
+        mistakes = problems(error, Site, given)
+        rest = remaining_site(given, error)
+        if rest is not None and has_what_others_refer_to(rest, given):
+            mistakes += besides(mistakes, _contradictions(rest))
+        return rest, mistakes
+    return site, _contradictions(site)
+
+
+def besides(mistakes: Sequence[Mistake], others: Iterable[Mistake]) -> list[Mistake]:
+    """The others that aren't about a key, or a part of a key, that has a mistake already."""
+    named = [key for key, _ in mistakes]
+    return [
+        (key, text)
+        for key, text in others
+        if not any(key == known or key.startswith((f"{known}.", f"{known}[")) for known in named)
+    ]
+
+
+def _contradictions(site: Site) -> list[Mistake]:
+    """What is wrong between sections that are right each for itself."""
     mistakes = [*_bad_environments(site), *_bad_names_in_form(site), *_bad_schemes(site)]
     try:
         mistakes += _bad_presets(site, options_form(site))
     except SiteError as error:
         mistakes += error.problems
-    if mistakes:
-        raise SiteError(list(dict.fromkeys(mistakes)), source)
-    return site
+    return list(dict.fromkeys(mistakes))
 
 
 def options_form(site: Site) -> Form:

@@ -285,7 +285,9 @@ async def hub(site_file):
 @pytest.fixture
 def site_file(tmp_path):
     def write(port: int, api: str):
-        text = SMALL.format(state=tmp_path / "state", hub="run_as = 'self'", more=f"[proxy]\napi = '{api}'")
+        text = SMALL.format(
+            state=tmp_path / "state", hub="run_as = 'self'\naccount = 'root'", more=f"[proxy]\napi = '{api}'"
+        )
         path = tmp_path / "site.toml"
         path.write_text(text.replace("127.0.0.1:8081", f"127.0.0.1:{port}"), encoding="utf-8")
         return path

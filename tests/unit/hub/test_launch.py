@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 from jupyterhub.app import JupyterHub
 
-from flatirons.hub.launch import run_hub
+from flatirons.errors import SiteError
+from flatirons.hub import launch
+from flatirons.hub.launch import run_hub, run_proxy
 from flatirons.site.load import parse
 
 SITE = """
 [hub]
 address = "http://127.0.0.1:8081"
 state_dir = "{state}"
+account = "root"
 [clusters.summit]
 slurm_conf = "/etc/slurm/summit/slurm.conf"
 [environments.python]
@@ -34,3 +37,33 @@ def test_what_was_imported_is_none_of_the_garbage_collectors_business(
     finally:
         gc.unfreeze()
     assert watched[0] < before / 10
+
+
+@pytest.mark.parametrize("run_as", ["sudo", "self"])
+def test_root_is_refused_before_anything_is_written_where_the_account_is_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run_as: str
+) -> None:
+    monkeypatch.setattr(launch.os, "getuid", lambda: 0)
+    text = SITE.format(state=tmp_path / "state")
+    site = parse(text.replace('account = "root"', f'account = "jupyterhub"\nrun_as = "{run_as}"'))
+    for command, run in (
+        ("hub", lambda: run_hub(site, "/s.toml", [])),
+        ("proxy", lambda: run_proxy(site, "/s.toml")),
+    ):
+        with pytest.raises(SiteError) as caught:
+            run()
+        [(key, sentence)] = caught.value.problems
+        assert key == "hub.account"
+        assert f"the {command} of this site runs as 'jupyterhub', not as root" in sentence
+        assert f"`systemctl start flatirons-{command}`" in sentence
+        assert f"`sudo -u jupyterhub flatirons {command} --site /s.toml`" in sentence
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("said", ['run_as = "root"', 'account = "root"'])
+def test_root_is_taken_where_the_site_says_that_the_hub_is_root(
+    monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    monkeypatch.setattr(launch.os, "getuid", lambda: 0)
+    text = SITE.format(state="/no").replace('account = "root"', said)
+    launch.require_account(parse(text).hub, "hub", "/s.toml")

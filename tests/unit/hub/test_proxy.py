@@ -1,8 +1,11 @@
-"""The proxy's routes are compared often, whether it is there or not."""
+"""The proxy's routes are compared often, and the log says so when there is no proxy."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
+import socket
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,3 +37,38 @@ async def test_routes_are_compared_again_and_again_also_after_the_proxy_was_away
     assert made._comparisons
     made._comparisons.stop()
     assert asked == [({"u": 1}, {"s": 2})] * len(asked)
+
+
+@pytest.mark.parametrize(("starts_it", "reminders"), [(False, 1), (True, 0)])
+async def test_a_proxy_that_does_not_answer_is_named_with_the_command_that_starts_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, starts_it: bool, reminders: int
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+    monkeypatch.setattr(hubs, "SECONDS_BEFORE_REMINDER", 0.05)
+    log = logging.getLogger("test-proxy")
+    made = WatchedProxy(auth_token="t0ken", should_start=starts_it, api_url=address, log=log)
+    start = asyncio.ensure_future(made.get_all_routes())
+    await asyncio.wait({start}, timeout=0.5)
+    start.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await start
+    named = [record.getMessage() for record in caplog.records if "systemctl" in record.getMessage()]
+    assert named == reminders * [
+        f"The proxy doesn't answer at {address}. If it isn't running, start it: "
+        "`systemctl start flatirons-proxy` or `flatirons proxy`"
+    ]
+
+
+async def test_a_proxy_that_answers_is_not_complained_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def answer(self: WatchedProxy) -> dict[str, Any]:
+        return {"/": {}}
+
+    monkeypatch.setattr(ConfigurableHTTPProxy, "get_all_routes", answer)
+    monkeypatch.setattr(hubs, "SECONDS_BEFORE_REMINDER", 0)
+    made = WatchedProxy(auth_token="t0ken", should_start=False)
+    assert await made.get_all_routes() == {"/": {}}
+    await asyncio.sleep(0)
+    assert caplog.records == []

@@ -26,4 +26,4 @@ def test_every_command_is_in_the_manual():
     for name in commands.choices:
         assert f"`flatirons {name}" in text
     for kind in KINDS:
-        assert f"`flatirons render {kind} " in text
+        assert f"`flatirons render {kind}`" in text
