@@ -140,7 +140,7 @@ class Follower:
         if job.state.is_starting:
             self._timing.nodes_boot()
         if job.state.is_waiting and not self.has_booted:
-            self._tell(self._told.waiting(job, self._watcher.place(job)))
+            self._tell(self._told.waiting(job, self._watcher.queue_position(job)))
         elif job.state.is_starting:
             self._tell(messages.booting(job))
         elif job.state.is_running and not self.is_up:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from flatirons.slurm import explain
-from flatirons.slurm.model import Job, Place
+from flatirons.slurm.model import Job, QueuePosition
 
 NEAR = 5
 """From this place on each step forward is told."""
@@ -45,9 +45,9 @@ class Told:
     """What was told of one job: its estimated start, its place."""
 
     start: datetime | None = None
-    place: Place | None = None
+    place: QueuePosition | None = None
 
-    def waiting(self, job: Job, place: Place | None) -> str:
+    def waiting(self, job: Job, place: QueuePosition | None) -> str:
         """Why it waits, and what is known of how long."""
         self.start = _news(self.start, job.start)
         self.place = _step(self.place, place)
@@ -68,7 +68,7 @@ def _news(told: datetime | None, start: datetime | None) -> datetime | None:
     return told if change < max(wait / 10, timedelta(minutes=2)) else start
 
 
-def _step(told: Place | None, place: Place | None) -> Place | None:
+def _step(told: QueuePosition | None, place: QueuePosition | None) -> QueuePosition | None:
     """The place to tell: near the front each step is news, far from it a tenth of the way."""
     if told is None or place is None or told.partition != place.partition:
         return place

@@ -1,4 +1,7 @@
-"""Changes to a request that may let it start sooner; pure. Whether they do, only Slurm can tell."""
+"""Alternatives to a job that may start sooner and that its user may ask for; pure.
+
+Whether one would start sooner only Slurm can tell: see Estimator.find_sooner.
+"""
 
 from __future__ import annotations
 
@@ -12,41 +15,43 @@ from flatirons.slurm.rights import Rights
 
 MOST = 6
 MOST_ELSEWHERE = 2
-"""Partitions: where many are free, other changes are to be seen as well."""
+"""Partitions at most, so that the list also has alternatives of other kinds."""
 
 SHORTER_MINUTES = (8 * 60, 4 * 60, 2 * 60, 60, 30)
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """What to ask for instead: in words, as the options that change (as texts), and as a whole."""
+class Alternative:
+    """What to ask for instead: `label` in words, `options` the values that change, `spec` the whole job."""
 
     label: str
     options: dict[str, str]
     spec: JobSpec
 
 
-def changes(spec: JobSpec, rights: Rights) -> list[Change]:
-    """Shorter, elsewhere, smaller: what this user may ask for instead, the least loss first, at most MOST."""
+def find_alternatives(spec: JobSpec, rights: Rights) -> list[Alternative]:
+    """At most MOST alternatives that this user may ask for, those that change the least first."""
     bounds = rights.bounds(spec.partition, spec.account, spec.qos, spec.reservation)
-    elsewhere = islice(_elsewhere(spec, rights), MOST_ELSEWHERE)
+    elsewhere = islice(_in_other_partitions(spec, rights), MOST_ELSEWHERE)
     found = [*_shorter(spec, bounds.default_minutes)[:2], *elsewhere, *_smaller(spec, rights)]
     return found[:MOST]
 
 
-def _shorter(spec: JobSpec, default_minutes: int | None) -> list[Change]:
+def _shorter(spec: JobSpec, default_minutes: int | None) -> list[Alternative]:
     now = spec.runtime_minutes or default_minutes or 0
     return [
-        Change(
-            f"Ask for {_hours(minutes)}", {"runtime": f"{minutes}m"}, replace(spec, runtime_minutes=minutes)
+        Alternative(
+            f"Ask for {_duration(minutes)}",
+            {"runtime": f"{minutes}m"},
+            replace(spec, runtime_minutes=minutes),
         )
         for minutes in SHORTER_MINUTES
         if minutes <= now // 2
     ]
 
 
-def _elsewhere(spec: JobSpec, rights: Rights) -> Iterator[Change]:
-    """Partitions with room now, with the same account and QOS where they are admitted there."""
+def _in_other_partitions(spec: JobSpec, rights: Rights) -> Iterator[Alternative]:
+    """Other partitions with enough free cores; the account and QOS stay where they are admitted there."""
     for partition in rights.partitions:
         supply = rights.facts.supply.get(partition.name)
         cpus = max(spec.cpus, 1) * max(spec.ntasks, spec.nodes, 1)
@@ -61,38 +66,29 @@ def _elsewhere(spec: JobSpec, rights: Rights) -> Iterator[Change]:
         if _is_within(moved, rights):
             given = {"partition": partition.name, "account": account, "qos": qos}
             options = {key: value for key, value in given.items() if value}
-            yield Change(f"Use the partition {partition.name}", options, moved)
+            yield Alternative(f"Use the partition {partition.name}", options, moved)
 
 
-def _smaller(spec: JobSpec, rights: Rights) -> Iterator[Change]:
-    """Fewer GPUs, nodes or cores, or less memory."""
+def _smaller(spec: JobSpec, rights: Rights) -> Iterator[Alternative]:
+    """The same job with fewer GPUs, nodes or cores, or with less memory."""
     gpus = f"{spec.gpu_type}:1" if spec.gpu_type else "1"
     if spec.gpus > 1:
-        yield Change("Ask for 1 GPU", {"gpus": gpus}, replace(spec, gpus=1))
+        yield Alternative("Ask for 1 GPU", {"gpus": gpus}, replace(spec, gpus=1))
     if spec.nodes > 1:
-        yield Change("Ask for 1 node", {"nodes": "1"}, replace(spec, nodes=1))
-    free = max((_free_cpus(node_cpus) for node_cpus in _nodes(spec, rights)), default=0)
+        yield Alternative("Ask for 1 node", {"nodes": "1"}, replace(spec, nodes=1))
+    usable = (node for node in rights.facts.nodes_of.get(spec.partition, ()) if node.is_usable)
+    free = max((node.cpus - node.cpus_in_use for node in usable), default=0)
     if spec.cpus > 1 and spec.ntasks <= 1 and (cpus := min(free, spec.cpus // 2)) > 0:
-        yield Change(
+        yield Alternative(
             f"Ask for {cpus} {'core' if cpus == 1 else 'cores'}",
             {"cpus": str(cpus)},
             replace(spec, cpus=cpus),
         )
     if spec.memory_mib > 2048:
         half = ceil(spec.memory_mib / 2048) * 1024
-        yield Change(
-            f"Ask for {half // 1024}G of memory", {"memory": f"{half}M"}, replace(spec, memory_mib=half)
+        yield Alternative(
+            f"Ask for {half // 1024} GB of memory", {"memory": f"{half}M"}, replace(spec, memory_mib=half)
         )
-
-
-def _nodes(spec: JobSpec, rights: Rights) -> Iterator[tuple[int, int]]:
-    for node in rights.facts.nodes_of.get(spec.partition, ()):
-        if node.is_usable:
-            yield node.cpus, node.cpus_in_use
-
-
-def _free_cpus(node: tuple[int, int]) -> int:
-    return node[0] - node[1]
 
 
 def _is_within(spec: JobSpec, rights: Rights) -> bool:
@@ -108,7 +104,7 @@ def _is_within(spec: JobSpec, rights: Rights) -> bool:
     )
 
 
-def _hours(minutes: int) -> str:
+def _duration(minutes: int) -> str:
     if minutes % 60:
         return f"{minutes} minutes"
     return "1 hour" if minutes == 60 else f"{minutes // 60} hours"

@@ -1,25 +1,26 @@
-"""Every Slurm command line that we ever run; pure. The first word is the command's bare name.
+"""Every Slurm command line that Flatirons runs; pure. The first word is the bare name of the command.
 
-Values go in as `--key=value`, so none can look like an option; integers are integers; text with control
-characters is a ValueError (a mistake of ours: whoever takes text from users refuses such text first).
+Values go in as `--key=value`, so no value can look like an option. Integers must be integers. Text with
+control characters raises ValueError: whoever takes text from users refuses such text first.
 
-A job's environment ------------------- A job script must start as if its user had just logged in on the node,
-with nothing of the hub's environment. `--export=NIL` sends the node nothing but SLURM_* and SPANK variables.
-Its relative `--export=NONE` would, and so would a list of names, ask slurmd to run `su - USER` on the node to
-collect an environment before the script may start: slow, and a job is held when that fails.
-`--get-user-env=L` is refused since Slurm 25.05. The script's first line (`#!/bin/bash -l`) makes the log-in
-environment instead. On Slurm 22.05, which doesn't know NIL, the word counts as the name of a variable that
-isn't set, and slurmd does collect the environment. Source: sbatch.c and env.c of Slurm 22.05, 23.02, 24.11
-and 26.05; `--export` in sbatch(1).
+A job's environment
+-------------------
+A job script must start without anything from the hub's environment. `--export=NIL` sends only SLURM_* and
+SPANK variables to the node. With `--export=NONE`, or with a list of names, slurmd would run `su - USER` there
+to collect an environment before the script may start; that is slow, and Slurm holds the job when it fails.
+Slurm 25.05 and later refuse `--get-user-env=L`. The programs that a script starts therefore make their
+own environment: the starter (`job/node/starter.py`) for a notebook server, and the lines of
+`parallel/login_environment.py` for other jobs. Slurm 22.05 doesn't know NIL: it takes it for the name of a
+variable that isn't set, and slurmd does collect the environment. Source: sbatch.c and env.c of Slurm 22.05,
+23.02, 24.11 and 26.05; `--export` in sbatch(1).
 
-What remains for `job/`: sbatch leaves SLURM_EXPORT_ENV=NIL in the job, which a later `srun` takes for its own
-`--export`, so that its tasks would see no environment; the starter must drop SLURM_EXPORT_ENV and
-SLURM_GET_USER_ENV. HOME, USER and PATH aren't set by Slurm: the log-in shell sets HOME and PATH, USER may be
-missing. SLURM_CONF travels from here to the job, as all SLURM_* do. Who calls sbatch from inside a job
-(`parallel/`) must hide SLURM_*, SBATCH_* and the like from it (see INHERITED), else they count as options and
-the new job inherits the old one's facts.
+Slurm sets neither HOME nor USER nor PATH for such a job. sbatch leaves SLURM_EXPORT_ENV=NIL in the job, and a
+later `srun` would take that for its own `--export`, so that its tasks would see no environment: both programs
+above remove SLURM_EXPORT_ENV and SLURM_GET_USER_ENV. SLURM_CONF travels from here to the job, like all
+SLURM_* variables. Code that calls sbatch from inside a job (`parallel/`) must hide the variables in INHERITED
+from it. Otherwise sbatch takes them for options, and the new job inherits settings of the old one.
 
-Limits of the hub's own process (open files, memory) stay with the hub: `--propagate=NONE`.
+The limits of the hub's own process (open files, memory) stay with the hub: `--propagate=NONE`.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from collections.abc import Iterable, Sequence
 from flatirons.slurm.model import JobSpec
 
 INHERITED = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "SALLOC_", "SCANCEL_", "SQUEUE_", "SINFO_", "SACCT_")
-"""Prefixes of variables that change what Slurm's commands do; hide them where we don't set them ourselves."""
+"""Prefixes of variables that change what Slurm's commands do; hide them from commands inside a job."""
 
 EPOCH_TIMES = {"SLURM_TIME_FORMAT": "%s"}
-"""Environment under which every command prints times as seconds since 1970: no time zone to guess."""
+"""Makes every command print times as seconds since 1970, so that there is no time zone to guess."""
 
-# Text that a job's owner chooses comes last; see parse.jobs for what makes it harmless.
+# Texts that the job's owner chose come last; see parse.jobs for how they are kept apart.
 JOB_FIELDS = (
     *("JobID", "State", "UserName", "Account", "Partition", "QOS", "Reason", "NodeList", "BatchHost"),
     *("SubmitTime", "StartTime", "EndTime", "TimeLimit", "exit_code", "PriorityLong", "RestartCnt"),
@@ -58,20 +59,19 @@ _SACCTMGR = ("sacctmgr", "--readonly", "--noheader", "--parsable2")
 
 
 def sbatch(spec: JobSpec, *, test_only: bool = False) -> list[str]:
-    """sbatch for a script on stdin; prints the job's id, or with `test_only` when the job could start."""
-    line = ["sbatch", "--parsable", "--export=NIL", "--propagate=NONE"]
+    """sbatch for a script on stdin. It prints the job's id, or with `test_only` when the job could start."""
+    line = ["sbatch", "--parsable", "--export=NIL", "--propagate=NONE", "--no-requeue"]
     if test_only:
         line.append("--test-only")
-    line.append("--requeue" if spec.requeue else "--no-requeue")
     line += _texts(spec)
     line += _numbers(spec)
     return [*line, *(_option(text) for text in spec.extra)]
 
 
 def srun(spec: JobSpec, *, wait_seconds: int) -> list[str]:
-    """srun for a command that follows, given up when no node is free within `wait_seconds`.
+    """srun for a command that the caller appends; srun gives up when no node is free within `wait_seconds`.
 
-    Unlike a job, the command sees the environment of whoever calls. Its stdin is ours.
+    Unlike a batch job, the command gets the environment and the stdin of srun's caller.
     """
     line = ["srun", "--quiet", f"--immediate={_count('wait_seconds', wait_seconds)}"]
     return [*line, *_texts(spec), *_numbers(spec)]
@@ -88,7 +88,6 @@ def _texts(spec: JobSpec) -> list[str]:
         "constraint": spec.constraint,
         "chdir": spec.chdir,
         "output": spec.output,
-        "error": spec.error,
     }
     return [f"--{key}={_text(key, value)}" for key, value in given.items() if value]
 
@@ -109,7 +108,7 @@ def _numbers(spec: JobSpec) -> list[str]:
 
 
 def scancel(job_id: int, signal: str = "") -> list[str]:
-    """scancel; with a signal's name only the job's script gets that, and the job lives on."""
+    """scancel for the job; with the name of a signal, it only sends that signal to the job's script."""
     line = ["scancel"]
     if signal:
         line += [f"--signal={_text('signal', signal)}", "--batch"]
@@ -117,15 +116,15 @@ def scancel(job_id: int, signal: str = "") -> list[str]:
 
 
 def scancel_named(name: str) -> list[str]:
-    """scancel for our own jobs of this name; content when there is none."""
+    """scancel for the caller's own jobs of this name; it is no error when there are none."""
     return ["scancel", "--quiet", "--me", f"--name={_text('name', name)}"]
 
 
 def squeue_jobs(mark: str, *, user: str = "", names: Sequence[str] = ()) -> list[str]:
-    """squeue for all jobs of all states that slurmctld still has, of hidden partitions as well.
+    """squeue for the jobs that slurmctld still has, in any state, including those of hidden partitions.
 
-    Two RPCs at slurmctld, whatever the filters: squeue filters by `names` itself, after the answer; `user`
-    lets slurmctld filter. `mark` parts the fields (see parse.jobs): hexadecimal, new for each query.
+    It costs slurmctld two RPCs. slurmctld filters by `user`; squeue itself filters by `names`, once it has
+    the answer. `mark` separates the fields (see parse.jobs): a hexadecimal number, new for each query.
     """
     line = ["squeue", "--all", "--local", "--states=all", "--sort=i", _job_format(mark)]
     if user:
@@ -136,7 +135,7 @@ def squeue_jobs(mark: str, *, user: str = "", names: Sequence[str] = ()) -> list
 
 
 def squeue_job(mark: str, job_id: int) -> list[str]:
-    """squeue for one job, in whatever state; ends with "Invalid job id specified" when slurmctld has none."""
+    """squeue for one job, in any state; it fails with "Invalid job id specified" when slurmctld has none."""
     return [
         *("squeue", "--all", "--local", "--states=all", _job_format(mark)),
         f"--jobs={_count('job id', job_id)}",
@@ -144,7 +143,7 @@ def squeue_job(mark: str, job_id: int) -> list[str]:
 
 
 def squeue_steps(job_id: int) -> list[str]:
-    """squeue for the steps of a job, one a line: its id as scancel takes it, a blank, its name."""
+    """squeue for the steps of a job, one per line: the id that scancel takes, a space, the step's name."""
     return [
         "squeue",
         "--steps",
@@ -156,7 +155,7 @@ def squeue_steps(job_id: int) -> list[str]:
 
 
 def _job_format(mark: str) -> str:
-    """The long format: `Name:0suffix` prints the whole value and then the suffix."""
+    """The option --Format, in which `Name:0suffix` prints the whole value and then the suffix."""
     if not mark or not set(mark) <= set("0123456789abcdef"):
         raise ValueError(f"not a hexadecimal mark: {mark!r}")
     *fields, last = JOB_FIELDS
@@ -164,7 +163,7 @@ def _job_format(mark: str) -> str:
 
 
 def sacct(job_ids: Iterable[int]) -> list[str]:
-    """sacct for how jobs ended, one line for each job and each of its steps."""
+    """sacct for the ends of jobs; it prints one line for each job and one for each of its steps."""
     ids = ",".join(str(_count("job id", job_id)) for job_id in job_ids)
     fields = ",".join(END_FIELDS)
     return [
@@ -179,37 +178,37 @@ def sacct(job_ids: Iterable[int]) -> list[str]:
 
 
 def scontrol_partitions() -> list[str]:
-    """scontrol for all partitions, one a line, hidden ones as well."""
+    """scontrol for all partitions, including hidden ones, one per line."""
     return ["scontrol", "--all", "--oneliner", "show", "partition"]
 
 
 def scontrol_nodes() -> list[str]:
-    """scontrol for all nodes, one a line."""
+    """scontrol for all nodes, one per line."""
     return ["scontrol", "--all", "--oneliner", "show", "node"]
 
 
 def scontrol_node(name: str) -> list[str]:
-    """scontrol for one node, in a line."""
+    """scontrol for one node, on one line."""
     return ["scontrol", "--oneliner", "show", "node", _text("node", name)]
 
 
 def scontrol_reservations() -> list[str]:
-    """scontrol for all reservations, one a line."""
+    """scontrol for all reservations, one per line."""
     return ["scontrol", "--oneliner", "show", "reservation"]
 
 
 def scontrol_config() -> list[str]:
-    """scontrol for slurmctld's configuration, a setting a line."""
+    """scontrol for slurmctld's configuration, one setting per line."""
     return ["scontrol", "show", "config"]
 
 
 def squeue_waiting() -> list[str]:
-    """squeue for the partitions of each waiting job, a job a line; a job may list several."""
+    """squeue for the partitions of all waiting jobs, one job per line; a job may name several partitions."""
     return ["squeue", "--all", "--local", "--noheader", "--states=PENDING", "--format=%P"]
 
 
 def sacctmgr_associations(*users: str) -> list[str]:
-    """sacctmgr for what users may charge, in every cluster of the database."""
+    """sacctmgr for the associations of users, in every cluster of the accounting database."""
     for user in users or ("",):
         if not user or set(user) & set(", ="):
             raise ValueError(f"not a user's name: {user!r}")
@@ -219,18 +218,18 @@ def sacctmgr_associations(*users: str) -> list[str]:
 
 
 def sacctmgr_accounts(cluster: str) -> list[str]:
-    """sacctmgr for the accounts of a cluster, without their users."""
+    """sacctmgr for the accounts of a cluster, without the users in them."""
     line = [*_SACCTMGR, "show", "association", "where", f"cluster={_text('cluster', cluster)}", "user="]
     return [*line, f"format={','.join(ACCOUNT_FIELDS)}"]
 
 
 def sacctmgr_qos() -> list[str]:
-    """sacctmgr for every QOS of the database."""
+    """sacctmgr for every QOS of the accounting database."""
     return [*_SACCTMGR, "show", "qos", f"format={','.join(QOS_FIELDS)}"]
 
 
 def _option(text: str) -> str:
-    """An option of the site's, checked to be one: a bare word would be taken for a script's name."""
+    """A whole option from the site's file; sbatch would take a bare word for the name of a script."""
     if not text.startswith("-") or text in ("-", "--"):
         raise ValueError(f"not an option of sbatch: {text!r}")
     return _text("extra", text)

@@ -17,7 +17,7 @@ from cachetools import LRUCache
 
 from flatirons.concurrency import SharedCall, TokenBucket
 from flatirons.errors import SlurmError, SubmitRefused
-from flatirons.slurm.alternatives import Change
+from flatirons.slurm.alternatives import Alternative
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import JobSpec
 
@@ -90,9 +90,9 @@ class Estimator:
         except (TimeoutError, SlurmError):
             return SILENT
 
-    async def sooner(
-        self, estimate: Estimate, candidates: Sequence[Change], *, user: str
-    ) -> list[tuple[Change, Estimate]]:
+    async def find_sooner(
+        self, estimate: Estimate, candidates: Sequence[Alternative], *, user: str
+    ) -> list[tuple[Alternative, Estimate]]:
         """The candidates that Slurm says would start clearly sooner, soonest first, at most three."""
         if not estimate.is_long:
             return []

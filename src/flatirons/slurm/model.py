@@ -173,9 +173,7 @@ class JobSpec:
     constraint: str = ""
     chdir: str = ""
     output: str = ""
-    error: str = ""
     extra: tuple[str, ...] = ()
-    requeue: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,10 +251,10 @@ class Snapshot:
     taken_at: float = 0.0
     queues: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
-    def place(self, job: Job) -> Place | None:
-        """Where a waiting job stands; of several partitions, where it is nearest to the front."""
+    def queue_position(self, job: Job) -> QueuePosition | None:
+        """The position of a waiting job; of several partitions, the one where it is nearest to the front."""
         found = (
-            Place(queue.index(job.id) + 1, len(queue), name)
+            QueuePosition(queue.index(job.id) + 1, len(queue), name)
             for name in job.partition.split(",")
             if job.id in (queue := self.queues.get(name, ()))
         )
@@ -264,8 +262,8 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
-    """The how-manieth of how many jobs that wait for a partition."""
+class QueuePosition:
+    """A job is `number`, counted from 1, of `length` jobs that wait for a partition."""
 
     number: int
     length: int

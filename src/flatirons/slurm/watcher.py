@@ -16,7 +16,7 @@ from types import TracebackType
 from flatirons.concurrency import SharedCall, TokenBucket
 from flatirons.errors import SlurmError
 from flatirons.slurm.client import SlurmClient
-from flatirons.slurm.model import End, Job, JobState, Place, Snapshot
+from flatirons.slurm.model import End, Job, JobState, QueuePosition, Snapshot
 from flatirons.slurm.polling import Clock, PollSchedule
 
 log = logging.getLogger(__name__)
@@ -62,10 +62,10 @@ class Subscription:
         self.close()
 
     async def __aiter__(self) -> AsyncIterator[Job]:
-        told: tuple[Job, Place | None] | None = None
+        told: tuple[Job, QueuePosition | None] | None = None
         while not self.is_closed:
             job = self._watcher.job(self.job_id)
-            news = (job, self._watcher.place(job)) if job else None
+            news = (job, self._watcher.queue_position(job)) if job else None
             if job is None or news == told:
                 await self._news.wait()
                 self._news.clear()
@@ -100,7 +100,7 @@ class Watcher:
         self._asked: dict[int, float] = {}
         self._doubted: dict[int, float] = {}
         self._running_since: dict[int, float] = {}
-        self._places: dict[int, Place | None] = {}
+        self._places: dict[int, QueuePosition | None] = {}
         self._warned: dict[str, float] = {}
         self._seconds = 0.0
         self._wake = asyncio.Event()
@@ -127,9 +127,9 @@ class Watcher:
         """Slurm's last good answer; only Job.user tells who made a job's comment."""
         return self._snapshot
 
-    def place(self, job: Job) -> Place | None:
+    def queue_position(self, job: Job) -> QueuePosition | None:
         """Where a job that waits stood in its queue when that was last looked at."""
-        return self._snapshot.place(job) if self._snapshot and job.state.is_waiting else None
+        return self._snapshot.queue_position(job) if self._snapshot and job.state.is_waiting else None
 
     # -- who follows what
 
@@ -286,7 +286,7 @@ class Watcher:
 
     def _tell_place(self, job: Job) -> None:
         """A job may move up without a change of its own."""
-        place = self.place(job)
+        place = self.queue_position(job)
         if place != self._places.get(job.id):
             self._places[job.id] = place
             for subscription in self._subscriptions[job.id]:

@@ -14,7 +14,7 @@ from flatirons.servers import report
 from flatirons.servers.causes import Cause
 from flatirons.servers.messages import Told, duration, waited_seconds
 from flatirons.servers.report import Report
-from flatirons.slurm.model import End, Job, JobState, Place
+from flatirons.slurm.model import End, Job, JobState, QueuePosition
 from flatirons.spawners.shared import metrics
 
 NOW = datetime.now(UTC)
@@ -71,13 +71,13 @@ def waiting(**facts: object) -> Job:
 
 def test_a_place_is_told_in_steps_that_get_smaller() -> None:
     told = Told()
-    assert "number 100 of 200" in told.waiting(waiting(), Place(100, 200, "shas"))
-    assert "number 100 of 200" in told.waiting(waiting(), Place(95, 200, "shas"))
-    assert "number 90 of 190" in told.waiting(waiting(), Place(90, 190, "shas"))
-    assert "number 4 of 100" in told.waiting(waiting(), Place(4, 100, "shas"))
-    assert "number 3 of 99" in told.waiting(waiting(), Place(3, 99, "shas"))
+    assert "number 100 of 200" in told.waiting(waiting(), QueuePosition(100, 200, "shas"))
+    assert "number 100 of 200" in told.waiting(waiting(), QueuePosition(95, 200, "shas"))
+    assert "number 90 of 190" in told.waiting(waiting(), QueuePosition(90, 190, "shas"))
+    assert "number 4 of 100" in told.waiting(waiting(), QueuePosition(4, 100, "shas"))
+    assert "number 3 of 99" in told.waiting(waiting(), QueuePosition(3, 99, "shas"))
     first = Job(1, JobState.PENDING, partition="shas", reason="Resources")
-    assert "number" not in told.waiting(first, Place(1, 90, "shas"))
+    assert "number" not in told.waiting(first, QueuePosition(1, 90, "shas"))
 
 
 def test_an_estimate_is_told_again_only_when_it_moves() -> None:

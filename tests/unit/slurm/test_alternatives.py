@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flatirons.slurm.alternatives import changes
+from flatirons.slurm.alternatives import find_alternatives
 from flatirons.slurm.model import JobSpec
 from tests.unit.slurm.test_rights import FACTS, NODES, rights
 
@@ -12,7 +12,7 @@ SPEC = JobSpec("jupyter", partition="shas", account="ucb-knl", qos="normal", cpu
 
 
 def labels(spec: JobSpec, facts: object = FACTS) -> list[str]:
-    return [change.label for change in changes(spec, rights(facts))]  # type: ignore[arg-type]
+    return [each.label for each in find_alternatives(spec, rights(facts))]  # type: ignore[arg-type]
 
 
 def test_shorter_comes_first_and_never_longer() -> None:
@@ -24,13 +24,13 @@ def test_shorter_comes_first_and_never_longer() -> None:
 def test_another_partition_is_named_only_if_there_is_room_and_it_fits() -> None:
     assert not [label for label in labels(SPEC) if "partition" in label]
     working = replace(FACTS, nodes=(*NODES[:2], replace(NODES[2], state="IDLE")))
-    found = [change for change in changes(SPEC, rights(working)) if "partition" in change.options]
-    assert [change.options for change in found] == [
-        {"partition": "sknl", "account": "ucb-knl", "qos": "normal"}
-    ]
+    found = [each for each in find_alternatives(SPEC, rights(working)) if "partition" in each.options]
+    assert [each.options for each in found] == [{"partition": "sknl", "account": "ucb-knl", "qos": "normal"}]
     assert found[0].spec.partition == "sknl"
     general = [
-        c for c in changes(replace(SPEC, account="general"), rights(working)) if "partition" in c.options
+        each
+        for each in find_alternatives(replace(SPEC, account="general"), rights(working))
+        if "partition" in each.options
     ]
     assert general[0].options["account"] == "ucb-knl"
     too_long = replace(SPEC, qos="long", runtime_minutes=3 * 1440)
@@ -39,11 +39,11 @@ def test_another_partition_is_named_only_if_there_is_room_and_it_fits() -> None:
 
 def test_less_is_asked_of_what_was_asked_for_only() -> None:
     big = replace(SPEC, runtime_minutes=30, gpus=2, gpu_type="v100", nodes=2, memory_mib=8192)
-    found = {change.label: change.options for change in changes(big, rights())}
+    found = {each.label: each.options for each in find_alternatives(big, rights())}
     assert found == {
         "Ask for 1 GPU": {"gpus": "v100:1"},
         "Ask for 1 node": {"nodes": "1"},
         "Ask for 2 cores": {"cpus": "2"},
-        "Ask for 4G of memory": {"memory": "4096M"},
+        "Ask for 4 GB of memory": {"memory": "4096M"},
     }
-    assert changes(replace(SPEC, cpus=1, runtime_minutes=30), rights()) == []
+    assert find_alternatives(replace(SPEC, cpus=1, runtime_minutes=30), rights()) == []

@@ -28,9 +28,7 @@ FULL = JobSpec(
     constraint="haswell&ib",
     chdir="/home/alice",
     output="/home/alice/log",
-    error="/home/alice/err",
     extra=("--signal=B:TERM@60",),
-    requeue=True,
 )
 TEXTS = [
     "name",
@@ -42,7 +40,6 @@ TEXTS = [
     "constraint",
     "chdir",
     "output",
-    "error",
 ]
 COUNTS = ["nodes", "ntasks", "cpus", "memory_mib", "gpus", "runtime_minutes"]
 
@@ -53,7 +50,7 @@ def test_a_full_job_becomes_this_command_line() -> None:
         "--parsable",
         "--export=NIL",
         "--propagate=NONE",
-        "--requeue",
+        "--no-requeue",
         "--job-name=jupyter",
         "--comment=flatirons:abc:1:",
         "--partition=shas",
@@ -63,7 +60,6 @@ def test_a_full_job_becomes_this_command_line() -> None:
         "--constraint=haswell&ib",
         "--chdir=/home/alice",
         "--output=/home/alice/log",
-        "--error=/home/alice/err",
         "--nodes=2",
         "--ntasks=4",
         "--cpus-per-task=3",

@@ -10,7 +10,7 @@ import pytest
 
 from flatirons.errors import SlurmUnreachable, SubmitRefused
 from flatirons.slurm import estimate as module
-from flatirons.slurm.alternatives import Change
+from flatirons.slurm.alternatives import Alternative
 from flatirons.slurm.estimate import SILENT, TOO_OFTEN, Estimator, Kind, when
 from flatirons.slurm.model import JobSpec
 from tests.fakes.clock import idle
@@ -118,8 +118,8 @@ async def test_only_changes_that_start_clearly_sooner_are_told() -> None:
     estimator = made(slurm)
     asked = await estimator.estimate(SPEC, user="alice")
     names = ("later", "soon", "none", "now")
-    candidates = [Change(name, {"partition": name}, JobSpec("j", partition=name)) for name in names]
-    found = await estimator.sooner(asked, candidates, user="alice")
+    candidates = [Alternative(name, {"partition": name}, JobSpec("j", partition=name)) for name in names]
+    found = await estimator.find_sooner(asked, candidates, user="alice")
     assert [change.label for change, _ in found] == ["now", "soon"]
     short = when(NOW + timedelta(minutes=5), NOW)
-    assert await estimator.sooner(short, candidates, user="alice") == []
+    assert await estimator.find_sooner(short, candidates, user="alice") == []

@@ -11,7 +11,7 @@ import pytest
 
 from flatirons.errors import SlurmUnreachable
 from flatirons.slurm.client import SlurmClient
-from flatirons.slurm.model import Cluster, Job, JobState, Place
+from flatirons.slurm.model import Cluster, Job, JobState, QueuePosition
 from flatirons.slurm.polling import PollSchedule
 from flatirons.slurm.watcher import Subscription, Watcher
 from tests.fakes.clock import FakeClock, idle
@@ -91,11 +91,11 @@ async def test_a_follower_is_told_when_its_job_moves_up_in_the_queue(
 ) -> None:
     before = slurm.add_job("bob", comment="somebody else's")
     job_id = slurm.add_job("alice", reason="Priority")
-    places = []
+    positions = []
 
     async def follow(subscription: Subscription) -> None:
         async for job in subscription:
-            places.append(watcher.place(job))
+            positions.append(watcher.queue_position(job))
 
     subscription = watcher.watch(job_id)
     following = asyncio.ensure_future(follow(subscription))
@@ -104,7 +104,7 @@ async def test_a_follower_is_told_when_its_job_moves_up_in_the_queue(
     await clock.advance(6)
     slurm.run_job(job_id)
     await clock.advance(6)
-    assert places[-3:] == [Place(2, 2, "shas"), Place(1, 1, "shas"), None]
+    assert positions[-3:] == [QueuePosition(2, 2, "shas"), QueuePosition(1, 1, "shas"), None]
     subscription.close()
     await following
 

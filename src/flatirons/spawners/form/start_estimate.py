@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flatirons.forms import Context, Form
-from flatirons.slurm.alternatives import Change, changes
+from flatirons.slurm.alternatives import Alternative, find_alternatives
 from flatirons.slurm.estimate import Estimate, Kind
 from flatirons.slurm.model import JobSpec
 from flatirons.slurm.rights import Rights
@@ -18,10 +18,10 @@ from flatirons.spawners.slurm import SlurmSpawner
 
 @dataclass(frozen=True, slots=True)
 class StartEstimate:
-    """An estimate, and changes with theirs that start clearly sooner."""
+    """An estimate, and alternatives that start clearly sooner, each with its own."""
 
     estimate: Estimate
-    sooner: list[tuple[Change, Estimate]]
+    sooner: list[tuple[Alternative, Estimate]]
 
 
 async def start_estimate(
@@ -43,9 +43,9 @@ async def start_estimate(
         estimate = _with_reservations(estimate, spec, rights)
     if not estimate.is_long or rights is None:
         return StartEstimate(estimate, [])
-    candidates = [await _checked(form, options, each, context) for each in changes(spec, rights)]
+    candidates = [await _checked(form, options, each, context) for each in find_alternatives(spec, rights)]
     possible = [each for each in candidates if each]
-    return StartEstimate(estimate, await estimator.sooner(estimate, possible, user=spawner.user.name))
+    return StartEstimate(estimate, await estimator.find_sooner(estimate, possible, user=spawner.user.name))
 
 
 def _with_reservations(estimate: Estimate, spec: JobSpec, rights: Rights) -> Estimate:
@@ -70,10 +70,12 @@ def _with_reservations(estimate: Estimate, spec: JobSpec, rights: Rights) -> Est
     return estimate
 
 
-async def _checked(form: Form, options: Mapping[str, Any], change: Change, context: Context) -> Change | None:
-    """The change if the form takes it, as what the form makes of it."""
-    answers = await form.answers({**options, **change.options}, context)
+async def _checked(
+    form: Form, options: Mapping[str, Any], alternative: Alternative, context: Context
+) -> Alternative | None:
+    """The alternative as the form reads it; None if the form refuses it."""
+    answers = await form.answers({**options, **alternative.options}, context)
     if any(answer.message for answer in answers):
         return None
     spec = request({answer.field.name: answer.value for answer in answers})
-    return replace(change, spec=replace(spec, extra=change.spec.extra))
+    return replace(alternative, spec=replace(spec, extra=alternative.spec.extra))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flatirons.servers import messages
 from flatirons.servers.messages import Told, waited_seconds
 from flatirons.servers.timing import Timing
-from flatirons.slurm.model import Job, Place
+from flatirons.slurm.model import Job, QueuePosition
 from flatirons.spawners.run.progress import StartProgress
 from flatirons.spawners.run.stored_state import Attempt
 from flatirons.spawners.shared import metrics
@@ -30,7 +30,7 @@ class Announcer:
             self._progress.waited = waited
             metrics.QUEUE_SECONDS.labels(self._cluster).observe(waited)
 
-    def seen(self, job: Job, place: Place | None, attempt: Attempt) -> None:
+    def seen(self, job: Job, place: QueuePosition | None, attempt: Attempt) -> None:
         """Slurm described the job; `place` is where it stands in the queue, if it does."""
         if job.state.is_waiting:
             self._progress.tell(20, self._told.waiting(job, place))

@@ -313,7 +313,7 @@ class ServerRun:
                 self._timing.script_runs()
             if not self.attempt.port:
                 self._announcer.began_to_run(job)
-        self._announcer.seen(job, self.watcher.place(job), self.attempt)
+        self._announcer.seen(job, self.watcher.queue_position(job), self.attempt)
         self.progress.ring()
 
     # -- what the starter says

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flatirons.slurm.alternatives import Change
+from flatirons.slurm.alternatives import Alternative
 from flatirons.slurm.estimate import Estimate, Kind
 from flatirons.slurm.facts import ClusterFacts
 from flatirons.slurm.model import JobSpec
@@ -31,14 +31,14 @@ class Asked:
         self.answer = answer
         self.specs: list[JobSpec] = []
         self.users: set[str] = set()
-        self.candidates: list[Change] = []
+        self.candidates: list[Alternative] = []
 
     async def estimate(self, spec: JobSpec, *, user: str) -> Estimate:
         self.specs.append(spec)
         self.users.add(user)
         return self.answer
 
-    async def sooner(self, estimate: Estimate, candidates: list[Change], *, user: str) -> list[Any]:
+    async def find_sooner(self, estimate: Estimate, candidates: list[Alternative], *, user: str) -> list[Any]:
         self.candidates = list(candidates)
         return [(each, NOW) for each in candidates]
 
