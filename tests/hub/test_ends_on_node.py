@@ -164,7 +164,7 @@ def test_a_node_on_which_others_have_all_ports_is_told(
         alice.start(**BLOCKED)
         found = report(alice)
     assert found["kind"] == "port", found
-    assert found["sentence"] == "No port between 45000 and 45002 is free on this node."
+    assert found["sentence"] == "No port between 45000 and 45002 is free on the node."
 
 
 @pytest.mark.skipif(not IS_FULL, reason="Slurm ends a job up to a minute after its limit: FLATIRONS_FULL=1")

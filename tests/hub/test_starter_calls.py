@@ -112,7 +112,10 @@ def good(name: str, start: Start) -> dict[str, Any]:
     return {
         "boot": {"job_id": start.job, "code": start.code, "key": KEY},
         "ready": {"port": 4321},
-        "end": {"exit_code": 3, "signal": None, "message": "", "log": ["last line"]},
+        "end": {
+            **{"exit_code": 3, "signal": None, "kind": "image_missing", "values": {"image": "/x.sif"}},
+            **{"message": "", "log": ["last line"]},
+        },
     }[name]
 
 
@@ -312,6 +315,8 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "end through the proxy": (up, "end", as_it_is, 403, PAST_A_PROXY),
     "end with another key": (up, "end", more(host="evil"), 400),
     "end for another job": (up, "end", more(job_id=1), 400),
+    "end with values that are no texts": (up, "end", more(values={"image": {"path": "/x.sif"}}), 400),
+    "end with many values": (up, "end", more(values={str(n): "" for n in range(11)}), 400),
     "end, huge": (up, "end", huge, 413),
     "end, huge, by a wrong key": (up, "end", huge, 403, {"Authorization": f"Bearer {THIEF}"}),
     "end, no JSON": (up, "end", no_json, 400),

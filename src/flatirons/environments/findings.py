@@ -9,14 +9,15 @@ from typing import Any
 
 from flatirons.environments.catalogue import Environment
 from flatirons.environments.versions import Fit, fit
-from flatirons.servers.causes import Ending, diagnose
+from flatirons.servers.causes import StarterEnd
+from flatirons.servers.diagnosis import diagnose
 
 OK, WARNING, FAILED, SKIPPED = "ok", "warning", "failed", "skipped"
 LEAST_TMP_MIB = 64
 NOISE = re.compile(r"WARNING:|INFO:|DEBUG:")  # of Apptainer
 
 BY_HAND = "Try it by hand on that machine, as its words may say more there."
-# What an operator does about causes that people are told, too: see spawners/diagnosis.py.
+# What an operator does about causes that people are told, too: see servers/log_patterns.py.
 START_ADVICE = {
     "wrong_architecture": "Build it for this processor, or offer it only in `partitions` that have its own.",
     "bind_missing": "Make or mount it there, or take it out of the binds in the site file.",
@@ -139,7 +140,8 @@ def _broken_start(run: Mapping[str, Any]) -> Finding:
     if "there is no Python here" in words:
         advice = "Install Python and jupyterhub-singleuser in it."
         return Finding("start", FAILED, "It has no Python, and so no jupyterhub-singleuser.", advice)
-    cause = diagnose(None, None, Ending(run["exit"], None, "", tuple(words)), was_up=False)
+    kind, values = run.get("kind", ""), run.get("values", {})
+    cause = diagnose(None, None, StarterEnd(run["exit"], None, "", tuple(words), kind, values), was_up=False)
     if cause.kind in ("failed", "signal"):
         last = words[-1] if words else "none"
         return Finding("start", FAILED, _stopped(f"It can't be run; its last words were: {last}"), BY_HAND)
@@ -160,7 +162,7 @@ def _server(environment: Environment, said: Mapping[str, Any], hub: str) -> Find
         return Finding("server", FAILED, "The environment has no jupyterhub-singleuser.", advice)
     if said["error"] or not said["version"]:
         words = said["error"] or "it said nothing"
-        cause = diagnose(None, None, Ending(1, None, "", (words,)), was_up=False)
+        cause = diagnose(None, None, StarterEnd(1, None, "", (words,)), was_up=False)
         fails = _stopped(f"{said['path']} --version fails: {words}")
         return Finding("server", FAILED, cause.sentence if cause.kind == "old_jupyterhub" else fails, advice)
     level, sentence = compare(said["version"], hub)

@@ -4,6 +4,7 @@ Its text is sent to that machine's own Python (>= 3.6, nothing else needed) behi
 prints what it found as JSON in one line that begins with MARK; other lines are what a site's prologue says.
 """
 
+import errno
 import json
 import os
 import pwd
@@ -112,8 +113,14 @@ def look_inside(config: Dict[str, Any]) -> Dict[str, Any]:
             start_new_session=True,
         )
     except OSError as error:
+        values = {
+            "program": error.filename,
+            "errno": errno.errorcode.get(error.errno or 0, ""),
+            "error": error.strerror,
+        }
         words = [f"{error.filename} can't be run on this node: {error.strerror}"]
-        return {"exit": None, "late": False, "errors": words, "inside": None}
+        end = {"kind": "program_not_started", "values": values}  # as in the starter's job/node/kinds.py
+        return {"exit": None, "late": False, "errors": words, "inside": None, **end}
     out, err, is_late = converse(child, config["probe"].encode(), config["seconds"])
     inside = None
     for line in out.splitlines():

@@ -1,75 +1,64 @@
 """The only writer of job scripts, and the only place that quotes for a shell.
 
-`notebook` writes the script of a notebook server; `compose` and `quote` serve every other script.
+`notebook` writes the script of a notebook server. `compose` and `quote` serve all other scripts.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib.resources import files
 
 _END = "FLATIRONS_END_OF_STARTER"
-PARTS = ("calls", "log", "ports", "starter")  # of job/node/, in the order in which they need each other
+PARTS = ("kinds", "calls", "log", "ports", "starter")
+"""Modules of job/node/, each after those that it imports."""
+
+_OWN_IMPORT = re.compile(r"^from flatirons\.job\.node\.\w+ import (?:\([^)]*\)|.*)\n", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class StarterConfig:
-    """What the starter needs to know before it can ask the hub. `code` is its only secret, and works once.
+    """What the starter knows before its first call. `code` is its only secret, and works once.
 
-    Without a hub (`flatirons notebook`) `record` is the file that takes the hub's place, from the home
-    directory on (~/...), and there is no secret at all. `listen` are words for the end of the command, in
-    which {address} and {port} are where the server is to listen; a server of the hub is told by its
-    environment.
+    Without a hub (`flatirons notebook`) `record` is the path of the file that replaces it (~/...), and there
+    is no secret. `listen` are arguments added to the command, in which {address} and {port} stand for where
+    the server has to listen. A server of the hub gets these by its environment instead.
     """
 
     hub: str  # URL of the hub's API as the node reaches it, such as http://hub:8081/hub/api
     code: str
-    command: Sequence[str]  # the container's argv with the server's inside
-    image: str = ""  # checked to exist before the command is tried
+    command: Sequence[str]  # argv of the container with the server's command in it
+    image: str = ""  # a file that the starter checks before it runs the command
     prologue: str = ""  # the operator's shell lines, such as module loads
-    ports: tuple[int, int] | None = None  # first and last that may be used; None: any
+    ports: tuple[int, int] | None = None  # first and last port of the range; None: any
     environment: Mapping[str, str] = field(default_factory=dict)
-    # variables that the server has from `environment` or the hub, or not at all
+    # variables that the server gets only from `environment` or the hub, never from the node
     forgotten: Sequence[str] = ()
-    hub_deadline: float = 600.0  # seconds that the starter waits for a hub that doesn't answer
+    hub_deadline: float = 600.0  # seconds for which a call is repeated while the hub doesn't answer
     record: str = ""
     listen: Sequence[str] = ()
 
 
 @cache
 def starter_text() -> str:
-    """The starter with all that it needs, as one text."""
+    """The starter with all the modules that it needs, as one text."""
     texts = [(files("flatirons.job.node") / f"{part}.py").read_text(encoding="utf-8") for part in PARTS]
-    lines = "\n".join(texts).splitlines()
-    return "\n".join(line for line in lines if not line.startswith("from flatirons.job.node."))
+    return "".join(_OWN_IMPORT.sub("", text) for text in texts).rstrip("\n")
 
 
 def notebook(config: StarterConfig, python: str = "python3") -> str:
-    """The job script of a notebook server: a shell line that hands the starter's text to Python.
+    """The job script of a notebook server: a shell line that passes the starter's text to Python.
 
-    The text stands in a quoted here-document, where the shell expands nothing; the configuration is a JSON
-    text inside a Python literal, pure ASCII. So no character of an option is ever read by a shell. Python is
-    isolated (-I, -S): a random.py in the folder where the job begins, a PYTHONPATH, or what the node's Python
-    has installed is none of its business.
+    The text is in a quoted here-document, in which the shell expands nothing. The configuration is JSON in a
+    Python literal of ASCII characters only. So no shell ever reads a character of an option. Python runs
+    isolated (-I, -S): neither a random.py in the job's working directory, nor PYTHONPATH, nor the packages of
+    the node's Python can interfere.
     """
-    values = {
-        "hub": config.hub,
-        "code": config.code,
-        "command": list(config.command),
-        "image": config.image,
-        "prologue": config.prologue,
-        "ports": list(config.ports) if config.ports else None,
-        "environment": dict(config.environment),
-        "forgotten": list(config.forgotten),
-        "hub_deadline": config.hub_deadline,
-        "record": config.record,
-        "listen": list(config.listen),
-    }
-    literal = ascii(json.dumps(values, sort_keys=True))
+    literal = ascii(json.dumps(_values(config), sort_keys=True))
     lines = ["import json", f"CONFIG = json.loads({literal})", starter_text()]
     body = "\n".join(lines)
     if _END in body:
@@ -77,14 +66,20 @@ def notebook(config: StarterConfig, python: str = "python3") -> str:
     return f"#!/bin/bash\nexec {quote([python, '-I', '-S', '-'])} <<'{_END}'\n{body}\n{_END}\n"
 
 
+def _values(config: StarterConfig) -> dict[str, object]:
+    """The configuration by its names, in types that JSON has."""
+    values = {each.name: getattr(config, each.name) for each in fields(config)}
+    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+
+
 def quote(argv: Sequence[str]) -> str:
-    """One shell line that runs exactly this argv."""
+    """One shell line that runs exactly this argv; raises ValueError for a NUL character."""
     if any("\0" in word for word in argv):
         raise ValueError("an argument can't hold a NUL character")
     return shlex.join(argv)
 
 
 def compose(prologue: str, commands: Sequence[Sequence[str]]) -> str:
-    """A bash script: the operator's prologue, then each command; it ends with the first that fails."""
+    """A bash script that runs the operator's prologue, then each command, up to the first that fails."""
     lines = ["#!/bin/bash", *([prologue.rstrip("\n")] if prologue else []), "set -e"]
     return "\n".join([*lines, *(quote(argv) for argv in commands)]) + "\n"

@@ -1,4 +1,4 @@
-"""What programs inside a server's job may ask of its surroundings: see DESIGN.md, Contracts. Pure."""
+"""The variables that tell programs in a server's job where they run: see DESIGN.md, Contracts. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flatirons.slurm.model import Cluster
 
 
 def job_environment(cluster: Cluster, chosen: Environment, parallel: Mapping[str, Any]) -> dict[str, str]:
-    """The variables by which a server knows its cluster, its image and what its engines get by default."""
+    """The variables that name a server's cluster and image, and the defaults for its engines."""
     return {
         **cluster.environment(),
         "FLATIRONS_CLUSTER": cluster.name,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from flatirons.errors import SlurmError
 from flatirons.notebook.plan import COMMENT
 from flatirons.notebook.record import Record
 from flatirons.servers import messages
-from flatirons.servers.causes import Cause, Ending, diagnose
+from flatirons.servers.causes import RECORD, REQUEUED, Cause, StarterEnd
+from flatirons.servers.diagnosis import diagnose, timeout
 from flatirons.servers.timing import Timing
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Job
@@ -27,12 +29,6 @@ CALM_SECONDS = 2.0  # the same, once the server is up
 SECONDS_FOR_SLURMS_WORD = 5.0  # how long a server's end waits to learn what Slurm says of it
 FAILURES_TOLD = 2
 SILENT = "Slurm does not answer at the moment. Your job is not touched by that."
-REQUEUED = Cause(
-    "requeued",
-    "Slurm put the job back into the queue, and its server is gone, so the job is cancelled.",
-    "Please start again.",
-)
-
 Call: TypeAlias = dict[str, Any]
 """What the starter said: {"call": "boot", "ready" or "end", ...}."""
 
@@ -57,7 +53,7 @@ class Follower:
     has_booted: bool = False
     port: int = 0
     is_up: bool = False
-    ending: Ending | None = None
+    ending: StarterEnd | None = None
 
     def __post_init__(self) -> None:
         self._news: asyncio.Queue[News] = asyncio.Queue()
@@ -160,8 +156,7 @@ class Follower:
         elif call["call"] == "ready":
             self.port = int(call["port"])
         else:
-            log = tuple(call["log"])
-            self.ending = Ending(call["exit_code"], call["signal"], call["message"], log)
+            self.ending = StarterEnd.from_call(call)
             self._deadline = time.monotonic() + SECONDS_FOR_SLURMS_WORD
 
     def _expect_server(self) -> None:
@@ -199,28 +194,12 @@ class Follower:
         return await explain(self.client, job, self.ending, was_up=self.is_up, has_booted=self.has_booted)
 
     def _late(self) -> Cause:
-        seconds = messages.duration(self.node_seconds)
-        host = self.job.batch_host if self.job else ""
-        if self.has_booted:
-            return Cause(
-                "not_answering",
-                f"The job started on {host}, but no server listened within {seconds}, so it is cancelled.",
-                "Please try again.",
-            )
-        return Cause(
-            "silent",
-            f"The job started on {host}, but nothing was heard of it within {seconds}, so it is cancelled.",
-            NODE_NEEDS,
-        )
-
-
-NODE_NEEDS = (
-    "Please tell the operator: that node must have Python 3, and the home directory that you have here."
-)
+        limits = {"queue": math.inf, "node": self.node_seconds}
+        return timeout(self.job, **limits, has_booted=self.has_booted, receiver=RECORD)
 
 
 async def explain(
-    client: SlurmClient, job: Job | None, ending: Ending | None, *, was_up: bool, has_booted: bool
+    client: SlurmClient, job: Job | None, ending: StarterEnd | None, *, was_up: bool, has_booted: bool
 ) -> Cause:
     """Why a server ended, by Slurm's last word, accounting's and the starter's."""
     try:
@@ -228,8 +207,4 @@ async def explain(
     except SlurmError:
         end = None  # accounting would only have known it better
     end = await named(end) if end else None
-    cause = diagnose(job, end, ending, was_up=was_up, has_booted=has_booted)
-    if cause.kind == "hub_unreachable":  # there is no hub here that could be
-        sentence = cause.sentence.replace(" to the hub", "")
-        return replace(cause, sentence=sentence, advice=NODE_NEEDS)
-    return cause
+    return diagnose(job, end, ending, was_up=was_up, has_booted=has_booted, receiver=RECORD)

@@ -12,7 +12,7 @@ from flatirons.notebook.follow import explain
 from flatirons.notebook.plan import COMMENT, me, record_id
 from flatirons.notebook.record import Record, records
 from flatirons.servers import messages
-from flatirons.servers.causes import Ending
+from flatirons.servers.causes import StarterEnd
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Job
 
@@ -102,7 +102,7 @@ async def _tell_end(record: Record, found: Found, say: Say) -> None:
     calls = record.calls()
     client, job = found.ended.get(record.id, (None, None))
     said = next((call for call in calls if call["call"] == "end"), None)
-    end = Ending(said["exit_code"], said["signal"], said["message"], tuple(said["log"])) if said else None
+    end = StarterEnd.from_call(said) if said else None
     was_up = any(call["call"] == "ready" for call in calls)
     number = job.id if job else next((call["job_id"] for call in calls if call["call"] == "boot"), 0)
     if not number:

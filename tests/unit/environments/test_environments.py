@@ -31,6 +31,7 @@ from flatirons.environments.findings import (
     version_command,
 )
 from flatirons.environments.listing import kind
+from flatirons.job.node.kinds import KINDS
 from flatirons.runner import Launch, Runner
 from flatirons.site.load import parse
 
@@ -388,6 +389,14 @@ def test_what_apptainer_says_is_told_in_plain_words(lines: str, words: str) -> N
     finding = found(seen(run=run), "start")
     assert finding.level == FAILED
     assert words in finding.sentence
+
+
+def test_a_program_that_can_not_be_started_is_told_by_its_kind_and_not_by_a_sentence() -> None:
+    config = {"prefix": [], "server": "x", "prologue": "", "environment": {}, "seconds": 5, "probe": ""}
+    run = survey.look_inside({**config, "prefix": ["/no/such/apptainer"]})
+    assert run["kind"] in KINDS
+    finding = found(seen(run={**run, "errors": ["reworded"]}), "start")
+    assert "can't run /no/such/apptainer: No such file or directory." in finding.sentence
 
 
 def test_a_check_that_hangs_and_an_environment_without_python_are_told() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from flatirons.job.node import log, ports, starter
+from flatirons.job.node import kinds, log, ports, starter
 from flatirons.job.node.calls import NOT_WANTED
 from flatirons.job.script import StarterConfig, notebook, starter_text
 
@@ -122,7 +122,8 @@ class Job:
 
     def __init__(self, folder: Path, hub: PlayedHub, home: "Path | None" = None, **config: Any) -> None:
         home = home or folder
-        text = notebook(StarterConfig(hub=hub.url, code="c" * 30, hub_deadline=10, **config), sys.executable)
+        known = {"hub": hub.url, "code": "c" * 30, "hub_deadline": 10.0, **config}
+        text = notebook(StarterConfig(**known), sys.executable)
         env = {
             "HOME": str(home),
             "SLURM_JOB_ID": "17",
@@ -209,7 +210,8 @@ def test_a_full_range_is_told_in_words(hub: PlayedHub, tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         job = Job(tmp_path, hub, command=server(), ports=(port, port))
         assert job.wait() == 1
-    assert hub.body("end")["message"] == f"No port between {port} and {port} is free on this node."
+    end = hub.body("end")
+    assert (end["kind"], end["values"]) == (kinds.PORTS_IN_USE, {"first": str(port), "last": str(port)})
 
 
 def test_a_server_that_dies_at_once_is_told_with_its_log(hub: PlayedHub, tmp_path: Path) -> None:
@@ -222,13 +224,17 @@ def test_a_server_that_dies_at_once_is_told_with_its_log(hub: PlayedHub, tmp_pat
 def test_a_missing_image_is_named(hub: PlayedHub, tmp_path: Path) -> None:
     job = Job(tmp_path, hub, command=server(), image="/srv/images/gone.sif")
     assert job.wait() == 1
-    assert "The image /srv/images/gone.sif doesn't exist on" in hub.body("end")["message"]
+    end = hub.body("end")
+    assert (end["kind"], end["values"]["image"]) == (kinds.IMAGE_MISSING, "/srv/images/gone.sif")
+    assert "The image /srv/images/gone.sif doesn't exist on" in end["message"], "for a hub of before"
 
 
 def test_a_missing_command_is_named(hub: PlayedHub, tmp_path: Path) -> None:
     job = Job(tmp_path, hub, command=["/no/such/apptainer"])
     assert job.wait() == 1
-    assert hub.body("end")["message"].startswith("/no/such/apptainer can't be run")
+    end = hub.body("end")
+    values = {"program": "/no/such/apptainer", "errno": "ENOENT", "error": "No such file or directory"}
+    assert (end["kind"], end["values"]) == (kinds.PROGRAM_NOT_STARTED, values)
 
 
 def test_the_starter_waits_for_a_hub_that_is_away(hub: PlayedHub, tmp_path: Path) -> None:
@@ -249,7 +255,7 @@ def test_a_home_that_the_node_has_not_got_is_named(hub: PlayedHub, tmp_path: Pat
     job = Job(tmp_path, hub, home=home, command=server())
     assert job.wait() == 1
     end = hub.body("end")
-    assert f"Your home directory {home} can't be entered" in end["message"]
+    assert (end["kind"], end["values"]["home"]) == (kinds.HOME_UNREACHABLE, str(home))
     assert "The log is here because of" in end["log"][0]
 
 
@@ -272,7 +278,7 @@ def test_without_room_in_the_home_and_in_tmp_the_server_is_tried_without_a_log(
     text = script.replace("import json\n", f"import json\n{with_no_tmp}", 1)
     env = {"HOME": str(tmp_path), "SLURM_JOB_ID": "17", "PATH": os.environ["PATH"]}
     assert subprocess.run(["bash"], input=text, env=env, cwd=tmp_path, text=True, timeout=30).returncode == 1
-    assert "nor /tmp of the node has room" in hub.body("end")["message"]
+    assert hub.body("end")["kind"] == kinds.NO_ROOM_FOR_LOG
 
 
 def test_nothing_that_lies_in_the_users_folder_gets_in_the_starters_way(
@@ -329,7 +335,17 @@ def test_a_signal_reaches_the_server(hub: PlayedHub, tmp_path: Path) -> None:
     hub.wait_for("ready")
     job.process.terminate()
     assert job.wait() == 0, "a stop is no failure"
-    assert hub.body("end")["message"] == "The notebook server was stopped."
+    assert hub.body("end")["kind"] == kinds.STOPPED
+
+
+def test_a_server_whose_ready_the_hub_never_took_is_ended_and_told_as_that(
+    hub: PlayedHub, tmp_path: Path
+) -> None:
+    hub.refuse["ready"] = 503
+    job = Job(tmp_path, hub, command=server(after="time.sleep(60)"), hub_deadline=0.5)
+    assert job.wait() == 0
+    end = hub.body("end")
+    assert (end["kind"], end["values"]) == (kinds.NOT_REPORTED, {"to": hub.url})
 
 
 def test_the_prologue_runs_in_the_shell_that_becomes_the_server(hub: PlayedHub, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from flatirons.errors import FlatironsError, OptionsRefused, SlurmUnreachable
+from flatirons.job.node import kinds
 from flatirons.job.node.calls import NOT_WANTED
 from flatirons.job.script import StarterConfig, notebook
 from flatirons.notebook import address, command, follow, listing
@@ -225,7 +226,7 @@ async def test_a_starter_takes_the_record_for_the_hub_and_only_once(home: Path) 
     job.terminate()
     job.wait(20)
     end = record.calls()[-1]
-    assert (end["call"], end["message"]) == ("end", "The notebook server was stopped.")
+    assert (end["call"], end["kind"]) == ("end", kinds.STOPPED)
     assert end["log"] == ["['JUPYTER_RUNTIME_DIR', 'JUPYTER_TOKEN']", "True"]
     assert start_job(home, record).wait(20) == NOT_WANTED, "put back into the queue, it would run for nobody"
     assert record.calls()[-1] == end
@@ -308,7 +309,9 @@ async def test_a_server_that_never_listens_is_given_up(
     await until(lambda: told.session.job_id)
     slurm.run_job(told.session.job_id)
     assert await running == 1
-    assert "nothing was heard of it within 1 s, so it is cancelled" in capsys.readouterr().err
+    assert (
+        "it wrote nothing to your home directory within 1 s, so it was cancelled" in capsys.readouterr().err
+    )
     assert slurm.jobs[told.session.job_id].state == "CANCELLED"
 
 

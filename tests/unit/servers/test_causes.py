@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from flatirons.job.node import kinds
 from flatirons.job.node.calls import NOT_WANTED
-from flatirons.servers.causes import Cause, Ending, diagnose
+from flatirons.servers import starter_ends
+from flatirons.servers.causes import HUB, RECORD, Cause, StarterEnd
+from flatirons.servers.diagnosis import diagnose, timeout
 from flatirons.slurm.model import End, Job, JobState
 
-GONE = Ending(1, None)
+GONE = StarterEnd(1, None)
 
 
 def job(state: JobState, **facts: object) -> Job:
@@ -21,7 +26,12 @@ def end(state: JobState, **facts: object) -> End:
 
 
 def cause(
-    state: JobState, ending: Ending | None = GONE, *, was_up: bool = True, reason: str = "", **facts: object
+    state: JobState,
+    ending: StarterEnd | None = GONE,
+    *,
+    was_up: bool = True,
+    reason: str = "",
+    **facts: object,
 ) -> Cause:
     return diagnose(job(state, reason=reason), end(state, **facts), ending, was_up=was_up)
 
@@ -47,7 +57,7 @@ def cause(
     ],
 )
 def test_slurms_word_goes_first(state: JobState, facts: dict[str, object], kind: str, words: str) -> None:
-    found = cause(state, Ending(1, None, "", ("ModuleNotFoundError: No module named 'x'",)), **facts)
+    found = cause(state, StarterEnd(1, None, "", ("ModuleNotFoundError: No module named 'x'",)), **facts)
     assert found.kind == kind
     assert words in found.sentence
 
@@ -83,12 +93,6 @@ def test_the_time_limit_asks_for_twice_as_long() -> None:
     ("line", "kind", "words"),
     [
         (
-            "The image /srv/x.sif doesn't exist on shas0101.",
-            "image_missing",
-            "/srv/x.sif doesn't exist on shas0101.",
-        ),
-        ("The image /srv/x.sif can't be read by you on c1.", "image_missing", "can't be read by you"),
-        (
             "OSError: [Errno 28] No space left on device: '/home/alice/.local'",
             "home_full",
             "/home/alice/.local",
@@ -105,7 +109,6 @@ def test_the_time_limit_asks_for_twice_as_long() -> None:
             "tmp_full",
             "no room in its /tmp",
         ),
-        ("Neither the home directory nor /tmp of the node has room for a log.", "tmp_full", "no room"),
         (
             "FATAL:   write /data/x: no space left on device",
             "home_full",
@@ -123,11 +126,6 @@ def test_the_time_limit_asks_for_twice_as_long() -> None:
             "made for arm64 processors, and the node's is amd64.",
         ),
         (
-            "/opt/bin/jupyterhub-singleuser can't be run on this node: Exec format error",
-            "wrong_architecture",
-            "another kind of processor",
-        ),
-        (
             "FATAL:   container creation failed: mount hook function failure: mount /no/such->/x error: "
             "while mounting /no/such: mount source /no/such doesn't exist",
             "bind_missing",
@@ -138,16 +136,8 @@ def test_the_time_limit_asks_for_twice_as_long() -> None:
             "container",
             "/bin/jupyterhub-singleuser can't be run",
         ),
-        (
-            "apptainer can't be run on this node: No such file or directory",
-            "no_apptainer",
-            "can't run apptainer: No such file or directory.",
-        ),
         ("flatirons: line 2: exec: apptainer: not found", "no_apptainer", "can't run apptainer: not found."),
         ("OSError: [Errno 122] Disk quota exceeded", "quota", "quota is used up"),
-        ("No port between 30000 and 30001 is free on this node.", "port", "No port between 30000 and 30001"),
-        ("10 ports in a row were taken by others.", "port", "ports in a row"),
-        ("the hub at http://hub:8081 can't be reached: timed out", "hub_unreachable", "http://hub:8081"),
         ("ModuleNotFoundError: No module named 'pipes'", "old_jupyterhub", "too old for its Python"),
         (
             "ModuleNotFoundError: No module named 'distutils.core'",
@@ -162,50 +152,158 @@ def test_the_time_limit_asks_for_twice_as_long() -> None:
             "no_singleuser",
             "no jupyterhub-singleuser",
         ),
-        (
-            "jupyterhub-singleuser can't be run on this node: No such file or directory",
-            "no_singleuser",
-            "has no",
-        ),
         ("bash: line 3: jupyter-labhub: command not found", "no_singleuser", "no jupyterhub-singleuser"),
         ('FATAL:   "jupyter-lab": executable file not found in $PATH', "no_jupyterlab", "no jupyter-lab."),
         ("FATAL:   could not open image /srv/x.sif: not a SIF", "container", "not a SIF"),
         ("MemoryError", "out_of_memory", "no more memory"),
-        (
-            "Your home directory /home/alice can't be entered on c1: No such file.",
-            "home_missing",
-            "/home/alice",
-        ),
     ],
 )
 @pytest.mark.parametrize("was_up", [True, False])
 def test_what_the_log_says_is_told_in_plain_words(line: str, kind: str, words: str, was_up: bool) -> None:
-    found = cause(JobState.FAILED, Ending(1, None, "", ("noise", line, "more noise")), was_up=was_up)
+    found = cause(JobState.FAILED, StarterEnd(1, None, "", ("noise", line, "more noise")), was_up=was_up)
     assert (found.kind, words in found.sentence) == (kind, True), found
     assert found.advice
     assert found.sentence.endswith((".", ":")) or words in line
 
 
-def test_the_starters_own_sentence_is_told_when_nothing_better_is_known() -> None:
-    assert cause(JobState.FAILED, Ending(1, None, "Something odd.")).sentence == "Something odd."
+def named(kind: str, message: str = "", **values: str) -> StarterEnd:
+    """What a starter says of an end that it can name."""
+    exit_code = 0 if kind == kinds.STOPPED else 1
+    return StarterEnd(exit_code, None, message, ("noise", "ImportError: x"), kind, values)
+
+
+def program(path: str, errno: str = "ENOENT") -> StarterEnd:
+    error = "Exec format error" if errno == "ENOEXEC" else "No such file or directory"
+    return named(kinds.PROGRAM_NOT_STARTED, program=path, errno=errno, error=error)
+
+
+STARTER_ENDS = [
+    (named(kinds.STOPPED), "stopped", "The notebook server was stopped."),
+    (
+        named(kinds.IMAGE_MISSING, image="/srv/x.sif", node="c1"),
+        "image_missing",
+        "The image /srv/x.sif doesn't exist on c1.",
+    ),
+    (
+        named(kinds.IMAGE_UNREADABLE, image="/srv/x.sif", node="c1"),
+        "image_missing",
+        "The image /srv/x.sif can't be read by you on c1.",
+    ),
+    (
+        named(kinds.HOME_UNREACHABLE, home="/home/alice", node="c1", error="No such file or directory"),
+        "home_missing",
+        "Your home directory /home/alice can't be entered on c1: No such file or directory.",
+    ),
+    (
+        named(kinds.PORTS_IN_USE, first="30000", last="30001"),
+        "port",
+        "No port between 30000 and 30001 is free on the node.",
+    ),
+    (
+        named(kinds.PORTS_TAKEN, attempts="10"),
+        "port",
+        "Other programs took 10 ports in a row before the server could.",
+    ),
+    (
+        program("/opt/bin/apptainer"),
+        "no_apptainer",
+        "The node can't run /opt/bin/apptainer: No such file or directory.",
+    ),
+    (
+        program("/opt/bin/jupyterhub-singleuser", "ENOEXEC"),
+        "wrong_architecture",
+        "The environment's programs are made for another kind of processor than the node's.",
+    ),
+    (program("jupyterhub-singleuser"), "no_singleuser", "The environment has no jupyterhub-singleuser."),
+    (program("jupyter-labhub"), "no_singleuser", "The environment has no jupyterhub-singleuser."),
+    (program("jupyter-lab"), "no_jupyterlab", "The environment has no jupyter-lab."),
+    (program("env"), "failed", "env can't be run on the node: No such file or directory."),
+    (
+        named(kinds.NO_ROOM_FOR_LOG),
+        "tmp_full",
+        "The node has no room in its /tmp, which the container and the server need.",
+    ),
+    (
+        named(kinds.NOT_REPORTED, to="http://hub:8081"),
+        "hub_unreachable",
+        "The hub at http://hub:8081 can't be reached from the node.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("said", "kind", "sentence"), STARTER_ENDS)
+@pytest.mark.parametrize("message", ["", "Reworded: FATAL: MemoryError, disk quota exceeded."])
+@pytest.mark.parametrize("was_up", [True, False])
+def test_the_starters_kind_decides_however_its_message_is_worded(
+    said: StarterEnd, kind: str, sentence: str, message: str, was_up: bool
+) -> None:
+    found = cause(JobState.FAILED, replace(said, message=message), was_up=was_up)
+    assert (found.kind, found.sentence) == (kind, sentence)
+
+
+def test_every_kind_of_the_shared_list_has_a_sentence() -> None:
+    assert {said.kind for said, *_ in STARTER_ENDS} == set(kinds.KINDS)
+    for kind in kinds.KINDS:
+        found = starter_ends.cause_of(StarterEnd(1, None, kind=kind), HUB)
+        assert found and found.sentence.endswith("."), "values that are missing are no crash"
+
+
+def test_a_kind_that_only_a_newer_starter_knows_leaves_its_message() -> None:
+    found = cause(JobState.FAILED, StarterEnd(1, None, "Something new.", (), "new", {"what": "it"}))
+    assert (found.kind, found.sentence) == ("failed", "Something new.")
+    assert cause(JobState.FAILED, StarterEnd(1, None, kind="new")).sentence.startswith("The notebook server")
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "message", "kind"),
+    [(0, "The notebook server was stopped.", "stopped"), (1, "The image x.sif doesn't exist.", "failed")],
+)
+def test_a_starter_of_the_version_before_which_names_no_kind_is_understood(
+    exit_code: int, message: str, kind: str
+) -> None:
+    call = {"exit_code": exit_code, "signal": None, "message": message, "log": ["last line"]}
+    found = cause(JobState.FAILED, StarterEnd.from_call(call))
+    assert (found.kind, found.sentence) == (kind, message)
+
+
+def test_causes_of_a_server_without_a_hub_name_no_hub() -> None:
+    said = named(kinds.NOT_REPORTED, to="/home/alice/x.jsonl")
+    silent = job(JobState.FAILED), end(JobState.FAILED, exit_code=1)
+    running = job(JobState.RUNNING)
+    for receiver, is_hub in ((HUB, True), (RECORD, False)):
+        causes = [
+            diagnose(*silent, said, was_up=True, receiver=receiver),
+            diagnose(*silent, None, was_up=False, receiver=receiver),
+            timeout(running, queue=60, node=60, has_booted=False, receiver=receiver),
+        ]
+        assert {each.kind for each in causes} == {receiver.kind}
+        assert ["hub" in each.text for each in causes] == [is_hub] * 3
+
+
+def test_a_message_of_the_operating_system_is_told_when_nothing_better_is_known() -> None:
+    assert cause(JobState.FAILED, StarterEnd(1, None, "Something odd.")).sentence == "Something odd."
+    full = StarterEnd(1, None, "[Errno 28] No space left on device: '/tmp/flatirons-tls-1'")
+    assert cause(JobState.FAILED, full).kind == "tmp_full"
 
 
 def test_a_server_that_ends_by_itself_has_completed() -> None:
-    assert cause(JobState.COMPLETED, Ending(0, None)).kind == "completed"
+    assert cause(JobState.COMPLETED, StarterEnd(0, None)).kind == "completed"
 
 
 @pytest.mark.parametrize("line", ["ModuleNotFoundError: No module named 'x'", "Disk quota exceeded"])
 def test_words_in_the_log_of_a_server_that_was_up_and_ended_without_an_error_are_no_reason(line: str) -> None:
     log = (line, "[I] Shutting down")
-    assert cause(JobState.COMPLETED, Ending(0, None, "", log)).kind == "completed"
-    told = Ending(0, None, "The notebook server was stopped.", log)
+    assert cause(JobState.COMPLETED, StarterEnd(0, None, "", log)).kind == "completed"
+    told = StarterEnd(0, None, "", log, kinds.STOPPED)
     assert cause(JobState.COMPLETED, told).kind == "stopped"
-    assert cause(JobState.COMPLETED, Ending(0, None, "", log), was_up=False).kind != "completed"
+    assert cause(JobState.COMPLETED, StarterEnd(0, None, "", log), was_up=False).kind != "completed"
 
 
 def test_an_exit_code_or_a_signal_is_told_when_nothing_else_is_known() -> None:
-    assert "exit code 3 before it listened" in cause(JobState.FAILED, Ending(3, None), was_up=False).sentence
-    assert "signal 11" in cause(JobState.FAILED, Ending(None, 11)).sentence
+    assert (
+        "exit code 3 before it listened" in cause(JobState.FAILED, StarterEnd(3, None), was_up=False).sentence
+    )
+    assert "signal 11" in cause(JobState.FAILED, StarterEnd(None, 11)).sentence
 
 
 def test_a_job_that_ended_without_a_word_to_the_hub_means_that_the_node_cant_reach_it() -> None:
@@ -246,4 +344,4 @@ def test_nothing_known_is_still_a_sentence() -> None:
 
 def test_braces_in_a_log_are_no_template() -> None:
     line = "ImportError: {0} {evil.__class__}"
-    assert "{evil.__class__}" in cause(JobState.FAILED, Ending(1, None, "", (line,))).sentence
+    assert "{evil.__class__}" in cause(JobState.FAILED, StarterEnd(1, None, "", (line,))).sentence

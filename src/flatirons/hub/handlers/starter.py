@@ -18,7 +18,7 @@ from tornado.web import HTTPError
 
 from flatirons.errors import SlurmError
 from flatirons.hub.handlers.caller import caller_of
-from flatirons.servers.causes import Ending
+from flatirons.servers.causes import StarterEnd
 from flatirons.spawners.jupyterhub import compat
 from flatirons.spawners.run.caller_check import Elsewhere, NotExpected, Unsettled
 from flatirons.spawners.run.server_run import ServerRun
@@ -50,10 +50,12 @@ class ReadyBody(Body):
 
 
 class EndBody(Body):
-    """How the server ended, and the last lines of its log."""
+    """How the server ended, and the last lines of its log; an older starter names no kind."""
 
     exit_code: int | None
     signal: int | None
+    kind: str = Field(default="", max_length=40)
+    values: dict[str, str] = Field(default_factory=dict, max_length=10)
     message: str = Field(max_length=1000)
     log: list[str] = Field(max_length=100)
 
@@ -179,7 +181,7 @@ class EndHandler(StarterHandler):
         """Takes note of how the caller's server ended, once."""
         run = self.run_of_key()
         body = self.read(EndBody)
-        ending = Ending(body.exit_code, body.signal, body.message, tuple(body.log))
+        ending = StarterEnd.from_call(body.model_dump())
         with self.told(409, "The end of this server is known"):
             await self.admit(run)
             explained = run.end(ending)

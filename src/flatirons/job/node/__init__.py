@@ -1,5 +1,6 @@
 """What runs on the compute node, sent there as the text of a job script: standard library, Python >= 3.6.
 
-`starter` is the program; `calls`, `log` and `ports` are put before it. They import from each other by whole
-lines (`from flatirons.job.node.NAME import ...`), which job/script.py leaves out.
+`starter` is the program. job/script.py puts `kinds`, `calls`, `log` and `ports` before it, in one text,
+without their imports from each other. So these have the form `from flatirons.job.node.NAME import ...`, and
+no two modules may define the same name.
 """

@@ -1,4 +1,4 @@
-"""The log of a job: a private file of the user's, where the server's output goes."""
+"""The log of a job: a private file of its user, which takes the output of the starter and of the server."""
 
 import contextlib
 import os
@@ -10,13 +10,13 @@ LOG_FILES_KEPT = 20
 
 
 def folder_of_logs() -> str:
-    """Where the logs of the user's jobs lie."""
+    """The folder for the logs of all jobs of the user."""
     home = os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
     return os.path.join(home, ".local", "state", "flatirons")
 
 
 def open_log(job_id: int) -> str:
-    """Sends our output, and so the server's, to a private file, one for each job; gives its path."""
+    """Redirects our output, and so the server's, to a private file of this job; returns its path."""
     folder = folder_of_logs()
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
@@ -24,7 +24,7 @@ def open_log(job_id: int) -> str:
         path = os.path.join(folder, name)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
         try_to_write(descriptor)
-    except OSError as error:  # home full, read-only or missing: the job's node still has a place
+    except OSError as error:  # the home is full, read-only or missing
         descriptor, path = open_log_on_the_node(job_id, error)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
@@ -32,8 +32,8 @@ def open_log(job_id: int) -> str:
 
 
 def open_log_on_the_node(job_id: int, why: OSError) -> Tuple[int, str]:
-    """A log in the node's /tmp, or where that is full as well, none: a server may do without."""
-    import tempfile  # seldom needed, and costs a start some milliseconds
+    """(descriptor, path) of a log in the node's /tmp, or of /dev/null when /tmp is full as well."""
+    import tempfile  # rarely needed, and its import takes some milliseconds
 
     try:
         descriptor, path = tempfile.mkstemp(prefix=f"flatirons-{job_id}-", suffix=".log")
@@ -45,16 +45,16 @@ def open_log_on_the_node(job_id: int, why: OSError) -> Tuple[int, str]:
 
 
 def try_to_write(descriptor: int) -> None:
-    """Raises OSError where a file can be made but not filled: that is how a full home looks."""
+    """Raises OSError when nothing can be written: in a full home a file can still be created."""
     os.write(descriptor, b"\n")
     os.fsync(descriptor)
     os.ftruncate(descriptor, 0)
 
 
 def forget_old_logs(folder: str) -> None:
-    """Keeps the newest logs only. Another job of the user may be at it at the same time.
+    """Keeps the newest logs only; another job of the user may do the same at the same time.
 
-    It looks at each of them, so nobody waits for it: a home may be far away.
+    Called once the server listens: it looks at each log, which takes a while in a home on a slow network.
     """
     ages: Dict[str, float] = {}
     for name in os.listdir(folder):
@@ -68,13 +68,13 @@ def forget_old_logs(folder: str) -> None:
 
 
 def say(text: object) -> None:
-    """Adds a line to the log, whatever the locale, and if there is room."""
+    """Adds a line to the log in UTF-8, whatever the locale; does nothing when there is no room."""
     with contextlib.suppress(OSError):
         os.write(1, f"{text}\n".encode("utf-8", "replace"))
 
 
 def last_lines(path: str) -> List[str]:
-    """The end of a log, at most LOG_LINES lines of 500 characters."""
+    """The last LOG_LINES lines of a log, cut at 500 characters each."""
     try:
         with open(path, "rb") as log:
             log.seek(max(0, os.fstat(log.fileno()).st_size - 32768))

@@ -1,16 +1,14 @@
-"""Ports of the node: a free one, and whether it is our server that listens on it."""
+"""Finds a free port of the node, and checks that it is our server that listens on it."""
 
 import os
 import socket
 from typing import Dict, List, Optional, Set  # the node's Python may be 3.6
 
-
-class CannotRun(Exception):
-    """The server can't be started here, for the reason in the text."""
+from flatirons.job.node.kinds import PORTS_IN_USE, CannotRun
 
 
 def own_address() -> str:
-    """The address under which the hub finds this node, or 0.0.0.0 where the node's name doesn't tell."""
+    """The address at which the hub finds this node; 0.0.0.0 where the node's name has no such address."""
     name = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
     try:
         address = socket.gethostbyname(name)
@@ -22,21 +20,25 @@ def own_address() -> str:
 
 
 def free_port(address: str, ports: Optional[List[int]], taken: Set[int]) -> int:
-    """A port that nobody listens on right now; `ports` is [first, last] or None for any."""
+    """A port on which nothing listens now; `ports` is [first, last], None for any.
+
+    Raises CannotRun when all of them are in use.
+    """
     if not ports:
         with socket.socket() as probe:
             probe.bind((address, 0))
             return int(probe.getsockname()[1])
     candidates = [port for port in range(ports[0], ports[1] + 1) if port not in taken]
     first = int.from_bytes(os.urandom(4), "big") % max(len(candidates), 1)
-    for port in candidates[first:] + candidates[:first]:  # two starters begin at different ones
+    for port in candidates[first:] + candidates[:first]:  # two starters begin with different ports
         if is_free(address, port):
             return port
-    raise CannotRun("No port between {} and {} is free on this node.".format(*ports))
+    text = "No port between {} and {} is free on this node.".format(*ports)
+    raise CannotRun(PORTS_IN_USE, text, first=ports[0], last=ports[1])
 
 
 def is_free(address: str, port: int) -> bool:
-    """Whether the port can be bound at this moment."""
+    """Whether the port can be bound now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -47,7 +49,7 @@ def is_free(address: str, port: int) -> bool:
 
 
 def listeners(port: int) -> Dict[str, int]:
-    """{inode: uid} of the sockets that listen on this TCP port (proc_net(5))."""
+    """{"socket:[inode]": uid} of the sockets that listen on this TCP port. Source: proc_net(5)."""
     found: Dict[str, int] = {}
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
@@ -62,7 +64,7 @@ def listeners(port: int) -> Dict[str, int]:
 
 
 def descendants(root: int) -> Set[int]:
-    """The process ids of `root` and all that came from it."""
+    """The process ids of `root` and of all its descendants."""
     parents = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -70,7 +72,7 @@ def descendants(root: int) -> Set[int]:
                 with open(f"/proc/{name}/stat") as stat:
                     parents[int(name)] = int(stat.read().rsplit(")", 1)[1].split()[1])
             except (OSError, IndexError):
-                continue  # it ended while we looked
+                continue  # the process has ended meanwhile
     family = {root}
     while True:
         more = {pid for pid, parent in parents.items() if parent in family} - family
@@ -80,14 +82,14 @@ def descendants(root: int) -> Set[int]:
 
 
 def is_answered(address: str, port: int) -> bool:
-    """Whether anybody listens there: asked often, since it costs next to nothing."""
+    """Whether anything listens there. This costs next to nothing, so it may be called often."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex((address, port)) == 0
 
 
 def listens(pid: int, port: int) -> bool:
-    """Whether it is the child, or a process of its, that listens on the port, and not a stranger."""
+    """Whether process `pid` or one of its descendants listens on the port, rather than a stranger's."""
     sockets = listeners(port)
     if not sockets:
         return False

@@ -1,11 +1,12 @@
-"""The first program of a notebook job: it asks the hub what to run, runs it, and says how it went.
+"""The first program of a notebook job: asks the hub for the environment, runs the server, reports its end.
 
-It runs as the user, outside the container. It and the files beside it are put into the job script as one
-text (job/script.py), so they need Python >= 3.6 on the node and nothing else.
+It runs as the user, outside the container. job/script.py puts it and the modules beside it into the job
+script as one text, so the node needs Python >= 3.6 and nothing else.
 """
 
 import atexit
 import contextlib
+import errno
 import os
 import pwd
 import resource
@@ -14,41 +15,54 @@ import subprocess
 import sys
 import time
 from types import FrameType
-from typing import Any, Dict, List, Optional, Set, Tuple, Union  # the node's Python may be 3.6
+from typing import Any, Dict, List, Optional, Set, Union  # the node's Python may be 3.6
 
 from flatirons.job.node.calls import NOT_WANTED, Hub, Record, Refused, Unreachable
+from flatirons.job.node.kinds import (
+    HOME_UNREACHABLE,
+    IMAGE_MISSING,
+    IMAGE_UNREADABLE,
+    NO_ROOM_FOR_LOG,
+    NOT_REPORTED,
+    PORTS_TAKEN,
+    PROGRAM_NOT_STARTED,
+    STOPPED,
+    CannotRun,
+)
 from flatirons.job.node.log import folder_of_logs, forget_old_logs, last_lines, open_log, say
-from flatirons.job.node.ports import CannotRun, free_port, is_answered, is_free, listens, own_address
+from flatirons.job.node.ports import free_port, is_answered, is_free, listens, own_address
 
 Config = Dict[str, Any]  # of job/script.py, StarterConfig
 
 PORT_ATTEMPTS = 10
 BYTES_OF_ROOM = 64 * 1024  # more than the connection files and keys of a server with many kernels
-END_SECONDS = 20  # how long the end is told to a hub that may be restarting: it holds the job's node
+END_SECONDS = 20  # for the call `end`, as the hub may be restarting; the job keeps its node meanwhile
+LONGEST_VALUE = 1000  # characters that the hub takes of a message or a value
 
 
 def own_directory() -> str:
-    """A directory of the user's alone on this node, gone with the job; "" where there is no room for one.
+    """A private directory on this node that is removed with the job; "" when there is no room for one.
 
-    In /tmp, which containers share with the node; TMPDIR may lead to where they can't see.
+    It is in /tmp, which containers share with the node. TMPDIR may be a directory that they don't see.
     """
     place = "/tmp/flatirons-{}-{}".format(os.environ.get("SLURM_JOB_ID", ""), os.urandom(4).hex())
     atexit.register(remove, place)
     try:
         os.mkdir(place, 0o700)
         room = os.path.join(place, "room")
-        with open(room, "wb") as file:  # where a directory can be made there may be no room in it
+        with open(room, "wb") as file:  # on a full disk a directory can still be created
             file.write(bytes(BYTES_OF_ROOM))
         os.unlink(room)
     except OSError as error:
-        say(f"What Jupyter keeps while it runs will be in the home: {place}: {error.strerror}")
+        full = OSError(error.errno, error.strerror, place)  # a failed write doesn't name its file
+        say(f"Jupyter's runtime files will be in the home: {full}")
         return ""
     return place
 
 
 def remove(place: str) -> None:
-    """Removes a directory, as far as that goes."""
-    import shutil  # costs a start some milliseconds
+    """Removes a directory and ignores errors."""
+    import shutil  # its import takes some milliseconds, which a start doesn't need to wait for
 
     shutil.rmtree(place, ignore_errors=True)
 
@@ -65,25 +79,26 @@ class Server:
         self.directory = own_directory()
 
     def on_signal(self, number: int, _frame: Optional[FrameType]) -> None:
-        """Hands a signal on to the server; from then on its end is what was asked for.
+        """Passes a signal on to the server, whose end is a requested stop from then on.
 
-        To the server alone: the container's file system, a process of the same group, must outlive it.
+        Only the server gets it: the process of the container's file system, in the same group, must outlive
+        the server.
         """
         self.signals.append(number)
         if self.child is not None and self.child.poll() is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # it ended this very moment
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # it has just ended
                 os.kill(self.child.pid, number)
 
     def environment(self, address: str, port: int) -> Dict[str, str]:
-        """The server's environment: the job's own, what the hub sent, and where to listen."""
+        """The server's environment: the job's own, what the site and the hub set, and where to listen."""
         account = pwd.getpwuid(os.getuid())
         env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": account.pw_dir, "SHELL": account.pw_shell}
         env.update({"USER": account.pw_name, "LOGNAME": account.pw_name, "LANG": "C.UTF-8"})
         env.update(os.environ)
-        # set by sbatch --export=NONE; kept, it would make every later srun lose its environment
+        # sbatch --export=NONE sets it; with it every later srun would lose its environment
         for name in ("SLURM_EXPORT_ENV", "SBATCH_EXPORT", "SLURM_GET_USER_ENV", *self.config["forgotten"]):
             env.pop(name, None)
-        if self.directory:  # connection files and the like: of no use elsewhere, and slow in a far home
+        if self.directory:  # connection files are of no use on other machines, and slow on a network disk
             env.setdefault("JUPYTER_RUNTIME_DIR", self.directory)
         env.update(self.config["environment"])
         env.update(self.answer["environment"])
@@ -96,11 +111,11 @@ class Server:
         return env
 
     def write_certificate(self) -> Dict[str, str]:
-        """Puts the certificate where only the user reads it; gives the variables that name its files."""
+        """Writes the certificate to private files of the user; returns their paths by variable."""
         texts = self.answer.get("tls")
         if not texts:
             return {}
-        import shutil  # for internal TLS only
+        import shutil  # needed for internal TLS only
         import tempfile
 
         folder = tempfile.mkdtemp(prefix="flatirons-tls-")
@@ -114,11 +129,14 @@ class Server:
         return files
 
     def start(self, address: str, port: int) -> "subprocess.Popen[bytes]":
-        """The child; the prologue runs first, in the shell that then becomes the server."""
+        """Starts the server; a prologue runs first, in the shell that then becomes the server.
+
+        Raises CannotRun when the program can't be executed.
+        """
         listen = [word.format(address=address, port=port) for word in self.config["listen"]]
         argv = [*self.config["command"], *listen]
         if self.config["prologue"]:
-            # /etc/profile is where `module` comes from: sbatch --export gave the job nothing of a log-in
+            # /etc/profile defines `module`: with --export=NONE the job has no log-in environment
             lines = ["[ ! -r /etc/profile ] || . /etc/profile", self.config["prologue"]]
             lines = [*self.remember(), *lines, *self.forget(), 'exec "$@"']
             argv = ["bash", "-c", "\n".join(lines), "flatirons", *argv]
@@ -130,24 +148,30 @@ class Server:
                 start_new_session=True,
             )
         except OSError as error:
-            raise CannotRun(f"{argv[0]} can't be run on this node: {error.strerror}") from None
+            text = f"{argv[0]} can't be run on this node: {error.strerror}"
+            name = errno.errorcode.get(error.errno or 0, "")
+            values = {"program": argv[0], "errno": name, "error": error.strerror}
+            raise CannotRun(PROGRAM_NOT_STARTED, text, **values) from None
 
-    def named(self) -> List[str]:
-        """Those of the variables to be forgotten that were given to us, by the site or the hub."""
+    def kept_variables(self) -> List[str]:
+        """The `forgotten` variables that the site or the hub sets, so that the server gets them anyway."""
         given = {**self.config["environment"], **self.answer["environment"]}
         return [name for name in self.config["forgotten"] if name in given]
 
     def remember(self) -> List[str]:
-        """Shell lines that keep what was given to us, before a module says something else."""
-        return [f'flatirons_{name}="${name}"' for name in self.named()]
+        """Shell lines that save the values of `kept_variables` before a module changes them."""
+        return [f'flatirons_{name}="${name}"' for name in self.kept_variables()]
 
     def forget(self) -> List[str]:
-        """Shell lines that forget what modules said of the node's own software, after they did."""
+        """Shell lines that unset what modules set for the node's own software, and restore what was saved."""
         forgotten = [f"unset -v {name}" for name in self.config["forgotten"]]
-        return [*forgotten, *(f'export {name}="$flatirons_{name}"' for name in self.named())]
+        return [*forgotten, *(f'export {name}="$flatirons_{name}"' for name in self.kept_variables())]
 
     def listen(self) -> Optional[int]:
-        """The port that the server listens on, or None when it ended before it did."""
+        """Starts the server, again if a stranger takes its port; returns the port once the server listens.
+
+        Returns None when the server ended before that. Raises CannotRun when it can't be started.
+        """
         address = own_address()
         taken: Set[int] = set()
         for _ in range(PORT_ATTEMPTS):
@@ -156,94 +180,137 @@ class Server:
             port = free_port(address, self.config["ports"], taken)
             taken.add(port)
             child = self.child = self.start(address, port)
-            if self.signals:  # told so while there was no child to tell
+            if self.signals:  # a signal came before there was a child to pass it on to
                 self.on_signal(signal.SIGTERM, None)
             pause = 0.005
             while child.poll() is None:
                 if is_answered(address, port) and listens(child.pid, port):
                     return port
-                time.sleep(pause)  # the kernel offers nothing to wait on for "a process listens"
+                time.sleep(pause)  # the kernel has no event for "a process listens"
                 pause = min(pause * 1.2, 0.05)
             if self.signals or is_free(address, port):
                 return None
             say(f"Port {port} was taken meanwhile; trying another.")
-        raise CannotRun(f"{PORT_ATTEMPTS} ports in a row were taken by others.")
+        text = f"{PORT_ATTEMPTS} ports in a row were taken by others."
+        raise CannotRun(PORTS_TAKEN, text, attempts=PORT_ATTEMPTS)
 
 
-def keep_cores_out() -> None:
-    """No core files, unless the user raises the limit again: they fill the home when Slurm ends a job."""
+class End:
+    """How the server ended: exit code or signal, and the kind where the starter knows more (kinds.py)."""
+
+    def __init__(
+        self,
+        exit_code: Optional[int],
+        number: Optional[int] = None,
+        kind: str = "",
+        text: str = "",
+        **values: str,
+    ) -> None:
+        self.exit_code = exit_code
+        self.number = number
+        self.kind = kind
+        self.text = text
+        self.values = values
+
+    def body(self, log: List[str]) -> Dict[str, Any]:
+        """The body of the call `end`."""
+        values = {name: value[:LONGEST_VALUE] for name, value in self.values.items()}
+        said = {"kind": self.kind, "values": values, "message": self.text[:LONGEST_VALUE], "log": log}
+        return {"exit_code": self.exit_code, "signal": self.number, **said}
+
+
+def disable_core_files() -> None:
+    """Sets the soft limit of core files to 0: they fill the home when Slurm ends a job."""
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
+def node_name() -> str:
+    """Slurm's name of this node."""
+    return os.environ.get("SLURMD_NODENAME", "this node")
+
+
 def enter_home() -> None:
-    """Goes to the user's home; raises CannotRun, naming it, where the node hasn't got it."""
+    """Changes to the user's home; raises CannotRun when the node doesn't have it."""
     home = os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
-    node = os.environ.get("SLURMD_NODENAME", "this node")
+    node = node_name()
     try:
         os.chdir(home)
     except OSError as error:
-        raise CannotRun(f"Your home directory {home} can't be entered on {node}: {error.strerror}.") from None
+        text = f"Your home directory {home} can't be entered on {node}: {error.strerror}."
+        raise CannotRun(HOME_UNREACHABLE, text, home=home, node=node, error=error.strerror) from None
 
 
 def check_image(config: Config) -> None:
-    """Raises CannotRun, naming the image, when it isn't there: Apptainer's own words are for experts."""
-    image = config["image"]
-    node = os.environ.get("SLURMD_NODENAME", "this node")
+    """Raises CannotRun when the image is missing or unreadable: Apptainer's own messages are for experts."""
+    image, node = config["image"], node_name()
     if image and not os.path.exists(image):
-        raise CannotRun(f"The image {image} doesn't exist on {node}.")
+        raise CannotRun(IMAGE_MISSING, f"The image {image} doesn't exist on {node}.", image=image, node=node)
     if image and not os.access(image, os.R_OK):
-        raise CannotRun(f"The image {image} can't be read by you on {node}.")
+        text = f"The image {image} can't be read by you on {node}."
+        raise CannotRun(IMAGE_UNREADABLE, text, image=image, node=node)
 
 
-def run(config: Config, hub: Union[Hub, Record], job_id: int) -> Tuple[Optional[int], Optional[int], str]:
-    """Boots, runs the server to its end; gives (exit code or None, signal or None, sentence)."""
+def report_ready(hub: Union[Hub, Record], server: Server, port: int, deadline: float) -> Optional[End]:
+    """Makes the call `ready`; stops the server when it fails. Returns its end if the hub wasn't reached."""
+    try:
+        hub.post("ready", {"port": port}, deadline)
+        return None
+    except (Refused, Unreachable) as error:
+        server.on_signal(signal.SIGTERM, None)
+        say(error)
+        if isinstance(error, Refused):  # the hub doesn't want this server any more
+            return None
+        return End(0, None, NOT_REPORTED, str(error), to=hub.address)
+
+
+def run(config: Config, hub: Union[Hub, Record], job_id: int) -> End:
+    """Boots, and runs the server to its end."""
     body = {"job_id": job_id, "code": config["code"], "key": hub.key}
     server = Server(config, hub.post("boot", body, config["hub_deadline"]))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, server.on_signal)
-    keep_cores_out()
+    disable_core_files()
     enter_home()
     check_image(config)
     port = server.listen()
+    unreported = None
     if port is not None:
-        try:
-            hub.post("ready", {"port": port}, config["hub_deadline"])
-        except (Refused, Unreachable) as error:
-            server.on_signal(signal.SIGTERM, None)
-            say(error)
+        unreported = report_ready(hub, server, port, config["hub_deadline"])
         with contextlib.suppress(OSError):
             forget_old_logs(folder_of_logs())
     status = server.child.wait() if server.child else 0
     if server.signals:
-        return 0, None, "The notebook server was stopped."
-    return (status, None, "") if status >= 0 else (None, -status, "")
+        return unreported or End(0, None, STOPPED, "The notebook server was stopped.")
+    return End(status) if status >= 0 else End(None, -status)
 
 
 def main(config: Config) -> int:
-    """The job, from its first moment to its last; gives the exit code of the job."""
+    """Runs the whole job; returns its exit code."""
     job_id = int(os.environ["SLURM_JOB_ID"])
     log = open_log(job_id)
     key = os.urandom(32).hex()
     hub: Union[Hub, Record] = Record(config["record"], key) if config["record"] else Hub(config["hub"], key)
-    status, number, message = 1, None, ""  # type: Optional[int], Optional[int], str
     try:
-        status, number, message = run(config, hub, job_id)
+        end = run(config, hub, job_id)
     except (Refused, Unreachable) as error:
         say(error)
         return NOT_WANTED if isinstance(error, Refused) else 1
-    except (CannotRun, OSError) as error:
+    except CannotRun as error:
         say(error)
-        message = str(error)
-    if log == os.devnull and status != 0:
-        message = message or "Neither the home directory nor /tmp of the node has room for a log."
-    body = {"exit_code": status, "signal": number, "message": message, "log": last_lines(log)}
+        end = End(1, None, error.kind, str(error), **error.values)
+    except OSError as error:
+        say(error)
+        end = End(1, None, "", str(error))
+    if log == os.devnull and end.exit_code != 0 and not end.text:
+        end.kind = NO_ROOM_FOR_LOG
+        end.text = "Neither the home directory nor /tmp of the node has room for a log."
     try:
-        hub.post("end", body, END_SECONDS)
+        hub.post("end", end.body(last_lines(log)), END_SECONDS)
     except (Refused, Unreachable) as error:
         say(error)
-    return status if status is not None else 128 + (number or 0)
+    return end.exit_code if end.exit_code is not None else 128 + (end.number or 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main(globals()["CONFIG"]))  # put above this text by job/script.py
+    sys.exit(main(globals()["CONFIG"]))  # job/script.py puts its definition above this text

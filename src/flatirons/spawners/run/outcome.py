@@ -16,7 +16,8 @@ from logging import Logger
 
 from flatirons.errors import FlatironsError, ServerEnded, SlurmError, SubmitRefused
 from flatirons.servers import report
-from flatirons.servers.causes import REQUEUED, STOPPED, UNANSWERED, Cause, Ending, diagnose
+from flatirons.servers.causes import REQUEUED, STOPPED, UNANSWERED, Cause, StarterEnd
+from flatirons.servers.diagnosis import diagnose
 from flatirons.servers.messages import waited_seconds
 from flatirons.servers.report import Report
 from flatirons.slurm.client import SlurmClient
@@ -61,7 +62,7 @@ class Outcome:
         self.error: FlatironsError | None = None
         self.stopped_for: Cause | None = None  # why this hub process ends the run; None while it doesn't
         self.is_requeued = False
-        self._ending: Ending | None = None
+        self._ending: StarterEnd | None = None
         self._end: End | None = None
         self._told: Cause | None = None  # in the last report
         self._is_trusted = False  # the starter's word is the error: Slurm may still know better
@@ -84,13 +85,13 @@ class Outcome:
         self._fail(ServerEnded(NOT_SUBMITTED))
         self.count()
 
-    def hear(self, ending: Ending) -> None:
+    def hear(self, ending: StarterEnd) -> None:
         """The starter says that the server ended: reported at once, until Slurm says why."""
         self._ending = ending
         if not (self._run.attempt.stopping or self.error or self._explained.is_set()):
             self._keep(self._by_starter(ending))
 
-    async def trust(self, ending: Ending) -> None:
+    async def trust(self, ending: StarterEnd) -> None:
         """Slurm has not said in time that the job is over: accounting may, else the starter's word is taken.
 
         slurmctld tells accounting why a job ends before it waits for the nodes' epilogs (job_mgr.c,
@@ -206,12 +207,14 @@ class Outcome:
             return self._diagnose(job, None)
         return self.stopped_for or STOPPED
 
-    def _by_starter(self, ending: Ending) -> Cause:
+    def _by_starter(self, ending: StarterEnd) -> Cause:
         return diagnose(None, None, ending, was_up=self._was_up)
 
     def _diagnose(self, job: Job, end: End | None, node_reason: str = "") -> Cause:
-        known = {"was_up": self._was_up, "has_booted": bool(self._run.attempt.key_digest)}
-        return diagnose(job, end, self._ending, **known, node_reason=node_reason)
+        has_booted = bool(self._run.attempt.key_digest)
+        return diagnose(
+            job, end, self._ending, was_up=self._was_up, has_booted=has_booted, node_reason=node_reason
+        )
 
     async def _say(self, job: Job, end: End | None) -> None:
         """Says why, with what accounting and the starter know, then what the form would take that helps."""

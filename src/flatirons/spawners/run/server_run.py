@@ -18,7 +18,8 @@ from typing import Any, Protocol
 from sqlalchemy.exc import SQLAlchemyError
 
 from flatirons.errors import FlatironsError, SlurmError
-from flatirons.servers.causes import STOPPED, Cause, Ending, late
+from flatirons.servers.causes import STOPPED, Cause, StarterEnd
+from flatirons.servers.diagnosis import timeout
 from flatirons.servers.report import Report
 from flatirons.servers.timing import Timing
 from flatirons.slurm.model import Job, JobSpec, JobState
@@ -224,7 +225,7 @@ class ServerRun:
                 if job.state.is_over:
                     if self.caller_check.refusal and not self.attempt.key_digest:
                         self.outcome.hear(
-                            Ending(1, None, self.caller_check.refusal)
+                            StarterEnd(1, None, self.caller_check.refusal)
                         )  # it wasn't let speak itself
                     await self.outcome.settle(job)
                 elif self._may_be_requeued and await self._does_wait():
@@ -356,7 +357,7 @@ class ServerRun:
             self._announcer.ready(host, self._timing)
             await stored
 
-    def end(self, ending: Ending) -> Awaitable[None]:
+    def end(self, ending: StarterEnd) -> Awaitable[None]:
         """The server ended; done once Slurm said why (it may have run out of memory), or took too long to.
 
         Noted at once. Raises NotExpected when the end was told before, or is explained without the starter.
@@ -366,7 +367,7 @@ class ServerRun:
         self.outcome.hear(ending)
         return self._trust(ending)
 
-    async def _trust(self, ending: Ending) -> None:
+    async def _trust(self, ending: StarterEnd) -> None:
         self.attend()
         assert self._attendant
         self.watcher.kick()
@@ -413,4 +414,4 @@ class ServerRun:
 
     def _late(self) -> Cause:
         limits, has_booted = self.limits, bool(self.attempt.key_digest)
-        return late(self.job, queue=limits.queue, node=limits.node, has_booted=has_booted)
+        return timeout(self.job, queue=limits.queue, node=limits.node, has_booted=has_booted)

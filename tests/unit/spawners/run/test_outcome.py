@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from flatirons.errors import SlurmError, SlurmUnreachable, SubmitRefused
-from flatirons.servers.causes import STOPPED, UNANSWERED, Cause, Ending
+from flatirons.job.node import kinds
+from flatirons.servers.causes import STOPPED, UNANSWERED, Cause, StarterEnd
 from flatirons.servers.report import Report
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, Job, JobState
@@ -23,7 +24,7 @@ from flatirons.spawners.shared import metrics
 from tests.fakes.slurm import FakeSlurm
 
 OVER = Job(7, JobState.COMPLETED, batch_host="c1", exit_code=0)
-KILLED = Ending(None, 9, "", ("last line",))
+KILLED = StarterEnd(None, 9, "", ("last line",))
 
 
 @dataclass
@@ -170,7 +171,7 @@ def completing(slurm: FakeSlurm, known: Known, state: str, **facts: object) -> J
     return known.job
 
 
-STOPPED_BY_SIGNAL = Ending(0, None, "The notebook server was stopped.")
+STOPPED_BY_SIGNAL = StarterEnd(0, None, kind=kinds.STOPPED)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from typing import Any, cast
 import pytest
 
 from flatirons.errors import ServerEnded, SlurmError, SubmitRefused
-from flatirons.servers.causes import Cause, Ending
+from flatirons.job.node.kinds import IMAGE_MISSING, STOPPED
+from flatirons.servers.causes import Cause, StarterEnd
 from flatirons.servers.report import Report
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, JobSpec
@@ -236,7 +237,8 @@ async def test_a_server_that_ends_before_it_listens_is_told_with_its_log(
     arrival = await started(run, slurm)
     await run.boot(1, KEY)
     slurm.end_job(1, "FAILED", exit_code="1:0")
-    await run.end(Ending(1, None, "The image x.sif doesn't exist on c1.", ("line 1", "<b>")))
+    values = {"image": "x.sif", "node": "c1"}
+    await run.end(StarterEnd(1, None, "", ("line 1", "<b>"), IMAGE_MISSING, values))
     with pytest.raises(ServerEnded) as raised:
         await arrival
     shown = StartFailed(raised.value)
@@ -252,7 +254,7 @@ async def test_slurms_word_goes_before_the_starters_when_it_knows_better(
     arrival = await started(run, slurm)
     await run.boot(1, KEY)
     slurm.end_job(1, "OUT_OF_MEMORY", exit_code="0:125", memory="1000M", max_rss="999M")
-    await run.end(Ending(None, 9, "", ("Killed",)))
+    await run.end(StarterEnd(None, 9, "", ("Killed",)))
     with pytest.raises(ServerEnded, match="memory"):
         await arrival
 
@@ -303,7 +305,7 @@ async def test_waiting_and_starting_have_limits_of_their_own(registry: Registry,
     with pytest.raises(ServerEnded, match="in the queue"):
         await queued.arrive()
     silent = make_run(registry, Attempt.new("summit", "b"), Limits(queue=60, node=0.05, stop=5))
-    with pytest.raises(ServerEnded, match="the hub heard nothing of it"):
+    with pytest.raises(ServerEnded, match="the hub got no call from it"):
         await (await started(silent, slurm))
     slow = make_run(registry, Attempt.new("summit", "c"), Limits(queue=60, node=0.3, stop=5))
     arrival = await started(slow, slurm)
@@ -552,7 +554,7 @@ async def test_an_end_that_was_not_followed_to_slurms_word_is_counted_when_it_is
 ) -> None:
     monkeypatch.setattr(module, "SECONDS_FOR_SLURMS_WORD", 0.01)
     await up(run, slurm)
-    await run.end(Ending(None, 11))
+    await run.end(StarterEnd(None, 11))
     counter = metrics.FAILURES.labels("signal")
     before = counter._value.get()
     run.close()
@@ -601,7 +603,7 @@ async def test_of_a_server_that_was_up_slurms_word_is_waited_for_and_asked_for(
     run.watcher.pace = replace(QUICK, quiet=60.0, longest=60.0)
     await up(run, slurm)
     slurm.change(1, state="COMPLETING")
-    ending = asyncio.ensure_future(run.end(Ending(0, None, "The notebook server was stopped.")))
+    ending = asyncio.ensure_future(run.end(StarterEnd(0, None, kind=STOPPED)))
     await until(lambda: run.job and run.job.state.is_ending)
     slurm.end_job(1, "CANCELLED", cancelled_by=0)
     await ending
@@ -610,7 +612,7 @@ async def test_of_a_server_that_was_up_slurms_word_is_waited_for_and_asked_for(
 
 async def test_what_the_starter_says_is_in_a_report_at_once(run: ServerRun, slurm: FakeSlurm) -> None:
     await up(run, slurm)
-    ending = asyncio.ensure_future(run.end(Ending(0, None)))
+    ending = asyncio.ensure_future(run.end(StarterEnd(0, None)))
     await asyncio.sleep(0)
     assert run.exit_status() == 0 and kinds(run) == ["completed"]
     slurm.end_job(1, "TIMEOUT")

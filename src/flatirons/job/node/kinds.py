@@ -1,0 +1,37 @@
+"""The kinds of ends that a starter can name: the `kind` of its call `end`, and the values that go with each.
+
+servers/starter_ends.py has a sentence for each. So a message of the starter can be reworded, or be missing,
+without a change of what its user is told. The kind "" stands for all other ends: the server ended by itself,
+or an OSError stopped the starter, whose text is then the message.
+"""
+
+STOPPED = "stopped"  # a signal ended the server, as by scancel
+IMAGE_MISSING = "image_missing"  # image, node
+IMAGE_UNREADABLE = "image_unreadable"  # image, node
+HOME_UNREACHABLE = "home_unreachable"  # home, node, error
+PORTS_IN_USE = "ports_in_use"  # first, last
+PORTS_TAKEN = "ports_taken"  # attempts
+PROGRAM_NOT_STARTED = "program_not_started"  # program, errno (its name, such as ENOENT), error
+NO_ROOM_FOR_LOG = "no_room_for_log"
+NOT_REPORTED = "not_reported"  # to: the hub's URL, or the record's path
+
+KINDS = (
+    STOPPED,
+    IMAGE_MISSING,
+    IMAGE_UNREADABLE,
+    HOME_UNREACHABLE,
+    PORTS_IN_USE,
+    PORTS_TAKEN,
+    PROGRAM_NOT_STARTED,
+    NO_ROOM_FOR_LOG,
+    NOT_REPORTED,
+)
+
+
+class CannotRun(Exception):
+    """The server can't be started on this node; the text is for the log."""
+
+    def __init__(self, kind: str, text: str, **values: object) -> None:
+        super().__init__(text)
+        self.kind = kind
+        self.values = {name: str(value) for name, value in values.items()}
