@@ -29,7 +29,7 @@ def blocks(language: str) -> list[str]:
 
 def test_all_settings_of_the_page_together_are_a_site() -> None:
     form = options_form(parse(SITE + "\n".join(blocks("toml"))))
-    assert {"node_type", "exclusive", "threads"} <= form.fields.keys()
+    assert {"licence", "exclusive", "threads"} <= form.fields.keys()
     assert form.fields["account"].label == "Project"
 
 

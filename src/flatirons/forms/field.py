@@ -53,7 +53,9 @@ class Field:
     `flag` is shown small beside the label; `nothing` says what an empty input means; `gauges` how much is
     free of what this field is about; `if_none` why there is nothing to choose from; `group` is the part of
     the form it stands in; `attrs` are HTML attributes of the input; `must` is a last rule, a function of
-    `value` and whatever else it names: it gives a sentence when the value can't be taken.
+    `value` and whatever else it names: it gives a sentence when the value can't be taken. `excludes` names
+    the fields of which this one is an alternative, each with the sentence for when both are given; beside a
+    value of one of them this field has no default and is not required.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Field:
     if_none: Setting[str] = ""
     gauges: Setting[Sequence[Gauge]] = ()
     must: Callable[..., str | None] | None = None
+    excludes: Mapping[str, str] = field(default_factory=dict)
     trait: str | None = ""
     flag: str = ""
     group: str = ""
@@ -101,7 +104,8 @@ class Field:
     def looks_at(self) -> Mapping[str, frozenset[str]]:
         """The fields that each of its functions looks at, by the setting's name."""
         known = {*ABOUT_THE_REQUEST, "value"}
-        return {key: frozenset(rule.names) - known for key, rule in self._functions.items()}
+        seen = {key: frozenset(rule.names) - known for key, rule in self._functions.items()}
+        return {**seen, "excludes": frozenset(self.excludes)} if self.excludes else seen
 
     def read(self, given: object) -> Value:
         """The typed value of a text or of a value from JSON; raises Refusal."""
@@ -131,11 +135,18 @@ class Field:
             found[key] = self._typed(found[key], found["choices"] if key == "default" else None)
         found["gauges"] = tuple(found["gauges"])
         rules = Rules(**found)
-        return rules if rules.is_fixed else replace(rules, default=self._possible(rules))
+        if rules.is_fixed:
+            return rules
+        if self._refused_beside(context):
+            return replace(rules, default=None, required=False, nothing="")
+        return replace(rules, default=self._possible(rules))
 
     async def accept(self, given: object, rules: Rules, context: Context) -> Value | None:
         """The typed value, None when nothing was given; raises Refusal when the rules don't allow it."""
         value = None if is_empty(given) else self._read_choice(given, rules)
+        holds = rules.default if rules.is_fixed else value
+        if holds is not None and (sentence := self._refused_beside(context)):
+            raise Refusal(sentence)
         if rules.is_fixed:
             return self._fixed(value, rules)
         if value is None:
@@ -166,6 +177,11 @@ class Field:
             return self.read(text)
         except Refusal:
             return text
+
+    def _refused_beside(self, context: Context) -> str:
+        """The sentence of a field with a value that this one excludes, "" while there is none."""
+        given = (text for name, text in self.excludes.items() if context.values.get(name) is not None)
+        return next(given, "")
 
     def _read_choice(self, given: object, rules: Rules) -> Value:
         value = None if rules.choices is None else self.chosen(given, rules.choices)

@@ -15,7 +15,7 @@ from flatirons.errors import CommandMissing, FlatironsError, SiteError
 from flatirons.hub import state_directory
 from flatirons.hub.configure import extra_code, proxy_command
 from flatirons.site.path import VARIABLE
-from flatirons.site.schema import Hub, Site
+from flatirons.site.schema import HubSection, Site
 
 CONFIG_FILE = Path(__file__).with_name("jupyterhub_config.py")
 
@@ -75,7 +75,7 @@ def require_jupyterhub(what: str) -> None:
         raise FlatironsError(f"{what} needs JupyterHub, which isn't installed here. Install it: {command}")
 
 
-def require_account(hub: Hub, command: str, site_file: str) -> None:
+def require_account(hub: HubSection, command: str, site_file: str) -> None:
     """Raises SiteError if this is root and the hub's account is another one.
 
     Root's files in the state directory would keep the hub from starting under its own account.

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from flatirons.errors import SiteError
-from flatirons.site.schema import Login, Site
+from flatirons.site.schema import LoginSection, Site
 
 TEMPLATES = Path(__file__).parent.parent / "deploy"
 KINDS = ("sudoers", "hub.service", "proxy.service")
@@ -54,7 +54,7 @@ def commands(site: Site) -> list[str]:
     return [f"{folder}/{command}" for folder in folders for command in SLURM_COMMANDS]
 
 
-def runas(login: Login) -> list[str]:
+def runas(login: LoginSection) -> list[str]:
     """As whom: those who may use the hub if they are listed, else anybody but the system's own accounts."""
     groups = [*login.allowed_groups, *login.admin_groups]
     users = [*login.allowed_users, *login.admin_users]

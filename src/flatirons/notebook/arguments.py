@@ -6,7 +6,10 @@ import argparse
 from collections.abc import Mapping
 
 from flatirons.errors import OptionsRefused
+from flatirons.forms import Duration, Field, Integer, Memory
 from flatirons.site.path import add_site_option
+from flatirons.slurm_form.fields import FIELDS, NAMES
+from flatirons.slurm_form.gpus import Gpus
 
 INTERRUPTED = 130  # exit code, as of a shell, for Ctrl-C
 
@@ -14,29 +17,17 @@ ABOUT = """\
 Start JupyterLab as a Slurm job, in the image of the environment that you choose, and say how to reach it from
 your own machine. Ctrl-C ends it. What you don't say is as in the hub's form."""
 
-# option of the form, its flags and metavar, what it is
-FLAGS: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
-    ("environment", ("--environment",), "NAME", "what to work in (default: the site's first)"),
-    ("cluster", ("--cluster",), "NAME", "Slurm cluster, as the site calls it (default: the site's first)"),
-    ("partition", ("--partition", "-p"), "NAME", "Slurm partition"),
-    ("account", ("--account", "-A"), "NAME", "Slurm account that is charged"),
-    ("qos", ("--qos", "-q"), "NAME", "Slurm QOS"),
-    ("reservation", ("--reservation",), "NAME", "Slurm reservation"),
-    ("runtime", ("--time", "-t"), "TIME", "how long it may run: 2:00:00, 90m, 1-12:00:00"),
-    ("nodes", ("--nodes", "-N"), "N", "number of nodes"),
-    ("ntasks", ("--ntasks", "-n"), "N", "number of tasks"),
-    ("cpus", ("--cpus-per-task", "-c"), "N", "cores for each task"),
-    ("memory", ("--mem",), "SIZE", "memory on each node: 4G, 500M"),
-    ("gpus", ("--gpus-per-node",), "[TYPE:]N", "GPUs on each node: 1, v100:2"),
-)
+METAVARS: Mapping[type[Field], str] = {Gpus: "[TYPE:]N", Integer: "N", Memory: "SIZE", Duration: "TIME"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares them all."""
     parser.description = ABOUT
     add_site_option(parser)
-    for name, flags, metavar, text in FLAGS:
-        parser.add_argument(*flags, dest=f"option_{name}", metavar=metavar, help=text)
+    for each in FIELDS:
+        metavar = next((text for kind, text in METAVARS.items() if isinstance(each.field, kind)), "NAME")
+        about = f"{each.about}: {', '.join(each.examples)}" if each.examples else each.about
+        parser.add_argument(*each.flags, dest=f"option_{each.name}", metavar=metavar, help=about)
     parser.add_argument(
         "--gpus", "-G", metavar="[TYPE:]N", help="GPUs of all nodes; the same while there is one node"
     )
@@ -73,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def options(arguments: argparse.Namespace) -> dict[str, str]:
     """What was said of the form's options, by their names there; raises OptionsRefused."""
-    said = {name: getattr(arguments, f"option_{name}") for name, *_ in FLAGS}
+    said = {name: getattr(arguments, f"option_{name}") for name in NAMES}
     given: dict[str, str] = {name: value for name, value in said.items() if value is not None}
     if arguments.gpus is not None:
         if given.get("nodes", "1") != "1":
@@ -84,7 +75,7 @@ def options(arguments: argparse.Namespace) -> dict[str, str]:
 
 def as_typed(messages: Mapping[str, str]) -> dict[str, str]:
     """Messages by the flags that people typed, instead of by the form's names."""
-    flags = {name: words[0] for name, words, *_ in FLAGS}
+    flags = {each.name: each.flags[0] for each in FIELDS}
     return {flags.get(name, f"--option {name}"): text for name, text in messages.items()}
 
 

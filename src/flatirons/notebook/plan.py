@@ -21,7 +21,7 @@ from flatirons.slurm import argv
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, Job, JobSpec
 from flatirons.slurm_form import site_fields
-from flatirons.slurm_form.form import request
+from flatirons.slurm_form.job import request
 from flatirons.slurm_form.offers import OfferCache
 
 COMMENT = "flatirons-notebook:"
@@ -74,11 +74,10 @@ async def plan(site: Site, given: Mapping[str, str], known: Mapping[str, SlurmCl
     record = Record.new(client.cluster.name, chosen.name, site.servers.default_url)
     own = site.form.own_settings()
     spec = replace(
-        request(options),
+        request(options, own),
         comment=f"{COMMENT}{record.id}:{chosen.name}",
         chdir="/",  # as for the hub's jobs: the folder of the shell may not be on the node
         output="/dev/null",  # the starter keeps the log, in a place that only the user reads
-        extra=site_fields.sbatch_options(own, options),
     )
     variables = site_fields.environment(own, options)
     return Plan(client, spec, script(site, client.cluster, chosen, record, variables), record)
@@ -88,7 +87,7 @@ async def _options(
     site: Site, given: Mapping[str, str], known: Mapping[str, SlurmClient]
 ) -> dict[str, Value | None]:
     """The form's typed options. Of all clusters only the one that is meant is asked what it offers."""
-    first = site.form.cluster.default or next(iter(site.form.cluster.choice_values), "") or next(iter(known))
+    first = next(iter([*site.form.named("cluster"), *known]))
     cluster = given.get("cluster") or first
     if cluster not in known:
         raise OptionsRefused({"cluster": f"There is no cluster {cluster!r}. Known: {', '.join(known)}."})

@@ -1,17 +1,30 @@
-"""The part of site.toml that sets up the options form: one small table for each field."""
+"""The part of site.toml that sets up the options form: one small table for each field.
+
+Which fields there are says `slurm_form.fields`; the kind of a field decides which settings its table has.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    create_model,
+    model_validator,
+)
 
-from flatirons import units
+from flatirons import forms, units
 from flatirons.errors import Refusal
 from flatirons.site.value_types import Count, Line, Name
+from flatirons.slurm_form.fields import FIELDS, NAMES, SlurmField
+from flatirons.slurm_form.gpus import Gpus
 
 
 def _choices(value: Any) -> list[tuple[str, str]]:
@@ -38,7 +51,7 @@ def _mebibytes(value: Any) -> str:
     return _measured(value, units.mebibytes, 'an amount of memory such as "4G" or "500M"')
 
 
-def _measured(value: Any, measure: Any, what: str) -> str:
+def _measured(value: Any, measure: Callable[[str], int], what: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{what} is expected, not {value!r}")
     try:
@@ -61,8 +74,8 @@ Choices = Annotated[
     ),
 ]
 _Text = WithJsonSchema({"type": "string"})
-Runtime = Annotated[str, BeforeValidator(_minutes), _Text]
-Memory = Annotated[str, BeforeValidator(_mebibytes), _Text]
+RuntimeText = Annotated[str, BeforeValidator(_minutes), _Text]
+MemoryText = Annotated[str, BeforeValidator(_mebibytes), _Text]
 
 
 class FieldSettings(BaseModel):
@@ -76,8 +89,12 @@ class FieldSettings(BaseModel):
     help: Line = ""
     """A sentence below it."""
 
+    visible: bool | None = None
+    """Whether the field is shown. `false` hides it: then its default holds, and nothing else is accepted.
+    `true` shows a field that is hidden by default. Left out: as the table of the fields says."""
+
     hidden: bool = False
-    """Whether the field isn't shown. Then its default holds, and nothing else is accepted."""
+    """The opposite of `visible`, as older site files say it."""
 
     locked: bool = False
     """Whether the field is shown, but only its default is accepted."""
@@ -85,12 +102,21 @@ class FieldSettings(BaseModel):
     required: bool = False
     """Whether it must be filled in."""
 
+    @model_validator(mode="after")
+    def _visible_or_hidden(self) -> Self:
+        if self.visible is not None and "hidden" in self.model_fields_set:
+            raise ValueError("visible and hidden are one setting: give only visible")
+        return self
+
     def settings(self) -> dict[str, Any]:
-        """What was said in the file, as the form takes it."""
-        said = self.model_dump(exclude_unset=True)
-        if "hidden" in said:
-            said["visible"] = not said.pop("hidden")
-        return said
+        """The settings that the file gives, as the form takes them."""
+        return _with_visible(self.model_dump(exclude_unset=True))
+
+
+def _with_visible(given: dict[str, Any]) -> dict[str, Any]:
+    if "hidden" in given:
+        given["visible"] = not given.pop("hidden")
+    return given
 
 
 class TextSettings(FieldSettings):
@@ -152,7 +178,7 @@ class CountSettings(BoundedSettings):
     """A field for a whole number."""
 
     default: Count | None = None
-    """What is asked for when the user says nothing. Left out: Slurm decides."""
+    """What is asked for when the user leaves it empty. Left out: Slurm decides."""
 
     minimum: Count | None = None
     """The least that may be asked for."""
@@ -166,13 +192,13 @@ class MemorySettings(BoundedSettings):
 
     measure: ClassVar[Any] = staticmethod(units.mebibytes)
 
-    default: Memory | None = None
-    """What is asked for when the user says nothing. Left out: Slurm decides."""
+    default: MemoryText | None = None
+    """What is asked for when the user leaves it empty. Left out: Slurm decides."""
 
-    minimum: Memory | None = None
+    minimum: MemoryText | None = None
     """The least that may be asked for."""
 
-    maximum: Memory | None = None
+    maximum: MemoryText | None = None
     """The most."""
 
 
@@ -181,18 +207,18 @@ class RuntimeSettings(BoundedSettings):
 
     measure: ClassVar[Any] = staticmethod(units.minutes)
 
-    default: Runtime | None = None
-    """What is asked for when the user says nothing. Left out: Slurm decides."""
+    default: RuntimeText | None = None
+    """What is asked for when the user leaves it empty. Left out: Slurm decides."""
 
-    minimum: Runtime | None = None
+    minimum: RuntimeText | None = None
     """The least that may be asked for."""
 
-    maximum: Runtime | None = None
+    maximum: RuntimeText | None = None
     """The most."""
 
 
-class OwnField(BaseModel):
-    """A field of the site's own: what it asks, and where its value goes."""
+class SiteFieldSettings(BaseModel):
+    """A field of the site's own: what it asks for, and where its value goes."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
@@ -209,7 +235,7 @@ class OwnField(BaseModel):
     """A sentence below it."""
 
     default: str | int | float | bool | None = None
-    """What holds when the user says nothing."""
+    """What holds when the user leaves it empty."""
 
     choices: Choices | None = None
     """What may be chosen: `["a", "b"]`, or `{ a = "What a is" }`. Needed for `select` and `radio`."""
@@ -240,73 +266,72 @@ class OwnField(BaseModel):
     """Whether it stands among "More options"."""
 
     sbatch: Line = ""
-    """A long option of sbatch that gets the value, such as `--constraint`; a ticked box gives the option
+    """A long option of sbatch that gets the value, such as `--licenses`; a ticked box gives the option
     alone, such as `--exclusive`."""
 
     env: Line = ""
     """A variable that gets the value in the server's environment, such as `OMP_NUM_THREADS`."""
 
     def settings(self) -> dict[str, Any]:
-        """What was said in the file, as `own_fields` takes it."""
-        said = self.model_dump(exclude_unset=True)
-        if "hidden" in said:
-            said["visible"] = not said.pop("hidden")
-        return {key: value for key, value in said.items() if value is not None}
+        """The settings that the file gives, as `slurm_form.site_fields` takes them."""
+        given = _with_visible(self.model_dump(exclude_unset=True))
+        return {key: value for key, value in given.items() if value is not None}
 
 
-class FormSettings(BaseModel):
-    """The options form. Each field has a table of its own; one that isn't here is set up by itself."""
+class _Fields(BaseModel):
+    """The options form. Each field has a table of its own; a field without one is set up by Flatirons."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
-    cluster: TextSettings = TextSettings()
-    """Where to run. Its choices are the clusters of this file."""
-
-    account: TextSettings = TextSettings()
-    """Slurm account that is charged."""
-
-    partition: TextSettings = TextSettings()
-    """Slurm partition."""
-
-    qos: TextSettings = TextSettings()
-    """Slurm QOS."""
-
-    reservation: TextSettings = TextSettings()
-    """Slurm reservation."""
-
-    environment: TextSettings = TextSettings()
-    """What to work in. Its choices are the environments of this file."""
-
-    nodes: CountSettings = CountSettings()
-    """Number of nodes."""
-
-    ntasks: CountSettings = CountSettings()
-    """Number of tasks."""
-
-    cpus: CountSettings = CountSettings()
-    """Cores for each task."""
-
-    memory: MemorySettings = MemorySettings()
-    """Memory on each node."""
-
-    gpus: GpuSettings = GpuSettings()
-    """GPUs on each node: `0`, `1`, or with a type, `v100:2`."""
-
-    runtime: RuntimeSettings = RuntimeSettings()
-    """How long the server may run."""
-
-    own: dict[Name, OwnField] = {}
+    own: dict[Name, SiteFieldSettings] = {}
     """Fields of the site's own, by name."""
 
-    @classmethod
-    def standard(cls) -> list[str]:
-        """The names of the standard fields."""
-        return [name for name in cls.model_fields if name != "own"]
+    def standard(self, name: str) -> FieldSettings:
+        """What the file says of a standard field."""
+        found: FieldSettings = getattr(self, name)
+        return found
+
+    def named(self, name: str) -> list[str]:
+        """The values that the file names for a standard field: its default, then its choices."""
+        said = self.standard(name)
+        if not isinstance(said, TextSettings):
+            return []
+        return [*([said.default] if said.default else []), *said.choice_values]
 
     def settings(self) -> dict[str, dict[str, Any]]:
-        """What was said of each standard field, by its name."""
-        return {name: getattr(self, name).settings() for name in self.standard()}
+        """What the file says of each standard field, by its name."""
+        return {name: self.standard(name).settings() for name in NAMES}
 
     def own_settings(self) -> dict[str, dict[str, Any]]:
-        """What was said of the site's own fields, by their names."""
+        """What the file says of the site's own fields, by their names."""
         return {name: field.settings() for name, field in self.own.items()}
+
+
+KINDS: Mapping[type[forms.Field], type[FieldSettings]] = {
+    Gpus: GpuSettings,
+    forms.Integer: CountSettings,
+    forms.Memory: MemorySettings,
+    forms.Duration: RuntimeSettings,
+    forms.Text: TextSettings,
+}
+"""The settings of a field by its kind; the first that fits counts."""
+
+
+def _table(each: SlurmField) -> Any:
+    """A table of site.toml, as pydantic's create_model takes it."""
+    kind = next(settings for kind, settings in KINDS.items() if isinstance(each.field, kind))
+    examples = ", ".join(f"`{text}`" for text in each.examples)
+    about = f"{each.sentence[:-1]}: {examples}." if examples else each.sentence
+    return kind, Field(default=kind(), description=about)
+
+
+if TYPE_CHECKING:
+    FormSection = _Fields
+else:
+    FormSection = create_model(
+        "FormSection",
+        __base__=_Fields,
+        __doc__=_Fields.__doc__,
+        __module__=__name__,
+        **{each.name: _table(each) for each in FIELDS},
+    )

@@ -18,7 +18,7 @@ from flatirons.forms import Form
 from flatirons.site.path import advice_if_unreadable
 from flatirons.site.problems import problems
 from flatirons.site.remaining import has_what_others_refer_to, remaining_site
-from flatirons.site.schema import Environment, Site
+from flatirons.site.schema import EnvironmentSection, Site
 from flatirons.slurm_form.form import slurm_form
 
 Mistake = tuple[str, str]
@@ -139,7 +139,7 @@ def _bad_schemes(site: Site) -> list[tuple[str, str]]:
     return [(key, why) for key, url in urls.items() if url and not url.startswith(f"{scheme}://")]
 
 
-def _container_keys_without_image(name: str, environment: Environment) -> list[tuple[str, str]]:
+def _container_keys_without_image(name: str, environment: EnvironmentSection) -> list[tuple[str, str]]:
     keys = [key for key in ("binds", "options", "nv") if getattr(environment, key)]
     return [(f"environments.{name}.{key}", "is of no use without an image") for key in keys]
 
@@ -149,8 +149,7 @@ def _bad_names_in_form(site: Site) -> list[tuple[str, str]]:
     known: Mapping[str, Mapping[str, Any]] = {"cluster": site.clusters, "environment": site.environments}
     mistakes = []
     for name, names in known.items():
-        setting = getattr(site.form, name)
-        for value in [*setting.choice_values, *([setting.default] if setting.default else [])]:
+        for value in site.form.named(name):
             if value not in names:
                 mistakes.append((f"form.{name}", f"{value!r} is none of {', '.join(names)}"))
     return mistakes

@@ -11,9 +11,10 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from flatirons.site.form_settings import FieldSettings, FormSettings, OwnField
+from flatirons.site.form_settings import FieldSettings, FormSection, SiteFieldSettings
 from flatirons.site.problems import section_of
 from flatirons.site.schema import Site
+from flatirons.slurm_form.fields import FIELDS
 
 HEAD = """\
 # site.toml
@@ -41,7 +42,7 @@ def reference(example: str) -> str:
     parts = [HEAD.format(example=example)]
     for name, field in Site.model_fields.items():
         section, is_table = section_of(field.annotation)
-        if section is FormSettings:
+        if section is FormSection:
             parts += _form()
         elif section:
             heading = f"[{name}.NAME]" if is_table else f"[{name}]"
@@ -55,20 +56,21 @@ def _form() -> Iterator[str]:
     yield "| field | what it is | kind |"
     yield "|---|---|---|"
     kinds: dict[type[BaseModel], list[str]] = {}
-    for name in FormSettings.standard():
-        field = FormSettings.model_fields[name]
+    for each in FIELDS:
+        field = FormSection.model_fields[each.name]
         kind, _ = section_of(field.annotation)
         assert kind
-        kinds.setdefault(kind, []).append(name)
-        yield f"| `{name}` | {field.description} | {_kind_name(kind)} |"
+        kinds.setdefault(kind, []).append(each.name)
+        shown = "" if each.is_shown else " Hidden by default."
+        yield f"| `{each.name}` | {field.description}{shown} | {_kind_name(kind)} |"
     yield "\nOf every field:\n"
     yield from _entries(FieldSettings)
     for kind, names in kinds.items():
         fields = ", ".join(f"`{name}`" for name in names)
         yield f"\nOf {fields} ({_kind_name(kind)}):\n"
         yield from _entries(kind, besides=FieldSettings)
-    yield f"\n## [form.own.NAME]\n\n{_docstring(OwnField)}\n"
-    yield from _entries(OwnField)
+    yield f"\n## [form.own.NAME]\n\n{_docstring(SiteFieldSettings)}\n"
+    yield from _entries(SiteFieldSettings)
     yield ""
 
 

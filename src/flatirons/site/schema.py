@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from flatirons.site.form_settings import FormSettings, Memory, Runtime
+from flatirons.site.form_settings import FormSection, MemoryText, RuntimeText
 from flatirons.site.value_types import (
     AbsolutePath,
     Account,
@@ -33,7 +33,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
 
-class Hub(Section):
+class HubSection(Section):
     """The hub process: where it listens, what it keeps, as whom it talks to Slurm."""
 
     address: OriginWithPort
@@ -91,7 +91,7 @@ class Hub(Section):
         return self
 
 
-class Proxy(Section):
+class ProxySection(Section):
     """The proxy that people's browsers talk to. It runs apart, so that notebooks go on when the hub
     restarts."""
 
@@ -112,7 +112,7 @@ class Proxy(Section):
     """The proxy's program, and its first arguments."""
 
 
-class Login(Section):
+class LoginSection(Section):
     """Who may come in, and how they prove who they are."""
 
     authenticator: DottedName = "pam"
@@ -155,7 +155,7 @@ class Login(Section):
         return self
 
 
-class Cluster(Section):
+class ClusterSection(Section):
     """A Slurm cluster."""
 
     title: Line = ""
@@ -168,7 +168,7 @@ class Cluster(Section):
     """Directory of its sbatch, squeue and scancel, when they aren't on the PATH of the system."""
 
 
-class Containers(Section):
+class ContainersSection(Section):
     """What holds for the containers of all environments."""
 
     apptainer: Word = "apptainer"
@@ -183,7 +183,7 @@ class Containers(Section):
     """More options of `apptainer exec`."""
 
 
-class Environment(Section):
+class EnvironmentSection(Section):
     """What people choose to work in: an image, or software that the nodes have."""
 
     title: Line = ""
@@ -223,7 +223,7 @@ class Environment(Section):
     `APPTAINERENV_` before its name, or name it by `env` of a field of the form."""
 
 
-class Servers(Section):
+class ServersSection(Section):
     """How notebook servers are started and stopped."""
 
     queue_timeout: Duration = lasting("1d")
@@ -255,7 +255,7 @@ class Servers(Section):
     """Where a server opens."""
 
 
-class Notebook(Section):
+class NotebookSection(Section):
     """`flatirons notebook`, by which people start a server on a log-in node, without the hub."""
 
     login_node: HostName | None = None
@@ -263,7 +263,7 @@ class Notebook(Section):
     out: the name of the machine that the command runs on."""
 
 
-class Parallel(Section):
+class ParallelSection(Section):
     """What engines that are started from a notebook are given when their user says nothing.
 
     What is left out is taken from the notebook's own job (partition, account, QOS), or decided by Slurm.
@@ -281,7 +281,7 @@ class Parallel(Section):
     reservation: Line = ""
     """Slurm reservation."""
 
-    runtime: Runtime | None = None
+    runtime: RuntimeText | None = None
     """How long they may run: `2:00:00` (hours), `90m`, `1d`."""
 
     nodes: Count = 0
@@ -293,7 +293,7 @@ class Parallel(Section):
     cpus: Count = 0
     """Cores for each engine; 0: one."""
 
-    memory: Memory | None = None
+    memory: MemoryText | None = None
     """Memory for each engine: `2G`."""
 
     def settings(self) -> dict[str, Any]:
@@ -301,7 +301,7 @@ class Parallel(Section):
         return {key: value for key, value in self.model_dump().items() if value}
 
 
-class Preset(Section):
+class PresetSection(Section):
     """Choices to begin with, as a card above the form. Who can't take them doesn't see it."""
 
     title: Line = ""
@@ -318,23 +318,23 @@ class Preset(Section):
 class Site(Section):
     """Everything that the operator says."""
 
-    hub: Hub
-    proxy: Proxy = Proxy()
-    login: Login = Login()
-    clusters: Annotated[dict[Name, Cluster], Field(min_length=1)]
-    containers: Containers = Containers()
-    environments: Annotated[dict[Name, Environment], Field(min_length=1)]
-    servers: Servers = Servers()
-    notebook: Notebook = Notebook()
-    parallel: Parallel = Parallel()
-    form: FormSettings = FormSettings()
-    presets: dict[Name, Preset] = {}
+    hub: HubSection
+    proxy: ProxySection = ProxySection()
+    login: LoginSection = LoginSection()
+    clusters: Annotated[dict[Name, ClusterSection], Field(min_length=1)]
+    containers: ContainersSection = ContainersSection()
+    environments: Annotated[dict[Name, EnvironmentSection], Field(min_length=1)]
+    servers: ServersSection = ServersSection()
+    notebook: NotebookSection = NotebookSection()
+    parallel: ParallelSection = ParallelSection()
+    form: FormSection = FormSection()
+    presets: dict[Name, PresetSection] = {}
 
     def environment_settings(self) -> dict[str, dict[str, Any]]:
-        """The environments as images.Environment.from_dict takes them, with what holds for all of them."""
+        """The environments as the catalogue's `Environment.from_dict` takes them, with what all have."""
         return {name: self._settings(environment) for name, environment in self.environments.items()}
 
-    def _settings(self, environment: Environment) -> dict[str, Any]:
+    def _settings(self, environment: EnvironmentSection) -> dict[str, Any]:
         own = environment.model_dump()
         if not own["image"]:
             return {**own, "kind": "none", "binds": [], "options": [], "nv": False}

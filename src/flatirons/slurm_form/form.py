@@ -1,37 +1,31 @@
-"""The standard Slurm form, from plain data: what a site says of each field, its clusters and environments.
+"""The standard Slurm form, from plain data: the site's settings of each field, its clusters and environments.
 
     slurm_form({"runtime": {"default": "2:00:00", "maximum": "1-00:00:00"}}, clusters, environments)
 
-A field's settings: `label`, `help`, `default`, `choices` (values, or (value, label) pairs), `minimum`,
-`maximum`, `visible`, `required`, `locked`. A field that isn't named is there with what `slurm_rules` says. A
-site can only narrow what Slurm offers: its choices and bounds hold beside Slurm's.
+The fields are declared in `slurm_form.fields`. A field's settings here are `label`, `help`, `default`,
+`choices` (values, or (value, label) pairs), `minimum`, `maximum`, `visible`, `required`, `locked`. A site can
+only narrow what Slurm offers: its choices and bounds hold beside Slurm's. A field that it doesn't name is as
+declared.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
-from typing import Any, ClassVar
+from typing import Any, TypeAlias
 
-from flatirons.errors import Refusal, SiteError, quoted
-from flatirons.forms import Choice, Duration, Field, Form, Group, Integer, Memory, Radio, Select, Text
-from flatirons.forms.fields import as_text
-from flatirons.forms.values import Value
-from flatirons.slurm.model import JobSpec
-from flatirons.slurm_form import rules as rules
+from flatirons.errors import SiteError
+from flatirons.forms import Choice, Field, Form, Group
+from flatirons.slurm_form import rules
+from flatirons.slurm_form.fields import FIELDS, NAMES, Offer, SlurmField
 from flatirons.slurm_form.narrowing import mistakes, narrowed, with_settings
-from flatirons.slurm_form.site_fields import own_fields
+from flatirons.slurm_form.site_fields import site_fields
+
+Settings: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""Settings by the name of what they are for."""
 
 SETTINGS = frozenset(
     {"label", "help", "default", "choices", "minimum", "maximum", "visible", "required", "locked"}
 )
-REQUESTED = (
-    *("partition", "account", "qos", "reservation", "nodes", "ntasks", "cpus", "memory", "gpus", "runtime"),
-)
-"""The options that `request` looks at."""
-
-MOST_CARDS = 6
 
 GROUPS = (
     Group("environment"),
@@ -41,86 +35,30 @@ GROUPS = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Gpus(Text):
-    """GPUs on each node: `0`, `2`, or of one type, `v100:2`. The value is such a text; bounds are counts."""
-
-    _: KW_ONLY
-    longest: int = 64
-    short: ClassVar[bool] = True
-
-    def read(self, given: object) -> Value:
-        if isinstance(given, int) and not isinstance(given, bool):
-            given = str(given)
-        text = as_text(given, self.longest)
-        match = re.fullmatch(r"(?:([A-Za-z0-9_][A-Za-z0-9_.-]*):)?([0-9]{1,4})", text)
-        if match is None:
-            raise Refusal(f"{quoted(text)} isn't a number of GPUs. Write 0, 1, or with a type, v100:2.")
-        kind, count = match[1], int(match[2])
-        return f"{kind}:{count}" if kind and count else str(count)
-
-    def measure(self, value: Value) -> Value:
-        return int(str(value).rpartition(":")[2])
-
-    def chosen(self, given: object, choices: Sequence[Choice]) -> Value | None:
-        """The choice that is meant; a bare count means the one type that there is."""
-        value = super().chosen(given, choices)
-        if value is not None or not re.fullmatch("[0-9]{1,4}", str(given)):
-            return value
-        meant = [each.value for each in choices if each.value.rpartition(":")[2] == str(int(str(given)))]
-        return meant[0] if len(meant) == 1 else None
-
-
 def slurm_form(
-    settings: Mapping[str, Mapping[str, Any]],
-    clusters: Mapping[str, Mapping[str, Any]],
-    environments: Mapping[str, Mapping[str, Any]],
-    own: Mapping[str, Mapping[str, Any]] | None = None,
+    settings: Settings, clusters: Settings, environments: Settings, own: Settings | None = None
 ) -> Form:
     """The form; clusters and environments are offered by name, with their `title` and `description`.
 
-    `own` are the site's own fields, see `own_fields`. Raises SiteError, which names each setting that can't
-    be.
+    `own` are the settings of the site's own fields, see `slurm_form.site_fields`. Raises SiteError, which
+    names each setting that is wrong.
     """
-    standard = {field.name: field for field in _standard(settings, clusters, environments)}
-    problems = [
-        (f"form.{name}", "is no field of the Slurm form") for name in settings if name not in standard
-    ]
-    fields = []
-    for name, field in standard.items():
-        given = settings.get(name, {})
-        unknown = sorted(set(given) - SETTINGS)
-        problems += [(f"form.{name}.{key}", "is no setting of a field") for key in unknown]
-        known = {key: value for key, value in given.items() if key in SETTINGS and value is not None}
-        found = mistakes(field, known)
-        problems += [(f"form.{name}.{key}", text) for key, text in found]
-        fields.append(field if found else with_settings(field, known))
-    more, wrong = own_fields(own or {}, taken=set(standard))
+    own = own or {}
+    standard = _standard_fields(settings, own)
+    problems = [(f"form.{name}", "is no field of the Slurm form") for name in settings if name not in NAMES]
+    offer, fields = _offer(settings, clusters, environments), []
+    for each in standard:
+        field, wrong = _with_settings(each, settings.get(each.name, {}), offer)
+        fields.append(field)
+        problems += wrong
+    reserved = {each.reserved for each in standard if _is_used(each, settings)}
+    more, wrong = site_fields(own, taken={each.name for each in standard}, reserved=reserved - {""})
     if problems or wrong:
         raise SiteError([*problems, *wrong], "the options form")
     return Form([*fields, *more], groups=GROUPS, terms=rules.TERMS)
 
 
-def request(options: Mapping[str, Any]) -> JobSpec:
-    """What typed options ask of Slurm; None, zero and "" leave it to Slurm."""
-    gpu_type, _, gpus = str(options.get("gpus") or "").rpartition(":")
-    return JobSpec(
-        name="jupyter",
-        partition=options.get("partition") or "",
-        account=options.get("account") or "",
-        qos=options.get("qos") or "",
-        reservation=options.get("reservation") or "",
-        nodes=options.get("nodes") or 0,
-        ntasks=options.get("ntasks") or 0,
-        cpus=options.get("cpus") or 0,
-        memory_mib=options.get("memory") or 0,
-        gpus=int(gpus or 0),
-        gpu_type=gpu_type,
-        runtime_minutes=options.get("runtime") or 0,
-    )
-
-
-def offered(things: Mapping[str, Mapping[str, Any]]) -> list[Choice]:
+def offered(things: Settings) -> list[Choice]:
     """Choices from clusters or environments by name."""
     return [
         Choice(name, str(thing.get("title") or ""), str(thing.get("description") or ""))
@@ -128,165 +66,32 @@ def offered(things: Mapping[str, Mapping[str, Any]]) -> list[Choice]:
     ]
 
 
-def _standard(
-    settings: Mapping[str, Mapping[str, Any]],
-    clusters: Mapping[str, Mapping[str, Any]],
-    environments: Mapping[str, Mapping[str, Any]],
-) -> list[Field]:
-    here = narrowed(offered(clusters), settings.get("cluster", {}).get("choices"))
-    there = narrowed(offered(environments), settings.get("environment", {}).get("choices"))
-    needing = frozenset(name for name, said in environments.items() if said.get("needs_gpu"))
-    return [_environment(there, environments), *_place(here), *_size(needing), *_more()]
+def _standard_fields(settings: Settings, own: Settings) -> Sequence[SlurmField]:
+    """The fields of this site: one of its own may have the name of a standard one that it doesn't use."""
+    return [each for each in FIELDS if each.name not in own or _is_used(each, settings)]
 
 
-def _environment(known: Sequence[Choice], environments: Mapping[str, Mapping[str, Any]]) -> Field:
-    kind = Radio if len(known) <= MOST_CARDS else Select
-    fitting = rules.environments(known, {each.value: environments.get(each.value, {}) for each in known})
-    return kind(
-        "environment",
-        "Environment",
-        group="environment",
-        trait="environment_name",
-        choices=fitting,
-        default=known[0].value if known else None,
-        visible=len(known) > 1,
-        required=True,
-        if_none="None of the environments fits this partition.",
-    )
+def _is_used(each: SlurmField, settings: Settings) -> bool:
+    return each.is_shown or any(value is not None for value in settings.get(each.name, {}).values())
 
 
-def _place(known: Sequence[Choice]) -> list[Field]:
-    return [
-        Select(
-            "cluster",
-            "Cluster",
-            group="place",
-            choices=rules.clusters(known),
-            default=known[0].value if known else None,
-            visible=len(known) > 1,
-            required=True,
-            if_none="You have no account on any cluster here. Please ask the operator.",
-        ),
-        Text(
-            "partition",
-            "Partition",
-            flag="--partition",
-            group="place",
-            choices=rules.partitions,
-            default=rules.default_partition,
-            required=rules.is_known,
-            nothing="The cluster's default",
-            if_none="No partition admits you at the moment. Please ask the operator.",
-        ),
-        Text(
-            "account",
-            "Account",
-            flag="--account",
-            group="place",
-            choices=rules.accounts,
-            default=rules.default_account,
-            required=rules.knows_accounts,
-            nothing="Your default account",
-            if_none="None of your accounts may be charged here.",
-        ),
-        Text(
-            "qos",
-            "QOS",
-            flag="--qos",
-            group="place",
-            choices=rules.qos,
-            default=rules.default_qos,
-            required=rules.needs_qos,
-            nothing="Your default QOS",
-            if_none="Your account has no QOS that this partition admits.",
-        ),
+def _offer(settings: Settings, clusters: Settings, environments: Settings) -> Offer:
+    def chosen(name: str, things: Settings) -> list[Choice]:
+        return narrowed(offered(things), settings.get(name, {}).get("choices"))
+
+    return Offer(chosen("cluster", clusters), chosen("environment", environments), environments)
+
+
+def _with_settings(
+    each: SlurmField, given: Mapping[str, Any], offer: Offer
+) -> tuple[Field, list[tuple[str, str]]]:
+    """The field as the site wants it, and each mistake by its key."""
+    field = each.adapted(each.field, offer)
+    problems = [
+        (f"form.{each.name}.{key}", "is no setting of a field") for key in sorted(set(given) - SETTINGS)
     ]
-
-
-def _size(needing: frozenset[str]) -> list[Field]:
-    return [
-        Integer(
-            "cpus",
-            "Cores",
-            flag="--cpus-per-task",
-            group="size",
-            minimum=rules.min_cpus,
-            maximum=rules.max_cpus,
-            default=rules.demanded_cpus,
-            required=rules.demands_cpus,
-            nothing="1",
-            help="For each task.",
-        ),
-        Memory(
-            "memory",
-            "Memory",
-            flag="--mem",
-            group="size",
-            minimum=rules.min_memory,
-            maximum=rules.max_memory,
-            default=rules.demanded_memory,
-            required=rules.demands_memory,
-            nothing=rules.nothing_for_memory,
-            help="On each node, such as 4G or 500M.",
-        ),
-        Gpus(
-            "gpus",
-            "GPUs",
-            flag="--gres=gpu",
-            group="size",
-            choices=rules.gpus(needing),
-            default=rules.default_gpus,
-            required=rules.knows_bounds,
-            visible=rules.has_gpus,
-            minimum=0,
-            nothing="None",
-            help="On each node.",
-        ),
-        Duration(
-            "runtime",
-            "Run time",
-            flag="--time",
-            group="size",
-            minimum=1,
-            maximum=rules.max_runtime,
-            default=rules.demanded_runtime,
-            required=rules.demands_runtime,
-            nothing=rules.nothing_for_runtime,
-            help="Such as 90m, 2:00:00 or 1d12h.",
-        ),
-    ]
-
-
-def _more() -> list[Field]:
-    return [
-        Text(
-            "reservation",
-            "Reservation",
-            flag="--reservation",
-            group="more",
-            choices=rules.reservations,
-            required=rules.needs_reservation,
-            visible=rules.has_reservations,
-            nothing="None",
-        ),
-        Integer(
-            "nodes",
-            "Nodes",
-            flag="--nodes",
-            group="more",
-            minimum=rules.min_nodes,
-            maximum=rules.max_nodes,
-            default=rules.demanded_nodes,
-            required=rules.demands_nodes,
-            nothing="1",
-        ),
-        Integer(
-            "ntasks",
-            "Tasks",
-            flag="--ntasks",
-            group="more",
-            minimum=rules.min_ntasks,
-            maximum=rules.max_ntasks,
-            nothing="1 per node",
-        ),
-    ]
+    known = {key: value for key, value in given.items() if key in SETTINGS and value is not None}
+    known.setdefault("visible", each.is_shown)
+    if found := mistakes(field, known):
+        return field, [*problems, *((f"form.{each.name}.{key}", text) for key, text in found)]
+    return with_settings(field, known), problems

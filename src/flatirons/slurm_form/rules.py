@@ -9,6 +9,7 @@ and Slurm judges.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import ceil
 from typing import Any, TypeAlias
 
 from flatirons import units
@@ -286,6 +287,14 @@ def demands_memory(bounds: Bounds | None, gpus: Name, nodes: Count, ntasks: Coun
 def max_memory(bounds: Bounds | None, gpus: Name, nodes: Count, ntasks: Count, cpus: Count) -> Count:
     """The most memory on each node, MiB."""
     return bounds.max_memory_mib(nodes, ntasks, cpus, gpus) if bounds else None
+
+
+def max_mem_per_cpu(bounds: Bounds | None, gpus: Name, nodes: Count, ntasks: Count, cpus: Count) -> Count:
+    """The most memory for each core, MiB: that of a node, shared by the job's cores on it."""
+    if bounds is None:
+        return None
+    cores = ceil((ntasks or nodes or 1) / (nodes or 1)) * (cpus or 1)
+    return max(bounds.max_memory_mib(nodes, ntasks, cpus, gpus) // cores, 1)
 
 
 def nothing_for_memory(bounds: Bounds | None, nodes: Count, ntasks: Count, cpus: Count) -> str:

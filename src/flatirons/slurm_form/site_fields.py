@@ -1,6 +1,6 @@
-"""A site's own fields, from plain data, and what becomes of their values in a job; pure.
+"""A site's own fields, from plain data, and what their values become in a job. Pure.
 
-    own_fields({"licence": {"type": "select", "choices": ["none", "matlab"], "sbatch": "--licenses"}}, taken)
+    site_fields({"licence": {"type": "select", "choices": ["none", "matlab"], "sbatch": "--licenses"}}, taken)
 
 Settings: `type`, `label`, `help`, `default`, `choices`, `minimum`, `maximum`, `required`, `locked`,
 `visible`, `pattern` (of a text), `on` (what a ticked box stands for), `folded` (stands among "More options"),
@@ -27,6 +27,7 @@ from flatirons.forms import (
     Text,
     Value,
 )
+from flatirons.slurm_form.fields import FIELDS
 from flatirons.slurm_form.narrowing import mistakes
 from flatirons.slurm_form.rules import TERMS
 
@@ -47,40 +48,54 @@ FIELD_SETTINGS = (
 )
 _SBATCH = re.compile(r"--[a-z][a-z-]*")
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-OURS = frozenset(
-    f"--{name}"
-    for name in (
-        *("job-name", "comment", "partition", "account", "qos", "reservation", "nodes", "ntasks"),
-        *("cpus-per-task", "mem", "gres", "time", "output", "error", "chdir", "export", "parsable"),
-        *("wrap", "test-only", "requeue", "no-requeue", "propagate", "uid", "gid", "array"),
-        *("mem-per-cpu", "mem-per-gpu", "gpus", "gpus-per-node", "gpus-per-task", "cpus-per-gpu"),
-        *("clusters", "wait", "input", "export-file", "get-user-env", "help", "usage", "version"),
-    )
+RESERVED = frozenset(
+    {
+        *(each.reserved for each in FIELDS if each.is_shown and each.reserved),
+        *("--job-name", "--comment", "--output", "--error", "--chdir", "--export", "--parsable"),
+        *("--wrap", "--test-only", "--requeue", "--no-requeue", "--propagate", "--uid", "--gid", "--array"),
+        *("--mem-per-cpu", "--mem-per-gpu", "--gpus", "--gpus-per-node", "--gpus-per-task"),
+        *("--cpus-per-gpu", "--clusters", "--wait", "--input", "--export-file", "--get-user-env"),
+        *("--help", "--usage", "--version"),
+    }
 )
-"""Options of sbatch that no own field may set: the standard fields do, the spawner needs them itself, or no
-job would come of it. Nor may it one of their abbreviations, which sbatch takes too (getopt_long(3))."""
+"""Options of sbatch that no field of a site may set: a standard field sets them, the spawner needs them, or
+they would prevent the job. Abbreviations of them are refused too, because sbatch accepts them
+(getopt_long(3))."""
 
 
-def own_fields(
-    own: Mapping[str, Mapping[str, Any]], taken: Collection[str]
+def site_fields(
+    settings: Mapping[str, Mapping[str, Any]], taken: Collection[str], reserved: Collection[str] = ()
 ) -> tuple[list[Field], list[tuple[str, str]]]:
-    """The fields, and each mistake by its key; `taken` are the names of the standard ones."""
+    """The fields, and each mistake by its key.
+
+    `taken` are the names of the standard fields, `reserved` the options of sbatch that those set, beside
+    RESERVED.
+    """
     fields: list[Field] = []
     wrong: list[tuple[str, str]] = []
-    for name, said in own.items():
+    for name, said in settings.items():
         is_taken = name in taken or name in TERMS
-        found = [("", "is a name that the form has already")] if is_taken else list(_mistakes(said))
-        try:
-            re.compile(str(said.get("pattern") or ""))
-            field = _field(name, said)
-            found += mistakes(field, {key: said[key] for key in FIELD_SETTINGS if said.get(key) is not None})
-            fields.append(field)
-        except re.error as error:
-            found.append(("pattern", f"is no regular expression: {error}"))
-        except (TypeError, ValueError) as error:
-            found.append(("", str(error)))
-        wrong += [(f"form.own.{name}{'.' if key else ''}{key}", text) for key, text in found]
+        found = [("", "is a name that the form has already")] if is_taken else []
+        field, more = _made(name, said, RESERVED | set(reserved))
+        fields += [field] if field else []
+        wrong += [(f"form.own.{name}{'.' if key else ''}{key}", text) for key, text in (found or []) + more]
     return fields, wrong
+
+
+def _made(
+    name: str, said: Mapping[str, Any], reserved: Collection[str]
+) -> tuple[Field | None, list[tuple[str, str]]]:
+    """The field, None where there can't be one, and each mistake in its settings."""
+    found = list(_mistakes(said, reserved))
+    try:
+        re.compile(str(said.get("pattern") or ""))
+        field = _field(name, said)
+        settings = {key: said[key] for key in FIELD_SETTINGS if said.get(key) is not None}
+        return field, [*found, *mistakes(field, settings)]
+    except re.error as error:
+        return None, [*found, ("pattern", f"is no regular expression: {error}")]
+    except (TypeError, ValueError) as error:
+        return None, [*found, ("", str(error))]
 
 
 def _field(name: str, said: Mapping[str, Any]) -> Field:
@@ -95,13 +110,13 @@ def _field(name: str, said: Mapping[str, Any]) -> Field:
         raise ValueError(f"a field of this type has no {' or '.join(strange)}") from None
 
 
-def _mistakes(said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _mistakes(said: Mapping[str, Any], reserved: Collection[str]) -> Iterator[tuple[str, str]]:
     option, variable = str(said.get("sbatch") or ""), str(said.get("env") or "")
     if said.get("type", "text") not in KINDS:
         yield "type", f"is one of {', '.join(KINDS)}, not {said['type']!r}"
     if option and not _SBATCH.fullmatch(option):
         yield "sbatch", f"is a long option of sbatch such as --constraint, not {option!r}"
-    if any(option and ours.startswith(option) for ours in OURS):
+    if any(option and each.startswith(option) for each in reserved):
         yield "sbatch", f"{option} is set by a standard field or by the spawner"
     if variable and not _ENV.fullmatch(variable):
         yield "env", f"is the name of an environment variable, not {variable!r}"
@@ -110,11 +125,11 @@ def _mistakes(said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def sbatch_options(
-    own: Mapping[str, Mapping[str, Any]], options: Mapping[str, Value | None]
+    settings: Mapping[str, Mapping[str, Any]], options: Mapping[str, Value | None]
 ) -> tuple[str, ...]:
-    """What the values of own fields add to sbatch's command line; each is one word of it."""
+    """What the values of a site's fields add to sbatch's command line; each is one word of it."""
     found = []
-    for name, said in own.items():
+    for name, said in settings.items():
         value, option = options.get(name), said.get("sbatch")
         if not option or value is None or value is False:
             continue
@@ -122,9 +137,11 @@ def sbatch_options(
     return tuple(found)
 
 
-def environment(own: Mapping[str, Mapping[str, Any]], options: Mapping[str, Value | None]) -> dict[str, str]:
-    """The variables that the values of own fields set in the server's environment."""
-    named = ((said.get("env"), name, said, options.get(name)) for name, said in own.items())
+def environment(
+    settings: Mapping[str, Mapping[str, Any]], options: Mapping[str, Value | None]
+) -> dict[str, str]:
+    """The variables that the values of a site's fields set in the server's environment."""
+    named = ((said.get("env"), name, said, options.get(name)) for name, said in settings.items())
     return {
         str(variable): _text(name, said, value)
         for variable, name, said, value in named

@@ -56,11 +56,11 @@ class ChildHooks(FormHooks):
         """Lands what a running server was started with. It was judged then, and the server runs."""
         form = self.form(spawner)
         try:
-            self._land(form, {name: options.get(name) for name in form.fields}, spawner)
+            self._set_traits(form, {name: options.get(name) for name in form.fields}, spawner)
         except OptionsRefused as refused:
             spawner.log.warning("%s was started otherwise: %s", log_name(spawner), refused.user)
 
-    def _land(self, form: Form, options: Options, spawner: Spawner) -> None:
+    def _set_traits(self, form: Form, options: Options, spawner: Spawner) -> None:
         """Sets all traits, or those before the first that takes no such value; raises OptionsRefused."""
         kind = with_traits_for(type(spawner), form.fields.values())
         if kind is not type(spawner):  # the fields of a function are known no sooner

@@ -10,7 +10,7 @@ from typing import Any
 
 from traitlets import Bool, Dict, Enum, Float, Integer, List, TraitType, Unicode
 
-from flatirons.slurm_form.form import slurm_form
+from flatirons.slurm_form.fields import FIELDS
 from flatirons.spawners.slurm import SlurmSpawner
 
 HEAD = """\
@@ -34,8 +34,8 @@ are those of [`[parallel]`](site.md#parallel).
 USER = """\
 ## What the user chooses
 
-The standard form sets these, for the page and for REST bodies alike; what is configured here holds where
-the user says nothing.
+The standard form sets these, for the page and for REST bodies alike. What is configured here holds where
+the user leaves an option empty; 0 and an empty text leave it to Slurm.
 """
 
 INHERITED = """\
@@ -60,11 +60,9 @@ KINDS: tuple[tuple[type[TraitType], str], ...] = (
 
 def reference() -> str:
     """The page as Markdown."""
-    chosen = {field.trait or field.name for field in slurm_form({}, {}, {}).fields.values()}
-    traits = SlurmSpawner.class_own_traits(config=True)
-    in_order = [name for name in vars(SlurmSpawner) if name in traits]
-    for_users = {name: traits[name] for name in in_order if name in chosen}
-    for_sites = {name: traits[name] for name in in_order if name not in chosen}
+    traits = SlurmSpawner.class_traits(config=True)
+    for_users = {each.trait: traits[each.trait] for each in FIELDS}
+    for_sites = {name: traits[name] for name in vars(SlurmSpawner) if name in traits}
     return "\n".join([HEAD, SITE, *_entries(for_sites), "", USER, *_entries(for_users), "", INHERITED])
 
 

@@ -3,7 +3,8 @@
 In a plain jupyterhub_config.py::
 
     from flatirons.hub.handlers import handlers
-    from flatirons.spawners.form.hooks import FormHooks
+    from flatirons.spawners.form.hooks import FormHooks, Options
+from flatirons.spawners.form.job_options import OptionTraits, job_options
     from flatirons.slurm_form.form import slurm_form
 
     c.JupyterHub.spawner_class = "flatirons-slurm"
@@ -26,7 +27,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -38,17 +39,18 @@ from jupyterhub.utils import url_path_join
 from sqlalchemy.exc import SQLAlchemyError
 from traitlets import Bool, Dict, Enum, Float, Integer, List, TraitError, Unicode, default, validate
 
-from flatirons.environments.catalogue import Catalogue, Environment
+from flatirons.environments.catalogue import Catalogue
 from flatirons.errors import FlatironsError, OptionsRefused
 from flatirons.job.script import StarterConfig, notebook
 from flatirons.job.variables import job_environment
 from flatirons.servers.causes import STOPPED, UNANSWERED, Cause
 from flatirons.servers.report import Report, kept
 from flatirons.slurm.model import JobSpec
-from flatirons.slurm_form.form import REQUESTED, request
+from flatirons.slurm_form.job import request
 from flatirons.slurm_form.offers import SlurmOffers
-from flatirons.slurm_form.site_fields import environment, sbatch_options
-from flatirons.spawners.form.hooks import FormHooks
+from flatirons.slurm_form.site_fields import environment
+from flatirons.spawners.form.hooks import FormHooks, Options
+from flatirons.spawners.form.job_options import OptionTraits, job_options
 from flatirons.spawners.form.suggested_fix import with_suggested_fix
 from flatirons.spawners.jupyterhub import compat
 from flatirons.spawners.jupyterhub.resume import Resume, outlast_silence
@@ -61,8 +63,12 @@ SECONDS_TO_HEAR = 10.0  # how long the first poll after a restart of the hub wai
 CLUSTER_KEYS = frozenset({"slurm_conf", "bin_dir", "title"})
 
 
-class SlurmSpawner(Spawner):
-    """Runs each server as a Slurm job of its user, in the container of the chosen environment."""
+class SlurmSpawner(OptionTraits, Spawner):
+    """Runs each server as a Slurm job of its user, in the container of the chosen environment.
+
+    The traits named like options of the form come from `OptionTraits`; what is configured on them holds where
+    the user leaves an option empty.
+    """
 
     # -- what the site sets
     clusters = Dict(
@@ -106,22 +112,6 @@ class SlurmSpawner(Spawner):
     parallel = Dict(help="Defaults for engines started from a notebook; see flatirons.parallel.").tag(
         config=True
     )
-
-    # -- what the user chooses
-    cluster = Unicode(help="Name of the cluster; default: the first.").tag(config=True)
-    partition = Unicode(help="Slurm partition.").tag(config=True)
-    account = Unicode(help="Slurm account.").tag(config=True)
-    qos = Unicode(help="Slurm QOS.").tag(config=True)
-    reservation = Unicode(help="Slurm reservation.").tag(config=True)
-    environment_name = Unicode(help="Name of the environment; default: the first.").tag(config=True)
-    nodes = Integer(0, min=0, help="Nodes of the job; 0 leaves it to Slurm, as for all numbers below.").tag(
-        config=True
-    )
-    ntasks = Integer(0, min=0, help="Tasks of the job.").tag(config=True)
-    cpus = Integer(0, min=0, help="CPUs per task.").tag(config=True)
-    memory = Integer(0, min=0, help="Memory per node, MiB.").tag(config=True)
-    gpus = Unicode("", help="GPUs per node: '2' or 'v100:2'.").tag(config=True)
-    runtime = Integer(0, min=0, help="Time limit, minutes.").tag(config=True)
 
     env_keep = List(Unicode(), help="Names of the hub's environment variables that servers get: none.").tag(
         config=True
@@ -228,11 +218,12 @@ class SlurmSpawner(Spawner):
 
     async def start(self) -> str:
         """Submits the job and gives the server's URL once its starter says that it listens."""
-        if self.cluster not in self.registry.clients:
-            raise StartFailed(OptionsRefused({"cluster": f"There is no cluster {self.cluster!r} here."}))
+        cluster = str(self.job_options()["cluster"])
+        if cluster not in self.registry.clients:
+            raise StartFailed(OptionsRefused({"cluster": f"There is no cluster {cluster!r} here."}))
         self.registry.start_reconciling(self._known_spawn_ids)
         code = secrets.token_urlsafe(32)
-        run = self._take_up(Attempt.new(self.cluster, code))
+        run = self._take_up(Attempt.new(cluster, code))
         self._is_adopted = False
         try:
             await run.submit(self.job_spec(run.attempt), self.job_script(code))
@@ -330,28 +321,29 @@ class SlurmSpawner(Spawner):
 
     # -- what is sent to Slurm
 
+    def job_options(self) -> Options:
+        """The typed options that the job is made of; see `spawners.form.job_options`."""
+        return job_options(self)
+
     def job_spec(self, attempt: Attempt) -> JobSpec:
-        """What is asked of Slurm."""
+        """The job that Slurm is asked for."""
         return replace(
-            request({name: getattr(self, name) for name in REQUESTED}),
+            request(self.job_options(), self.own_fields),
             name=self.job_name,
             comment=self.registry.comment(attempt.spawn_id, f"{self.user.name}/{self.name}"),
             output="/dev/null",  # the starter keeps the log, in a place that only the user reads
-            extra=self.own_options(self.user_options),
         )
 
-    def own_options(self, options: Mapping[str, Any]) -> tuple[str, ...]:
-        """What the site's own fields add to sbatch's command line."""
-        return sbatch_options(self.own_fields, options)
-
     def get_env(self) -> dict[str, str]:
-        """The server's environment, with what the site's own fields set: nothing of the hub's."""
+        """The server's environment, with the variables that the site's own fields set."""
         hubs: dict[str, str] = super().get_env()
         return {**environment(self.own_fields, self.user_options), **hubs}
 
     def job_script(self, code: str) -> str:
         """The starter with its configuration; the only secret in it is the boot code."""
-        chosen = self._chosen_environment()
+        options = self.job_options()
+        chosen = Catalogue.from_dict(self.environments).get(str(options["environment"]))
+        cluster = self.registry.clients[str(options["cluster"])].cluster
         config = StarterConfig(
             hub=self.starter_url or self._hub_api_url(),
             code=code,
@@ -359,13 +351,10 @@ class SlurmSpawner(Spawner):
             image="" if "://" in chosen.image.path else chosen.image.path,
             prologue="\n".join(text for text in (self.prologue, chosen.prologue) if text),
             ports=(self.port_range[0], self.port_range[1]) if self.port_range else None,
-            environment=job_environment(self.registry.clients[self.cluster].cluster, chosen, self.parallel),
+            environment=job_environment(cluster, chosen, self.parallel),
             forgotten=chosen.forgotten,
         )
         return notebook(config, self.python)
-
-    def _chosen_environment(self) -> Environment:
-        return Catalogue.from_dict(self.environments).get(self.environment_name)
 
     def _hub_api_url(self) -> str:
         if self.hub_connect_url is None:

@@ -12,7 +12,8 @@ from flatirons.forms.form import Answer
 from flatirons.forms.values import Context
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.rights import Rights
-from flatirons.slurm_form.form import request, slurm_form
+from flatirons.slurm_form.form import slurm_form
+from flatirons.slurm_form.job import request
 from flatirons.slurm_form.offers import Seen, SlurmOffers
 from tests.cluster.product.asking import CLUSTERS, STARTS, WAITS, Slurm, has_reserved_nodes, look, sample
 from tests.cluster.product.offered import USERS, Ask, Place, places, there

@@ -203,7 +203,7 @@ def test_what_was_said_of_engines_is_handed_on_and_nothing_else():
 
 
 def test_the_schema_shows_defaults_as_they_are_written_in_a_file():
-    servers = Site.model_json_schema()["$defs"]["Servers"]["properties"]
+    servers = Site.model_json_schema()["$defs"]["ServersSection"]["properties"]
     assert servers["queue_timeout"]["default"] == "1d"
 
 

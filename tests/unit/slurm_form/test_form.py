@@ -25,8 +25,8 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "r": {"title": "R"},
 }
 NAMES = [
-    *("environment", "cluster", "partition", "account", "qos", "cpus", "memory", "gpus", "runtime"),
-    *("reservation", "nodes", "ntasks"),
+    *("environment", "cluster", "partition", "account", "qos", "cpus", "memory", "mem_per_cpu", "gpus"),
+    *("runtime", "reservation", "constraint", "nodes", "ntasks"),
 ]
 
 

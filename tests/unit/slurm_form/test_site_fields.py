@@ -13,7 +13,7 @@ from flatirons.forms import Context, Form
 from flatirons.slurm import argv
 from flatirons.slurm.model import JobSpec
 from flatirons.slurm_form.form import slurm_form
-from flatirons.slurm_form.site_fields import OURS, environment, own_fields, sbatch_options
+from flatirons.slurm_form.site_fields import RESERVED, environment, sbatch_options, site_fields
 
 ALICE = Context(user="alice")
 OWN: dict[str, dict[str, Any]] = {
@@ -143,7 +143,7 @@ def test_a_name_that_is_taken_or_no_name_is_a_mistake(name: str) -> None:
     assert set(problems(**{name: {}})) == {f"form.own.{name}"}
 
 
-@pytest.mark.parametrize("option", sorted(OURS))
+@pytest.mark.parametrize("option", sorted(RESERVED))
 def test_what_the_spawner_says_itself_is_not_the_sites_to_set(option: str) -> None:
     assert problems(mine={"sbatch": option}) == {
         "form.own.mine.sbatch": f"{option} is set by a standard field or by the spawner"
@@ -155,11 +155,11 @@ def test_every_option_that_our_own_command_line_has_is_ours() -> None:
         "jupyter",
         **dict.fromkeys(("comment", "partition", "account", "qos", "reservation"), "x"),
         **dict.fromkeys(("nodes", "ntasks", "cpus", "memory_mib", "gpus", "runtime_minutes"), 1),
-        **dict.fromkeys(("chdir", "output", "error"), "/x"),
+        **dict.fromkeys(("chdir", "output"), "/x"),
     )
     line = argv.sbatch(spec)
     options = {word.partition("=")[0] for word in line if word.startswith("--")}
-    assert options - OURS == set()
+    assert options - RESERVED == set()
 
 
 @pytest.mark.parametrize("option", ["--wait", "--clusters", "--version", "--wra", "--ui", "--gpus-per"])
@@ -173,6 +173,6 @@ def test_other_options_are_the_sites_to_set(option: str) -> None:
 
 
 def test_all_mistakes_are_told_at_once_and_good_fields_are_made() -> None:
-    fields, wrong = own_fields({"a": {"type": "x"}, "b": {}, "c": {"env": "-"}}, taken={"cpus"})
+    fields, wrong = site_fields({"a": {"type": "x"}, "b": {}, "c": {"env": "-"}}, taken={"cpus"})
     assert [field.name for field in fields] == ["a", "b", "c"]
     assert {key for key, _ in wrong} == {"form.own.a.type", "form.own.c.env"}

@@ -151,6 +151,7 @@ class FormHooks:
         self._estimates = estimates
         logging.getLogger("JupyterHub").addFilter(_users_business)
         self._untouched: WeakKeyDictionary[Spawner, dict[str, Any]] = WeakKeyDictionary()
+        self._accepted: WeakKeyDictionary[Spawner, tuple[Options, dict[str, Any]]] = WeakKeyDictionary()
 
     @staticmethod
     def of(spawner: Spawner) -> FormHooks | None:
@@ -252,7 +253,7 @@ class FormHooks:
         form = self.form(spawner)
         try:
             options = await form.check(user_options, await self.context(spawner, fresh=True))
-            self._land(form, options, spawner)
+            self._set_traits(form, options, spawner)
         except OptionsRefused as refused:
             if (asked := _asked.get()) is not None:
                 asked.messages = refused.messages
@@ -344,8 +345,16 @@ class FormHooks:
         said = f"Filled in from the link: {names}."
         return said if has_problems else f"{said} Nothing has been started."
 
-    def _land(self, form: Form, options: Options, spawner: Spawner) -> None:
+    def accepted(self, spawner: Spawner) -> tuple[Options, Mapping[str, Any]]:
+        """The typed options that the gate accepted in this process, and the values that it gave the spawner's
+        traits by them."""
+        return self._accepted.get(spawner, ({}, {}))
+
+    def _set_traits(self, form: Form, options: Options, spawner: Spawner) -> None:
+        """Sets the spawner's traits by these options; raises OptionsRefused for a value that a trait refuses.
+        None leaves a trait as it was configured."""
         untouched = self._untouched.setdefault(spawner, {})
+        values: dict[str, Any] = {}
         for option in form.fields.values():
             trait = option.name if option.trait == "" else option.trait
             if trait is None or not spawner.has_trait(trait):
@@ -357,3 +366,5 @@ class FormHooks:
             except TraitError as error:
                 logging.getLogger(__name__).error("option %s, trait %s: %s", option.name, trait, error)
                 raise OptionsRefused({option.name: "This server can't be given this value."}) from None
+            values[trait] = getattr(spawner, trait)
+        self._accepted[spawner] = options, values

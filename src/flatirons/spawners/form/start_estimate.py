@@ -11,7 +11,7 @@ from flatirons.slurm.alternatives import Alternative, find_alternatives
 from flatirons.slurm.estimate import Estimate, Kind
 from flatirons.slurm.model import JobSpec
 from flatirons.slurm.rights import Rights
-from flatirons.slurm_form.form import request
+from flatirons.slurm_form.job import request
 from flatirons.spawners.form.hooks import FormHooks
 from flatirons.spawners.slurm import SlurmSpawner
 
@@ -36,7 +36,7 @@ async def start_estimate(
     if wrong or any(answer.message for answer in answers) or cluster not in spawner.registry.clients:
         return None
     estimator = spawner.registry.estimator(str(cluster))
-    spec = replace(request(options), extra=spawner.own_options(options))
+    spec = request(options, spawner.own_fields)
     estimate = await estimator.estimate(spec, user=spawner.user.name)
     rights = context.facts.rights(cluster) if context.facts else None
     if rights is not None:

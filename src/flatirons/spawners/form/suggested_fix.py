@@ -38,15 +38,18 @@ async def bounded(cause: Cause, form: Form, chosen: Mapping[str, str], context: 
     name = HELPS.get(cause.kind, "")
     if name not in form.fields:
         return replace(cause, fix={})
-    answers = await form.answers(chosen, context)
-    answer = next(each for each in answers if each.field.name == name)
-    had = _had(answer, cause.fix.get(name))
+    answers = {each.field.name: each for each in await form.answers(chosen, context)}
+    doubled = cause.fix.get(name)
+    for other in form.fields[name].excludes:
+        if other in answers and answers[other].value is not None:
+            name, doubled = other, None  # the user chose this in its place: the form wouldn't take both
+    had = _had(answers[name], doubled)
     if not had:
         return replace(cause, fix={})
-    more = _more(answer, had)
+    more = _more(answers[name], had)
     if more is None:
         return replace(cause, fix={}, advice=NO_MORE)
-    return replace(cause, fix={name: answer.field.write(more)})
+    return replace(cause, fix={name: answers[name].field.write(more)})
 
 
 def _had(answer: Answer, doubled: str | None) -> int:

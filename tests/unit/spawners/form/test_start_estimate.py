@@ -14,7 +14,6 @@ from flatirons.slurm.estimate import Estimate, Kind
 from flatirons.slurm.facts import ClusterFacts
 from flatirons.slurm.model import JobSpec
 from flatirons.slurm_form.form import slurm_form
-from flatirons.slurm_form.site_fields import sbatch_options
 from flatirons.spawners.form.hooks import FormHooks
 from flatirons.spawners.form.start_estimate import StartEstimate, start_estimate
 from tests.fakes import summit
@@ -56,7 +55,7 @@ async def asked(
         user=SimpleNamespace(name=user),
         cluster="summit",
         registry=registry,
-        own_options=lambda options: sbatch_options(OWN, options),
+        own_fields=OWN,
     )
     form = slurm_form(settings, {"summit": {}, "blanca": {}}, {"python": {}}, OWN)
     hooks = FormHooks(form, lambda spawner, fresh: summit.facts(spawner.user.name, seen))

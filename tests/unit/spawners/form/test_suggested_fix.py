@@ -92,3 +92,9 @@ async def test_what_a_site_has_fixed_is_not_offered() -> None:
 
 async def test_other_causes_have_no_remedy() -> None:
     assert (await fix("quota", {})).fix == {}
+
+
+async def test_who_chose_memory_for_each_core_is_offered_more_of_that() -> None:
+    shown = {"mem_per_cpu": {"visible": True}}
+    found = await fix("out_of_memory", {"memory": "4G"}, shown, mem_per_cpu="1G")
+    assert found.fix == {"mem_per_cpu": "2G"}

@@ -1,0 +1,61 @@
+"""The options of the standard form on SlurmSpawner: as its traits, and as what a job is made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jupyterhub.spawner import Spawner
+from traitlets import HasTraits, MetaHasTraits, TraitType
+from traitlets import Integer as IntegerTrait
+from traitlets import Unicode as UnicodeTrait
+
+from flatirons.forms import Duration, Integer, Memory
+from flatirons.slurm_form.fields import FIELDS, SlurmField
+from flatirons.spawners.form.hooks import FormHooks, Options
+
+UNITS = {Memory: "MiB", Duration: "minutes"}
+ALTERNATIVES = tuple((each.name, other) for each in FIELDS for other in each.field.excludes)
+"""Options of which a job can have only one."""
+
+
+def _trait(each: SlurmField) -> TraitType[Any, Any]:
+    if not isinstance(each.field, Integer | Memory | Duration):
+        examples = ", ".join(f"`{text}`" for text in each.examples)
+        text = f"{each.sentence[:-1]}: {examples}." if examples else each.sentence
+        return UnicodeTrait(help=text).tag(config=True)
+    unit = next((f", in {unit}" for kind, unit in UNITS.items() if isinstance(each.field, kind)), "")
+    return IntegerTrait(0, min=0, help=f"{each.sentence[:-1]}{unit}.").tag(config=True)
+
+
+OptionTraits: Any = MetaHasTraits(
+    "OptionTraits",
+    (HasTraits,),
+    {"__doc__": "A trait for each field of the standard form.", "__module__": __name__}
+    | {each.trait: _trait(each) for each in FIELDS},
+)
+
+
+def job_options(spawner: Spawner) -> Options:
+    """The typed options that the spawner's job is made of.
+
+    They are what the form's gate accepted. An option that the user left empty has the value that the operator
+    configured on the spawner's trait, unless the user chose an alternative to it. A trait that code changed
+    after the gate (a subclass, a `pre_spawn_hook`) replaces the option. Without a form only the traits count,
+    because then nothing has checked `user_options`.
+    """
+    hooks = FormHooks.of(spawner)
+    accepted, on_traits = hooks.accepted(spawner) if hooks else ({}, {})
+    options, has_alternative = dict(accepted), _with_alternative(accepted)
+    for each in FIELDS:
+        value = getattr(spawner, each.trait)
+        is_changed = value != on_traits.get(each.trait, value)
+        is_empty = options.get(each.name) is None and each.name not in has_alternative
+        if is_changed or is_empty:
+            options[each.name] = value
+    return options
+
+
+def _with_alternative(options: Options) -> set[str]:
+    """The names of the options to which these options have an alternative."""
+    pairs = (*ALTERNATIVES, *((other, name) for name, other in ALTERNATIVES))
+    return {name for name, other in pairs if options.get(other) is not None}

@@ -1,0 +1,71 @@
+"""What a job is made of: what the form accepted, what the operator configured, what code set afterwards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from traitlets.config import Config
+
+from flatirons.slurm_form.form import slurm_form
+from flatirons.slurm_form.job import request
+from flatirons.spawners.form.hooks import FormHooks
+from flatirons.spawners.form.job_options import job_options
+from flatirons.spawners.slurm import SlurmSpawner
+
+FORM = slurm_form({"mem_per_cpu": {"visible": True}}, {"summit": {}}, {"python": {}})
+
+
+def spawner(hooks: FormHooks | None = None, **configured: Any) -> SlurmSpawner:
+    config = Config()
+    for name, value in configured.items():
+        config.SlurmSpawner[name] = value
+    if hooks:
+        hooks.attach(config.SlurmSpawner)
+    made = SlurmSpawner(config=config)
+    made.user = Person()
+    return made
+
+
+class Person:
+    """alice."""
+
+    name = "alice"
+
+
+async def test_a_configured_trait_holds_where_the_user_leaves_the_option_empty() -> None:
+    hooks = FormHooks(FORM)
+    made = spawner(hooks, partition="x", cpus=2)
+    await hooks.apply_user_options(made, {"cpus": 4})
+    spec = request(job_options(made))
+    assert (spec.partition, spec.cpus) == ("x", 4)
+    await hooks.apply_user_options(made, {})
+    assert request(job_options(made)).cpus == 2
+
+
+async def test_a_trait_that_code_sets_before_the_start_replaces_the_option() -> None:
+    hooks = FormHooks(FORM)
+    made = spawner(hooks)
+    await hooks.apply_user_options(made, {"partition": "shas", "memory": "4G"})
+    made.memory = 8192  # as a subclass or a pre_spawn_hook does
+    made.partition = ""
+    spec = request(job_options(made))
+    assert (spec.memory_mib, spec.partition) == (8192, "")
+    await hooks.apply_user_options(made, {"partition": "shas", "memory": "4G"})
+    assert request(job_options(made)).memory_mib == 4096
+
+
+async def test_without_a_form_only_the_traits_count_because_nothing_checked_the_options() -> None:
+    made = spawner(partition="x", constraint="haswell")
+    made.user_options = {"partition": "evil", "cpus": "many"}
+    spec = request(job_options(made))
+    assert (spec.partition, spec.constraint, spec.cpus) == ("x", "haswell", 0)
+
+
+async def test_what_the_user_chose_takes_the_place_of_a_configured_alternative() -> None:
+    hooks = FormHooks(FORM)
+    made = spawner(hooks, memory=4096)
+    await hooks.apply_user_options(made, {"mem_per_cpu": "2G"})
+    assert (job_options(made)["memory"], job_options(made)["mem_per_cpu"]) == (None, 2048)
+    made = spawner(hooks, mem_per_cpu=1024)
+    await hooks.apply_user_options(made, {"memory": "2G"})
+    assert (job_options(made)["memory"], job_options(made).get("mem_per_cpu")) == (2048, None)
