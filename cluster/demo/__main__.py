@@ -9,14 +9,19 @@ from types import FrameType
 
 from ..errors import ClusterError
 from ..prerequisites import require_root
-from . import environments, leftovers, live, software
+from . import cleanup_check, environments, software, status_line
 from .build import build
 from .progress import Progress
 from .service import Demo
+from .site_file import require_toml
 
 # Debian 12 has no Apptainer, so it can't run the image.
 SUITES = ("trixie", "unstable")
-LOG_INS = "alice/alice, bob/bob, carol/carol (dave/dave has no account in Slurm and is refused by it)"
+LOG_INS = (
+    "alice/alice, bob/bob or carol/carol, or as dave/dave (the admin, who sees the page Operations; "
+    "he has no account in Slurm, which refuses his jobs)"
+)
+DEFAULT_NAME = "flatirons"
 
 
 def _arguments() -> argparse.Namespace:
@@ -31,7 +36,7 @@ def _arguments() -> argparse.Namespace:
         "--tools", action="store_true", help="print the path of the tools' environment, made if need be"
     )
     how.add_argument("--build", action="store_true", help="build what is missing, start nothing")
-    parser.add_argument("--name", default="flatirons", help="of the instance (default: %(default)s)")
+    parser.add_argument("--name", default=DEFAULT_NAME, help="of the instance (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="on 127.0.0.1 (default: %(default)s)")
     parser.add_argument(
         "--nodes", type=int, default=3, help="nodes of the cluster summit (default: %(default)s)"
@@ -43,7 +48,9 @@ def _arguments() -> argparse.Namespace:
         default=(),
         help=f"offered besides base, such as r,pyspark; there are {', '.join(environments.OFFERED)}",
     )
-    parser.add_argument("--site-extra", type=Path, help="a file to append to the demo's site.toml")
+    parser.add_argument(
+        "--site-extra", type=Path, metavar="FILE", help="TOML that is merged into the demo's site.toml"
+    )
     return parser.parse_args()
 
 
@@ -52,24 +59,38 @@ def _start(demo: Demo, progress: Progress, arguments: argparse.Namespace) -> Non
     if demo.is_up() and demo.is_healthy():
         if missing := demo.lacks(arguments.images):
             raise ClusterError(
-                f"the demo is up without {', '.join(missing)}; end it first: scripts/demo --stop"
+                f"the demo is up without {', '.join(missing)}; stop it first: "
+                f"{stop_command(demo.instance.name)}"
             )
         progress.say("the demo is already up")
         return
+    extra = _extra_site(arguments.site_extra)
     built = build(progress, arguments.suite, arguments.images)
     if demo.is_up():
         demo.down()
     with progress.step("virtual cluster and hub"):
-        extra = arguments.site_extra.read_text() if arguments.site_extra else ""
         demo.up(built, arguments.nodes, extra)
     progress.say(f"the hub answers at {demo.url}")
 
 
+def _extra_site(file: Path | None) -> str:
+    """The text of `--site-extra`; ClusterError if it can't be read or isn't TOML."""
+    try:
+        return require_toml(file.read_text(), str(file)) if file else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ClusterError(f"{file} can't be read: {error}") from error
+
+
+def stop_command(name: str) -> str:
+    """The command that stops the demo of this name."""
+    return "scripts/demo --stop" + (f" --name {name}" if name != DEFAULT_NAME else "")
+
+
 def _stop(demo: Demo) -> None:
     """Takes the demo down; ClusterError if anything of it is left."""
-    traces = leftovers.Traces.of(demo)
+    resources = cleanup_check.Resources.of(demo)
     demo.down()
-    left = traces.remaining()
+    left = resources.remaining()
     if left:
         raise ClusterError(f"something of the demo is left: {'; '.join(left)}")
     print("The demo is down; no process, mount, network or namespace of it is left.", flush=True)
@@ -81,7 +102,7 @@ def _foreground(demo: Demo) -> None:
         flush=True,
     )
     try:
-        live.watch(demo)
+        status_line.watch(demo)
     except KeyboardInterrupt:
         print(flush=True)
 
@@ -119,7 +140,7 @@ def _do(arguments: argparse.Namespace) -> int:
         return _smoke(demo, progress, arguments)
     elif arguments.detach:
         _start(demo, progress, arguments)
-        print(f"{demo.url}\nLog in as {LOG_INS}. `scripts/demo --stop` takes it down.")
+        print(f"{demo.url}\nLog in as {LOG_INS}.\nStop it with: {stop_command(arguments.name)}")
     else:
         try:
             _start(demo, progress, arguments)

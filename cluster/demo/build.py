@@ -1,4 +1,4 @@
-"""Builds what a demo needs and the cache lacks, side by side where that helps."""
+"""Builds what a demo needs and the cache lacks, in parallel where that is faster."""
 
 import os
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from .service import Software
 
 
 def build(progress: Progress, suite: str = "trixie", more_images: Sequence[str] = ()) -> Software:
-    """The software of a demo. First the tree and the tools, then, on the tree, the hub and the images.
+    """The software of a demo: first the file tree and the tools, then, on the tree, the hub and the images.
 
-    `more_images` are built besides `base`. `FLATIRONS_IMAGE_FILE` names a file to use instead of that.
+    `more_images` are built besides `base`. `FLATIRONS_IMAGE_FILE` names a file to use instead of `base`.
     """
     require_root()
     with ThreadPoolExecutor(3) as pool:
@@ -48,7 +48,7 @@ def _hub(progress: Progress, tree: Future[Path], tools: Future[Path]) -> Path:
 
 
 def _images(progress: Progress, tree: Future[Path], suite: str, more: Sequence[str]) -> list[Path]:
-    """The file of `base`, then those of the others; `scripts/build` makes them side by side."""
+    """The file of `base`, then those of the others; `scripts/build` builds them in parallel."""
     given = os.environ.get("FLATIRONS_IMAGE_FILE")
     wanted = [*([] if given else ["base"]), *more]
     printed: list[str] = []

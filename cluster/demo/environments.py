@@ -1,15 +1,15 @@
-"""The environments that a demo offers besides `python` when it is asked to, each with its image."""
+"""The environments that a demo can offer besides `python`, each with its image."""
 
 import argparse
 from collections.abc import Iterable
 
-# Image -> title and description, as people see them in the form.
+# Image -> title and description in the form.
 OFFERED = {
     "r": ("R", "R with the tidyverse, data.table and R Markdown, in JupyterLab; Python beside it."),
     "pyspark": ("PySpark", "Spark from Python, on one node or on many; pandas, PyArrow, Matplotlib."),
     "scientific": (
         "Scientific Python",
-        "All of Python's, and scikit-learn, statsmodels, Numba, SymPy, LaTeX.",
+        "As Python, with scikit-learn, statsmodels, Numba, SymPy, LaTeX.",
     ),
 }
 
@@ -20,7 +20,7 @@ def place(image: str) -> str:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """The images of a list with commas, for argparse, which says what is wrong with it."""
+    """The images in a list with commas. For argparse: raises ArgumentTypeError for an unknown one."""
     found = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if unknown := [name for name in found if name not in OFFERED]:
         raise argparse.ArgumentTypeError(f"there is no {', '.join(unknown)}; there are {', '.join(OFFERED)}")

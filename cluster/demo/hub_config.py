@@ -1,4 +1,4 @@
-"""Read last by the demo's hub: one service, by whose token `scripts/demo` and the tests ask."""
+"""What the demo's hub reads last: a service whose token `scripts/demo` and the tests use."""
 
 from pathlib import Path
 

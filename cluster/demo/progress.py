@@ -1,4 +1,4 @@
-"""How it goes, for the person at the keyboard: a line for each thing begun or done, with the seconds."""
+"""The progress of a build, for the person at the keyboard: a line for each step, with the seconds."""
 
 import subprocess
 import sys
@@ -24,18 +24,18 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Since this was made."""
+        """Seconds since this object was made."""
         return time.monotonic() - self.began
 
     def say(self, text: str) -> None:
-        """One line, on stderr."""
+        """Prints one line on stderr."""
         if not self.is_quiet:
             with self._lock:
                 print(f"{self.seconds:6.1f} s  {text}", file=sys.stderr, flush=True)
 
     @contextmanager
     def step(self, what: str) -> Iterator[None]:
-        """Says that something begins, and how long it took once it is done."""
+        """Prints that a step begins and, when it is done, how long it took."""
         self.say(f"{what} ...")
         began = time.monotonic()
         yield
@@ -43,7 +43,7 @@ class Progress:
 
 
 def logs() -> Path:
-    """Where what the builders print is kept."""
+    """The directory for the logs of builds."""
     place = cache() / "logs"
     place.mkdir(exist_ok=True)
     return place
@@ -52,7 +52,10 @@ def logs() -> Path:
 def run_logged(
     argv: Sequence[str], what: str, env: dict[str, str] | None = None, cwd: Path | None = None
 ) -> str:
-    """stdout of a command that succeeded; its stderr goes to a log, whose end is shown if it fails."""
+    """The stdout of a command; its stderr goes to a log.
+
+    Raises ClusterError, and prints the end of the log, when the command fails.
+    """
     log = logs() / f"{what.replace(' ', '-')}.log"
     with log.open("wb") as errors:
         done = subprocess.run(

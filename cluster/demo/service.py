@@ -1,4 +1,4 @@
-"""A hub and its proxy in the virtual cluster, started and ended as an operator's init would."""
+"""A hub and its proxy in the virtual cluster, started and stopped as systemd would on a real one."""
 
 import json
 import os
@@ -21,17 +21,19 @@ from ..processes import Process, children, wait_until
 from ..state import Bind, Instance, Settings
 from ..tree import cache, remove
 from . import environments
+from .site_file import merged
 
 SITE = "/etc/flatirons/site.toml"
 FLATIRONS = "/opt/flatirons/bin/flatirons"
 PATH = "PATH=/opt/flatirons/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HERE = Path(__file__).parent
+EXTRA_CONFIG = '[hub]\nextra_config = "/etc/flatirons/hub_config.py"\n'
 HUB_DEADLINE_S = 60.0
 
 
 @dataclass(frozen=True)
 class Software:
-    """What a demo runs: directories and files of the cache."""
+    """What a demo runs: directories and files in the cache."""
 
     suite: str
     tree: Path
@@ -41,17 +43,17 @@ class Software:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on now."""
+    """A port on 127.0.0.1 that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 class Demo:
-    """One demo, by the name of its instance of the virtual cluster; making one touches nothing."""
+    """One demo, named after its instance of the virtual cluster. Making the object starts nothing."""
 
     def __init__(self, name: str = "flatirons", port: int = 8000, site: Path = HERE / "site.toml") -> None:
-        """`site`: the site file to begin with."""
+        """`port` is that of this machine; `site` is the site file that others are merged into."""
         self.instance = Instance(name)
         self.site = site
         self.own = cache() / "demo" / name
@@ -62,14 +64,14 @@ class Demo:
 
     @property
     def url(self) -> str:
-        """Where a browser on this machine finds the hub."""
+        """The hub's address for a browser on this machine."""
         published = self.instance.settings().publish if self.is_up() else []
         port = forward.parse(published[0])[1] if published else self.asked_port
         return f"http://127.0.0.1:{port}"
 
     @property
     def token(self) -> str:
-        """Of the service `demo`, which may do anything with users and servers."""
+        """The token of the service `demo`, which has all rights on users and servers."""
         return (self.etc / "token").read_text().strip()
 
     def is_up(self) -> bool:
@@ -79,11 +81,11 @@ class Demo:
     def up(
         self, software: Software, nodes: int = 3, extra_site: str = "", binds: Sequence[Bind] = ()
     ) -> None:
-        """Boots the virtual cluster and starts proxy and hub; leaves nothing behind if it can't.
+        """Boots the virtual cluster and starts proxy and hub. If that fails, nothing is left running.
 
-        `extra_site` is appended to the site file; `binds` are seen by the nodes besides the software.
+        `extra_site` is TOML that is merged into the site file; the nodes see `binds` besides the software.
         """
-        self._write_configuration(environments.site_text(software.more_images) + extra_site)
+        self._write_configuration(environments.site_text(software.more_images), extra_site)
         shown = [
             Bind(str(software.hub), "/opt/flatirons", False),
             Bind(str(self.etc), "/etc/flatirons", False),
@@ -106,23 +108,23 @@ class Demo:
             raise
 
     def lacks(self, images: Sequence[str]) -> list[str]:
-        """Which of these images the running demo doesn't offer."""
+        """Those of the images that the running demo doesn't offer."""
         there = {bind.target for bind in self.instance.settings().binds}
         return [name for name in images if environments.place(name) not in there]
 
     def down(self) -> bool:
-        """Ends all of it; whether there was something to end. The logs stay."""
+        """Stops everything, and returns whether anything ran. The logs stay."""
         was_there = lifecycle.down(self.instance)
         for file in (self._record("hub"), self._record("proxy"), self.etc / "token"):
             file.unlink(missing_ok=True)
         return was_there
 
     def forget(self) -> None:
-        """Removes its logs and configuration as well, once it is down."""
+        """Removes its logs and configuration. Call it when the demo is down."""
         remove(self.own)
 
     def enter(self, where: str, user: str) -> list[str]:
-        """What to put before a command to run it in a node as somebody."""
+        """The words to put before a command that runs in a node as a user."""
         inner = node.recorded(self.instance, where)
         if inner is None:
             raise ClusterError(f"there is no running node {where} in {self.instance.name}")
@@ -136,12 +138,12 @@ class Demo:
         stdin: str = "",
         deadline_s: float = 60,
     ) -> subprocess.CompletedProcess[str]:
-        """Runs a command in a node, as root unless somebody is named."""
+        """Runs a command in a node, as root unless a user is named."""
         command = [*self.enter(where, user or "root"), *argv]
         return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=deadline_s)
 
     def start_proxy(self) -> None:
-        """Starts the proxy; it goes on when the hub is restarted."""
+        """Starts the proxy, which runs on when the hub restarts."""
         self._start("proxy", self.proxy_log)
 
     def start_hub(self) -> None:
@@ -160,21 +162,21 @@ class Demo:
 
     @property
     def hub_process(self) -> Process | None:
-        """The hub itself, as the host sees it; None when it doesn't run."""
+        """The hub's own process, by its id on the host; None when it doesn't run."""
         entering = self._recorded("hub")
         inner = children(entering.pid) if entering else []
         return Process.of(inner[0]) if inner else None
 
     def stop_hub(self, signum: int = signal.SIGTERM) -> None:
-        """Ends the hub with a signal and returns when it is gone; servers and proxy go on."""
+        """Ends the hub with a signal and returns when it has ended; servers and proxy run on."""
         self._signal("hub", signum)
 
     def kill_hub(self) -> None:
-        """Ends the hub as a crash would."""
+        """Kills the hub, as a crash would."""
         self.stop_hub(signal.SIGKILL)
 
     def stop_proxy(self) -> None:
-        """Ends the proxy; it forgets its routes."""
+        """Kills the proxy, which loses its routes."""
         self._signal("proxy", signal.SIGKILL)
 
     def is_healthy(self) -> bool:
@@ -182,14 +184,14 @@ class Demo:
         try:
             with urllib.request.urlopen(f"{self.url}/hub/health", timeout=2) as answer:
                 return bool(answer.status == 200)
-        except urllib.error.HTTPError as refused:  # the proxy's, while there is no hub
+        except urllib.error.HTTPError as refused:  # by the proxy, while there is no hub
             refused.close()
             return False
         except OSError:
             return False
 
     def ask_hub(self, path: str) -> Any:
-        """What the hub's REST API answers to a GET."""
+        """The JSON that the hub's REST API answers to a GET."""
         headers = {"Authorization": f"token {self.token}", "Accept": "application/jupyterhub-pagination+json"}
         request = urllib.request.Request(f"{self.url}/hub/api{path}", headers=headers)
         with urllib.request.urlopen(request, timeout=10) as answer:
@@ -198,14 +200,12 @@ class Demo:
     def _hub_answers_or_has_ended(self) -> bool:
         return not self.hub_runs() or self.is_healthy()
 
-    def _write_configuration(self, extra_site: str) -> None:
-        """The files that the hub node sees as /etc/flatirons."""
+    def _write_configuration(self, *more: str) -> None:
+        """Writes the files that the hub node sees as /etc/flatirons; `more` is merged into the site file."""
         if self.own.exists() and not self.is_up():
             remove(self.own)
         self.etc.mkdir(parents=True)
-        text = self.site.read_text()
-        text = text.replace("[hub]\n", '[hub]\nextra_config = "/etc/flatirons/hub_config.py"\n', 1)
-        (self.etc / "site.toml").write_text(text + extra_site)
+        (self.etc / "site.toml").write_text(merged(self.site.read_text(), EXTRA_CONFIG, *more))
         shutil.copyfile(HERE / "hub_config.py", self.etc / "hub_config.py")
         token = self.etc / "token"
         token.touch(mode=0o600)
@@ -214,7 +214,7 @@ class Demo:
         os.chown(token, HUB_ACCOUNT.uid, HUB_ACCOUNT.uid)
 
     def _prepare_hub(self) -> None:
-        """What the documentation tells an operator to do as root: sudo rules and the state directory."""
+        """Does what the documentation tells an operator to do as root: sudo rules and the state directory."""
         steps = (
             f"{FLATIRONS} render sudoers --site {SITE} > /run/sudoers",
             "visudo -cqf /run/sudoers",
@@ -234,10 +234,10 @@ class Demo:
         return Process.parse(file.read_text()) if file.exists() else None
 
     def _start(self, what: str, log: Path) -> None:
-        """Runs `flatirons WHAT` in the hub node as the hub's account; records the process that entered."""
+        """Runs `flatirons WHAT` in the hub node as the hub's account, and records the process."""
         known = self._recorded(what)
         if known and known.is_alive():
-            raise ClusterError(f"the {what} already runs")
+            raise ClusterError(f"the {what} is running already")
         argv = [*self.enter(HUB, HUB_ACCOUNT.name), PATH, FLATIRONS, what, "--site", SITE]
         with log.open("ab") as output:
             entering = subprocess.Popen(
@@ -249,10 +249,10 @@ class Demo:
         self._record(what).write_text(str(process))
 
     def _signal(self, what: str, signum: int) -> None:
-        """Signals the process in the node and returns when it is gone."""
+        """Signals the process in the node and returns when it has ended."""
         entering = self._recorded(what)
         if entering is None or not entering.is_alive():
-            raise ClusterError(f"the {what} does not run")
+            raise ClusterError(f"the {what} is not running")
         inner = [Process.of(pid) for pid in children(entering.pid)]
         for process in inner:
             if process:

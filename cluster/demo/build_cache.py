@@ -1,4 +1,4 @@
-"""Directories in the cache, each keyed by the content of what it is made from; half a one never counts."""
+"""Directories in the cache, each named by a hash of what it is built from. Each is complete or not there."""
 
 import contextlib
 import fcntl
@@ -34,20 +34,20 @@ def _contents(part: str | bytes | Path) -> Iterable[tuple[str, bytes]]:
 
 
 def ensure(name: str, parts: Sequence[str | bytes | Path], build: Callable[[Path], None]) -> Path:
-    """`NAME-KEY` in the cache; `build` fills an empty directory that gets this name only once it is whole."""
+    """The directory `NAME-KEY` in the cache; `build` fills an empty one, which gets this name at the end."""
     place = cache() / f"{name}-{key(parts)}"
     if not place.is_dir():
         with (cache() / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not place.is_dir():
                 _make(name, place, build)
-    with contextlib.suppress(PermissionError):  # made by root, used by somebody else
+    with contextlib.suppress(PermissionError):  # root made it, and another user uses it
         place.touch()
     return place
 
 
 def _make(name: str, place: Path, build: Callable[[Path], None]) -> None:
-    """Under the lock: clears interrupted builds and what nobody used for two weeks, then builds."""
+    """Builds, with the lock held. Removes interrupted builds, and directories unused for two weeks, first."""
     for stale in cache().glob(f".building-{name}-*"):
         remove(stale)
     for old in cache().glob(f"{name}-????????????"):

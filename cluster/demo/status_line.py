@@ -1,4 +1,4 @@
-"""The live line: how many nodes, jobs and servers there are, once a second."""
+"""The status line of a demo: how many nodes, jobs and servers there are, once a second."""
 
 import shutil
 import sys
@@ -18,7 +18,7 @@ def nodes_up(demo: Demo) -> tuple[int, int]:
 
 
 def jobs(demo: Demo) -> dict[str, int]:
-    """Slurm's word for a state -> number of jobs in it, in all clusters; a silent controller adds a word."""
+    """The number of jobs in each state, in all clusters; a cluster that doesn't answer is listed too."""
     found: dict[str, int] = {}
     for cluster in demo.instance.settings().site.clusters:
         conf = f"SLURM_CONF={CONFIGURATION}/{cluster.name}/slurm.conf"
@@ -29,7 +29,7 @@ def jobs(demo: Demo) -> dict[str, int]:
 
 
 def servers(demo: Demo) -> str:
-    """How many servers the hub knows: ready, and on their way."""
+    """How many servers the hub has: ready ones, and those that are starting or stopping."""
     try:
         users = demo.ask_hub("/users?state=active")["items"]
     except (urllib.error.URLError, OSError):
@@ -41,14 +41,14 @@ def servers(demo: Demo) -> str:
 
 
 def line(demo: Demo) -> str:
-    """One line on everything."""
+    """All of it in one line."""
     up, total = nodes_up(demo)
     counted = ", ".join(f"{count} {state.lower()}" for state, count in sorted(jobs(demo).items())) or "none"
     return f"nodes {up}/{total} up | jobs: {counted} | servers: {servers(demo)}"
 
 
 def watch(demo: Demo) -> None:
-    """Never returns; on a terminal the line is rewritten, elsewhere printed when it changes."""
+    """Shows the line until it is interrupted: rewritten on a terminal, elsewhere printed when it changes."""
     last = ""
     while True:
         now = line(demo)
