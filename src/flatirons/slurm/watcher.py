@@ -1,7 +1,8 @@
-"""One query for all jobs of a cluster, and news to whoever follows a job.
+"""One query for all jobs of a cluster, and news for everyone who follows a job.
 
-A failed query changes nothing. A job that a good query doesn't show is not gone yet: accounting and slurmctld
-are asked for it, and only when both agree, or know nothing of it, is its end told.
+A failed query changes nothing. A job that a successful query doesn't list is not gone yet: the watcher then
+asks accounting and slurmctld about it. It reports the end of the job only when both agree, or when neither of
+them knows the job.
 """
 
 from __future__ import annotations
@@ -9,75 +10,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from types import TracebackType
 
 from flatirons.concurrency import SharedCall, TokenBucket
 from flatirons.errors import SlurmError
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import End, Job, JobState, QueuePosition, Snapshot
 from flatirons.slurm.polling import Clock, PollSchedule
+from flatirons.slurm.subscription import FollowedJob, Subscription
 
 log = logging.getLogger(__name__)
 
 HIDDEN = (
-    "squeue, asked for all jobs, doesn't show job %s of %s, which lives. With PrivateData=jobs in slurm.conf "
-    "the hub's account needs AdminLevel=Operator (sacctmgr); until then each job is asked for by itself."
+    "squeue doesn't list job %s of %s, although the job lives. With PrivateData=jobs in slurm.conf, the "
+    "hub's account needs AdminLevel=Operator (sacctmgr). Until then Flatirons asks about each job separately."
 )
 
 
-class Subscription:
-    """News of one job: an async iterator that gives the newest Job when it changed, and ends with the job.
-
-    While it is `urgent` its job, once it has nodes, counts as one that is starting; set it to False as soon
-    as the server in it listens.
-    """
-
-    def __init__(self, watcher: Watcher, job_id: int, user: str | None) -> None:
-        self.job_id = job_id
-        self.user = user
-        self.since = watcher.clock.now()
-        self.urgent = True
-        self.is_closed = False
-        self._watcher = watcher
-        self._news = asyncio.Event()
-
-    def close(self) -> None:
-        """Forgets the job, and ends the iteration."""
-        self.is_closed = True
-        self._news.set()
-        self._watcher.forget(self)
-
-    def ring(self) -> None:
-        """There may be news."""
-        self._news.set()
-
-    async def __aenter__(self) -> Subscription:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aiter__(self) -> AsyncIterator[Job]:
-        told: tuple[Job, QueuePosition | None] | None = None
-        while not self.is_closed:
-            job = self._watcher.job(self.job_id)
-            news = (job, self._watcher.queue_position(job)) if job else None
-            if job is None or news == told:
-                await self._news.wait()
-                self._news.clear()
-                continue
-            told = news
-            yield job
-            if job.state.is_over:
-                return
-
-
 class Watcher:
-    """Follows all jobs of one cluster; `start` it on an event loop, `stop` it before that closes."""
+    """Follows all jobs of one cluster; `start` it on an event loop, and `stop` it before the loop closes."""
 
     def __init__(
         self,
@@ -87,7 +39,7 @@ class Watcher:
         clock: Clock | None = None,
         pace: PollSchedule | None = None,
     ) -> None:
-        """`of`: what the comments of all jobs begin with that matter here; others aren't read."""
+        """`of`: the start of the comments of all jobs that matter here; other jobs aren't read."""
         self.client = client
         self.of = of
         self.clock = clock or Clock()
@@ -95,19 +47,14 @@ class Watcher:
         self.failures = 0
         self.last_error: SlurmError | None = None
         self._snapshot: Snapshot | None = None
-        self._jobs: dict[int, Job] = {}
-        self._subscriptions: dict[int, list[Subscription]] = {}
-        self._asked: dict[int, float] = {}
-        self._doubted: dict[int, float] = {}
-        self._running_since: dict[int, float] = {}
-        self._places: dict[int, QueuePosition | None] = {}
-        self._warned: dict[str, float] = {}
-        self._seconds = 0.0
+        self._followed: dict[int, FollowedJob] = {}
+        self._warned_at: dict[str, float] = {}
+        self._query_seconds = 0.0
         self._wake = asyncio.Event()
         self._is_kicked = False
         self._bucket = TokenBucket(self.pace.burst, self.pace.gap, self.clock.now)
         self._query = SharedCall(self._ask, wait_turn=self._wait_turn, now=self.clock.now)
-        self._settling: asyncio.Task[None] | None = None
+        self._lookup: asyncio.Task[None] | None = None
         self._loop: asyncio.Task[None] | None = None
 
     # -- what is known, without asking
@@ -117,74 +64,77 @@ class Watcher:
         """Seconds since Slurm's last good answer; infinite before the first."""
         return self.clock.now() - self._snapshot.taken_at if self._snapshot else math.inf
 
-    def job(self, job_id: int) -> Job | None:
-        """What was last known of a job; None for one that was never seen. See `age`."""
-        known = self._jobs.get(job_id)
-        return known or (self._snapshot.jobs.get(job_id) if self._snapshot else None)
-
     @property
     def snapshot(self) -> Snapshot | None:
-        """Slurm's last good answer; only Job.user tells who made a job's comment."""
+        """Slurm's last good answer. Anyone can write any comment: only Job.user says whose job it is."""
         return self._snapshot
 
+    def job(self, job_id: int) -> Job | None:
+        """The job as Slurm last described it, None for one that was never seen. See `age`."""
+        followed = self._followed.get(job_id)
+        if followed and followed.job:
+            return followed.job
+        return self._snapshot.jobs.get(job_id) if self._snapshot else None
+
     def queue_position(self, job: Job) -> QueuePosition | None:
-        """Where a job that waits stood in its queue when that was last looked at."""
+        """The position of a waiting job in its queue as of the last answer that told; None for others."""
         return self._snapshot.queue_position(job) if self._snapshot and job.state.is_waiting else None
 
     # -- who follows what
 
     def watch(self, job_id: int, user: str | None = None) -> Subscription:
-        """News of a job from now on; as `user`, its owner, Slurm can be asked where others may not see it."""
-        subscription = Subscription(self, job_id, user)
-        if job_id not in self._subscriptions and self._snapshot:
-            # a slurmctld that lost its state gives ids out again: what was seen may be of an earlier job
-            others = {number: job for number, job in self._snapshot.jobs.items() if number != job_id}
-            self._snapshot = replace(self._snapshot, jobs=others)
-        self._subscriptions.setdefault(job_id, []).append(subscription)
-        self._wake.set()  # the time until the next query is reckoned anew
+        """Follows a job from now on. As `user`, its owner, Slurm can be asked where others may not see it."""
+        followed = self._followed.get(job_id)
+        if followed is None:
+            followed = self._followed[job_id] = FollowedJob(job_id)
+            self._discard_earlier_job(job_id)
+        subscription = Subscription(followed, user, self.clock.now(), self._close)
+        followed.subscriptions.append(subscription)
+        self._wake.set()  # the time of the next query may be earlier now
         return subscription
 
-    def forget(self, subscription: Subscription) -> None:
-        """Ends what `watch` began; a second time is no error."""
-        others = [one for one in self._subscriptions.get(subscription.job_id, ()) if one is not subscription]
-        if others:
-            self._subscriptions[subscription.job_id] = others
-            return
-        for facts in (
-            *(self._subscriptions, self._jobs, self._asked, self._doubted, self._running_since),
-            self._places,
-        ):
-            facts.pop(subscription.job_id, None)
+    def _discard_earlier_job(self, job_id: int) -> None:
+        """A slurmctld that lost its state assigns ids again: the snapshot may show an earlier job."""
+        if self._snapshot:
+            others = {number: job for number, job in self._snapshot.jobs.items() if number != job_id}
+            self._snapshot = replace(self._snapshot, jobs=others)
+
+    def _close(self, subscription: Subscription) -> None:
+        followed = self._followed.get(subscription.job_id)
+        if followed and subscription in followed.subscriptions:
+            followed.subscriptions.remove(subscription)
+            if not followed.subscriptions:
+                del self._followed[subscription.job_id]
 
     # -- asking
 
     def start(self) -> None:
-        """Asks Slurm from now on, as often as is needed; started already, it goes on."""
+        """Asks Slurm from now on, as often as the followed jobs need it. Starting it again is no error."""
         if self._loop is None or self._loop.done():
             self._loop = asyncio.create_task(self._ask_forever())
-            self._loop.add_done_callback(_report)
+            self._loop.add_done_callback(_log_error)
 
     async def stop(self) -> None:
-        """Asks no more; returns when nothing of it runs."""
-        tasks = [task for task in (self._loop, self._settling) if task]
+        """Stops asking; returns when no task of the watcher runs any more."""
+        tasks = [task for task in (self._loop, self._lookup) if task]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, self._query.stop(), return_exceptions=True)
-        self._loop = self._settling = None
+        self._loop = self._lookup = None
 
     def kick(self) -> None:
-        """Slurm is asked at once: there is news, as when a starter reported."""
+        """Asks Slurm at once, because there is news: a starter reported, for example."""
         self._is_kicked = True
         self._wake.set()
         if self._loop and self._loop.done():
-            self.start()  # a mistake of ours ended it: see the log
+            self.start()  # a bug ended it: see the log
 
     async def refresh(self) -> Snapshot:
         """Slurm's next answer; a query that is running is shared. Raises SlurmUnreachable or SlurmError."""
         return await self._query.get()
 
     async def refresh_anew(self, is_enough: Callable[[Snapshot], bool] = lambda snapshot: False) -> Snapshot:
-        """A snapshot whose query begins from now on, or one of an earlier query that `is_enough`.
+        """The answer to a query that begins from now on, or to an earlier query if that `is_enough`.
 
         Raises as `refresh` does.
         """
@@ -196,58 +146,49 @@ class Watcher:
             try:
                 await self.refresh()
             except SlurmError as error:
-                self._warn("no answer from Slurm: %s", error.detail or error)
+                self._warn("Slurm doesn't answer: %s", error.detail or error)
             ended = self.clock.now()
             while not self._is_kicked and (left := ended + self._interval() - self.clock.now()) > 0:
                 self._wake.clear()
                 await self.clock.wait(self._wake, left)
 
     def _interval(self) -> float:
-        return self.pace.interval(self._wanted(), self._seconds, self.failures)
+        """Seconds from the end of the last query to the start of the next one."""
+        return self.pace.interval(self._needed_interval(), self._query_seconds, self.failures)
 
-    def _wanted(self) -> float:
-        """Seconds between queries that the jobs which are followed need."""
-        subscriptions = [one for many in self._subscriptions.values() for one in many]
-        if any(one.urgent and not self._is_at_rest(one) for one in subscriptions):
+    def _needed_interval(self) -> float:
+        """Seconds between queries that the followed jobs need."""
+        everyone = self._followed.values()
+        if any(self._is_starting(followed) for followed in everyone):
             return self.pace.starting
-        if any(not self._is_over(one.job_id) and not self._is_running(one.job_id) for one in subscriptions):
+        if any(not (followed.is_over or followed.is_running) for followed in everyone):
             return self.pace.waiting
         return self.pace.quiet
 
-    def _does_any_wait(self) -> bool:
-        jobs = (self.job(job_id) for job_id in self._subscriptions)
-        return any(job is None or job.state.is_waiting for job in jobs)
-
-    def _is_at_rest(self, one: Subscription) -> bool:
-        """Is there nothing to see of its job for some seconds?"""
-        job = self.job(one.job_id)
-        if job is None:
+    def _is_starting(self, followed: FollowedJob) -> bool:
+        """Does somebody wait for the job's server, which may start or fail at any moment?"""
+        if not any(each.urgent for each in followed.subscriptions):
             return False
-        since = self._running_since.get(job.id)
+        if followed.job is None:
+            return True
+        since = followed.running_since
         is_settled = since is not None and self.clock.now() - since > self.pace.settled
-        return job.state.is_waiting or job.state.is_over or is_settled
-
-    def _is_over(self, job_id: int) -> bool:
-        job = self.job(job_id)
-        return job is not None and job.state.is_over
-
-    def _is_running(self, job_id: int) -> bool:
-        job = self.job(job_id)
-        return job is not None and job.state.is_running
+        return not (followed.may_wait or followed.is_over or is_settled)
 
     async def _wait_turn(self) -> None:
         await self.clock.wait(asyncio.Event(), self._bucket.reserve())
 
     async def _ask(self) -> Snapshot:
         began = self.clock.now()
+        does_any_wait = any(followed.may_wait for followed in self._followed.values())
         try:
-            snapshot = await self.client.jobs(of=self.of, with_queues=self._does_any_wait())
+            snapshot = await self.client.jobs(of=self.of, with_queues=does_any_wait)
         except SlurmError as error:
             self.failures += 1
             self.last_error = error
             raise
         finally:
-            self._seconds = self.clock.now() - began
+            self._query_seconds = self.clock.now() - began
         self.failures = 0
         self.last_error = None
         self._snapshot = replace(snapshot, began_at=began, taken_at=self.clock.now())
@@ -255,94 +196,84 @@ class Watcher:
         return self._snapshot
 
     def _compare(self, snapshot: Snapshot) -> None:
-        for job_id in self._subscriptions:
-            job = snapshot.jobs.get(job_id)
-            if job:
-                self._learn(job)
-                self._tell_place(job)
-        missing = [job_id for job_id in self._subscriptions if self._is_missing(job_id, snapshot)]
-        if missing and (self._settling is None or self._settling.done()):
-            self._settling = asyncio.create_task(self._settle(missing))
-            self._settling.add_done_callback(_report)
+        """Updates the followed jobs, and looks up those that the snapshot should show and doesn't."""
+        for job_id in self._followed:
+            if job := snapshot.jobs.get(job_id):
+                self._update(job)
+        missing = [each.id for each in self._followed.values() if self._is_missing(each, snapshot)]
+        if missing and (self._lookup is None or self._lookup.done()):
+            self._lookup = asyncio.create_task(self._look_up(missing))
+            self._lookup.add_done_callback(_log_error)
 
-    def _is_missing(self, job_id: int, snapshot: Snapshot) -> bool:
-        """Should the snapshot show the job, and doesn't? One begun before the job was watched need not."""
-        if job_id in snapshot.jobs or self._is_over(job_id):
+    def _is_missing(self, followed: FollowedJob, snapshot: Snapshot) -> bool:
+        """Should the snapshot show the job, and doesn't? A query from before the job was followed needn't."""
+        if followed.id in snapshot.jobs or followed.is_over:
             return False
-        if self._asked.get(job_id, -math.inf) > snapshot.began_at - self.pace.quiet:
+        if followed.confirmed_at > snapshot.began_at - self.pace.quiet:
             return False
-        return any(one.since < snapshot.began_at for one in self._subscriptions[job_id])
+        return any(each.since < snapshot.began_at for each in followed.subscriptions)
 
-    def _learn(self, job: Job) -> None:
-        self._doubted.pop(job.id, None)
-        if job.id in self._subscriptions and self._jobs.get(job.id) != job:
-            self._jobs[job.id] = job
-            if job.state.is_running:
-                self._running_since.setdefault(job.id, self.clock.now())
-            else:
-                self._running_since.pop(job.id, None)
-            for subscription in self._subscriptions[job.id]:
-                subscription.ring()
-
-    def _tell_place(self, job: Job) -> None:
-        """A job may move up without a change of its own."""
-        place = self.queue_position(job)
-        if place != self._places.get(job.id):
-            self._places[job.id] = place
-            for subscription in self._subscriptions[job.id]:
-                subscription.ring()
+    def _update(self, job: Job) -> None:
+        if followed := self._followed.get(job.id):
+            followed.update(job, self.queue_position(job), self.clock.now())
 
     def _warn(self, text: str, *facts: object) -> None:
-        """Logs a trouble, and again only after a while, however often it comes."""
+        """Logs a problem, and logs the same one again only after PollSchedule.warnings seconds."""
         now = self.clock.now()
-        if now - self._warned.get(text, -math.inf) >= self.pace.warnings:
-            self._warned[text] = now
+        if now - self._warned_at.get(text, -math.inf) >= self.pace.warnings:
+            self._warned_at[text] = now
             log.warning(f"%s: {text}", self.client.cluster.name, *facts)
 
     # -- jobs that a snapshot doesn't show
 
-    async def _settle(self, missing: Sequence[int]) -> None:
+    async def _look_up(self, missing: Sequence[int]) -> None:
         """Finds out what became of jobs that the last snapshot doesn't show."""
         try:
             ends = await self.client.ends(missing)
-            is_patient = False
+            may_be_late = False
         except SlurmError as error:
-            self._warn("no accounting: %s", error.detail or error)
+            self._warn("Accounting doesn't answer: %s", error.detail or error)
             ends = {}
-            is_patient = True
+            may_be_late = True
         for job_id in missing:
             end = ends.get(job_id)
             if end and end.state.is_over:
-                self._learn(_ended(self.job(job_id) or Job(job_id, end.state), end))
+                self._update(_with_end(self.job(job_id) or Job(job_id, end.state), end))
             else:
-                await self._ask_controller(job_id, is_patient=is_patient or end is not None)
+                await self._ask_controller(job_id, may_be_late=may_be_late or end is not None)
 
-    async def _ask_controller(self, job_id: int, *, is_patient: bool) -> None:
-        """The last word on a job whose end accounting doesn't tell; with patience, as accounting may lag."""
-        user = next((one.user for one in self._subscriptions.get(job_id, ()) if one.user), None)
+    async def _ask_controller(self, job_id: int, *, may_be_late: bool) -> None:
+        """Asks slurmctld about a job for which accounting gives no end.
+
+        `may_be_late`: accounting may still give one, so a job that slurmctld doesn't know isn't gone at once.
+        """
+        followed = self._followed.get(job_id)
         try:
-            job = await self.client.job(job_id, user=user)
+            job = await self.client.job(job_id, user=followed.user if followed else None)
         except SlurmError as error:
-            self._warn("no answer about a job: %s", error.detail or error)
+            self._warn("Slurm doesn't answer a question about one job: %s", error.detail or error)
             return
-        if job_id not in self._subscriptions:
+        followed = self._followed.get(job_id)
+        if followed is None:
             return
+        now = self.clock.now()
         if job:
             self._warn(HIDDEN, job_id, job.user)
-            self._asked[job_id] = self.clock.now()
-            self._learn(job)
+            followed.confirmed_at = now
+            self._update(job)
             return
-        since = self._doubted.setdefault(job_id, self.clock.now())
-        if not is_patient or self.clock.now() - since >= self.pace.doubt:
-            last = self.job(job_id) or Job(job_id, JobState.VANISHED)
-            self._learn(replace(last, state=JobState.VANISHED))
+        if followed.unknown_since is None:
+            followed.unknown_since = now
+        if not may_be_late or now - followed.unknown_since >= self.pace.doubt:
+            last = followed.job or Job(job_id, JobState.VANISHED)
+            self._update(replace(last, state=JobState.VANISHED))
 
 
-def _ended(job: Job, end: End) -> Job:
+def _with_end(job: Job, end: End) -> Job:
     return replace(job, state=end.state, exit_code=end.exit_code, signal=end.signal, raw_state=end.raw_state)
 
 
-def _report(task: asyncio.Task[None]) -> None:
-    """Logs a mistake of ours that ended a task which nobody waits for."""
+def _log_error(task: asyncio.Task[None]) -> None:
+    """Logs the bug that ended a task for which nobody waits."""
     if not task.cancelled() and (error := task.exception()):
-        log.error("A watcher's task ended by a mistake", exc_info=error)
+        log.error("A task of the watcher failed", exc_info=error)

@@ -13,7 +13,8 @@ from flatirons.errors import SlurmUnreachable
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, Job, JobState, QueuePosition
 from flatirons.slurm.polling import PollSchedule
-from flatirons.slurm.watcher import Subscription, Watcher
+from flatirons.slurm.subscription import Subscription
+from flatirons.slurm.watcher import Watcher
 from tests.fakes.clock import FakeClock, idle
 from tests.fakes.slurm import FakeSlurm
 

@@ -23,7 +23,7 @@ from flatirons.servers.diagnosis import timeout
 from flatirons.servers.report import Report
 from flatirons.servers.timing import Timing
 from flatirons.slurm.model import Job, JobSpec, JobState
-from flatirons.slurm.watcher import Subscription
+from flatirons.slurm.subscription import Subscription
 from flatirons.spawners.jupyterhub.cleanup import Cleanup, Shown
 from flatirons.spawners.run.announcer import Announcer
 from flatirons.spawners.run.caller_check import CallerCheck, NotExpected
