@@ -1,4 +1,4 @@
-"""Times and amounts of memory as people write them, to whole minutes and MiB and back."""
+"""Times and amounts of memory: as people write them and Slurm takes them, and in words for people."""
 
 from __future__ import annotations
 
@@ -72,3 +72,38 @@ def memory(value: int) -> str:
     if value and value % 1024 == 0:
         return f"{value // 1024}G"
     return f"{value}M"
+
+
+# -- words for people
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 minute`, `2 minutes`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def time_in_words(seconds: float) -> str:
+    """A time span: `12 seconds`, `1 minute`, `90 minutes`, `2 hours 1 minute`, `1 day 12 hours`.
+
+    Below 100 s it is rounded to seconds, above that to minutes.
+    """
+    whole = round(seconds)
+    if whole < 100 and whole != 60:
+        return counted(whole, "second")
+    total = round(seconds / 60)
+    if total < 100 and total != 60:
+        return counted(total, "minute")
+    days, rest = divmod(total, MINUTES_A_DAY)
+    parts = ((days, "day"), (rest // 60, "hour"), (rest % 60, "minute"))
+    return " ".join(counted(number, noun) for number, noun in parts if number)
+
+
+def memory_in_words(mebibytes: int) -> str:
+    """MiB as people say them: `500 MB`, `1.5 GB`, `16 GB`. As for Slurm, a GB has 1024 MB."""
+    amount, unit = float(mebibytes), "MB"
+    for larger in ("GB", "TB"):
+        if amount < 1024:
+            break
+        amount, unit = amount / 1024, larger
+    text = f"{amount:.1f}" if amount < 10 else f"{amount:.0f}"
+    return f"{text.removesuffix('.0')} {unit}"

@@ -61,7 +61,7 @@ def test_a_job_on_two_nodes_that_ran_out_of_memory_is_offered_twice_that_of_each
     eventually(lambda: newest(alice).get("fix"), 60)
     report = newest(alice)
     assert (report["kind"], report["fix"]) == ("out_of_memory", {"memory": "1G"})
-    assert report["requested_memory_mib"] == 500 and "500 MiB on each node" in report["sentence"]
+    assert report["requested_memory_mib"] == 500 and "500 MB on each node" in report["sentence"]
 
 
 def test_slurms_refusal_is_found_again_in_a_report(alice: Person) -> None:

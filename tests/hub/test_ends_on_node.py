@@ -175,4 +175,4 @@ def test_a_server_at_its_time_limit_is_told_so_with_twice_the_time_to_start_agai
     eventually(lambda: not (alice.server() or {}).get("ready"), 200)
     [found, *_] = alice.rest("GET", "/flatirons/report/alice").json()["reports"]
     assert (found["kind"], found["was_up"], found["fix"]) == ("time_limit", True, {"runtime": "0:02:00"})
-    assert "reached its time limit of 0 h 1 min" in found["sentence"]
+    assert "reached its time limit of 1 minute" in found["sentence"]

@@ -164,7 +164,7 @@ def test_the_page_of_a_server_that_ended_fills_in_what_would_have_helped(
     window.goto("/hub/user/alice/lab")
     report = window.locator(".flatirons-report")
     expect(report).to_contain_text("ran out of memory")
-    report.get_by_role("link", name="Start again with memory 1G").click()
+    report.get_by_role("link", name="Start again with 1 GB of memory").click()
     expect(window.locator("#option-memory")).to_have_value("1G")
     expect(window.locator("#option-runtime")).to_have_value("0:20:00")
 

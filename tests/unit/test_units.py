@@ -86,3 +86,31 @@ def test_any_text_gives_a_number_or_a_refusal(text: str) -> None:
             assert read(text) >= 0
         except Refusal as refusal:
             assert str(refusal).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 seconds"),
+        (1.2, "1 second"),
+        (60, "1 minute"),
+        (90, "90 seconds"),
+        (120, "2 minutes"),
+        (5400, "90 minutes"),
+        (3600, "1 hour"),
+        (7260, "2 hours 1 minute"),
+        (86400, "1 day"),
+        (129600, "1 day 12 hours"),
+        (90300, "1 day 1 hour 5 minutes"),
+    ],
+)
+def test_a_time_span_is_said_in_words(seconds: float, words: str) -> None:
+    assert units.time_in_words(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("mebibytes", "words"),
+    [(0, "0 MB"), (500, "500 MB"), (1024, "1 GB"), (1536, "1.5 GB"), (16000, "16 GB"), (2**21, "2 TB")],
+)
+def test_an_amount_of_memory_is_said_in_words(mebibytes: int, words: str) -> None:
+    assert units.memory_in_words(mebibytes) == words

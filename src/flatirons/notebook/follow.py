@@ -57,7 +57,7 @@ class Follower:
 
     def __post_init__(self) -> None:
         self._news: asyncio.Queue[News] = asyncio.Queue()
-        self._told = messages.Told()
+        self._queue_message = messages.QueueMessage()
         self._last = ""
         self._is_silent = False
         self._deadline: float | None = None
@@ -136,7 +136,7 @@ class Follower:
         if job.state.is_starting:
             self._timing.nodes_boot()
         if job.state.is_waiting and not self.has_booted:
-            self._tell(self._told.waiting(job, self._watcher.queue_position(job)))
+            self._tell(self._queue_message.sentence(job, self._watcher.queue_position(job)))
         elif job.state.is_starting:
             self._tell(messages.booting(job))
         elif job.state.is_running and not self.is_up:
@@ -169,7 +169,7 @@ class Follower:
         """The server is up once its port is known from the starter, and its node from Slurm."""
         if self.port and not self.is_up and not self.ending and self.job and self.job.batch_host:
             self.is_up, self._deadline = True, None
-            waited = messages.waited_seconds(self.job)
+            waited = messages.seconds_in_queue(self.job)
             self._tell(messages.up(self.job.batch_host, waited, self._timing.parts))
             self.arrived(self.job.batch_host, self.port)
 

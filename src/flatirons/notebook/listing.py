@@ -92,7 +92,7 @@ def _show(
         say(f"    {place.ssh_line(me(), node)}")
         say(f"    {place.url(record)}")
     elif job.state.is_waiting:
-        say(f"{name}: {messages.Told().waiting(job, None)}")
+        say(f"{name}: {messages.QueueMessage().sentence(job, None)}")
     else:
         say(f"{name}: {messages.booting(job) if job.state.is_starting else messages.running(job)}")
 

@@ -14,9 +14,9 @@ from flatirons.job.node.calls import NOT_WANTED
 from flatirons.servers import starter_ends
 from flatirons.servers.causes import HUB, NOT_EXPECTED, TELL_OPERATOR, Cause, Receiver, StarterEnd
 from flatirons.servers.log_patterns import cause_in_log
-from flatirons.servers.messages import duration
 from flatirons.slurm import explain
 from flatirons.slurm.model import End, Job, JobState
+from flatirons.units import time_in_words
 
 
 def diagnose(
@@ -56,19 +56,19 @@ def timeout(
     if job is None or not job.state.is_running:
         return Cause(
             "too_long_in_queue",
-            f"The job waited longer than {duration(queue)} in the queue, so it was cancelled.",
+            f"The job waited longer than {time_in_words(queue)} in the queue, so it was cancelled.",
             "A shorter run time or fewer resources may start sooner.",
         )
     if has_booted:
         return Cause(
             "not_answering",
-            f"The job started on {job.batch_host}, but no server answered within {duration(node)}, "
+            f"The job started on {job.batch_host}, but no server answered within {time_in_words(node)}, "
             "so it was cancelled.",
             "Please try again.",
         )
     return Cause(
         receiver.kind,
-        f"The job started on {job.batch_host}, but {receiver.no_call} within {duration(node)}, "
+        f"The job started on {job.batch_host}, but {receiver.no_call} within {time_in_words(node)}, "
         "so it was cancelled.",
         f"{TELL_OPERATOR} {receiver.needs}",
     )

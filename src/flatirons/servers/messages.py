@@ -1,6 +1,4 @@
-"""What a user is told of a start: that it waits, why, at which place, until when; where
-it runs; only what is news.
-"""
+"""The sentences that a user reads while a server starts."""
 
 from __future__ import annotations
 
@@ -10,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 from flatirons.slurm import explain
 from flatirons.slurm.model import Job, QueuePosition
+from flatirons.units import time_in_words
 
 NEAR = 5
-"""From this place on each step forward is told."""
+"""From this position in the queue on, each step forward is news."""
 
 CONTAINER = "The container is starting."
 
@@ -23,7 +22,7 @@ def submitted(job_id: int, cluster: str) -> str:
 
 
 def booting(job: Job) -> str:
-    """The job has its nodes, and they aren't ready yet."""
+    """The job has its nodes, which aren't ready yet."""
     return f"Node {job.nodes or 'of the job'} is booting."
 
 
@@ -33,62 +32,52 @@ def running(job: Job) -> str:
 
 
 def up(host: str, queue_seconds: float | None, parts: Sequence[tuple[float, str]]) -> str:
-    """The server listens; `parts` are the seconds that each step on the node took, and words for it."""
-    took = [f"{seconds:.1f} s {words}" for seconds, words in parts]
+    """The server listens; `parts` are the seconds that each step on the node took, with words for it."""
+    took = [f"{seconds:.1f} seconds {words}" for seconds, words in parts]
     if queue_seconds is not None:
-        took.insert(0, f"{duration(queue_seconds)} in the queue")
+        took.insert(0, f"{time_in_words(queue_seconds)} in the queue")
     return f"The server is up on {host}: {', '.join(took)}."
 
 
 @dataclass
-class Told:
-    """What was told of one job: its estimated start, its place."""
+class QueueMessage:
+    """Says of one job why and how long it waits; keeps to the numbers of before while they hardly change."""
 
     start: datetime | None = None
-    place: QueuePosition | None = None
+    position: QueuePosition | None = None
 
-    def waiting(self, job: Job, place: QueuePosition | None) -> str:
-        """Why it waits, and what is known of how long."""
-        self.start = _news(self.start, job.start)
-        self.place = _step(self.place, place)
+    def sentence(self, job: Job, position: QueuePosition | None) -> str:
+        """Why the job waits, and what is known of how long."""
+        self.start = _new_estimate(self.start, job.start)
+        self.position = _new_position(self.position, position)
         said = explain.reason(job.reason)
         parts = [f"Waiting in the queue of {job.partition}: {said.sentence}", said.advice]
-        if self.place and job.reason != "Resources":  # that says already that it is the first
-            parts.append(f"It is number {self.place.number} of {self.place.length} there.")
-        if self.start:  # in the hub's time zone, named: the user's may be another
+        if self.position and job.reason != "Resources":  # that reason means that it is the first
+            parts.append(f"It is number {self.position.number} of {self.position.length} there.")
+        if self.start:  # the time zone is the hub's and is named, as the user's may be another
             parts.append(f"Slurm estimates a start at {self.start.astimezone():%H:%M %Z on %d %b}.")
         return " ".join(part for part in parts if part)
 
 
-def _news(told: datetime | None, start: datetime | None) -> datetime | None:
-    """The estimate to tell: Slurm makes a new one every half minute; it is news if it differs by a tenth."""
-    if told is None or start is None:
+def _new_estimate(before: datetime | None, start: datetime | None) -> datetime | None:
+    """The estimate to tell: Slurm makes one every half minute; news differs by a tenth of the wait."""
+    if before is None or start is None:
         return start
-    change, wait = abs(start - told), abs(start - datetime.now(UTC))
-    return told if change < max(wait / 10, timedelta(minutes=2)) else start
+    change, wait = abs(start - before), abs(start - datetime.now(UTC))
+    return before if change < max(wait / 10, timedelta(minutes=2)) else start
 
 
-def _step(told: QueuePosition | None, place: QueuePosition | None) -> QueuePosition | None:
-    """The place to tell: near the front each step is news, far from it a tenth of the way."""
-    if told is None or place is None or told.partition != place.partition:
-        return place
-    moved = abs(told.number - place.number)
-    is_news = moved and (place.number <= NEAR or moved >= told.number / 10)
-    return place if is_news else told
+def _new_position(before: QueuePosition | None, position: QueuePosition | None) -> QueuePosition | None:
+    """The position to tell: near the front each step is news, far from it a tenth of the way."""
+    if before is None or position is None or before.partition != position.partition:
+        return position
+    moved = abs(before.number - position.number)
+    is_news = moved and (position.number <= NEAR or moved >= before.number / 10)
+    return position if is_news else before
 
 
-def waited_seconds(job: Job | None) -> float | None:
-    """How long a job was in the queue; None for one that never left it, or isn't known so well."""
+def seconds_in_queue(job: Job | None) -> float | None:
+    """How long a job was in the queue; None for one that is still there, or isn't known well enough."""
     if job is None or job.state.is_waiting or job.submit is None or job.start is None:
         return None
     return max(0.0, (job.start - job.submit).total_seconds())
-
-
-def duration(seconds: float) -> str:
-    """A time span in the words of people."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 100:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"

@@ -1,33 +1,40 @@
-"""Reports: what became of a server, kept for its user until five newer ones are there."""
+"""Reports of how servers ended; the newest five of each server are kept for its user."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Self
 from urllib.parse import urlencode
 
+from flatirons import units
+from flatirons.errors import Refusal
 from flatirons.servers.causes import Cause
-from flatirons.servers.messages import duration
 from flatirons.slurm.model import End, Job
 
 KEPT = 5
 """Reports of one server."""
 
 VAGUE = ("failed", "completed", "signal")
-"""Kinds that are told of a job of which nothing better is known than its exit code."""
+"""Kinds of ends of which nothing better is known than how the job's processes ended."""
 
 LOG_LINES = 40
 LONGEST_LINE = 300
 
+_IN_WORDS: Mapping[str, Callable[[str], str]] = {
+    "memory": lambda text: f"{units.memory_in_words(units.mebibytes(text))} of memory",
+    "runtime": lambda text: units.time_in_words(60 * units.minutes(text)),
+}
+"""What the typed value of an option means, by the option's name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How one run of a server ended. Times of day are seconds since 1970; None is what isn't known.
+    """How one run of a server ended. Times of day are in seconds since 1970; None means unknown.
 
-    Memory is that of one node as it was asked for, and of the one task that was seen to use most of it.
+    `requested_memory_mib` is for one node; `used_memory_mib` is that of the task which used most.
     """
 
     kind: str
@@ -53,7 +60,7 @@ class Report:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """The report that `as_dict` wrote, by this version or another."""
+        """The report that `as_dict` of this or another version wrote."""
         known = {each.name for each in fields(cls)}
         return cls(**{key: value for key, value in stored.items() if key in known})
 
@@ -63,42 +70,52 @@ class Report:
 
     @property
     def is_failure(self) -> bool:
-        """Is it something that its user didn't want?"""
+        """Whether the server ended otherwise than its user wanted."""
         return self.kind not in ("completed", "stopped")
 
     @property
     def query(self) -> str:
-        """The part of a link to the form that fills in what was chosen, with what would have helped."""
+        """The query of a link to the form: what was typed, with what would have helped in its place."""
         return urlencode({f"opt-{name}": text for name, text in {**self.options, **self.fix}.items()})
 
     @property
     def waited(self) -> str:
         """The time in the queue, in words."""
-        return "" if self.waited_seconds is None else duration(self.waited_seconds)
+        return "" if self.waited_seconds is None else units.time_in_words(self.waited_seconds)
 
     @property
     def ran(self) -> str:
         """The time that the job ran, in words."""
-        return "" if self.ran_seconds is None else duration(self.ran_seconds)
+        return "" if self.ran_seconds is None else units.time_in_words(self.ran_seconds)
 
     @property
     def limit(self) -> str:
         """The time limit, in words."""
-        return duration(60 * (self.runtime_limit_minutes or 0))
+        return units.time_in_words(60 * (self.runtime_limit_minutes or 0))
+
+    @property
+    def requested_memory(self) -> str:
+        """The memory that was asked for on each node, in words."""
+        return units.memory_in_words(self.requested_memory_mib or 0)
+
+    @property
+    def used_memory(self) -> str:
+        """The memory that was seen in use, in words."""
+        return units.memory_in_words(self.used_memory_mib or 0)
 
     @property
     def when(self) -> str:
-        """When it ended, in the hub's time zone, named."""
+        """When it ended, in the hub's time zone, which is named."""
         return f"{datetime.fromtimestamp(self.ended_at).astimezone():%d %B %Y, %H:%M %Z}"
 
     @property
     def fixes(self) -> str:
         """What would have helped, in words."""
-        return " and ".join(f"{name} {text}" for name, text in self.fix.items())
+        return " and ".join(_in_words(name, text) for name, text in self.fix.items())
 
     @property
     def memory_percent(self) -> int | None:
-        """How much of the memory that was asked for was seen in use."""
+        """The part of the requested memory that was seen in use."""
         return _percent(self.used_memory_mib, self.requested_memory_mib)
 
     @property
@@ -107,29 +124,35 @@ class Report:
         return _percent(self.cpu_seconds, (self.ran_seconds or 0) * (self.cpus or 0))
 
 
-def kept(report: Report, earlier: Sequence[Report]) -> list[Report]:
-    """A server's reports, newest first: this one in the place of one of the same end.
+def _in_words(name: str, text: str) -> str:
+    """An option's typed value as people say it; with the option's name where that isn't known."""
+    try:
+        return _IN_WORDS[name](text)
+    except (KeyError, Refusal):
+        return f"{name} {text}"
 
-    That a job was stopped is no news where it was told already why it ended: a hub that was killed over
-    cleaning up after it finds only the stop. Refusals count as one: who tries again and again loses no other
-    report.
+
+def kept(report: Report, earlier: Sequence[Report]) -> list[Report]:
+    """A server's reports, newest first, with this one in the place of an earlier one of the same end.
+
+    A stop doesn't replace another reason: a hub that was killed during the clean-up after an end finds only
+    the stop afterwards. All refusals count as one end, so repeated attempts don't push out other reports.
     """
     same = [each for each in earlier if _are_of_one_end(report, each)]
     if report.kind == "stopped" and any(each.kind != "stopped" for each in same):
         return list(earlier)
-    heard = next((each for each in same if each.log), None)
-    if heard and not report.log:
-        report = _with_words(report, heard)
+    with_log = next((each for each in same if each.log), None)
+    if with_log and not report.log:
+        report = _with_what_starter_said(report, with_log)
     return [report, *(each for each in earlier if each not in same)][:KEPT]
 
 
-def _with_words(report: Report, heard: Report) -> Report:
-    """The report with what a starter said of the same end to an earlier hub process, which is gone."""
+def _with_what_starter_said(report: Report, earlier: Report) -> Report:
+    """The report with what the starter told an earlier hub process of the same end."""
     if report.kind not in VAGUE:
-        return replace(report, log=heard.log)
-    return replace(
-        report, kind=heard.kind, sentence=heard.sentence, advice=heard.advice, fix=heard.fix, log=heard.log
-    )
+        return replace(report, log=earlier.log)
+    known = ("kind", "sentence", "advice", "fix", "log")
+    return replace(report, **{name: getattr(earlier, name) for name in known})
 
 
 def _are_of_one_end(one: Report, other: Report) -> bool:
@@ -150,22 +173,31 @@ def make(
     log: Sequence[str] = (),
     **known: Any,
 ) -> Report:
-    """The report of a run that ended now."""
+    """The report of a run that ended now; `known` are further fields of Report."""
     return Report(
         kind=cause.kind,
         sentence=cause.sentence,
         advice=cause.advice,
         fix=dict(cause.fix),
-        node=(job.batch_host or job.nodes) if job else "",
         ended_at=time.time(),
-        runtime_limit_minutes=job.runtime_limit_minutes if job else None,
-        requested_memory_mib=end.memory_per_node_mib if end else None,
-        used_memory_mib=end.max_rss_mib if end else None,
-        ran_seconds=end.elapsed_seconds if end else None,
-        cpus=end.cpus if end else None,
-        cpu_seconds=end.cpu_seconds if end else None,
-        exit_code=end.exit_code if end else None,
-        signal=end.signal if end else None,
         log=tuple(line[:LONGEST_LINE] for line in log[-LOG_LINES:]),
+        **(_of_job(job) if job else {}),
+        **(_of_end(end) if end else {}),
         **known,
     )
+
+
+def _of_job(job: Job) -> dict[str, Any]:
+    return {"node": job.batch_host or job.nodes, "runtime_limit_minutes": job.runtime_limit_minutes}
+
+
+def _of_end(end: End) -> dict[str, Any]:
+    return {
+        "requested_memory_mib": end.memory_per_node_mib,
+        "used_memory_mib": end.max_rss_mib,
+        "ran_seconds": end.elapsed_seconds,
+        "cpus": end.cpus,
+        "cpu_seconds": end.cpu_seconds,
+        "exit_code": end.exit_code,
+        "signal": end.signal,
+    }

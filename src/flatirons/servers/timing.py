@@ -1,4 +1,4 @@
-"""When the parts of a start began, by a clock of the hub's: the nodes' may be wrong."""
+"""When the parts of a start began, by this machine's clock: those of the nodes may be wrong."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import time
 
 
 class Timing:
-    """Notes the parts as they begin: queue, boot of the nodes, job's script, container.
+    """Notes when each part begins: queue, boot of the nodes, the job's script, container.
 
-    Seconds of a monotonic clock; None for a part that this hub process didn't see begin.
+    Times are of a monotonic clock, in seconds; None for a part whose beginning this process didn't see.
     """
 
     def __init__(self) -> None:
@@ -18,16 +18,16 @@ class Timing:
         self._container: float | None = None
 
     def nodes_boot(self) -> None:
-        """The job has its nodes, and they are booting."""
+        """The job has its nodes, which are booting."""
         if self._boot is None:
             self._boot = time.monotonic()
 
     def script_runs(self) -> None:
-        """The job's script began, perhaps anew: it may have been put back into the queue."""
+        """The job's script began; again if the job was put back into the queue."""
         self._script = time.monotonic()
 
     def container_starts(self) -> None:
-        """The starter has all that it needs to start the container; so the script runs."""
+        """The starter has everything to start the container, so the script runs."""
         self._container = time.monotonic()
         if self._script is None:
             self._script = self._container
@@ -44,7 +44,7 @@ class Timing:
 
     @property
     def parts(self) -> list[tuple[float, str]]:
-        """How long each part on the nodes took, up to now, in seconds, and words for it."""
+        """How long each part on the nodes has taken until now, in seconds, with words for it."""
         begun = [
             (self._boot, "for the nodes to boot"),
             (self._script, "to the container"),

@@ -162,7 +162,7 @@ def test_the_printed_ssh_line_leads_to_a_kernel_and_ctrl_c_ends_the_job(
     line = command.until(r"ssh -L (\d+):shas010\d:\1 alice@hub")
     for sentence in (
         r"Waiting in the queue of shas|Running on",
-        r"up on shas010\d: \d+ s in the queue, ",
+        r"up on shas010\d: \d+ seconds? in the queue, ",
     ):
         assert re.search(sentence, command.text), command.text
     tunnel = through_ssh(cluster, laptop, line)

@@ -310,7 +310,8 @@ async def test_a_server_that_never_listens_is_given_up(
     slurm.run_job(told.session.job_id)
     assert await running == 1
     assert (
-        "it wrote nothing to your home directory within 1 s, so it was cancelled" in capsys.readouterr().err
+        "it wrote nothing to your home directory within 1 second, so it was cancelled"
+        in capsys.readouterr().err
     )
     assert slurm.jobs[told.session.job_id].state == "CANCELLED"
 

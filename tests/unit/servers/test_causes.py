@@ -39,12 +39,12 @@ def cause(
 @pytest.mark.parametrize(
     ("state", "facts", "kind", "words"),
     [
-        (JobState.TIMEOUT, {}, "time_limit", "reached its time limit of 1 h 0 min"),
+        (JobState.TIMEOUT, {}, "time_limit", "reached its time limit of 1 hour"),
         (
             JobState.OUT_OF_MEMORY,
             {"requested_memory_mib": 1000, "max_rss_mib": 990},
             "out_of_memory",
-            "1000 MiB",
+            "1000 MB",
         ),
         (JobState.NODE_FAIL, {}, "node_failure", "Its node shas0101 failed"),
         (JobState.BOOT_FAIL, {}, "node_failure", "did not boot"),
@@ -82,7 +82,7 @@ def test_memory_is_asked_for_by_node_while_accounting_tells_that_of_the_job() ->
     known = {"requested_memory_mib": 4000, "max_rss_mib": 1950, "nodes": 2}
     found = cause(JobState.FAILED, signal=9, **known)
     assert (found.kind, found.fix) == ("out_of_memory", {"memory": "4G"})
-    assert "asked for 2000 MiB on each node" in found.sentence
+    assert "asked for 2 GB on each node" in found.sentence
 
 
 def test_the_time_limit_asks_for_twice_as_long() -> None:

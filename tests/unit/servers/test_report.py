@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from flatirons.servers import report
 from flatirons.servers.causes import Cause
-from flatirons.servers.messages import Told, duration, waited_seconds
+from flatirons.servers.messages import QueueMessage, seconds_in_queue
 from flatirons.servers.report import Report
 from flatirons.slurm.model import End, Job, JobState, QueuePosition
 from flatirons.spawners.shared import metrics
@@ -51,6 +51,20 @@ def test_its_link_fills_in_what_was_chosen_and_what_would_have_helped() -> None:
     assert query == {"opt-partition": ["shas"], "opt-memory": ["3G"]}
 
 
+def test_what_would_have_helped_is_said_in_words_while_the_link_keeps_what_is_typed() -> None:
+    fix = {"runtime": "0:02:00", "memory": "16000M"}
+    there = Report("time_limit", "It ended.", fix=fix)
+    assert there.fixes == "2 minutes and 16 GB of memory"
+    assert parse_qs(there.query) == {"opt-runtime": ["0:02:00"], "opt-memory": ["16000M"]}
+    own = Report("x", "y", fix={"runtime": "as long as it takes", "walltime": "5"})
+    assert own.fixes == "runtime as long as it takes and walltime 5", "a site's own words"
+
+
+def test_figures_are_in_words() -> None:
+    assert (made().requested_memory, made().used_memory) == ("1.5 GB", "750 MB")
+    assert (made().ran, made().limit) == ("2 minutes", "1 hour")
+
+
 def test_of_a_long_log_the_last_lines_are_kept_and_cut() -> None:
     log = made(log=[f"{n} " + "x" * 1000 for n in range(100)]).log
     assert (len(log), log[0][:3], len(log[0])) == (report.LOG_LINES, "60 ", report.LONGEST_LINE)
@@ -70,29 +84,28 @@ def waiting(**facts: object) -> Job:
 
 
 def test_a_place_is_told_in_steps_that_get_smaller() -> None:
-    told = Told()
-    assert "number 100 of 200" in told.waiting(waiting(), QueuePosition(100, 200, "shas"))
-    assert "number 100 of 200" in told.waiting(waiting(), QueuePosition(95, 200, "shas"))
-    assert "number 90 of 190" in told.waiting(waiting(), QueuePosition(90, 190, "shas"))
-    assert "number 4 of 100" in told.waiting(waiting(), QueuePosition(4, 100, "shas"))
-    assert "number 3 of 99" in told.waiting(waiting(), QueuePosition(3, 99, "shas"))
+    message = QueueMessage()
+    assert "number 100 of 200" in message.sentence(waiting(), QueuePosition(100, 200, "shas"))
+    assert "number 100 of 200" in message.sentence(waiting(), QueuePosition(95, 200, "shas"))
+    assert "number 90 of 190" in message.sentence(waiting(), QueuePosition(90, 190, "shas"))
+    assert "number 4 of 100" in message.sentence(waiting(), QueuePosition(4, 100, "shas"))
+    assert "number 3 of 99" in message.sentence(waiting(), QueuePosition(3, 99, "shas"))
     first = Job(1, JobState.PENDING, partition="shas", reason="Resources")
-    assert "number" not in told.waiting(first, QueuePosition(1, 90, "shas"))
+    assert "number" not in message.sentence(first, QueuePosition(1, 90, "shas"))
 
 
 def test_an_estimate_is_told_again_only_when_it_moves() -> None:
-    told = Told()
-    first = told.waiting(waiting(start=NOW + timedelta(hours=2)), None)
+    message = QueueMessage()
+    first = message.sentence(waiting(start=NOW + timedelta(hours=2)), None)
     assert "Slurm estimates a start at" in first
-    assert told.waiting(waiting(start=NOW + timedelta(hours=2, minutes=1)), None) == first
-    assert told.waiting(waiting(start=NOW + timedelta(hours=3)), None) != first
+    assert message.sentence(waiting(start=NOW + timedelta(hours=2, minutes=1)), None) == first
+    assert message.sentence(waiting(start=NOW + timedelta(hours=3)), None) != first
 
 
 def test_the_time_in_the_queue_is_slurms() -> None:
     running = Job(1, JobState.RUNNING, submit=NOW, start=NOW + timedelta(seconds=90))
-    assert waited_seconds(running) == 90
-    assert waited_seconds(waiting(submit=NOW, start=NOW)) is None
-    assert (duration(90), duration(1800), duration(7260)) == ("90 s", "30 min", "2 h 1 min")
+    assert seconds_in_queue(running) == 90
+    assert seconds_in_queue(waiting(submit=NOW, start=NOW)) is None
 
 
 def test_prometheus_is_told_ages_and_servers_by_phase() -> None:

@@ -109,7 +109,7 @@ def test_every_end_is_explained_with_and_without_accounting(state: JobState) -> 
 
 def test_a_job_out_of_memory_is_told_what_it_asked_for_and_used() -> None:
     assert ended(JobState.OUT_OF_MEMORY, max_rss_mib=3900, requested_memory_mib=20480) == (
-        "The job ran out of memory and was killed. It had asked for 20.0 GiB. Slurm last saw it use 3900 MiB."
+        "The job ran out of memory and was killed. It had asked for 20 GB. Slurm last saw it use 3.8 GB."
         " Ask for more memory."
     )
 
@@ -123,7 +123,7 @@ def test_a_job_killed_near_its_memory_limit_is_taken_to_have_run_out_of_it() -> 
 @pytest.mark.parametrize(
     ("facts", "part"),
     [
-        ({"state": JobState.TIMEOUT}, "time limit of 1 h 30 min"),
+        ({"state": JobState.TIMEOUT}, "time limit of 90 minutes"),
         ({"state": JobState.CANCELLED, "cancelled_by": 0}, "by an operator"),
         ({"state": JobState.CANCELLED, "cancelled_by": 1000}, "by the user with id 1000"),
         ({"state": JobState.CANCELLED}, "The job was cancelled."),

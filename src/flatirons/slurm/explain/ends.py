@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from flatirons.slurm.explain.known_texts import REASONS, REFUSALS, STATE_TEXTS
 from flatirons.slurm.explain.limits import explain_limit
 from flatirons.slurm.model import End, Job, JobState
+from flatirons.units import memory_in_words, time_in_words
 
 _PREFIX = re.compile(r"^(?:s[a-z]+: )?(?:error: |fatal: |info: )?")
 _NODES = re.compile(r"UnavailableNodes:(\S+)")
@@ -156,20 +157,14 @@ def is_near_limit(facts: End) -> bool:
 def _out_of_memory(job: Job, facts: End) -> Explanation:
     each = " on each node" if facts.nodes and facts.nodes > 1 else ""
     size = facts.memory_per_node_mib
-    asked = f" It had asked for {_size(size)}{each}." if size else ""
-    used = f" Slurm last saw it use {_size(facts.max_rss_mib)}." if facts.max_rss_mib else ""
+    asked = f" It had asked for {memory_in_words(size)}{each}." if size else ""
+    used = f" Slurm last saw it use {memory_in_words(facts.max_rss_mib)}." if facts.max_rss_mib else ""
     return Explanation(f"The job ran out of memory and was killed.{asked}{used}", "Ask for more memory.")
-
-
-def _size(mebibytes: int | None) -> str:
-    if mebibytes is None:
-        return "an unknown amount"
-    return f"{mebibytes} MiB" if mebibytes < 10240 else f"{mebibytes / 1024:.1f} GiB"
 
 
 def _timeout(job: Job, facts: End) -> Explanation:
     minutes = job.runtime_limit_minutes
-    limit = f" of {minutes // 60} h {minutes % 60} min" if minutes else ""
+    limit = f" of {time_in_words(60 * minutes)}" if minutes else ""
     return Explanation(f"The job reached its time limit{limit}.", "Ask for more time.")
 
 

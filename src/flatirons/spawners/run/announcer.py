@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flatirons.servers import messages
-from flatirons.servers.messages import Told, waited_seconds
+from flatirons.servers.messages import QueueMessage, seconds_in_queue
 from flatirons.servers.timing import Timing
 from flatirons.slurm.model import Job, QueuePosition
 from flatirons.spawners.run.progress import StartProgress
@@ -17,7 +17,7 @@ class Announcer:
     def __init__(self, progress: StartProgress, cluster: str) -> None:
         self._progress = progress
         self._cluster = cluster
-        self._told = Told()
+        self._queue_message = QueueMessage()
 
     def submitted(self, job_id: int) -> None:
         """Slurm took the job."""
@@ -25,7 +25,7 @@ class Announcer:
 
     def began_to_run(self, job: Job) -> None:
         """Notes how long it waited, once: not of a job that ran already when the hub was restarted."""
-        waited = waited_seconds(job)
+        waited = seconds_in_queue(job)
         if waited is not None:
             self._progress.waited = waited
             metrics.QUEUE_SECONDS.labels(self._cluster).observe(waited)
@@ -33,7 +33,7 @@ class Announcer:
     def seen(self, job: Job, place: QueuePosition | None, attempt: Attempt) -> None:
         """Slurm described the job; `place` is where it stands in the queue, if it does."""
         if job.state.is_waiting:
-            self._progress.tell(20, self._told.waiting(job, place))
+            self._progress.tell(20, self._queue_message.sentence(job, place))
         elif job.state.is_starting:
             self._progress.tell(40, messages.booting(job))
         elif job.state.is_running and not attempt.port:

@@ -18,7 +18,7 @@ from flatirons.errors import FlatironsError, ServerEnded, SlurmError, SubmitRefu
 from flatirons.servers import report
 from flatirons.servers.causes import REQUEUED, STOPPED, UNANSWERED, Cause, StarterEnd
 from flatirons.servers.diagnosis import diagnose
-from flatirons.servers.messages import waited_seconds
+from flatirons.servers.messages import seconds_in_queue
 from flatirons.servers.report import Report
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import End, Job, JobState
@@ -262,6 +262,6 @@ class Outcome:
                 cluster=attempt.cluster,
                 job_id=attempt.job_id,
                 was_up=bool(attempt.port),
-                waited_seconds=waited_seconds(job),
+                waited_seconds=seconds_in_queue(job),
             )
         )

@@ -148,8 +148,8 @@ async def test_a_run_arrives_where_slurm_says_and_at_the_port_that_the_starter_s
     assert run.exit_status() is None
     messages = [event["message"] for event in run.progress.events]
     assert messages[0] == "Submitted as job 1 on summit."
-    took = r"\d\.\d s to the container, \d\.\d s to the server"
-    assert re.fullmatch(rf"The server is up on shas0101: 0 s in the queue, {took}\.", messages[-1])
+    took = r"\d\.\d seconds to the container, \d\.\d seconds to the server"
+    assert re.fullmatch(rf"The server is up on shas0101: 0 seconds in the queue, {took}\.", messages[-1])
     assert len(messages) == len(set(messages))
 
 
@@ -326,7 +326,7 @@ async def test_nodes_that_boot_are_told_and_how_long_that_took(run: ServerRun, s
     await run.boot(1, KEY)
     await run.ready(4321)
     await arrival
-    assert "s for the nodes to boot, " in run.progress.events[-1]["message"]
+    assert "seconds for the nodes to boot, " in run.progress.events[-1]["message"]
 
 
 async def test_an_estimate_that_hardly_changed_is_not_told_again(run: ServerRun, slurm: FakeSlurm) -> None:
