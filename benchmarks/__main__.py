@@ -9,30 +9,72 @@ from types import FrameType
 from cluster.errors import ClusterError
 from cluster.prerequisites import require_root
 
-from . import coldstart, engines, form, lasting, starting
+from . import burst, coldstart, engines, form, queue, spawn, steady
+from .options import Options
 from .report import as_json, as_table
-from .stage import BenchFailure, Findings
+from .subjects import SUBJECTS
+from .testbed import BenchFailure, Result
 
-# NAME -> what runs it; the argument is whether it should be quick.
-BENCHMARKS: dict[str, Callable[[bool], Findings]] = {
+BENCHMARKS: dict[str, Callable[[Options], Result]] = {
     "form": form.run,
-    "spawn": starting.run_spawn,
-    "burst": starting.run_burst,
-    "steady": lasting.run_steady,
-    "queue": lasting.run_queue,
+    "spawn": spawn.run,
+    "burst": burst.run,
+    "steady": steady.run,
+    "queue": queue.run,
     "engines": engines.run,
     "coldstart": coldstart.run,
 }
+# Options that only some benchmarks have -> those benchmarks.
+ONLY_FOR = {"subjects": ("spawn", "burst"), "servers": ("spawn", "burst"), "rounds": ("spawn", "burst")}
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="scripts/bench", description="Flatirons and its peers, measured.")
+def _subjects(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    if unknown := [name for name in names if name not in SUBJECTS]:
+        raise argparse.ArgumentTypeError(f"no subject {unknown[0]!r}; there are {', '.join(SUBJECTS)}")
+    return names
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return int(text)
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(_count(each) for each in text.split(","))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measures Flatirons and its peers.")
     parser.add_argument("name", choices=BENCHMARKS, metavar="NAME", help=f"one of: {', '.join(BENCHMARKS)}")
     parser.add_argument(
-        "--quick", action="store_true", help="fewer users and seconds: shows that it runs, not how fast"
+        "--quick", action="store_true", help="fewer users and seconds: a trial, no measurement"
     )
-    parser.add_argument("--json", action="store_true", help="print the result as JSON, in the last line")
-    return parser.parse_args()
+    parser.add_argument("--json", action="store_true", help="print the result as JSON, on the last line")
+    some = parser.add_argument_group("spawn and burst")
+    some.add_argument(
+        "--subjects", type=_subjects, default=(), metavar="NAME,...", help="measure only these subjects"
+    )
+    some.add_argument(
+        "--servers", type=_counts, default=(), metavar="N,...", help="start so many servers (burst: at once)"
+    )
+    some.add_argument(
+        "--rounds", type=_count, default=0, metavar="N", help="repeat so often; subjects take turns"
+    )
+    return parser
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """The arguments; ends with a usage message where an option doesn't belong to the benchmark."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    for option, names in ONLY_FOR.items():
+        if getattr(arguments, option) and arguments.name not in names:
+            parser.error(f"--{option} is an option of {' and '.join(names)} only")
+    if arguments.name == "spawn" and len(arguments.servers) > 1:
+        parser.error("spawn takes one number of servers")
+    return arguments
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
@@ -40,20 +82,21 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
 
 
 def main() -> int:
-    """Runs a benchmark; exit code 0, or 1 and one sentence on stderr."""
-    arguments = _arguments()
+    """Runs a benchmark; returns 0, or 1 after a sentence on stderr."""
+    arguments = parse()
+    options = Options(arguments.quick, arguments.subjects, arguments.servers, arguments.rounds)
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _interrupt)
     try:
         require_root()
-        found = BENCHMARKS[arguments.name](arguments.quick)
+        result = BENCHMARKS[arguments.name](options)
     except (ClusterError, BenchFailure) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    show = as_json(arguments.name, found.machine, found.rows) if arguments.json else None
-    print(show or as_table(found.machine, found.rows), flush=True)
+    show = as_json(arguments.name, result.machine, result.rows) if arguments.json else None
+    print(show or as_table(result.machine, result.rows), flush=True)
     return 0
 
 

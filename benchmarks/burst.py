@@ -1,231 +1,174 @@
-"""`scripts/bench spawn` and `scripts/bench burst`: how long servers take to start, and what that costs.
+"""`scripts/bench burst`: how long many servers take that are started at once, and what that costs.
 
-See README.md in this directory for what is measured, and how.
+README.md in this directory says what is measured, and how.
 """
 
-import json
 import os
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cluster.demo.progress import Progress
 from cluster.demo.service import Demo
 
-from . import crowd
-from .hubs import Cpu, busy_share
+from .hub_process import Cpu, machine_ticks, percent_busy
+from .options import Options
 from .report import Row, machine
-from .stage import HERE, Findings, stage
+from .server_bench import HEALTH_HZ, Numbers, health_numbers, printed, selected, server_testbed
+from .slurmctld import end_jobs, reset_rpc_counts, rpc_counts
 from .subjects import (
     BATCHSPAWNER,
     FLATIRONS,
     FLOOR,
     KEPT,
     LEAST,
-    MOSS,
+    SUBJECTS,
     Subject,
-    alone,
-    ask,
-    prepare,
-    running,
-    spawn,
+    run_client,
+    running_hub,
+    start_jobs,
+    start_servers,
 )
+from .testbed import Result
+from .users import user_names
 
-SITE = HERE / "spawn_site.toml"
-SUBJECTS = (FLATIRONS, FLOOR, LEAST, KEPT, BATCHSPAWNER, MOSS)
-HEALTH_HZ = 20.0
-# What was measured without any subject -> as the rows call it, which are the floor's.
-OTHERS = {"alone": "sbatch alone", "requests": "requests alone"}
-
-Numbers = dict[str, tuple[float, str]]
+# What is measured without any subject -> its name in the rows, which are the floor's.
+WITHOUT_SERVERS = {"alone": "sbatch alone", "requests": "requests alone"}
 
 
 @dataclass(frozen=True)
 class Bursts:
-    """How many at once, and how often that is done anew with each subject in turn.
+    """So many servers at once, so many times; in each round every subject has its turn.
 
-    The hub's health is looked at in a round of its own, the last: a look costs the hub about what a call of a
-    starter does, and a slow subject would be looked at more often. A single round does both.
+    The hub's health is requested in the last round only: a request costs the hub about as much as a call of a
+    starter, and a slow subject would get more of them. A single round does both.
     """
 
     n: int
     rounds: int
-    subjects: Sequence[Subject] = SUBJECTS
+    subjects: Sequence[Subject] = tuple(SUBJECTS.values())
 
 
-QUICK_BURSTS = (Bursts(10, 1),)
-# MOSS starts servers as batchspawner does, which takes minutes for so many.
-FULL_BURSTS = (Bursts(50, 3), Bursts(200, 1, (FLATIRONS, FLOOR, LEAST, KEPT, BATCHSPAWNER)))
+QUICK_PLAN = (Bursts(10, 1),)
+# Not MOSS for 200: it starts servers as batchspawner does, which takes minutes.
+FULL_PLAN = (Bursts(50, 3), Bursts(200, 1, (FLATIRONS, FLOOR, LEAST, KEPT, BATCHSPAWNER)))
 
 
-def run_spawn(is_quick: bool) -> Findings:
-    """One server at a time, each for somebody else, with a hub that has started one before."""
-    count, progress = (4 if is_quick else 15), Progress()
-    people = crowd.names(count + 1)
-    with stage(progress, SITE, crowd.NODES, with_image=False) as demo:
-        gather(demo, progress, len(people))
+def run(options: Options) -> Result:
+    """Bursts of every size of the plan."""
+    plan, progress = plan_of(options), Progress()
+    with server_testbed(progress, 1 + max(bursts.n for bursts in plan)) as demo:
         about, rows = machine(demo), []
-        for subject in SUBJECTS:
-            with progress.step(subject.name), running(demo, subject, people):
-                spawn(demo, subject, people[:1], at_once=True)
-                seen = spawn(demo, subject, people[1:], at_once=False)
-                rows += tell(progress, list(_spawn_rows(demo, subject, seen["spawns"])))
-        with progress.step("Slurm alone"):
-            rows += _alone_one_by_one(demo, people[1:])
-        demo.start_proxy(), demo.start_hub()
-        return Findings(about, rows)
+        for bursts in plan:
+            rows += _bursts(demo, progress, bursts)
+        demo.start_proxy()
+        demo.start_hub()
+        return Result(about, rows)
 
 
-def _spawn_rows(demo: Demo, subject: Subject, spawns: list[dict[str, Any]]) -> Iterator[Row]:
-    took = [each["ready"] - each["asked"] for each in spawns]
-    yield from _times(subject.name, "ready", took, {"n": len(spawns)})
-    if subject == FLOOR:
-        return
-    began = ask(demo, do="began", names=[each["name"] for each in spawns])
-    known = [each for each in spawns if began[each["name"]] is not None]
-    to_node = [began[each["name"]] - each["asked"] for each in known]
-    on_node = [each["ready"] - began[each["name"]] for each in known]
-    yield from _times(subject.name, "until_script", to_node, {"n": len(known)})
-    yield from _times(subject.name, "from_script", on_node, {"n": len(known)})
-
-
-def _alone_one_by_one(demo: Demo, people: list[str]) -> list[Row]:
-    seen = [(found["began"], *found["up"][0]) for found in (alone(demo, [name]) for name in people)]
-    crowd.end_jobs(demo)
-    facts = {"n": len(seen), "of": "sbatch alone"}
+def plan_of(options: Options) -> list[Bursts]:
+    """The bursts of the quick or the full plan, changed by what the command line says."""
+    plan = list(QUICK_PLAN if options.is_quick else FULL_PLAN)
+    if options.servers:
+        plan = [Bursts(n, plan[0].rounds) for n in options.servers]
     return [
-        *_times("floor", "ready", [up - began for began, up, _ in seen], facts),
-        *_times("floor", "until_script", [script - began for began, _, script in seen], facts),
-        *_times("floor", "from_script", [up - script for _, up, script in seen], facts),
+        replace(bursts, rounds=options.rounds or bursts.rounds, subjects=selected(options, bursts.subjects))
+        for bursts in plan
     ]
 
 
-def _times(subject: str, name: str, seconds: Sequence[float], facts: dict[str, Any]) -> list[Row]:
-    """The median as NAME_s, the extremes beside it."""
-    ordered = sorted(seconds)
-    found = {"s": statistics.median(ordered), "min_s": ordered[0], "max_s": ordered[-1]}
-    return [Row(subject, f"{name}_{what}", round(value, 3), "s", facts) for what, value in found.items()]
-
-
-def run_burst(is_quick: bool) -> Findings:
-    """All at once, a subject after the other, and Slurm alone; then again, and with more."""
-    plan, progress = (QUICK_BURSTS if is_quick else FULL_BURSTS), Progress()
-    with stage(progress, SITE, crowd.NODES, with_image=False) as demo:
-        gather(demo, progress, 1 + max(bursts.n for bursts in plan))
-        about, rows = machine(demo), []
-        for bursts in plan:
-            rows += _rounds(demo, progress, bursts)
-        demo.start_proxy(), demo.start_hub()
-        return Findings(about, rows)
-
-
-def _rounds(demo: Demo, progress: Progress, bursts: Bursts) -> list[Row]:
+def _bursts(demo: Demo, progress: Progress, bursts: Bursts) -> list[Row]:
     found: dict[str, list[Numbers]] = {}
     for number in range(1, bursts.rounds + 1):
-        is_last = number == bursts.rounds
+        health_hz = HEALTH_HZ if number == bursts.rounds else 0
         for subject in bursts.subjects:
             with progress.step(f"{bursts.n} at once, {subject.name}, {number} of {bursts.rounds}"):
-                seen = _burst(demo, subject, bursts.n, HEALTH_HZ if is_last else 0)
+                seen = _burst(demo, subject, bursts.n, health_hz)
                 found.setdefault(subject.name, []).append(seen)
-                tell(progress, list(_medians(subject.name, [seen], {"n": bursts.n})))
-        with progress.step(f"{bursts.n} at once, Slurm alone"):
-            found.setdefault("alone", []).append(_burst_alone(demo, bursts.n))
-    with progress.step(f"{bursts.n} requests at once that start nothing"):
-        found["requests"] = [_requests(demo, bursts.n)]
-    rows = []
+                printed(progress, list(_medians(subject.name, [seen], {"n": bursts.n})))
+        if FLOOR in bursts.subjects:
+            with progress.step(f"{bursts.n} at once, Slurm alone"):
+                found.setdefault("alone", []).append(_burst_without_hub(demo, bursts.n))
+    if FLOOR in bursts.subjects:
+        with progress.step(f"{bursts.n} requests at once that start nothing"):
+            found["requests"] = [_requests_without_servers(demo, bursts.n)]
+    return printed(progress, list(_rows(found, bursts.n)))
+
+
+def _rows(found: dict[str, list[Numbers]], n: int) -> Iterator[Row]:
     for name, rounds in found.items():
-        facts = {"n": bursts.n} | ({"of": OTHERS[name]} if name in OTHERS else {})
-        rows += tell(progress, list(_medians("floor" if name in OTHERS else name, rounds, facts)))
-    return rows
+        if name in WITHOUT_SERVERS:
+            yield from _medians(FLOOR.name, rounds, {"n": n, "of": WITHOUT_SERVERS[name]})
+        else:
+            yield from _medians(name, rounds, {"n": n})
 
 
-def _requests(demo: Demo, n: int) -> Numbers:
-    """The hub's health while each person asks once, at the same time, and no server is started."""
-    people = crowd.names(n)
-    with running(demo, FLOOR, people):
-        seen = ask(demo, do="requests", names=people, health_hz=HEALTH_HZ)
-    answered = [took for took, code in seen["answers"] if code == 200]
+def _requests_without_servers(demo: Demo, n: int) -> Numbers:
+    """The hub's health while each user sends one request at the same time, and no server starts."""
+    users = user_names(n)
+    with running_hub(demo, FLOOR, users):
+        seen = run_client(demo, "requests", names=users, health_hz=HEALTH_HZ)
+    answered = [seconds for seconds, status in seen["answers"] if status == 200]
     return {
         "answered_per_request": (len(answered) / n, "1"),
         "last_answer_s": (max(answered, default=0.0), "s"),
-        **_health([1000 * waited for _, waited, _ in seen["health"]]),
+        **health_numbers(seen["health"]),
     }
 
 
 def _medians(subject: str, rounds: list[Numbers], facts: dict[str, Any]) -> Iterator[Row]:
-    """Of each metric the median; what was looked at counts for the health, what wasn't for all else."""
-    looked_at = [each for each in rounds if "health_p99_ms" in each]
-    others = [each for each in rounds if each not in looked_at] or rounds
-    for metric, (_, unit) in (looked_at or rounds)[0].items():
-        values = [each[metric][0] for each in (looked_at if metric.startswith("health") else others)]
-        yield Row(
-            subject, metric, round(statistics.median(values), 3), unit, {**facts, "rounds": len(values)}
-        )
+    """The median of each metric: health from the rounds that requested it, all else from the other rounds."""
+    with_health = [each for each in rounds if "health_p99_ms" in each]
+    others = [each for each in rounds if each not in with_health] or rounds
+    for metric, (_, unit) in (with_health or rounds)[0].items():
+        values = [each[metric][0] for each in (with_health if metric.startswith("health") else others)]
+        median = round(statistics.median(values), 3)
+        yield Row(subject, metric, median, unit, {**facts, "rounds": len(values)})
 
 
 def _burst(demo: Demo, subject: Subject, n: int, health_hz: float) -> Numbers:
-    """What one burst took; a server was started before, so that nothing is met for the first time."""
-    people = crowd.names(n + 1)
-    with running(demo, subject, people) as hub:
-        spawn(demo, subject, people[:1], at_once=True)
+    """What one burst took, on a hub that has started a server before."""
+    users = user_names(n + 1)
+    with running_hub(demo, subject, users) as hub:
+        start_servers(demo, subject, users[:1], at_once=True)
         load = os.getloadavg()[0]
-        crowd.forget_asked(demo)
-        cpu, busy = Cpu.of(hub.process), busy_share()
-        seen = spawn(demo, subject, people[1:], at_once=True, health_hz=health_hz)
-        used, busy_then = Cpu.of(hub.process) - cpu, busy_share()
-        asked = crowd.asked(demo)
-        began = min(each["asked"] for each in seen["spawns"])
-        ready = [each["ready"] - began for each in seen["spawns"]]
-        health = [1000 * waited for _, waited, _ in seen["health"]]
+        reset_rpc_counts(demo)
+        cpu, ticks = Cpu.of(hub.process), machine_ticks()
+        seen = start_servers(demo, subject, users[1:], at_once=True, health_hz=health_hz)
+        used, busy = Cpu.of(hub.process) - cpu, percent_busy(ticks, machine_ticks())
         return {
-            "last_ready_s": (max(ready), "s"),
-            "median_ready_s": (statistics.median(ready), "s"),
+            **_ready_numbers(seen["spawns"]),
             "hub_cpu_ms_per_spawn": (used.own_ms / n, "ms"),
             "commands_cpu_ms_per_spawn": (used.commands_ms / n, "ms"),
-            "rpc_per_spawn": (asked.total / n, "1"),
-            **{f"rpc_{name}": (float(count), "1") for name, count in _main(asked).items()},
-            **_health(health),
-            "machine_cpu_percent": (100 * (busy_then[0] - busy[0]) / (busy_then[1] - busy[1]), "%"),
+            **_rpc_numbers(demo, n),
+            **health_numbers(seen["health"]),
+            "machine_cpu_percent": (busy, "%"),
             "load_before": (load, "1"),
         }
 
 
-def _health(waited_ms: list[float]) -> Numbers:
-    """How long /hub/health took, if it was asked."""
-    if not waited_ms:
-        return {}
-    p99 = statistics.quantiles(waited_ms, n=100, method="inclusive")[98]
-    return {"health_p99_ms": (p99, "ms"), "health_max_ms": (max(waited_ms), "ms")}
+def _ready_numbers(spawns: list[dict[str, Any]]) -> Numbers:
+    began = min(each["requested"] for each in spawns)
+    ready = [each["ready"] - began for each in spawns]
+    return {"last_ready_s": (max(ready), "s"), "median_ready_s": (statistics.median(ready), "s")}
 
 
-def _main(asked: crowd.Asked) -> dict[str, int]:
-    """The kinds that every subject may have asked, by short names."""
-    submits = sum(count for name, count in asked.counts.items() if "SUBMIT" in name)
-    return {"submits": submits, "queries": asked.queries, "others": asked.total - submits - asked.queries}
+def _rpc_numbers(demo: Demo, n: int) -> Numbers:
+    counted = rpc_counts(demo)
+    return {
+        "rpc_per_spawn": (counted.total / n, "1"),
+        "rpc_submits": (float(counted.submits), "1"),
+        "rpc_queries": (float(counted.queries), "1"),
+        "rpc_others": (float(counted.others), "1"),
+    }
 
 
-def _burst_alone(demo: Demo, n: int) -> Numbers:
-    seen = alone(demo, crowd.names(n + 1)[1:])
-    crowd.end_jobs(demo)
+def _burst_without_hub(demo: Demo, n: int) -> Numbers:
+    seen = start_jobs(demo, user_names(n + 1)[1:])
+    end_jobs(demo)
     last = max(up for up, _ in seen["up"])
     return {
         "slurm_alone_s": (last - seen["began"], "s"),
         "slurm_alone_submitted_s": (seen["submitted"] - seen["began"], "s"),
     }
-
-
-def gather(demo: Demo, progress: Progress, count: int) -> None:
-    """Makes the stage ready for these benchmarks; no hub runs afterwards."""
-    with progress.step(f"{count} people"):
-        demo.stop_hub()
-        demo.stop_proxy()
-        crowd.gather(demo, count)
-        prepare(demo)
-
-
-def tell(progress: Progress, rows: list[Row]) -> list[Row]:
-    """The rows, said as well: a long benchmark that fails at its end has not been in vain."""
-    for row in rows:
-        progress.say(json.dumps(row.as_dict()))
-    return rows

@@ -1,12 +1,12 @@
-"""How many of Slurm's commands a hub starts, by what really was started.
+"""Counts the Slurm commands that a hub starts.
 
-In the hub node, /usr/local/sbin comes first on the PATH of the hubs and of sudo. There stands a script for
-each command that notes the call and becomes the command; whoever starts it, and however, is counted.
+/usr/local/sbin comes first on the PATH of the hubs and of sudo. On the hub node it gets a script for each
+command, which notes the call and then becomes the command. So every call is counted, whoever makes it.
 """
 
 from cluster.demo.service import Demo
 
-from .stage import in_hub
+from .testbed import run_script_in_hub
 
 COMMANDS = (
     "sacct",
@@ -32,12 +32,12 @@ done
 """
 
 
-def install(demo: Demo) -> None:
-    """Begins to count."""
-    in_hub(demo, WRAP, *COMMANDS)
+def start_counting(demo: Demo) -> None:
+    """Installs the counting scripts on the hub node."""
+    run_script_in_hub(demo, WRAP, *COMMANDS)
 
 
-def calls(demo: Demo) -> dict[str, int]:
-    """Command -> how often it was started in the hub node until now."""
-    listed = in_hub(demo, f"cat {CALLS}").split()
+def count_calls(demo: Demo) -> dict[str, int]:
+    """Command -> how many times it was started on the hub node since counting began."""
+    listed = run_script_in_hub(demo, f"cat {CALLS}").split()
     return {name: listed.count(name) for name in sorted(set(listed))}

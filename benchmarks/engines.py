@@ -1,4 +1,4 @@
-"""`scripts/bench engines`: until engines on several nodes are up, beside ipyparallel's own way to Slurm."""
+"""`scripts/bench engines`: how long engines on several nodes take to start, beside ipyparallel's launcher."""
 
 import json
 import statistics
@@ -10,40 +10,45 @@ from cluster.demo.service import Demo
 from cluster.layout import CONTROLLER, HUB
 from cluster.state import Bind
 
-from . import crowd
+from .options import Options
 from .report import Row, machine
-from .stage import HERE, BenchFailure, Findings, do, stage
+from .testbed import HERE, BenchFailure, Result, run_script, running_testbed
+from .users import MAKE_ROOM, NODES
 
 IMAGE = "/srv/images/base.sif"
-PROGRAM = HERE / "node" / "engines.py"
+PROGRAM = HERE / "node" / "time_engines.py"
+PROGRAM_ON_NODE = "/opt/time_engines.py"
 SUBJECTS = ("flatirons", "stock")
 USER = "alice"
 
 
-def run(is_quick: bool) -> Findings:
-    """Both subjects in turn, each with an empty cluster."""
-    n, nodes, rounds = (8, 2, 1) if is_quick else (64, 4, 2)
+def run(options: Options) -> Result:
+    """Both subjects take turns, each on an empty cluster."""
+    n, nodes, rounds = (8, 2, 1) if options.is_quick else (64, 4, 2)
     progress = Progress()
-    binds = [Bind(str(PROGRAM), "/opt/engines.py", False)]
-    with stage(progress, HERE / "site.toml", crowd.NODES, binds=binds) as demo:
-        do(demo, CONTROLLER, crowd.MAKE_ROOM)
+    binds = [Bind(str(PROGRAM), PROGRAM_ON_NODE, False)]
+    with running_testbed(progress, HERE / "site.toml", NODES, binds=binds) as demo:
+        run_script(demo, CONTROLLER, MAKE_ROOM)
         seen: dict[str, list[dict[str, Any]]] = {subject: [] for subject in SUBJECTS}
         for number in range(rounds):
             for subject in SUBJECTS:
                 with progress.step(f"{subject}, {n} engines, round {number + 1}"):
                     seen[subject].append(measure(demo, subject, n, nodes))
         rows = [row for subject in SUBJECTS for row in _rows(subject, seen[subject], n, nodes)]
-        return Findings(machine(demo), rows)
+        return Result(machine(demo), rows)
 
 
 def measure(demo: Demo, subject: str, n: int, nodes: int) -> dict[str, Any]:
-    """One start, from a program in the image in the hub node, which runs no engine itself."""
-    words = ["apptainer", "-s", "exec", "--bind", "/run/munge,/etc/slurm,/opt/engines.py", IMAGE]
-    argv = [*words, "python", "/opt/engines.py", subject, str(n), str(nodes), IMAGE]
+    """What `node/time_engines.py` prints about one start; it runs in the image on the hub node.
+
+    Raises BenchFailure unless there were `n` engines on that many nodes.
+    """
+    words = ["apptainer", "-s", "exec", "--bind", f"/run/munge,/etc/slurm,{PROGRAM_ON_NODE}", IMAGE]
+    argv = [*words, "python", PROGRAM_ON_NODE, subject, str(n), str(nodes), IMAGE]
     try:
         done = demo.exec(HUB, argv, USER, deadline_s=300)
     except subprocess.TimeoutExpired as error:
-        raise BenchFailure(f"the engines of {subject} were not up in five minutes") from error
+        raise BenchFailure(f"the engines of {subject} did not start within 5 minutes") from error
     if done.returncode:
         raise BenchFailure(f"the engines of {subject} failed: {done.stderr.strip()[-500:]}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

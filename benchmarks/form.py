@@ -1,6 +1,6 @@
-"""`scripts/bench form`: what one more look at the form costs the hub, with a large centre behind it.
+"""`scripts/bench form`: what it costs the hub to render the form of a large cluster once more.
 
-See README.md in this directory for what is measured, and how.
+README.md in this directory says what is measured, and how.
 """
 
 import asyncio
@@ -16,16 +16,18 @@ import httpx
 from cluster.demo.progress import Progress
 from cluster.demo.service import Demo
 
-from . import counting, estate
-from .editing import Editor
-from .hubs import Cpu, Hub, Peer, busy_share, requests
-from .load import SCRIPT, Act, Load, Session, Watched, connections, log_in, watch
+from . import large_cluster
+from .command_counts import count_calls, start_counting
+from .form_editor import FormEditor
+from .hub_process import Cpu, Hub, Peer, machine_ticks, percent_busy, request_times_ms
+from .options import Options
 from .report import Row, machine
-from .stage import HERE, BenchFailure, Findings, in_hub, stage
+from .sessions import SCRIPT, Action, Load, Session, Watched, connections, log_in, watch
+from .testbed import HERE, BenchFailure, Result, run_script_in_hub, running_testbed
 
 SITE = HERE / "site.toml"
-MOSS = ["/opt/peers/bin/jupyterhub", "-f", "/etc/flatirons/moss_config.py"]
-# MOSS runs its commands by `sudo -E -u USER`: the rule that batchspawner's documentation asks for.
+MOSS = ["/opt/peers/bin/jupyterhub", "-f", "/etc/flatirons/moss_form_config.py"]
+# MOSS runs its commands with `sudo -E -u USER`; this is the rule in batchspawner's documentation.
 MOSS_RULE = "jupyterhub ALL=(ALL) NOPASSWD:SETENV: /usr/local/sbin/sinfo, /usr/local/sbin/squeue\n"
 PREPARE_MOSS = """
 cat > /etc/sudoers.d/moss
@@ -36,9 +38,9 @@ install -d -m 0700 -o jupyterhub -g jupyterhub /var/lib/moss
 
 @dataclass(frozen=True)
 class Plan:
-    """How large a run is."""
+    """The size of a run: its users, and the load of many sessions and of one."""
 
-    people: int
+    users: int
     load: Load
     alone: Load
 
@@ -48,7 +50,7 @@ QUICK = Plan(3, Load(12, 1.0, 1.0, 3.0), Load(1, 0.1, 0.2, 1.0))
 
 
 @dataclass(frozen=True)
-class Look:
+class Snapshot:
     """The counters of a hub at one moment."""
 
     log_bytes: int
@@ -58,44 +60,43 @@ class Look:
     machine: tuple[int, int]
 
 
-class Scene:
-    """People at one hub: does acts with them and turns what was seen into rows."""
+class LoadedHub:
+    """A hub under load: lets sessions act and turns the observations into rows."""
 
     def __init__(self, demo: Demo, hub: Hub, subject: str) -> None:
         self.demo, self.hub, self.subject = demo, hub, subject
 
-    def look(self) -> Look:
+    def snapshot(self) -> Snapshot:
         """The counters now."""
-        calls = sum(counting.calls(self.demo).values())
+        calls = sum(count_calls(self.demo).values())
         log_bytes, cpu = self.hub.log.stat().st_size, Cpu.of(self.hub.process)
-        return Look(log_bytes, cpu, calls, time.process_time(), busy_share())
+        return Snapshot(log_bytes, cpu, calls, time.process_time(), machine_ticks())
 
     async def rows(
-        self, name: str, what: str, load: Load, sessions: Sequence[Session], act: Act
+        self, name: str, what: str, load: Load, sessions: Sequence[Session], action: Action
     ) -> list[Row]:
-        """Has the first `load.sessions` do an act; `what` is the method and the path that the log shows."""
-        watched = await watch(load, list(sessions[: load.sessions]), act, self.look)
+        """Measures an action of the first `load.sessions`; `what` is METHOD PATH as in the hub's log."""
+        watched = await watch(load, list(sessions[: load.sessions]), action, self.snapshot)
         before, after = watched.before, watched.after
         method, path = what.split()
-        good = requests(self.hub.log, before.log_bytes, after.log_bytes, method, path)
+        good = request_times_ms(self.hub.log, before.log_bytes, after.log_bytes, method, path)
         if len(good) < 2 or len(watched.waits_ms) < 2:
-            raise BenchFailure(f"{self.subject} answered no {what} well; see {self.hub.log}")
+            raise BenchFailure(f"{self.subject} answered {what} with errors; see {self.hub.log}")
         facts = {"sessions": load.sessions, "n": len(good)}
         numbers = [
             (f"{name}_p95_ms", percentile(good, 95), "ms"),
             (f"{name}_median_ms", statistics.median(good), "ms"),
             (f"{name}_waited_p95_ms", percentile(watched.waits_ms, 95), "ms"),
             (f"{name}_failed", watched.failed, "1"),
-            *per_act(name, len(good), watched),
+            *numbers_per_action(name, len(good), watched),
         ]
         return [Row(self.subject, metric, round(value, 3), unit, facts) for metric, value, unit in numbers]
 
 
-def per_act(name: str, count: int, watched: Watched) -> list[tuple[str, float, str]]:
-    """What each of that many acts took of the hub and of Slurm, and how busy hub and client were."""
+def numbers_per_action(name: str, count: int, watched: Watched) -> list[tuple[str, float, str]]:
+    """What each of `count` actions cost the hub and Slurm, and how busy hub, client and machine were."""
     before, after, seconds = watched.before, watched.after, watched.seconds
     cpu = after.cpu - before.cpu
-    busy, ticks = (now - then for now, then in zip(after.machine, before.machine, strict=True))
     return [
         (f"slurm_commands_per_{name}", (after.calls - before.calls) / count, "1"),
         (f"hub_cpu_ms_per_{name}", cpu.own_ms / count, "ms"),
@@ -103,49 +104,47 @@ def per_act(name: str, count: int, watched: Watched) -> list[tuple[str, float, s
         (f"{name}s_per_second", count / seconds, "1/s"),
         (f"{name}_hub_cpu_percent", cpu.own_ms / 10 / seconds, "%"),
         (f"{name}_client_cpu_percent", 100 * (after.client_s - before.client_s) / seconds, "%"),
-        (f"{name}_machine_cpu_percent", 100 * busy / ticks, "%"),
+        (f"{name}_machine_cpu_percent", percent_busy(before.machine, after.machine), "%"),
     ]
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """The value below which that many percent of them lie."""
+    """The value below which this percentage of the values lies."""
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
-def alone(rows: Sequence[Row]) -> list[Row]:
-    """Of one person's rows those that say something without a crowd: the times."""
+def only_times(rows: Sequence[Row]) -> list[Row]:
+    """The rows that mean something for a single session: the times."""
     return [row for row in rows if row.metric.endswith(("_p95_ms", "_median_ms"))]
 
 
-def run(is_quick: bool) -> Findings:
-    """Boots a large cluster and measures the form of Flatirons, then that of MOSS."""
-    plan, progress = QUICK if is_quick else FULL, Progress()
-    with stage(progress, SITE) as demo:
-        people = estate.names(plan.people)
-        with progress.step(f"{estate.NODES} nodes, {estate.PARTITIONS} partitions, {len(people)} people"):
-            estate.enlarge(demo, people)
-            counting.install(demo)
+def run(options: Options) -> Result:
+    """Starts a large cluster and measures the form of Flatirons, then that of MOSS."""
+    plan, progress = QUICK if options.is_quick else FULL, Progress()
+    with running_testbed(progress, SITE) as demo:
+        users = large_cluster.user_names(plan.users)
+        size = f"{large_cluster.NODES} nodes, {large_cluster.PARTITIONS} partitions, {len(users)} users"
+        with progress.step(size):
+            large_cluster.enlarge(demo, users)
+            start_counting(demo)
             demo.stop_hub()
             demo.start_hub()
         about = machine(demo)
         with progress.step("flatirons"):
-            rows = asyncio.run(_flatirons(demo, plan, people))
+            rows = asyncio.run(_measure_flatirons(demo, plan, users))
         demo.stop_hub()
         demo.stop_proxy()
         with progress.step("moss"):
-            rows += _with_moss(demo, plan, people)
-        return Findings(about, rows)
+            rows += _measure_moss(demo, plan, users)
+        return Result(about, rows)
 
 
-async def _flatirons(demo: Demo, plan: Plan, people: list[str]) -> list[Row]:
-    process = demo.hub_process
-    if process is None:
-        raise BenchFailure("the hub does not run")
-    hub = Hub(demo.hub_log, process)
-    floor, ours = Scene(demo, hub, "floor"), Scene(demo, hub, "flatirons")
+async def _measure_flatirons(demo: Demo, plan: Plan, users: list[str]) -> list[Row]:
+    hub = Hub.of(demo)
+    floor, ours = LoadedHub(demo, hub, "floor"), LoadedHub(demo, hub, "flatirons")
     async with connections() as transport:
-        sessions = await log_in(demo.url, people, plan.load.sessions, transport)
-        editors = {session: Editor(session) for session in sessions}
+        sessions = await log_in(demo.url, users, plan.load.sessions, transport)
+        editors = {session: FormEditor(session) for session in sessions}
         for editor in editors.values():
             await editor.open()
 
@@ -153,41 +152,42 @@ async def _flatirons(demo: Demo, plan: Plan, people: list[str]) -> list[Row]:
             return await editors[session].edit()
 
         rows = await ours.rows("render", "POST /hub/flatirons/form", plan.load, sessions, edit)
-        rows += alone(await ours.rows("render_alone", "POST /hub/flatirons/form", plan.alone, sessions, edit))
-        rows += await ours.rows("page", "GET /hub/spawn/", plan.load, sessions, spawn_page)
-        rows += await floor.rows("render", "GET /hub/api/user", plan.load, sessions, who_am_i)
+        alone = await ours.rows("render_alone", "POST /hub/flatirons/form", plan.alone, sessions, edit)
+        rows += only_times(alone)
+        rows += await ours.rows("page", "GET /hub/spawn/", plan.load, sessions, open_spawn_page)
+        rows += await floor.rows("render", "GET /hub/api/user", plan.load, sessions, get_own_record)
     return rows
 
 
-def _with_moss(demo: Demo, plan: Plan, people: list[str]) -> list[Row]:
-    """MOSS has no re-render on the hub: its page holds all that it knows, so its page view is measured."""
-    partitions = in_hub(demo, "sinfo --all --noheader --format=%R").split()
+def _measure_moss(demo: Demo, plan: Plan, users: list[str]) -> list[Row]:
+    """MOSS renders nothing on the hub after a change: its page holds everything, so the page is measured."""
+    partitions = run_script_in_hub(demo, "sinfo --all --noheader --format=%R").split()
     (demo.etc / "partitions.json").write_text(json.dumps(sorted(set(partitions))))
-    shutil.copyfile(HERE / "moss_config.py", demo.etc / "moss_config.py")
-    in_hub(demo, PREPARE_MOSS, stdin=MOSS_RULE)
+    shutil.copyfile(HERE / "node" / "moss_form_config.py", demo.etc / "moss_form_config.py")
+    run_script_in_hub(demo, PREPARE_MOSS, stdin=MOSS_RULE)
     peer = Peer(demo, MOSS)
     try:
-        return asyncio.run(_moss(Scene(demo, peer.start(), "moss"), plan, people))
+        return asyncio.run(_moss_rows(LoadedHub(demo, peer.start(), "moss"), plan, users))
     finally:
         peer.stop()
 
 
-async def _moss(scene: Scene, plan: Plan, people: list[str]) -> list[Row]:
+async def _moss_rows(moss: LoadedHub, plan: Plan, users: list[str]) -> list[Row]:
     async with connections() as transport:
-        sessions = await log_in(scene.demo.url, people, plan.load.sessions, transport)
-        rows = await scene.rows("render", "GET /hub/spawn/", plan.load, sessions, spawn_page)
-        rows += alone(await scene.rows("render_alone", "GET /hub/spawn/", plan.alone, sessions, spawn_page))
-    return rows
+        sessions = await log_in(moss.demo.url, users, plan.load.sessions, transport)
+        rows = await moss.rows("render", "GET /hub/spawn/", plan.load, sessions, open_spawn_page)
+        alone = await moss.rows("render_alone", "GET /hub/spawn/", plan.alone, sessions, open_spawn_page)
+    return rows + only_times(alone)
 
 
-async def spawn_page(session: Session) -> httpx.Response:
-    """Opens the page on which a server is set up; BenchFailure if it isn't that."""
+async def open_spawn_page(session: Session) -> httpx.Response:
+    """Opens the spawn page; BenchFailure if another page comes back."""
     answer = await session.view(f"/hub/spawn/{session.user}")
     if answer.status_code == 200 and 'id="spawn_form"' not in answer.text:
-        raise BenchFailure(f"{session.user} asked for a form and got {answer.url.path}")
+        raise BenchFailure(f"{session.user} requested a form and got {answer.url.path}")
     return answer
 
 
-async def who_am_i(session: Session) -> httpx.Response:
-    """Asks for something of one's own that needs a log-in and no form."""
+async def get_own_record(session: Session) -> httpx.Response:
+    """Requests the user's own record: a request with a log-in and without a form."""
     return await session.http.get("/hub/api/user", headers={**SCRIPT, "X-XSRFToken": session.xsrf})

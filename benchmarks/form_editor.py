@@ -1,7 +1,7 @@
-"""Somebody who fills in Flatirons' form: reads it as a browser does, changes one thing, posts all of it.
+"""Fills in Flatirons' form: reads it as a browser does, changes one field, posts all of them.
 
-What is on the page is read by the few tags that matter, with regular expressions: a parser of all HTML would
-take the client more time for a form than the hub takes to make it.
+The few tags that matter are read with regular expressions: a complete HTML parser would take longer to read a
+form than the hub takes to render it.
 """
 
 import html
@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from .load import Session
-from .stage import BenchFailure
+from .sessions import Session
+from .testbed import BenchFailure
 
 ROOT = re.compile(r'<div[^>]* id="flatirons-form"')
 TAG = re.compile(r"<(input|select|option|/select)\b([^>]*)>")
 ATTRIBUTE = re.compile(r'([a-z-]+)(?:="([^"]*)")?')
-# What people change, in turn; where the form has no such field, the turn goes to the next.
+# The fields that are changed in turn; those that the form doesn't have are left out.
 TURNS = ("partition", "cpus", "account", "runtime", "memory")
 RUNTIMES = ("30m", "1:00:00", "90m", "2:00:00", "45m")
 MEMORIES = ("1G", "1500M", "2G", "4G")
@@ -26,17 +26,17 @@ MOST_CPUS = 8
 
 @dataclass
 class Fields:
-    """The values that a browser would send, and what may be chosen instead."""
+    """The values that a browser would send, and the choices of each select field."""
 
     values: dict[str, str] = field(default_factory=dict)
     choices: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, page: str) -> "Fields":
-        """Those of Flatirons' form on a page or in a fragment; BenchFailure when there is none."""
+        """The fields of Flatirons' form on a page or in a fragment; BenchFailure if there is no form."""
         root = ROOT.search(page)
         if root is None:
-            raise BenchFailure("the hub's page has no form of Flatirons")
+            raise BenchFailure("the hub's page doesn't contain Flatirons' form")
         found, select = cls(), ""
         for tag, rest in TAG.findall(page, root.start()):
             given = dict(ATTRIBUTE.findall(rest))
@@ -46,27 +46,27 @@ class Fields:
             elif tag == "/select":
                 select = ""
             elif tag == "option" and select:
-                found._option(select, given)
+                found._add_option(select, given)
             elif tag == "input" and given.get("name"):
-                found._input(given)
+                found._add_input(given)
         return found
 
-    def _option(self, select: str, given: dict[str, str]) -> None:
+    def _add_option(self, select: str, given: dict[str, str]) -> None:
         value = html.unescape(given.get("value", ""))
         self.choices[select].append(value)
         if "selected" in given or select not in self.values:
             self.values[select] = value
 
-    def _input(self, given: dict[str, str]) -> None:
+    def _add_input(self, given: dict[str, str]) -> None:
         name, value = given["name"], html.unescape(given.get("value", ""))
         is_box = given.get("type") in ("radio", "checkbox")
         if not is_box or "checked" in given:
             self.values[name] = value
 
     def changed(self, turn: int) -> tuple[str, str]:
-        """The name and the new value of what is changed in this turn."""
-        there = [name for name in TURNS if name in self.values]
-        name = there[turn % len(there)]
+        """(name, new value) of the field that is changed in this turn."""
+        present = [name for name in TURNS if name in self.values]
+        name = present[turn % len(present)]
         offered = [value for value in self.choices.get(name, []) if value]
         if not offered:
             offered = {
@@ -78,8 +78,8 @@ class Fields:
         return name, random.choice(others) if others else self.values[name]
 
 
-class Editor:
-    """One session at its form."""
+class FormEditor:
+    """One session that fills in its form."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -89,17 +89,19 @@ class Editor:
         self.path = f"/hub/flatirons/form?{query}"
 
     async def open(self) -> None:
-        """Reads the page."""
+        """Reads the page with the form."""
         page = await self.session.view(f"/hub/spawn/{self.session.user}")
         self.fields = Fields.of(page.text)
 
     async def edit(self) -> httpx.Response:
-        """Changes one thing, and takes over the form that comes back; BenchFailure if it lost the change."""
+        """Changes one field and keeps the form that comes back; BenchFailure if the change was lost."""
         name, value = self.fields.changed(self.turn)
         self.turn += 1
         answer = await self.session.post(self.path, {**self.fields.values, name: value})
         if answer.status_code == 200:
             self.fields = Fields.of(answer.text)
             if self.fields.values.get(name) != value:
-                raise BenchFailure(f"{name} was changed to {value!r}, and the form came back with another")
+                raise BenchFailure(
+                    f"{name} was changed to {value!r}, but the form came back with another value"
+                )
         return answer

@@ -1,8 +1,8 @@
-"""A large centre: 2,000 nodes, 60 partitions and people with 500 accounts each, in the demo's cluster summit.
+"""Makes the demo's cluster summit large: 2,000 nodes, 60 partitions, users with 500 accounts each.
 
-Everything is told to the real slurmctld and slurmdbd as an operator would: lines in slurm.conf and
-`scontrol reconfigure`, commands of sacctmgr. The nodes that are added have no slurmd: they are cloud nodes
-that are switched off, for which Slurm makes every decision that it makes for others.
+slurmctld and slurmdbd are the real ones and are configured as an operator would: with slurm.conf and
+`scontrol reconfigure`, and with sacctmgr. The added nodes have no slurmd: they are cloud nodes that are
+powered down. Slurm treats them like all others.
 """
 
 from dataclasses import dataclass
@@ -10,25 +10,24 @@ from dataclasses import dataclass
 from cluster.demo.service import Demo
 from cluster.layout import CONTROLLER, HUB
 from cluster.processes import wait_until
-from cluster.slurmconf import CONFIGURATION
 
-from .stage import BenchFailure, do, in_hub
+from .slurmctld import CLUSTER, CONF
+from .testbed import BenchFailure, run_script, run_script_in_hub
 
-CLUSTER = "summit"
 NODES = 2000
 PARTITIONS = 60
 ACCOUNTS = tuple(f"lab{i:03d}" for i in range(1, 501))
 QOS = "normal,long,debug"
 # One sacctmgr command must fit into one packet of MariaDB.
-PEOPLE_AT_ONCE = 10
+USERS_AT_ONCE = 10
 
-RELOAD = f"cat >> {CONFIGURATION}/{CLUSTER}/slurm.conf; scontrol reconfigure"
-ADD_PEOPLE = 'for name; do useradd --no-create-home --shell /bin/sh "$name"; done'
+RECONFIGURE = f"cat >> {CONF}; scontrol reconfigure"
+ADD_USERS = 'for name; do useradd --no-create-home --shell /bin/sh "$name"; done'
 
 
 @dataclass(frozen=True)
-class Kind:
-    """Nodes that are alike, named by a letter and a number; a share of them in percent."""
+class NodeType:
+    """Nodes of one type, named by a letter and a number; `share` of all nodes in percent."""
 
     letter: str
     share: int
@@ -37,43 +36,46 @@ class Kind:
     gres: str = ""
 
     def line(self, count: int) -> str:
-        """The line of slurm.conf for that many."""
+        """The line of slurm.conf for that many nodes."""
         gres = f" Gres={self.gres}" if self.gres else ""
         size = f"Sockets=1 CoresPerSocket={self.cpus} ThreadsPerCore=1 RealMemory={self.memory_mb}"
         return f"NodeName={self.letter}[0001-{count:04d}] {size} State=CLOUD{gres}"
 
 
-KINDS = (
-    Kind("a", 60, 64, 256_000),
-    Kind("b", 25, 128, 1_024_000),
-    Kind("v", 8, 40, 384_000, "gpu:v100:4"),
-    Kind("h", 7, 96, 1_536_000, "gpu:a100:8"),
+NODE_TYPES = (
+    NodeType("a", 60, 64, 256_000),
+    NodeType("b", 25, 128, 1_024_000),
+    NodeType("v", 8, 40, 384_000, "gpu:v100:4"),
+    NodeType("h", 7, 96, 1_536_000, "gpu:a100:8"),
 )
 
 
-def names(count: int) -> list[str]:
-    """The names of that many people."""
+def user_names(count: int) -> list[str]:
+    """The names of that many users."""
     return [f"bench{i:03d}" for i in range(1, count + 1)]
 
 
 def slurm_conf(nodes: int, partitions: int) -> str:
-    """Lines that add that many nodes and partitions to a slurm.conf."""
-    counts = [nodes * kind.share // 100 for kind in KINDS]
+    """The lines that add that many nodes and partitions to a slurm.conf."""
+    counts = [nodes * each.share // 100 for each in NODE_TYPES]
     counts[0] += nodes - sum(counts)
-    lines = [kind.line(count) for kind, count in zip(KINDS, counts, strict=True)]
+    lines = [each.line(count) for each, count in zip(NODE_TYPES, counts, strict=True)]
     lines += [_partition(i, counts) for i in range(partitions)]
     return "\n".join(lines) + "\n"
 
 
 def _partition(number: int, counts: list[int]) -> str:
-    """Overlapping partitions: of one kind of nodes or of two, open to all or to some accounts and QOS."""
-    kind, others = KINDS[number % len(KINDS)], KINDS[(number // 7) % len(KINDS)]
-    count = counts[number % len(KINDS)]
+    """The line of one of the overlapping partitions.
+
+    It has nodes of one or two types and is open to everybody, or to some accounts or QOS only.
+    """
+    node_type, others = NODE_TYPES[number % len(NODE_TYPES)], NODE_TYPES[(number // 7) % len(NODE_TYPES)]
+    count = counts[number % len(NODE_TYPES)]
     first, last = 1 + number * 5 % (count // 2), number * 5 % (count // 2) + count // 2
-    if number < len(KINDS):  # no node is left out
+    if number < len(NODE_TYPES):  # so that each node is in a partition
         first, last = 1, count
-    nodes = f"{kind.letter}[{first:04d}-{last:04d}]"
-    if others != kind:
+    nodes = f"{node_type.letter}[{first:04d}-{last:04d}]"
+    if others != node_type:
         nodes += f",{others.letter}[0001-0040]"
     words = [f"PartitionName=part{number:02d} Nodes={nodes} State=UP DefaultTime=01:00:00"]
     words.append(f"MaxTime={1 + number % 7}-00:00:00")
@@ -84,38 +86,38 @@ def _partition(number: int, counts: list[int]) -> str:
     return " ".join(words)
 
 
-def sacctmgr_input(people: list[str]) -> str:
-    """Commands that let each of the people charge each of the accounts."""
+def sacctmgr_input(users: list[str]) -> str:
+    """The commands that let each user charge each account."""
     where = f"cluster={CLUSTER}"
     lines = [f"add account {','.join(ACCOUNTS)} {where} description=bench organization=flatirons"]
-    for i in range(0, len(people), PEOPLE_AT_ONCE):
-        some = ",".join(people[i : i + PEOPLE_AT_ONCE])
+    for i in range(0, len(users), USERS_AT_ONCE):
+        some = ",".join(users[i : i + USERS_AT_ONCE])
         rights = f"account={','.join(ACCOUNTS)} defaultaccount={ACCOUNTS[0]} qos={QOS} defaultqos=normal"
         lines.append(f"add user {some} {where} {rights}")
     return "\n".join(lines) + "\n"
 
 
-def enlarge(demo: Demo, people: list[str]) -> None:
-    """Makes summit large and the people known, in Slurm and to the hub node; returns when Slurm says so."""
+def enlarge(demo: Demo, users: list[str]) -> None:
+    """Makes summit large and adds the users to Slurm and to the hub node; returns when Slurm shows it."""
     summit = demo.instance.settings().site.cluster(CLUSTER)
-    # sacctmgr's exit code says "nothing new" and "failed" alike; what is there afterwards counts.
-    do(demo, CONTROLLER, "sacctmgr -i || true", stdin=sacctmgr_input(people), deadline_s=300)
-    for name in (people[0], people[-1]):
+    # sacctmgr's exit code doesn't tell "nothing new" from "failed", so the result is counted.
+    run_script(demo, CONTROLLER, "sacctmgr -i || true", stdin=sacctmgr_input(users), deadline_s=300)
+    for name in (users[0], users[-1]):
         if len(_accounts(demo, name)) != len(ACCOUNTS):
-            raise BenchFailure(f"Slurm's accounting did not take the accounts of {name}")
+            raise BenchFailure(f"Slurm's accounting did not accept the accounts of {name}")
     added = slurm_conf(NODES - len(summit.nodes), PARTITIONS - len(summit.partitions))
-    do(demo, CONTROLLER, RELOAD, stdin=added)
+    run_script(demo, CONTROLLER, RECONFIGURE, stdin=added)
     wait_until(lambda: _is_large(demo), f"enlarging {CLUSTER}", 60, 0.2)
-    in_hub(demo, ADD_PEOPLE, *people)
+    run_script_in_hub(demo, ADD_USERS, *users)
 
 
 def _accounts(demo: Demo, name: str) -> list[str]:
     show = 'sacctmgr --noheader --parsable2 list association cluster="$1" user="$2" format=account'
-    return do(demo, CONTROLLER, show, CLUSTER, name).split()
+    return run_script(demo, CONTROLLER, show, CLUSTER, name).split()
 
 
 def _is_large(demo: Demo) -> bool:
-    """Whether all partitions and nodes are there."""
+    """Whether sinfo shows all partitions and nodes."""
     shown = [
         demo.exec(HUB, ["sinfo", "--all", "--noheader", *options]).stdout.split()
         for options in (["--format=%R"], ["--Node", "--format=%N"])

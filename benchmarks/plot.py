@@ -1,6 +1,6 @@
 """Draws stored results: `python3 -m benchmarks.plot RESULT.json... > docs/images/numbers.svg`.
 
-Bars of the metrics in CHARTS, for whatever subjects the files have. Standard library.
+Draws bars for the metrics in CHARTS and all subjects in the files. Uses the standard library only.
 """
 
 import json
@@ -14,14 +14,14 @@ from typing import Any
 WIDTH, BAR, GAP, LABEL, VALUE = 720, 18, 6, 150, 90
 COLOURS = {"flatirons": "#b5482a", "floor": "#9aa0a6", "batchspawner": "#3b6ea5", "moss": "#6aa0c8"}
 COLOURS["stock"] = COLOURS["batchspawner"]
-LABELS = {"floor": "a spawner that does nothing", "least": "the least", "kept": "the least that keeps"}
+LABELS = {"floor": "does nothing", "least": "minimal", "kept": "minimal with state"}
 WARM: dict[str, Any] = {"cache": "warm", "home": None}
 FONT = 'font-family="sans-serif" font-size="13"'
 
 
 @dataclass(frozen=True)
 class Chart:
-    """One metric under some circumstances; `floor` is what the floor's bar shows instead, if anything."""
+    """One metric under some circumstances; `floor` is the metric of the bar "Slurm alone", if any."""
 
     title: str
     bench: str
@@ -31,20 +31,20 @@ class Chart:
 
 
 CHARTS = (
-    Chart("One server, request to ready, s", "spawn", "ready_s", {}, "ready_s"),
-    Chart("50 at once, the last one ready, s", "burst", "last_ready_s", {"n": 50}, "slurm_alone_s"),
-    Chart("50 at once, the hub's CPU time for each, ms", "burst", "hub_cpu_ms_per_spawn", {"n": 50}),
-    Chart("50 at once, RPCs at slurmctld for each", "burst", "rpc_per_spawn", {"n": 50}),
-    Chart("200 running servers, squeue a minute", "steady", "queries_per_min", {"n": 200}),
-    Chart("Container's start to first answer, s", "coldstart", "first_answer_s", WARM),
-    Chart("The same, no file of the image in memory, s", "coldstart", "first_answer_s", {"cache": "cold"}),
-    Chart("The same, the home far away, s", "coldstart", "first_answer_s", {"home": "slow"}),
-    Chart("Container's start to a kernel's first answer, s", "coldstart", "first_kernel_s", WARM),
+    Chart("One server, from request to ready, s", "spawn", "ready_s", {}, "ready_s"),
+    Chart("50 at once, until the last is ready, s", "burst", "last_ready_s", {"n": 50}, "slurm_alone_s"),
+    Chart("50 at once, CPU time of the hub per server, ms", "burst", "hub_cpu_ms_per_spawn", {"n": 50}),
+    Chart("50 at once, requests to slurmctld per server", "burst", "rpc_per_spawn", {"n": 50}),
+    Chart("200 running servers, squeue commands per minute", "steady", "queries_per_min", {"n": 200}),
+    Chart("From the container's start to the first answer, s", "coldstart", "first_answer_s", WARM),
+    Chart("The same with an empty page cache, s", "coldstart", "first_answer_s", {"cache": "cold"}),
+    Chart("The same with a slow home directory, s", "coldstart", "first_answer_s", {"home": "slow"}),
+    Chart("From the container's start to a kernel's first answer, s", "coldstart", "first_kernel_s", WARM),
 )
 
 
 def bars(chart: Chart, results: dict[str, Any]) -> Iterator[tuple[str, str, float]]:
-    """(subject, label, value) of each bar."""
+    """(subject, label, value) of each bar of the chart."""
     for row in results.get(chart.bench, {"rows": []})["rows"]:
         fits = all(row.get(key) == value for key, value in chart.facts.items())
         is_alone = row.get("of") == "sbatch alone"
@@ -55,7 +55,7 @@ def bars(chart: Chart, results: dict[str, Any]) -> Iterator[tuple[str, str, floa
 
 
 def drawn(chart: Chart, results: dict[str, Any], top: int) -> tuple[str, int]:
-    """The chart as SVG, and how high it is."""
+    """(SVG of the chart, its height)."""
     found = list(bars(chart, results))
     most = max((value for *_, value in found), default=1) or 1
     parts = [f'<text x="0" y="{top + 14}" {FONT} font-weight="bold" fill="#444">{escape(chart.title)}</text>']
@@ -74,7 +74,7 @@ def drawn(chart: Chart, results: dict[str, Any], top: int) -> tuple[str, int]:
 
 
 def main() -> None:
-    """Prints the drawing."""
+    """Prints the drawing as SVG."""
     read = [json.loads(Path(name).read_text()) for name in sys.argv[1:]]
     results = {each["bench"]: each for each in read}
     body, top = [], 10

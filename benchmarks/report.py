@@ -1,4 +1,4 @@
-"""What a benchmark found: rows, and the machine that they were measured on; as JSON or as a table."""
+"""The result of a benchmark: its rows and the machine they were measured on, as JSON or as a table."""
 
 import json
 import os
@@ -19,7 +19,7 @@ GIB = 1024**3
 
 @dataclass(frozen=True)
 class Row:
-    """One number: of what, what, how much, in which unit; `facts` say under which circumstances."""
+    """One number; `facts` are the circumstances under which it was measured."""
 
     subject: str
     metric: str
@@ -28,13 +28,13 @@ class Row:
     facts: Mapping[str, int | float | str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """The row as the contract in the design has it."""
+        """The row as in the output of `--json`."""
         names = {"subject": self.subject, "metric": self.metric, "value": self.value, "unit": self.unit}
         return {**names, **self.facts}
 
 
 def machine(demo: Demo) -> dict[str, Any]:
-    """This machine, and the releases of what runs in the demo's hub node, which must be up."""
+    """This machine, and the versions of what runs on the demo's hub node, which must be running."""
     releases = {
         "debian": ["cat", "/etc/debian_version"],
         "slurm": ["sinfo", "--version"],
@@ -62,19 +62,19 @@ def _cpu_model() -> str:
 
 
 def _commit() -> str:
-    """The checkout's commit, with a + if files differ from it; empty outside of git."""
+    """The commit of the checkout, with a + if files differ from it; empty outside of git."""
     git = ["git", "-C", str(REPO), "describe", "--always", "--dirty=+", "--exclude=*"]
     done = subprocess.run(git, capture_output=True, text=True)
     return done.stdout.strip()
 
 
 def as_json(name: str, about: Mapping[str, Any], rows: Sequence[Row]) -> str:
-    """The one line that `--json` ends with."""
+    """The last line of the output with `--json`."""
     return json.dumps({"bench": name, "machine": about, "rows": [row.as_dict() for row in rows]})
 
 
 def as_table(about: Mapping[str, Any], rows: Sequence[Row]) -> str:
-    """The same for people."""
+    """The result as a table for people to read."""
     lines = [", ".join(f"{key} {value}" for key, value in about.items()), ""]
     for row in rows:
         facts = " ".join(f"{key}={value}" for key, value in row.facts.items())

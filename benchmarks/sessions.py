@@ -1,6 +1,6 @@
-"""Many people at a hub at once: each with a browser's cookies, thinking a while before each request.
+"""Many browser sessions at a hub at the same time, each with its cookies and a pause before each request.
 
-A closed loop, bounded in people and in time: who waits for an answer asks nothing else meanwhile.
+A closed loop: nobody sends a request while another of theirs is unanswered. Sessions and time are bounded.
 """
 
 import asyncio
@@ -12,33 +12,33 @@ from typing import Any
 
 import httpx
 
-from .stage import BenchFailure
+from .testbed import BenchFailure
 
 TIMEOUT_S = 60.0
-# The proxy closes a connection that was idle for five seconds; a request must not meet that moment.
+# The proxy closes a connection after five idle seconds; no request must be sent at that moment.
 IDLE_S = 3.0
 LOG_INS_AT_ONCE = 8
-# What browsers say of themselves over https; JupyterHub looks at it.
+# Headers that browsers send over https; JupyterHub checks them.
 PAGE = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "same-origin"}
 SCRIPT = {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Site": "same-origin"}
 
 
 @dataclass(frozen=True)
 class Load:
-    """How many people at once, how long each thinks on average, and for how long all of this is watched."""
+    """How many sessions at once, the average pause of each, and how long they are watched."""
 
     sessions: int
-    think_s: float
+    pause_s: float
     warm_up_s: float
     watch_s: float
 
     def pause(self) -> float:
-        """Seconds until somebody's next request, from half to one and a half of the average."""
-        return random.uniform(0.5, 1.5) * self.think_s
+        """Seconds until a session's next request, between a half and one and a half of the average."""
+        return random.uniform(0.5, 1.5) * self.pause_s
 
 
 class Session:
-    """One person's browser; a person may have several."""
+    """One browser of a user; a user may have several."""
 
     def __init__(self, url: str, user: str, transport: httpx.AsyncHTTPTransport) -> None:
         self.user = user
@@ -47,7 +47,7 @@ class Session:
         )
 
     async def log_in(self) -> None:
-        """Logs in through the page; BenchFailure when the hub won't have it."""
+        """Logs in through the page; BenchFailure if the hub refuses."""
         await self.http.get("/hub/login", headers=PAGE)
         body = {"username": self.user, "password": "bench", "_xsrf": self.xsrf}
         answer = await self.http.post("/hub/login?next=/hub/home", data=body, headers=PAGE)
@@ -56,7 +56,7 @@ class Session:
 
     @property
     def xsrf(self) -> str:
-        """The token that a script on the hub's page would send."""
+        """The token that a script on one of the hub's pages sends."""
         cookies = [c for c in self.http.cookies.jar if c.name == "_xsrf" and c.path.startswith("/hub")]
         return cookies[-1].value or "" if cookies else ""
 
@@ -65,23 +65,23 @@ class Session:
         return await self.http.get(path, headers=PAGE)
 
     async def post(self, path: str, body: dict[str, str]) -> httpx.Response:
-        """The answer to a form that htmx posts."""
+        """The answer to a form that htmx posts to the hub."""
         headers = {**SCRIPT, "X-XSRFToken": self.xsrf, "HX-Request": "true"}
         return await self.http.post(path, data=body, headers=headers)
 
 
 def connections() -> httpx.AsyncHTTPTransport:
-    """The connections that all sessions of a run share, as behind a load balancer."""
+    """The connections that all sessions share, as behind a load balancer."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=IDLE_S)
     return httpx.AsyncHTTPTransport(verify=False, limits=limits)
 
 
-Act = Callable[[Session], Awaitable[httpx.Response]]
+Action = Callable[[Session], Awaitable[httpx.Response]]
 
 
 @dataclass
 class Watched:
-    """What was seen while the load was on, between the two looks."""
+    """What was observed between two snapshots; `answers` are (sent at, seconds, status), 0 for no answer."""
 
     before: Any = None
     after: Any = None
@@ -91,71 +91,75 @@ class Watched:
 
     @property
     def seconds(self) -> float:
-        """Between the two looks."""
+        """The time between the two snapshots."""
         return self.ended - self.began
 
     @property
     def failed(self) -> int:
-        """How many requests had no answer, or none that was good."""
+        """The number of requests without an answer, or with another status than 200."""
         return sum(self.began <= at < self.ended and status != 200 for at, _, status in self.answers)
 
     @property
     def waits_ms(self) -> list[float]:
-        """How long the people waited for good answers, as they saw it."""
+        """How long the sessions waited for each answer with status 200."""
         return [1000 * s for at, s, status in self.answers if self.began <= at < self.ended and status == 200]
 
 
 async def log_in(
     url: str, users: list[str], sessions: int, transport: httpx.AsyncHTTPTransport
 ) -> list[Session]:
-    """That many sessions, logged in, of these users in turn."""
-    gate = asyncio.Semaphore(LOG_INS_AT_ONCE)
+    """That many sessions, logged in; the users take turns."""
+    limit = asyncio.Semaphore(LOG_INS_AT_ONCE)
     made = [Session(url, users[i % len(users)], transport) for i in range(sessions)]
 
-    async def enter(session: Session) -> None:
-        async with gate:
+    async def log_in_one(session: Session) -> None:
+        async with limit:
             await session.log_in()
 
-    await asyncio.gather(*map(enter, made))
+    await asyncio.gather(*map(log_in_one, made))
     return made
 
 
-async def watch(load: Load, sessions: list[Session], act: Act, look: Callable[[], Any]) -> Watched:
-    """What happens when all sessions go on doing `act`; `look` is taken after the warm-up and at the end."""
+async def watch(
+    load: Load, sessions: list[Session], action: Action, take_snapshot: Callable[[], Any]
+) -> Watched:
+    """What happens while all sessions repeat the action; snapshots follow the warm-up and the end."""
     watched, over = Watched(), asyncio.Event()
-    people = [asyncio.ensure_future(_go_on(load, each, act, watched, over)) for each in sessions]
+    tasks = [asyncio.ensure_future(_repeat(load, each, action, watched, over)) for each in sessions]
     try:
-        await _unless_one_fails(people, load.warm_up_s)
-        watched.before, watched.began = look(), time.monotonic()
-        await _unless_one_fails(people, load.watch_s)
-        watched.ended, watched.after = time.monotonic(), look()
+        await _wait_unless_one_fails(tasks, load.warm_up_s)
+        watched.before, watched.began = take_snapshot(), time.monotonic()
+        await _wait_unless_one_fails(tasks, load.watch_s)
+        watched.ended, watched.after = time.monotonic(), take_snapshot()
     finally:
         over.set()
-        await asyncio.gather(*people, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
     return watched
 
 
-async def _unless_one_fails(people: Sequence["asyncio.Future[None]"], seconds: float) -> None:
-    done, _ = await asyncio.wait(people, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+async def _wait_unless_one_fails(tasks: Sequence["asyncio.Future[None]"], seconds: float) -> None:
+    done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
     for each in done:
         each.result()
 
 
-async def _go_on(load: Load, session: Session, act: Act, watched: Watched, over: asyncio.Event) -> None:
-    """One person's requests until it is over; at first people come one after the other, not all at once."""
-    pause = random.uniform(0, load.think_s)
+async def _repeat(
+    load: Load, session: Session, action: Action, watched: Watched, over: asyncio.Event
+) -> None:
+    """One session's requests until it is over. The first pauses spread the sessions out."""
+    pause = random.uniform(0, load.pause_s)
     while not await _is_over(over, pause):
         at = time.monotonic()
         try:
-            status = (await act(session)).status_code
+            status = (await action(session)).status_code
         except httpx.TransportError:
-            status = 0  # no answer, whatever the reason; it counts as a failure
+            status = 0  # no answer, for whatever reason: it counts as a failure
         watched.answers.append((at, time.monotonic() - at, status))
         pause = load.pause()
 
 
 async def _is_over(over: asyncio.Event, pause_s: float) -> bool:
-    """Whether it was over before the pause was."""
+    """Whether it was over before the pause ended."""
     try:
         await asyncio.wait_for(over.wait(), pause_s)
     except TimeoutError:

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The stock image of `scripts/bench coldstart`, in the place of images/install.sh: the same packages of the same versions on
-# the same Debian, as pip installs them by itself, and nothing else.
+# Installs the stock image of `scripts/bench coldstart`, in place of images/install.sh: packages of the same versions on the
+# same Debian, just as pip installs them.
 set -eu
 # shellcheck disable=SC1091 # made by images/stage.py
 . /mnt/host.env

@@ -1,4 +1,4 @@
-"""What benchmarks run on: a virtual cluster of their own with a hub, taken down at the end."""
+"""What a benchmark runs on: a virtual cluster of its own with a hub, which is removed at the end."""
 
 import os
 import subprocess
@@ -23,34 +23,27 @@ PEERS = HERE / "peers.txt"
 
 
 class BenchFailure(Exception):
-    """One sentence on why nothing could be measured."""
+    """One sentence that says why nothing could be measured."""
 
 
 @dataclass(frozen=True)
-class Findings:
-    """What a benchmark gives back."""
+class Result:
+    """What a benchmark returns."""
 
     machine: Mapping[str, Any]
     rows: Sequence[Row]
 
 
 @contextmanager
-def stage(
-    progress: Progress,
-    site: Path,
-    nodes: int = 3,
-    *,
-    with_image: bool = True,
-    binds: Sequence[Bind] = (),
+def running_testbed(
+    progress: Progress, site: Path, nodes: int = 3, *, binds: Sequence[Bind] = ()
 ) -> Iterator[Demo]:
-    """A demo with that site file and the peers' software at /opt/peers, booted, and gone afterwards.
+    """A running demo with this site file and the peers' software in /opt/peers.
 
-    `nodes` is how many compute nodes its cluster summit has; a benchmark without containers needs no image.
-    `binds` are seen by the nodes besides.
+    `nodes` is the number of compute nodes of the cluster summit. `binds` are further directories and files
+    that the nodes see.
     """
-    if not with_image:
-        os.environ["FLATIRONS_IMAGE_FILE"] = os.devnull
-    _end_forgotten()
+    _stop_abandoned()
     built = build(progress)
     with progress.step("peers"):
         peers = hub_with(built.tree, PEERS)
@@ -61,30 +54,32 @@ def stage(
         yield demo
     finally:
         demo.down()
-    demo.forget()  # after a failure the logs stay
+    demo.forget()  # only after success: the logs of a failure are kept
 
 
-def _end_forgotten() -> None:
-    """Takes down what a benchmark that was killed left behind."""
-    for place in RUN.glob("bench-*"):
-        owner = place.name.split("-")[1]
+def _stop_abandoned() -> None:
+    """Stops the clusters of benchmarks that were killed."""
+    for directory in RUN.glob("bench-*"):
+        owner = directory.name.split("-")[1]
         if owner.isdigit() and not Path(f"/proc/{owner}").exists():
-            Demo(place.name).down()
+            Demo(directory.name).down()
 
 
-def do(demo: Demo, node: str, script: str, *arguments: str, stdin: str = "", deadline_s: float = 60) -> str:
-    """What a shell script of ours prints, run as root in a node; BenchFailure when it fails."""
+def run_script(
+    demo: Demo, node: str, script: str, *arguments: str, stdin: str = "", deadline_s: float = 60
+) -> str:
+    """The stdout of a shell script that runs as root on a node; BenchFailure if it fails."""
     argv = ["sh", "-ec", script, "sh", *arguments]
     try:
         done = demo.exec(node, argv, stdin=stdin, deadline_s=deadline_s)
     except subprocess.TimeoutExpired as error:
         raise BenchFailure(f"a step on {node} took longer than {deadline_s:g} s") from error
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip() or "no word").splitlines()[-1]
-        raise BenchFailure(f"a step on {node} failed with {done.returncode}: {said}")
+        output = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
+        raise BenchFailure(f"a step on {node} failed with exit code {done.returncode}: {output}")
     return done.stdout
 
 
-def in_hub(demo: Demo, script: str, *arguments: str, stdin: str = "") -> str:
-    """The same in the hub node."""
-    return do(demo, HUB, script, *arguments, stdin=stdin)
+def run_script_in_hub(demo: Demo, script: str, *arguments: str, stdin: str = "") -> str:
+    """The same on the hub node."""
+    return run_script(demo, HUB, script, *arguments, stdin=stdin)

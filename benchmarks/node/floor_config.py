@@ -1,4 +1,4 @@
-"""The floor: a spawner that does nothing, in the hub as Flatirons configures it. One stub serves all."""
+"""The floor: a spawner that does nothing, in a hub that Flatirons configures. One stub is every server."""
 
 from jupyterhub.spawner import Spawner
 
@@ -6,17 +6,17 @@ STUB = "http://shas0101:9990"
 
 
 class FloorSpawner(Spawner):
-    """Its servers are one that runs already."""
+    """Every server is the stub, which runs already."""
 
     async def start(self) -> str:
-        """At once."""
+        """Returns the stub's URL at once."""
         return STUB
 
     async def poll(self) -> None:
-        """It lives."""
+        """The server always runs."""
 
     async def stop(self, now: bool = False) -> None:
-        """It lives on."""
+        """The stub keeps running."""
 
 
 c = get_config()  # type: ignore[name-defined]  # noqa: F821

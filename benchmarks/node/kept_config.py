@@ -1,7 +1,7 @@
-"""The least with what Flatirons promises besides: the job's id is stored, and its environment is asked for.
+"""The least that also stores the job's id and keeps the server's environment out of the job script.
 
-One commit and one call more than least_config.py, which is read first; still nothing is checked. Between this
-and Flatirons lies what is Flatirons' own doing.
+It makes one database commit and takes one call more than least_config.py, which is read before it. It checks
+nothing. What Flatirons takes beyond this is Flatirons' own.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ STARTING: dict[str, "KeptSpawner"] = {}
 
 
 class BootHandler(LeastHandler):  # type: ignore[name-defined]  # noqa: F821
-    """Gives the environment to whoever asks, once the job's id is stored."""
+    """Returns the environment to any caller, once the job's id is stored."""
 
     async def post(self, name: str) -> None:
         """The server's environment."""
@@ -31,14 +31,14 @@ class BootHandler(LeastHandler):  # type: ignore[name-defined]  # noqa: F821
 
 
 class KeptSpawner(LeastSpawner):  # type: ignore[name-defined]  # noqa: F821
-    """Submits one job, stores its id, and waits for its two calls."""
+    """Submits one job, stores its id and waits for its two calls."""
 
     def get_state(self) -> dict[str, str]:
-        """The job."""
+        """The job's id."""
         return {**super().get_state(), "job_id": getattr(self, "job_id", "")}
 
     async def start(self) -> str:
-        """Returns where the job said that its server listens."""
+        """Returns the URL of the server once the job has called."""
         STARTING[self.user.name], self.known = self, asyncio.Event()
         up = UP[self.user.name] = asyncio.get_running_loop().create_future()  # type: ignore[name-defined]  # noqa: F821
         argv = ["sudo", "-n", "-u", self.user.name, *SBATCH]  # type: ignore[name-defined]  # noqa: F821

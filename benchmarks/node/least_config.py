@@ -1,7 +1,7 @@
-"""The least that starts a server as a Slurm job: one sbatch, one call of the job, nothing kept or checked.
+"""The least that starts a server as a Slurm job: one sbatch, one call from the job, no state and no checks.
 
-No spawner that submits as the user and is told when the server listens can do with less, so what this one
-takes can't be had by any. It isn't fit for use: it holds no state and believes whoever calls.
+A spawner that submits as the user and learns from the job when the server listens needs at least this, so
+none can be faster. It isn't fit for use: it keeps no state and trusts every caller.
 """
 
 import asyncio
@@ -20,22 +20,22 @@ UP: dict[str, "asyncio.Future[str]"] = {}
 
 
 class LeastHandler(RequestHandler):
-    """Takes the port that the stub of a job posts; the host is whoever posts it."""
+    """Takes the port that a job's stub posts; the host is the sender's address."""
 
     def check_xsrf_cookie(self) -> None:
-        """A job has no cookies."""
+        """Accepts requests without cookies, as a job sends them."""
 
     def post(self, name: str) -> None:
-        """The server of that person listens."""
+        """Marks this user's server as ready."""
         UP.pop(name).set_result(f"http://{self.request.remote_ip}:{json.loads(self.request.body)['port']}")
         self.set_status(201)
 
 
 class LeastSpawner(Spawner):
-    """Submits one job and waits for its call."""
+    """Submits one job and waits for the job's call."""
 
     async def start(self) -> str:
-        """Returns where the job said that its server listens."""
+        """Returns the URL of the server once the job has called."""
         up = UP[self.user.name] = asyncio.get_running_loop().create_future()
         argv = ["sudo", "-n", "-u", self.user.name, *SBATCH]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -44,10 +44,10 @@ class LeastSpawner(Spawner):
         return await up
 
     async def poll(self) -> None:
-        """It lives."""
+        """The server always runs."""
 
     async def stop(self, now: bool = False) -> None:
-        """The benchmark ends the jobs."""
+        """Does nothing: the benchmark cancels the jobs."""
 
 
 c = get_config()  # type: ignore[name-defined]  # noqa: F821

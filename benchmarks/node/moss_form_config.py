@@ -1,4 +1,4 @@
-"""The peer MOSS as its README sets it up: its form, on the same Slurm; read by jupyterhub in the hub node."""
+"""The peer MOSS as in its README, with its form, on the same Slurm. JupyterHub reads this on the hub node."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ c.ConfigurableHTTPProxy.command = ["/opt/peers/bin/configurable-http-proxy"]
 c.ConfigurableHTTPProxy.pid_file = str(STATE / "proxy.pid")
 
 jupyterhub_moss.set_config(c)
-# MOSS offers the partitions that its configuration names; sizes and what is free it asks Slurm for.
+# MOSS offers the partitions that its configuration names; it gets their sizes and free resources from Slurm.
 environments = {"python": {"description": "Python", "path": "/opt/python/bin"}}
 partitions = json.loads(Path(__file__).with_name("partitions.json").read_text())
 c.MOSlurmSpawner.partitions = {name: {"jupyter_environments": environments} for name in partitions}

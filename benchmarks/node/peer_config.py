@@ -1,4 +1,4 @@
-"""A peer's hub: JupyterHub set as Flatirons sets it, and the peer as its README does. PEER says which."""
+"""A peer's hub: JupyterHub as Flatirons configures it, the peer as in its README. PEER is its name."""
 
 import json
 import os
@@ -19,7 +19,7 @@ c.JupyterHub.authenticator_class = "dummy"
 c.Authenticator.allow_all = True
 c.ConfigurableHTTPProxy.command = ["/opt/peers/bin/configurable-http-proxy"]
 c.ConfigurableHTTPProxy.pid_file = str(STATE / "proxy.pid")
-exec((ETC / "demo_config.py").read_text())  # the service that the benchmark asks as
+exec((ETC / "demo_config.py").read_text())  # the service whose token the benchmark uses
 
 if PEER == "batchspawner":
     import batchspawner  # noqa: F401  adds its handler

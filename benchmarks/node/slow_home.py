@@ -1,11 +1,10 @@
-"""A directory seen through a shared file system that is far away: `slowhome.py SOURCE TARGET DELAY_MS`.
+"""A slow network file system: `slow_home.py SOURCE TARGET DELAY_MS`.
 
-Mounts SOURCE at TARGET (FUSE, mfusepy) and waits so many milliseconds in each operation on metadata that
-reaches it: looking a name up, attributes, making, removing, renaming, listing, opening. Reading and writing
-an open file isn't delayed. As with a network file system the kernel keeps what it was told, here FUSE's
-default: names and attributes for a second; that a name doesn't exist isn't kept. Several operations wait side
-by side.
-Runs until it is unmounted, then prints how many operations of each kind there were, as JSON.
+Mounts SOURCE at TARGET (FUSE, mfusepy) and waits DELAY_MS in each operation on metadata that reaches it:
+look-up, attributes, create, remove, rename, list, open. Reading and writing an open file isn't delayed. As
+with a network file system, the kernel caches names and attributes, here for FUSE's default of one second; it
+doesn't cache that a name doesn't exist. Several operations wait at the same time.
+Runs until it is unmounted, then prints the number of operations of each type as JSON.
 """
 
 import errno
@@ -27,8 +26,8 @@ DELAYED = (
 )
 
 
-class Far(mfusepy.Operations):
-    """What the source does, later."""
+class SlowDirectory(mfusepy.Operations):
+    """The operations of the source directory, each after a delay."""
 
     use_ns = True
 
@@ -38,20 +37,20 @@ class Far(mfusepy.Operations):
         self.counts: Counter[str] = Counter()
         self.counting = threading.Lock()
         for name in DELAYED:
-            setattr(self, name, self._later(name, getattr(self, name)))
+            setattr(self, name, self._delayed(name, getattr(self, name)))
 
-    def _later(self, name: str, operation: Callable[..., Any]) -> Callable[..., Any]:
+    def _delayed(self, name: str, operation: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(operation)
         def delayed(*arguments: Any) -> Any:
-            with self.counting:  # several threads ask
+            with self.counting:  # FUSE calls from several threads
                 self.counts[name] += 1
-            time.sleep(self.delay_s)  # that is what it is for
+            time.sleep(self.delay_s)  # the delay of the network
             return operation(*arguments)
 
         return delayed
 
     def at(self, path: str) -> str:
-        """Where a path lies in the source."""
+        """The path in the source directory."""
         return self.source + path
 
     def getattr(self, path: str, fh: int | None = None) -> dict[str, int]:
@@ -66,7 +65,7 @@ class Far(mfusepy.Operations):
         return [".", "..", *os.listdir(self.at(path))]
 
     def create(self, path: str, mode: int, fi: Any = None) -> int:
-        """Makes a file, of whoever asked."""
+        """Creates a file that belongs to the caller."""
         uid, gid, _ = mfusepy.fuse_get_context()
         made = os.open(self.at(path), os.O_RDWR | os.O_CREAT | os.O_TRUNC, mode)
         os.fchown(made, uid, gid)
@@ -77,34 +76,34 @@ class Far(mfusepy.Operations):
         return os.open(self.at(path), flags & ~os.O_APPEND)
 
     def mkdir(self, path: str, mode: int) -> int:
-        """Makes a directory, of whoever asked."""
+        """Creates a directory that belongs to the caller."""
         uid, gid, _ = mfusepy.fuse_get_context()
         os.mkdir(self.at(path), mode)
         os.chown(self.at(path), uid, gid)
         return 0
 
     def symlink(self, target: str, source: str) -> int:
-        """Makes a symbolic link."""
+        """Creates a symbolic link."""
         os.symlink(source, self.at(target))
         return 0
 
     def link(self, target: str, source: str) -> int:
-        """Makes another name of a file."""
+        """Creates a hard link."""
         os.link(self.at(source), self.at(target))
         return 0
 
     def rename(self, old: str, new: str) -> int:
-        """Gives a file another name."""
+        """Renames a file."""
         os.replace(self.at(old), self.at(new))
         return 0
 
     def chmod(self, path: str, mode: int) -> int:
-        """Changes who may do what."""
+        """Changes the mode of a file."""
         os.chmod(self.at(path), mode)
         return 0
 
     def chown(self, path: str, uid: int, gid: int) -> int:
-        """Changes whose it is."""
+        """Changes the owner of a file."""
         os.lchown(self.at(path), uid, gid)
         return 0
 
@@ -119,7 +118,7 @@ class Far(mfusepy.Operations):
         return 0
 
     def readlink(self, path: str) -> str:
-        """Where a symbolic link points to."""
+        """The target of a symbolic link."""
         return os.readlink(self.at(path))
 
     def truncate(self, path: str, length: int, fh: int | None = None) -> int:
@@ -133,12 +132,12 @@ class Far(mfusepy.Operations):
         return 0
 
     def access(self, path: str, amode: int) -> int:
-        """Whether it is there; who may what the kernel knows (default_permissions)."""
+        """Raises OSError if the file doesn't exist; the kernel checks its mode (default_permissions)."""
         os.lstat(self.at(path))
         return 0
 
     def getxattr(self, path: str, name: str, position: int = 0) -> bytes:
-        """Knows none, and need not be asked again."""
+        """There are no extended attributes; ENOSYS stops further requests for them."""
         raise mfusepy.FuseOSError(errno.ENOSYS)
 
     def read(self, path: str, size: int, offset: int, fh: int) -> bytes:
@@ -150,7 +149,7 @@ class Far(mfusepy.Operations):
         return os.pwrite(fh, data, offset)
 
     def fsync(self, path: str, datasync: int, fh: int) -> int:
-        """Waits until it is on the disk."""
+        """Writes a file to the disk."""
         os.fsync(fh)
         return 0
 
@@ -161,9 +160,9 @@ class Far(mfusepy.Operations):
 
 
 def main(source: str, target: str, delay_ms: str) -> None:
-    far = Far(source, float(delay_ms) / 1000)
-    mfusepy.FUSE(far, target, foreground=True, allow_other=True, default_permissions=True, fsname="slowhome")
-    print(json.dumps(far.counts))
+    slow = SlowDirectory(source, float(delay_ms) / 1000)
+    mfusepy.FUSE(slow, target, foreground=True, allow_other=True, default_permissions=True, fsname="slowhome")
+    print(json.dumps(slow.counts))
 
 
 if __name__ == "__main__":

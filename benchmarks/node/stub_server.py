@@ -1,10 +1,11 @@
 #!/usr/bin/python3 -IS
-"""The stub of a notebook server: answers anything with 200, so that what starts it is measured, and not it.
+"""A stub in place of a notebook server: answers every request with 200 and takes almost no time to start.
 
-Runs on the nodes, as batchspawner's wrapper and as everybody's server; standard library, few imports. With a
-port in JUPYTERHUB_SERVICE_URL it listens there; without one, as batchspawner and the benchmark's own loop
-have it, it takes a free port and posts it to JUPYTERHUB_API_URL/batchspawner. Its answer says when the job's
-script (under srun: the step) began, in seconds since the machine's boot.
+Runs on the nodes, as every subject's server and in place of batchspawner's wrapper. It imports little, from
+the standard library only. If JUPYTERHUB_SERVICE_URL has a port, it listens there. If not, as with
+batchspawner and the benchmark's own loop, it takes a free port and posts it to
+JUPYTERHUB_API_URL/batchspawner. Its answer says when the job's script (under srun: the step) began, in
+seconds since the machine's boot.
 """
 
 import os
@@ -12,7 +13,7 @@ import socket
 
 
 def status(pid):
-    """The name, the parent and the start in clock ticks of a process; see proc_pid_stat(5)."""
+    """(name, parent, start in clock ticks) of a process; see proc_pid_stat(5)."""
     with open(f"/proc/{pid}/stat") as file:
         name, fields = file.read().split("(", 1)[1].rsplit(")", 1)
     fields = fields.split()
@@ -20,7 +21,7 @@ def status(pid):
 
 
 def began():
-    """When the process began that Slurm started and that we are, or come from."""
+    """When the process that Slurm started began: this process or an ancestor."""
     pid = os.getpid()
     while True:
         _, parent, ticks = status(pid)
@@ -34,7 +35,7 @@ def began():
 
 
 def report(port):
-    """Tells the hub the port, as batchspawner's wrapper does."""
+    """Posts the port to the hub, as batchspawner's wrapper does."""
     url, token = os.environ["JUPYTERHUB_API_URL"], os.environ["JUPYTERHUB_API_TOKEN"]
     host, _, path = url.split("://", 1)[1].partition("/")
     name, _, at = host.partition(":")
@@ -47,13 +48,13 @@ def report(port):
 
 
 def main():
-    """Listens, reports where that is asked for, answers for ever."""
+    """Listens, reports the port where none was given, and answers until it is killed."""
     netloc = os.environ.get("JUPYTERHUB_SERVICE_URL", "://:0").split("://", 1)[1].partition("/")[0]
     port = int(netloc.rpartition(":")[2] or 0)
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("", port))
-    listener.listen(1024)  # the floor has one stub for all
+    listener.listen(1024)  # on the floor, one stub is every server
     if not port:
         report(listener.getsockname()[1])
     body = f'{{"began": {began()}}}'

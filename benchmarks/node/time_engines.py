@@ -1,7 +1,7 @@
-"""Starts a cluster of engines and says how long that took: `engines.py SUBJECT N NODES IMAGE`, in the image.
+"""Starts a cluster of engines and times it: `time_engines.py SUBJECT N NODES IMAGE`, inside the image.
 
-SUBJECT is `flatirons`, or `stock`: ipyparallel's own SlurmEngineSetLauncher, with as many tasks, on as many
-nodes, in the same image. Prints one line of JSON. Runs on a node that is no part of Slurm's.
+SUBJECT is `flatirons`, or `stock`: ipyparallel's own SlurmEngineSetLauncher with the same number of tasks, on
+the same number of nodes, in the same image. Prints one line of JSON. Runs on a node outside Slurm's cluster.
 """
 
 import json
@@ -17,7 +17,7 @@ ACCOUNT, PARTITION, MINUTES = "ucb-general", "shas", 10
 
 
 def stock(n: int, nodes: int, image: str) -> ipp.Cluster:
-    """ipyparallel's own, set up as its documentation has it, each task in a container."""
+    """ipyparallel's own launcher, configured as in its documentation, with each task in a container."""
     from traitlets.config import Config
 
     config = Config()
@@ -36,7 +36,7 @@ def stock(n: int, nodes: int, image: str) -> ipp.Cluster:
 
 
 def flatirons(n: int, nodes: int, image: str) -> ipp.Cluster:
-    """Ours."""
+    """Flatirons' launcher."""
     from traitlets.config import Config
 
     words = ["apptainer", "exec", "--bind", "/run/munge,/etc/slurm", image]
@@ -47,7 +47,7 @@ def flatirons(n: int, nodes: int, image: str) -> ipp.Cluster:
 
 
 def pss() -> int:
-    """MiB that this engine has to itself, and its part of what it shares (proc(5), smaps_rollup)."""
+    """MiB of this engine, with its share of shared pages: PSS in smaps_rollup, see proc(5)."""
     with open("/proc/self/smaps_rollup") as lines:
         return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) // 1024
 

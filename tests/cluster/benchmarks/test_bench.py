@@ -1,4 +1,4 @@
-"""Benchmarks run to their end and say what the contract has; their parts read what is really there."""
+"""Benchmarks run to the end and print the rows of the contract; their parts read real output correctly."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import coldstart, crowd, engines, estate
-from benchmarks.editing import Fields
-from benchmarks.hubs import requests
-from benchmarks.stage import HERE, BenchFailure, do, stage
+from benchmarks import burst, coldstart, engines, large_cluster
+from benchmarks.__main__ import parse
+from benchmarks.burst import Bursts
+from benchmarks.form_editor import Fields
+from benchmarks.hub_process import request_times_ms
+from benchmarks.options import Options
+from benchmarks.subjects import FLATIRONS, KEPT
+from benchmarks.testbed import HERE, BenchFailure, run_script, running_testbed
+from benchmarks.users import MAKE_ROOM, NODES
 from cluster.demo.progress import Progress
 from cluster.layout import CONTROLLER
 from cluster.state import Bind
@@ -36,16 +41,16 @@ FORM = """\
 """
 
 
-def test_the_hubs_log_tells_what_each_good_answer_took(tmp_path: Path) -> None:
+def test_the_hubs_log_tells_the_time_of_each_successful_request(tmp_path: Path) -> None:
     log = tmp_path / "hub.log"
     log.write_text("200 POST /hub/flatirons/form (a@b) 99.00ms\n" + LOG)
     begin = len(log.read_bytes()) - len(LOG.encode())
     end = len(log.read_bytes())
-    assert requests(log, begin, end, "POST", "/hub/flatirons/form") == [12.34]
-    assert requests(log, begin, end, "GET", "/hub/spawn/") == [1.5]
+    assert request_times_ms(log, begin, end, "POST", "/hub/flatirons/form") == [12.34]
+    assert request_times_ms(log, begin, end, "GET", "/hub/spawn/") == [1.5]
 
 
-def test_a_change_is_one_that_the_form_offers() -> None:
+def test_a_field_is_changed_to_a_value_that_the_form_offers() -> None:
     fields = Fields.of(FORM)
     assert fields.values == {
         "_boxes": "a,b",
@@ -58,16 +63,44 @@ def test_a_change_is_one_that_the_form_offers() -> None:
     assert name == "memory" and value != "2G"
 
 
-def test_the_large_centre_is_as_large_as_it_is_said_to_be() -> None:
-    lines = estate.slurm_conf(1997, 58).splitlines()
+def test_the_large_cluster_has_the_number_of_nodes_and_partitions_that_was_asked_for() -> None:
+    lines = large_cluster.slurm_conf(1997, 58).splitlines()
     counts = [int(line.partition("-")[2][:4]) for line in lines if line.startswith("NodeName=")]
     assert sum(counts) == 1997
     assert len({line.split()[0] for line in lines if line.startswith("PartitionName=")}) == 58
 
 
+def test_subjects_servers_and_rounds_can_be_chosen_for_a_burst() -> None:
+    words = ["burst", "--subjects", "flatirons,kept", "--servers", "10,200", "--rounds", "5"]
+    arguments = parse(words)
+    options = Options(False, arguments.subjects, arguments.servers, arguments.rounds)
+    assert burst.plan_of(options) == [Bursts(n, 5, (FLATIRONS, KEPT)) for n in (10, 200)]
+
+
+def test_without_a_choice_a_burst_follows_its_plan() -> None:
+    assert burst.plan_of(Options(is_quick=True)) == list(burst.QUICK_PLAN)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["burst", "--subjects", "flatirons,other"], "no subject 'other'; there are flatirons, floor"),
+        (["form", "--subjects", "flatirons"], "--subjects is an option of spawn and burst only"),
+        (["spawn", "--servers", "1,2"], "spawn takes one number of servers"),
+        (["burst", "--rounds", "0"], "'0' is not a whole number from 1 up"),
+    ],
+)
+def test_a_wrong_choice_is_refused_with_a_sentence(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse(words)
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.cluster
-@pytest.mark.timeout(900)  # the first time it builds what it needs
-def test_the_benchmark_of_the_form_says_what_the_contract_has() -> None:
+@pytest.mark.timeout(900)  # the first run builds what it needs
+def test_the_form_benchmark_prints_the_rows_of_the_contract() -> None:
     done = subprocess.run(
         [REPO / "scripts" / "bench", "form", "--quick", "--json"], capture_output=True, text=True
     )
@@ -87,7 +120,7 @@ def test_the_benchmark_of_the_form_says_what_the_contract_has() -> None:
 
 @pytest.mark.cluster
 @pytest.mark.timeout(900)
-def test_the_benchmark_of_engines_says_what_the_contract_has() -> None:
+def test_the_engines_benchmark_prints_the_rows_of_the_contract() -> None:
     done = subprocess.run(
         [REPO / "scripts" / "bench", "engines", "--quick", "--json"], capture_output=True, text=True
     )
@@ -102,33 +135,33 @@ def test_the_benchmark_of_engines_says_what_the_contract_has() -> None:
 
 @pytest.mark.cluster
 @pytest.mark.timeout(900)
-def test_sixty_four_engines_name_four_nodes() -> None:
-    binds = [Bind(str(engines.PROGRAM), "/opt/engines.py", False)]
-    with stage(Progress(), HERE / "site.toml", crowd.NODES, binds=binds) as demo:
-        do(demo, CONTROLLER, crowd.MAKE_ROOM)
+def test_sixty_four_engines_run_on_four_nodes() -> None:
+    binds = [Bind(str(engines.PROGRAM), engines.PROGRAM_ON_NODE, False)]
+    with running_testbed(Progress(), HERE / "site.toml", NODES, binds=binds) as demo:
+        run_script(demo, CONTROLLER, MAKE_ROOM)
         found = engines.measure(demo, "flatirons", 64, 4)
     assert found["names"] == {f"shas010{number}": 16 for number in range(1, 5)}
 
 
-def test_a_cold_start_counts_only_if_nothing_of_a_stock_image_is_missing() -> None:
+def test_a_cold_start_counts_only_if_the_image_offers_what_the_stock_image_offers() -> None:
     stock = {"kernels": ["python3"], "extensions of the server": ["jupyter_lsp", "jupyterlab"]}
-    coldstart.same_offers({"stock": stock, "flatirons": {**stock, "kernels": ["ir", "python3"]}})
+    coldstart.check_offers({"stock": stock, "flatirons": {**stock, "kernels": ["ir", "python3"]}})
     with pytest.raises(BenchFailure, match=r"extensions of the server .*: jupyter_lsp"):
-        coldstart.same_offers(
+        coldstart.check_offers(
             {"stock": stock, "flatirons": {**stock, "extensions of the server": ["jupyterlab"]}}
         )
 
 
-def test_a_cold_start_counts_only_with_the_same_packages() -> None:
+def test_a_cold_start_counts_only_with_the_check_packages() -> None:
     stock = {"jupyterlab==4.6.6"}
-    coldstart.same_packages({"stock": stock, "flatirons": {*stock, "flatirons==1.0"}})
+    coldstart.check_packages({"stock": stock, "flatirons": {*stock, "flatirons==1.0"}})
     with pytest.raises(BenchFailure, match="lark==1"):
-        coldstart.same_packages({"stock": {*stock, "lark==1"}, "flatirons": stock})
+        coldstart.check_packages({"stock": {*stock, "lark==1"}, "flatirons": stock})
 
 
 @pytest.mark.cluster
 @pytest.mark.timeout(900)
-def test_the_benchmark_of_cold_starts_finds_all_that_a_stock_image_offers_sooner() -> None:
+def test_a_cold_start_is_faster_than_that_of_a_stock_image() -> None:
     done = subprocess.run(
         [REPO / "scripts" / "bench", "coldstart", "--quick", "--json"], capture_output=True, text=True
     )
