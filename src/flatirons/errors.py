@@ -1,22 +1,22 @@
-"""What can go wrong, as one tree. Each error carries two texts:
+"""The errors of Flatirons, as one tree. Each error has two texts:
 
-`user`    one or two plain sentences that are safe to show and say what to do;
-`detail`  for the operator's log: command, exit code, stderr, node. Never shown to a user.
+`user`    one or two sentences that are safe to show to a user and say what to do;
+`detail`  for the operator's log: command, exit code, stderr, node. It is never shown to a user.
 
     FlatironsError
-    ├── OptionsRefused      options of a form, a link or a REST body that can't be taken
+    ├── OptionsRefused      options of a form, a link or a REST body were refused
     ├── SiteError           mistakes in site.toml, each with its key
     ├── ImageError          an image that can't be run as described
     ├── ServerEnded         a job ended before its notebook server listened
-    ├── CommandError        a command that didn't do what it should
-    │   ├── CommandFailed     it ended with another exit code than 0
-    │   ├── CommandMissing    it isn't there, or can't be executed
+    ├── CommandError        a command failed
+    │   ├── CommandFailed     it ended with an exit code other than 0
+    │   ├── CommandMissing    it doesn't exist or can't be executed
     │   └── CommandTimeout    it didn't end before its deadline
     └── SlurmError
-        ├── SubmitRefused     Slurm said no to a job
-        └── SlurmUnreachable  no answer, or none that can be read: says nothing about any job
+        ├── SubmitRefused     Slurm refused a job
+        └── SlurmUnreachable  no answer, or an unreadable one: it says nothing about any job
 
-A single value that can't be taken is a `Refusal`: a ValueError whose text is one sentence, safe to show.
+A single value is refused with a `Refusal`: a ValueError whose text is one sentence, safe to show.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 LONGEST_TEXT = 1000
-"""No option's text is longer, whatever its field says: longer ones are refused before anything reads them."""
+"""The maximum length of any option's text; a longer one is refused before anything reads it."""
 
 
 class FlatironsError(Exception):
@@ -36,12 +36,12 @@ class FlatironsError(Exception):
         self.detail = detail
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython shows below a cell: the sentence, without the way through our code and others'."""
+        """What IPython shows below a cell: the sentence without a traceback."""
         return [f"{type(self).__name__}: {self.user}"]
 
 
 class OptionsRefused(FlatironsError):
-    """Options that can't be taken; `messages` maps each option's name to its sentence."""
+    """Options that were refused; `messages` maps each option's name to its sentence."""
 
     def __init__(self, messages: Mapping[str, str]) -> None:
         self.messages = dict(messages)
@@ -49,7 +49,7 @@ class OptionsRefused(FlatironsError):
 
 
 class SiteError(FlatironsError):
-    """Mistakes in site.toml; `problems` holds (dotted key, what was expected) in the file's order."""
+    """Mistakes in site.toml; `problems` are (dotted key, what was expected) in the file's order."""
 
     def __init__(self, problems: Sequence[tuple[str, str]], source: str = "site.toml") -> None:
         self.problems = list(problems)
@@ -66,7 +66,7 @@ class ServerEnded(FlatironsError):
 
 
 class CommandError(FlatironsError):
-    """A command that didn't do what it should; both its streams are kept."""
+    """A command that failed; holds what it printed to stdout and stderr."""
 
     def __init__(self, user: str, argv: Sequence[str], stdout: str = "", stderr: str = "") -> None:
         self.argv = tuple(argv)
@@ -76,7 +76,7 @@ class CommandError(FlatironsError):
 
 
 class CommandFailed(CommandError):
-    """A command ended with another exit code than 0 (negative: the signal that ended it)."""
+    """A command that ended with an exit code other than 0 (negative: the signal that ended it)."""
 
     def __init__(self, argv: Sequence[str], returncode: int, stdout: str, stderr: str) -> None:
         self.returncode = returncode
@@ -84,35 +84,38 @@ class CommandFailed(CommandError):
 
 
 class CommandMissing(CommandError):
-    """A command isn't there, or can't be executed."""
+    """A command that doesn't exist or can't be executed."""
 
 
 class CommandTimeout(CommandError):
-    """A command didn't end before its deadline and was killed."""
+    """A command that didn't end before its deadline and was killed."""
 
 
 class SlurmError(FlatironsError):
-    """Something between us and Slurm."""
+    """A request to Slurm that failed."""
 
 
 class SubmitRefused(SlurmError):
-    """Slurm said no to a job; `user` holds Slurm's own sentence and what to do about it."""
+    """Slurm refused a job; `user` holds Slurm's own sentence and what to do about it."""
 
 
 class SlurmUnreachable(SlurmError):
-    """No answer from Slurm, or none that can be read. It says nothing about any job."""
+    """No answer from Slurm, or an unreadable one. It says nothing about any job."""
 
 
 class Refusal(ValueError):
-    """One sentence, safe to show, that says why a value can't be taken and what would be."""
+    """One sentence, safe to show, that says why a value is refused and what is accepted."""
 
 
 def printable(text: str, longest: int = LONGEST_TEXT) -> str:
-    """The text without anything that can't be seen (controls, direction marks, lone surrogates), cut."""
+    """The text, cut to `longest`, with U+FFFD for each invisible character.
+
+    Invisible are control characters, direction marks and lone surrogates.
+    """
     cut = text if len(text) <= longest else text[: longest - 1] + "…"
     return "".join(char if char.isprintable() else "\ufffd" for char in cut)
 
 
 def quoted(text: str) -> str:
-    """The text in quotes, short and printable, for a message."""
+    """The text in quotes for a message, printable and cut to 40 characters."""
     return f'"{printable(text, 40)}"'

@@ -1,14 +1,14 @@
-"""The only place that starts a process: argv lists, as whom, deadline, both streams.
+"""The only place that starts processes: an argv list, as a user, with a deadline, both streams captured.
 
-There are four ways to run a command as a user; the site picks one:
+There are four ways to run a command as a user; the site chooses one:
 
 `AsSelf`   the caller is the user already (a notebook, a log-in shell);
-`AsRoot`   the hub is root and the child drops to the user before it executes;
+`AsRoot`   the hub is root, and the child becomes the user before it executes the command;
 `AsSudo`   the hub is an ordinary account with sudo rules for exactly sbatch, scancel and squeue;
-`OverSsh`  the hub has no Slurm of its own and asks a log-in node, where `AsSudo` rules hold.
+`OverSsh`  the hub has no Slurm and runs the command on a log-in node, which has the rules of `AsSudo`.
 
-No way hands the hub's own environment on: a command sees PATH, a UTF-8 locale, the user's HOME, USER and
-LOGNAME where we set them, and what the caller gives in `env`.
+The last three don't pass the hub's own environment on: a command gets PATH, a UTF-8 locale, the user's HOME,
+USER and LOGNAME if they are known, and what the caller gives in `env`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What is handed to the operating system: the argv, its environment and extra `Popen` arguments."""
+    """What the operating system gets: the argv, its environment and further arguments of `Popen`."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
@@ -54,11 +54,11 @@ class Launch:
 
 
 class Runner(abc.ABC):
-    """Runs commands, as a user where one is named."""
+    """Runs commands, as a user if one is named."""
 
     @abc.abstractmethod
     def launch(self, argv: Sequence[str], user: str | None, env: Mapping[str, str]) -> Launch:
-        """How `argv` is started as `user` (None: as ourselves) with `env` on top of the minimum."""
+        """How to start `argv` as `user` (None: as the calling account), with `env` added to the minimum."""
 
     async def run(
         self,
@@ -69,26 +69,21 @@ class Runner(abc.ABC):
         env: Mapping[str, str] | None = None,
         deadline: float = 10.0,
     ) -> Completed:
-        """The output of `argv`, once it ended with exit code 0 within `deadline` seconds.
+        """The output of `argv` after it ended with exit code 0 within `deadline` seconds.
 
-        Raises CommandFailed, CommandMissing or CommandTimeout. When the deadline passes or the caller is
-        cancelled the process group is killed. What holds the streams open beyond that, a daemon that the
-        command left behind, isn't waited for.
+        Raises CommandFailed, CommandMissing or CommandTimeout. If the deadline passes or the caller is
+        cancelled, the process group is killed. A daemon that the command left behind, with the streams still
+        open, isn't waited for.
         """
         launch = self.launch(argv, user, env or {})
         began = time.monotonic()
-        with _streams(stdin, launch) as streams:
+        with _open_streams(stdin, launch) as streams:
             process = await _start(launch, streams)
             try:
-                async with asyncio.timeout(deadline):
-                    await process.wait()
+                await _wait_or_kill(process, deadline)
             except TimeoutError:
-                await _kill(process)
                 sentence = f"A command didn't end within {deadline:g} seconds."
                 raise CommandTimeout(sentence, argv, *streams.texts()) from None
-            except asyncio.CancelledError:
-                await _kill(process)
-                raise
             out, err = streams.texts()
         if process.returncode:
             raise CommandFailed(argv, process.returncode, out, err)
@@ -96,13 +91,16 @@ class Runner(abc.ABC):
 
 
 class AsSelf(Runner):
-    """Runs commands as the calling process's own user, in its own environment less what `hidden` says."""
+    """Runs commands as the calling account, in its own environment.
+
+    Variables whose names begin with one of the texts in `hidden` are left out.
+    """
 
     def __init__(self, hidden: Sequence[str] = ()) -> None:
         self.hidden = tuple(hidden)
 
     def launch(self, argv: Sequence[str], user: str | None, env: Mapping[str, str]) -> Launch:
-        """`argv` as it is; raises ValueError for another user than ourselves."""
+        """`argv` unchanged; raises ValueError if `user` isn't the calling account."""
         if user is not None and user != pwd.getpwuid(os.getuid()).pw_name:
             raise ValueError(f"AsSelf can't run a command as {user!r}")
         kept = {key: value for key, value in os.environ.items() if not key.startswith(self.hidden)}
@@ -110,10 +108,10 @@ class AsSelf(Runner):
 
 
 class AsRoot(Runner):
-    """Drops from root to the user in the child, groups included."""
+    """Becomes the user, with the user's groups, in a child of a process that runs as root."""
 
     def launch(self, argv: Sequence[str], user: str | None, env: Mapping[str, str]) -> Launch:
-        """`argv` with the user's ids and home; raises CommandMissing when there is no such account."""
+        """`argv` with the user's ids and home; raises CommandMissing if the account doesn't exist."""
         if user is None:
             return Launch(tuple(argv), {**_minimum(), **env}, {})
         try:
@@ -132,10 +130,10 @@ class AsRoot(Runner):
 
 
 class AsSudo(Runner):
-    """Asks sudo, without a password and without a terminal; `env` must be kept by the sudo rules."""
+    """Runs commands with sudo, without password and terminal; the sudo rules must allow `env`."""
 
     def launch(self, argv: Sequence[str], user: str | None, env: Mapping[str, str]) -> Launch:
-        """`sudo -n -u USER NAME=VALUE... argv`, or plain `argv` when no user is named."""
+        """`sudo -n -u USER NAME=VALUE... argv`, or `argv` unchanged if no user is named."""
         if user is None:
             return Launch(tuple(argv), {**_minimum(), **env}, {})
         given = [f"{key}={value}" for key, value in env.items()]
@@ -144,7 +142,7 @@ class AsSudo(Runner):
 
 
 class OverSsh(Runner):
-    """Runs what `AsSudo` would, on a log-in node; ssh's own configuration holds keys and options."""
+    """Runs what `AsSudo` would run, on a log-in node; keys and options are in ssh's own configuration."""
 
     def __init__(self, host: str) -> None:
         if not host or host.startswith("-"):
@@ -152,7 +150,7 @@ class OverSsh(Runner):
         self.host = host
 
     def launch(self, argv: Sequence[str], user: str | None, env: Mapping[str, str]) -> Launch:
-        """ssh takes one shell text, not an argv, so it is quoted here."""
+        """`ssh HOST -- TEXT`; ssh takes one text for the remote shell, not an argv, so it is quoted here."""
         given = [f"{key}={value}" for key, value in env.items()]
         remote = ["env", *given, *argv]
         if user is not None:
@@ -163,7 +161,7 @@ class OverSsh(Runner):
 
 
 def _account_name(user: str) -> str:
-    """The name, if it is one: to sudo "#0" is root and "%wheel" a group. No user is root here."""
+    """The name if it is valid and isn't root; sudo would read "#0" as root and "%wheel" as a group."""
     if not _NAME.fullmatch(user) or user == "root":
         raise CommandMissing("The hub can't run commands as this account.", [user])
     return user
@@ -173,7 +171,7 @@ def _minimum() -> dict[str, str]:
     return {"PATH": PATH, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
 
 
-def _streams(stdin: str, launch: Launch) -> _Streams:
+def _open_streams(stdin: str, launch: Launch) -> _Streams:
     try:
         return _Streams(stdin)
     except OSError as error:
@@ -201,8 +199,18 @@ async def _start(launch: Launch, streams: _Streams) -> asyncio.subprocess.Proces
         streams.close_childs_ends()
 
 
+async def _wait_or_kill(process: asyncio.subprocess.Process, deadline: float) -> None:
+    """Returns when the process has ended; kills it and raises if the deadline passes or on cancellation."""
+    try:
+        async with asyncio.timeout(deadline):
+            await process.wait()
+    except (TimeoutError, asyncio.CancelledError):
+        await _kill(process)
+        raise
+
+
 async def _kill(process: asyncio.subprocess.Process) -> None:
-    """Ends the process group. What can't be killed ends by itself: sudo is root's, a disk may hang."""
+    """Kills the process group; doesn't wait for what can't be killed, as sudo (root's) or a hanging disk."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
@@ -213,7 +221,7 @@ async def _kill(process: asyncio.subprocess.Process) -> None:
 
 
 class _Streams:
-    """A child's three streams: stdin is a text in memory, the others are pipes that are read as they fill."""
+    """A child's streams: stdin is a text in memory; stdout and stderr are pipes that are read continually."""
 
     def __init__(self, stdin: str) -> None:
         with contextlib.ExitStack() as undo:
@@ -234,19 +242,19 @@ class _Streams:
         self.err.close()
 
     def close_childs_ends(self) -> None:
-        """Closes what only the child needs; a second time is no error."""
+        """Closes the descriptors that only the child needs; may be called twice."""
         if self.stdin >= 0:
             for descriptor in (self.stdin, self.out.writer, self.err.writer):
                 os.close(descriptor)
             self.stdin = -1
 
     def texts(self) -> tuple[str, str]:
-        """All that was written to stdout and stderr so far."""
+        """(stdout, stderr), as far as they were written."""
         return self.out.text(), self.err.text()
 
 
 class _Pipe:
-    """What was written to `writer`, without waiting for whoever else may still hold it."""
+    """A pipe whose text can be read at any time, even while another process holds `writer` open."""
 
     def __init__(self) -> None:
         self._reader, self.writer = os.pipe()
@@ -256,7 +264,7 @@ class _Pipe:
         self._loop.add_reader(self._reader, self._read)
 
     def _read(self) -> bool:
-        """Takes one chunk; False when there is none at the moment, or will never be another."""
+        """Reads one chunk; returns False if there is none now, or at the end."""
         try:
             chunk = os.read(self._reader, 1 << 20)
         except BlockingIOError:

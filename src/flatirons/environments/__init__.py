@@ -1,11 +1,12 @@
-"""`flatirons images`: what the site's environments are, and whether they do what a notebook server needs.
+"""The site's environments: their catalogue, and whether each can run a notebook server (`flatirons images`).
 
-survey    is sent to a machine's Python: the image, its binds, room; starts `probe` inside the environment;
-probe     is sent to the environment's own Python: server, kernels, Slurm's commands, GPUs;
-findings  what the two saw, as sentences that say what to do;
-check     from an environment of the site to its findings, here or on a node through srun;
-listing   what the site has, with the labels of its image files;
-arguments, command: the command line, and what is printed.
+catalogue          environments and images, and how a command runs in one;
+survey             sent to a node's Python: image, binds, free space; starts `probe` inside the environment;
+probe              sent to the environment's own Python: server, kernels, Slurm's commands, GPUs;
+findings           what the two observed, as sentences with advice;
+check              from an environment of the site to its findings, here or on a node through srun;
+listing            the site's environments with the labels of their image files;
+arguments, command the command line and its output.
 
-Neither `survey` nor `probe` needs anything of ours where it runs, or anything besides the standard library.
+`survey` and `probe` need nothing but the standard library where they run.
 """

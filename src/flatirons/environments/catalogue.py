@@ -1,32 +1,32 @@
-"""The image catalogue, and how a command is run inside an image. Pure: no path is looked at, nothing started.
+"""The catalogue of environments, and how a command runs in one. Pure: opens no file and starts no process.
 
 An `Image` is a container file plus how to run it; an `Environment` is what the user sees of it. Without a
-container (`kind="none"`) commands run in the job itself, for sites that keep Python in modules or conda.
+container (`kind="none"`), commands run in the job itself, for sites that keep Python in modules or conda.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from flatirons.errors import ImageError
 
 KINDS = ("apptainer", "none")
 MODES = ("ro", "rw")
-SETTINGS = ["title", "description", "image", "kind", "binds", "options", "cmd", "nv", "apptainer", "prologue"]
+
 URI_SCHEMES = ("docker://", "oras://", "library://", "shub://")
 NODES_OWN = (
     *("CLASSPATH", "CONDA_PREFIX", "JAVA_HOME", "PERL5LIB", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"),
     *("R_ENVIRON", "R_HOME", "R_LIBS", "R_LIBS_SITE", "R_LIBS_USER", "R_PROFILE"),
     *("SPARK_CONF_DIR", "SPARK_DIST_CLASSPATH", "SPARK_HOME"),
 )
-"""Variables by which a node's modules say where the node's own Python, R, Java or Spark has its parts."""
+"""Variables with which a node's modules point to the node's own Python, R, Java or Spark."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """A path of the node that the container sees, `source` as `target`."""
+    """A path of the node that the container sees: `source` appears as `target`."""
 
     source: str
     target: str = ""
@@ -35,20 +35,20 @@ class Bind:
     def __post_init__(self) -> None:
         target = self.target or self.source
         for path in (self.source, target):
-            _refuse_odd_text("A bind's path", path)
+            _refuse_control_characters("A bind's path", path)
             if not path.startswith("/"):
                 raise ImageError(f"A bind's path must be absolute, such as /scratch; got {path!r}.")
             if ":" in path or "," in path:
                 raise ImageError(f"Apptainer can't bind a path with a colon or a comma: {path!r}.")
         if self.mode and self.mode not in MODES:
-            raise ImageError(f"A bind ends in :ro, :rw or nothing; got {self.mode!r}.")
+            raise ImageError(f"A bind's mode must be ro or rw; got {self.mode!r}.")
 
     @classmethod
     def parse(cls, text: str) -> Bind:
-        """The bind that `source`, `source:target` or `source:target:ro` says. Raises ImageError."""
+        """The bind written as `source`, `source:target` or `source:target:ro`. Raises ImageError."""
         parts = text.split(":")
         if len(parts) > 3 or not parts[0]:
-            raise ImageError(f"A bind is source, source:target or source:target:ro; got {text!r}.")
+            raise ImageError(f"A bind must be source, source:target or source:target:ro; got {text!r}.")
         return cls(*parts)
 
     def __str__(self) -> str:
@@ -62,8 +62,10 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A container file (or none) and how a command is run in it; `cmd` starts a notebook server, () is the
-    spawner's own."""
+    """A container file (or none) and how a command runs in it.
+
+    `cmd` starts a notebook server; () means the spawner's own command.
+    """
 
     path: str = ""
     kind: str = "apptainer"
@@ -75,16 +77,16 @@ class Image:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ImageError(f"An image's kind is one of {', '.join(KINDS)}; got {self.kind!r}.")
+            raise ImageError(f"An image's kind must be one of {', '.join(KINDS)}; got {self.kind!r}.")
         for text in (self.path, self.apptainer, *self.options, *self.cmd):
-            _refuse_odd_text("An image's settings", text)
+            _refuse_control_characters("An image's setting", text)
         if not all(self.cmd):
-            raise ImageError("An image's cmd is the command that starts a notebook server; a word is empty.")
+            raise ImageError("An image's cmd, the command that starts a notebook server, has an empty word.")
         if self.kind == "none":
             self._refuse_container_settings()
         elif not self.path.startswith(("/", *URI_SCHEMES)):
             raise ImageError(
-                f"An image is an absolute path or a docker:// or oras:// URI; got {self.path!r}."
+                f"An image must be an absolute path or a docker:// or oras:// URI; got {self.path!r}."
             )
 
     def _refuse_container_settings(self) -> None:
@@ -96,8 +98,11 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What a user picks: an image, or software of the node, under a name; `prologue` is shell text of the
-    site that runs before it. It is offered on these clusters and partitions only, or everywhere."""
+    """What a user picks: an image or software of the node, under a name.
+
+    `prologue` is the site's shell text that runs before it. `clusters` and `partitions` say where it is
+    offered; () means everywhere.
+    """
 
     name: str
     image: Image
@@ -110,25 +115,25 @@ class Environment:
 
     @property
     def cmd(self) -> tuple[str, ...]:
-        """The command that starts a notebook server here; () is the spawner's own."""
+        """The command that starts a notebook server here; () means the spawner's own command."""
         return self.image.cmd
 
     @property
     def forgotten(self) -> tuple[str, ...]:
-        """Variables that what runs here isn't to have from the node; Apptainer would hand them on."""
+        """Variables of the node that must be unset, because Apptainer would pass them into the container."""
         return NODES_OWN if self.image.kind != "none" else ()
 
     def argv(self, command: Sequence[str]) -> list[str]:
-        """`command` as it is run in this environment; for () the words that go before any command."""
+        """`command` as it runs in this environment; for (), the words that go before any command."""
         return container_argv(self.image, command)
 
     @classmethod
     def from_dict(cls, name: str, given: Mapping[str, Any]) -> Environment:
-        """The environment that plain data describes, as in a site file or a jupyterhub_config.py.
+        """The environment described by plain data, as in a site file or a jupyterhub_config.py.
 
-        Keys: title, description, prologue, image (path or URI; none: kind "none"), kind, binds (texts),
-        options, cmd, nv, apptainer, clusters, partitions (texts), needs_gpu. Raises ImageError, which names
-        the environment.
+        Keys: title, description, prologue, image (path or URI; without one the kind is "none"), kind, binds,
+        options, cmd, nv, apptainer, clusters, partitions, needs_gpu. Raises ImageError, which names the
+        environment.
         """
         try:
             return cls(
@@ -151,7 +156,7 @@ class Catalogue:
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Mapping[str, Any]]) -> Catalogue:
-        """The catalogue that `{name: settings}` describes; see `Environment.from_dict`."""
+        """The catalogue of `{name: settings}`; see `Environment.from_dict`."""
         return cls(tuple(Environment.from_dict(name, settings) for name, settings in given.items()))
 
     def __iter__(self) -> Iterator[Environment]:
@@ -162,24 +167,25 @@ class Catalogue:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names, in order."""
+        """The environments' names, in order."""
         return tuple(environment.name for environment in self.environments)
 
     def get(self, name: str) -> Environment:
-        """The environment of that name, the first for "". Raises ImageError when there is none."""
+        """The environment with this name, the first for "". Raises ImageError if there is none."""
         for environment in self.environments:
             if name in ("", environment.name):
                 return environment
-        known = ", ".join(self.names) or "none is set up"
-        raise ImageError(f"There is no environment {name!r}. Known: {known}.")
+        if not self.names:
+            raise ImageError("The site has no environments.")
+        raise ImageError(f"There is no environment {name!r}. Known: {', '.join(self.names)}.")
 
 
 def container_prefix(image: Image) -> list[str]:
     """The words that go before any command so that it runs inside `image`; [] without a container.
 
-    As JSON they are in $FLATIRONS_CONTAINER, so that engines run in just the same container. Apptainer mounts
-    the home directory, the working directory, /tmp and /dev (with /dev/shm) by its own defaults. The
-    environment passes through, for the server needs what the starter was given.
+    $FLATIRONS_CONTAINER holds them as JSON, so that engines run in the same container. By default Apptainer
+    mounts the home directory, the working directory, /tmp and /dev (with /dev/shm). It also passes the
+    environment on, because the server needs the variables that the starter got.
     """
     if image.kind == "none":
         return []
@@ -192,26 +198,19 @@ def container_prefix(image: Image) -> list[str]:
 
 
 def container_argv(image: Image, command: Sequence[str]) -> list[str]:
-    """`command` as it is run inside `image`."""
+    """`command` as it runs inside `image`."""
     return [*container_prefix(image), *command]
 
 
+def _known_settings() -> set[str]:
+    """The keys that `Environment.from_dict` accepts: `image` is the path of the image."""
+    of_image = {each.name for each in fields(Image)} - {"path"}
+    of_environment = {each.name for each in fields(Environment)} - {"name"}
+    return of_image | of_environment
+
+
 def _image(given: Mapping[str, Any]) -> Image:
-    known = {
-        "title",
-        "description",
-        "prologue",
-        "image",
-        "kind",
-        "binds",
-        "options",
-        "cmd",
-        "nv",
-        "apptainer",
-        "clusters",
-        "partitions",
-        "needs_gpu",
-    }
+    known = _known_settings()
     if unknown := sorted(set(given) - known):
         raise ImageError(f"unknown setting {unknown[0]!r}; known: {', '.join(sorted(known))}.")
     path = str(given.get("image", ""))
@@ -229,10 +228,10 @@ def _image(given: Mapping[str, Any]) -> Image:
 def _texts(key: str, given: Mapping[str, Any]) -> tuple[str, ...]:
     value = given.get(key, ())
     if isinstance(value, str) or not all(isinstance(item, str) for item in value):
-        raise ImageError(f"{key} is a list of texts; got {value!r}.")
+        raise ImageError(f"{key} must be a list of texts; got {value!r}.")
     return tuple(value)
 
 
-def _refuse_odd_text(what: str, text: str) -> None:
+def _refuse_control_characters(what: str, text: str) -> None:
     if any(ord(char) < 32 or ord(char) == 127 for char in text):
-        raise ImageError(f"{what} can't hold a control character: {text!r}.")
+        raise ImageError(f"{what} can't contain a control character: {text!r}.")

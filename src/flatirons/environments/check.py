@@ -1,4 +1,4 @@
-"""From an environment of the site to its findings: has `survey` look, and judges what it saw."""
+"""Checks one environment: runs `survey` where its servers would run, and judges what it prints."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from flatirons.slurm import argv, explain
 from flatirons.slurm.model import Cluster, JobSpec
 
 KERNEL_SECONDS = 60.0
-PATIENCE = 30.0
-"""Seconds that a machine gets beyond the survey's own deadline to say that it passed."""
+GRACE_SECONDS = 30.0
+"""How much longer than the survey's own deadline the command may take, to report that the deadline passed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where environments are looked at: this machine, or a node of a partition (one job for each)."""
+class CheckTarget:
+    """Where environments are checked: this machine, or a node of a partition (one job for each)."""
 
     cluster: str = ""
     partition: str = ""
@@ -39,8 +39,25 @@ class Place:
     gpus: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class CheckPlan:
+    """One check: of what, where, on which clusters (the first one runs the job), within how many seconds."""
+
+    site: Site
+    environment: Environment
+    target: CheckTarget
+    clusters: Mapping[str, Cluster]
+    seconds: float
+    job_name: str
+
+    @property
+    def first_cluster(self) -> Cluster:
+        """The cluster whose srun is used."""
+        return next(iter(self.clusters.values()))
+
+
 def hub_version() -> str:
-    """The version of the hub's jupyterhub, "" on a machine without it: then it isn't judged."""
+    """The version of the hub's jupyterhub; "" on a machine without it, where it isn't compared."""
     try:
         return importlib.metadata.version("jupyterhub")
     except importlib.metadata.PackageNotFoundError:
@@ -48,127 +65,124 @@ def hub_version() -> str:
 
 
 async def check(
-    site: Site, environment: Environment, place: Place, runner: Runner, seconds: float
+    site: Site, environment: Environment, target: CheckTarget, runner: Runner, seconds: float
 ) -> list[Finding]:
-    """What is found of an environment; `seconds` for all of it, waiting for a node included."""
-    clusters = _clusters(site, environment, place)
-    if reason := _not_offered(environment, place, clusters):
-        return [Finding("place", SKIPPED, reason)]
-    job = f"flatirons-check-{secrets.token_hex(4)}"
-    command = _command(site, environment, place, clusters, seconds, job)
-    text = _text("survey", _config(site, environment, clusters, seconds))
-    first = next(iter(clusters.values()))
-    env = first.environment() if place.partition else {}
+    """The findings of one environment; `seconds` limits all of it, including the time in the queue."""
+    clusters = _clusters(site, environment, target)
+    if reason := _why_not_offered(environment, target, clusters):
+        return [Finding("machine", SKIPPED, reason)]
+    job_name = f"flatirons-check-{secrets.token_hex(4)}"
+    plan = CheckPlan(site, environment, target, clusters, seconds, job_name)
+    text = _program_text("survey", _survey_config(plan))
+    env = plan.first_cluster.environment() if target.partition else {}
     try:
-        async with _no_job_left(runner, first, job if place.partition else ""):
-            done = await runner.run(command, stdin=text, env=env, deadline=seconds + PATIENCE)
+        async with _job_cancelled_if_killed(plan, runner):
+            done = await runner.run(_command(plan), stdin=text, env=env, deadline=seconds + GRACE_SECONDS)
     except CommandError as error:
-        return [_no_survey(error, place)]
-    seen = _seen(done.stdout)
-    if seen is None:
-        return [Finding("place", FAILED, "The machine's Python gave no answer.", "Try again.")]
-    return judge(environment, seen, Expectation(hub_version(), on_node=bool(place.partition)))
+        return [_why_no_survey(error, target)]
+    observed = _parse_survey(done.stdout)
+    if observed is None:
+        return [Finding("machine", FAILED, "The machine's Python gave no answer.", "Try again.")]
+    return judge(environment, observed, Expectation(hub_version(), on_node=bool(target.partition)))
 
 
 @contextlib.asynccontextmanager
-async def _no_job_left(runner: Runner, cluster: Cluster, job: str) -> AsyncIterator[None]:
-    """Ends the job of an srun that was killed, by its deadline or by Ctrl-C: it would run on without it."""
+async def _job_cancelled_if_killed(plan: CheckPlan, runner: Runner) -> AsyncIterator[None]:
+    """Cancels the job of an srun that was killed, by its deadline or by Ctrl-C: the job would run on."""
     try:
         yield
     except (CommandTimeout, asyncio.CancelledError):
-        if job:
-            scancel = argv.scancel_named(job)
+        if plan.target.partition:
+            cluster, scancel = plan.first_cluster, argv.scancel_named(plan.job_name)
             await runner.run([cluster.command(scancel[0]), *scancel[1:]], env=cluster.environment())
         raise
 
 
-def _clusters(site: Site, environment: Environment, place: Place) -> dict[str, Cluster]:
-    """The clusters whose Slurm is tried: of a node its own, here all on which the environment is offered."""
-    names = [place.cluster or next(iter(site.clusters))] if place.partition else list(site.clusters)
-    if place.cluster:
-        names = [place.cluster]
+def _clusters(site: Site, environment: Environment, target: CheckTarget) -> dict[str, Cluster]:
+    """The clusters whose Slurm commands are tested.
+
+    On a node that is the node's own cluster; on this machine, all clusters that offer the environment.
+    """
+    names = [target.cluster or next(iter(site.clusters))] if target.partition else list(site.clusters)
+    if target.cluster:
+        names = [target.cluster]
     offered = [name for name in names if not environment.clusters or name in environment.clusters]
     return {
         name: Cluster(name, site.clusters[name].slurm_conf, site.clusters[name].bin_dir) for name in offered
     }
 
 
-def _not_offered(environment: Environment, place: Place, clusters: Mapping[str, Cluster]) -> str:
+def _why_not_offered(environment: Environment, target: CheckTarget, clusters: Mapping[str, Cluster]) -> str:
     if not clusters:
         return "It isn't offered on this cluster."
-    if place.partition and environment.partitions and place.partition not in environment.partitions:
-        return f"It isn't offered in {place.partition}, only in {', '.join(environment.partitions)}."
+    if target.partition and environment.partitions and target.partition not in environment.partitions:
+        return f"It isn't offered in {target.partition}, only in {', '.join(environment.partitions)}."
     return ""
 
 
-def _command(
-    site: Site,
-    environment: Environment,
-    place: Place,
-    clusters: Mapping[str, Cluster],
-    seconds: float,
-    job: str,
-) -> list[str]:
-    """The node's Python, isolated as for the starter: here, or behind srun."""
-    python = [site.servers.python, "-I", "-S", "-"]
-    if not place.partition:
+def _command(plan: CheckPlan) -> list[str]:
+    """The node's Python, isolated as for the starter: on this machine, or through srun."""
+    python = [plan.site.servers.python, "-I", "-S", "-"]
+    if not plan.target.partition:
         return python
-    kind, _, count = place.gpus.rpartition(":")
-    spec = JobSpec(
-        name=job,
-        partition=place.partition,
-        account=place.account,
-        qos=place.qos,
+    srun = argv.srun(_job_spec(plan), wait_seconds=int(plan.seconds))
+    return [plan.first_cluster.command(srun[0]), *srun[1:], *python]
+
+
+def _job_spec(plan: CheckPlan) -> JobSpec:
+    target = plan.target
+    gpu_type, _, count = target.gpus.rpartition(":")
+    return JobSpec(
+        name=plan.job_name,
+        partition=target.partition,
+        account=target.account,
+        qos=target.qos,
         nodes=1,
         ntasks=1,
-        gpus=int(count or environment.needs_gpu),
-        gpu_type=kind,
-        runtime_minutes=int(seconds // 60) + 2,
+        gpus=int(count or plan.environment.needs_gpu),
+        gpu_type=gpu_type,
+        runtime_minutes=int(plan.seconds // 60) + 2,
         chdir="/",
     )
-    srun = argv.srun(spec, wait_seconds=int(seconds))
-    first = next(iter(clusters.values()))
-    return [first.command(srun[0]), *srun[1:], *python]
 
 
-def _config(
-    site: Site, environment: Environment, clusters: Mapping[str, Cluster], seconds: float
-) -> dict[str, Any]:
-    image = environment.image
-    first = next(iter(clusters.values()))
-    begins = version_command(environment.cmd)
-    before, program = _program(begins)
-    prologue = "\n".join(text for text in (site.servers.prologue, environment.prologue) if text)
+def _survey_config(plan: CheckPlan) -> dict[str, Any]:
+    """The CONFIG of `survey`."""
+    environment, image = plan.environment, plan.environment.image
+    prefix, program = _split_command(version_command(environment.cmd))
+    prologues = (plan.site.servers.prologue, environment.prologue)
     return {
         "image": "" if "://" in image.path else image.path,
-        "prefix": environment.argv(before),
+        "prefix": environment.argv(prefix),
         "binds": [bind.source for bind in image.binds],
-        "prologue": prologue,
+        "prologue": "\n".join(text for text in prologues if text),
         "forgotten": list(environment.forgotten),
         "server": program,
-        "environment": job_environment(first, environment, site.parallel.settings()),
-        "seconds": seconds,
-        "probe": _text(
-            "probe",
-            {
-                "version_of": begins,
-                "clusters": {name: cluster.environment() for name, cluster in clusters.items()},
-                "kernel_seconds": min(KERNEL_SECONDS, seconds),
-            },
-        ),
+        "environment": job_environment(plan.first_cluster, environment, plan.site.parallel.settings()),
+        "seconds": plan.seconds,
+        "probe": _program_text("probe", _probe_config(plan)),
     }
 
 
-def _program(begins: Sequence[str]) -> tuple[list[str], str]:
-    """What stands before the server's program (`env NAME=VALUE`), and the program; of `-m` its Python."""
-    if not begins:
+def _probe_config(plan: CheckPlan) -> dict[str, Any]:
+    """The CONFIG of `probe`."""
+    return {
+        "version_of": version_command(plan.environment.cmd),
+        "clusters": {name: cluster.environment() for name, cluster in plan.clusters.items()},
+        "kernel_seconds": min(KERNEL_SECONDS, plan.seconds),
+    }
+
+
+def _split_command(words: Sequence[str]) -> tuple[list[str], str]:
+    """(words before the server's program, such as `env NAME=VALUE`; the program); for `-m`, its Python."""
+    if not words:
         return [], "python3"
-    place = begins.index("-m") - 1 if "-m" in begins[1:] else len(begins) - 1
-    return list(begins[:place]), begins[place]
+    index = words.index("-m") - 1 if "-m" in words[1:] else len(words) - 1
+    return list(words[:index]), words[index]
 
 
-def _text(name: str, config: Mapping[str, Any]) -> str:
-    """The text of one of our two programs, with its configuration above it, pure ASCII."""
+def _program_text(name: str, config: Mapping[str, Any]) -> str:
+    """The text of `survey` or `probe` with its CONFIG above it, in ASCII only."""
     literal = ascii(json.dumps(config))
     return f"import json\nCONFIG = json.loads({literal})\n{_source(name)}"
 
@@ -178,33 +192,29 @@ def _source(name: str) -> str:
     return (files("flatirons.environments") / f"{name}.py").read_text(encoding="utf-8")
 
 
-def _seen(stdout: str) -> dict[str, Any] | None:
+def _parse_survey(stdout: str) -> dict[str, Any] | None:
     for line in reversed(stdout.splitlines()):
         if line.startswith(MARK):
-            seen: dict[str, Any] = json.loads(line.removeprefix(MARK))
-            return seen
+            observed: dict[str, Any] = json.loads(line.removeprefix(MARK))
+            return observed
     return None
 
 
-def _no_survey(error: CommandError, place: Place) -> Finding:
-    """Why nothing was seen at all: srun, or this machine's Python."""
+def _why_no_survey(error: CommandError, target: CheckTarget) -> Finding:
+    """Why nothing was observed at all: because of srun, or of this machine's Python."""
     if isinstance(error, CommandTimeout):
-        return Finding(
-            "place", FAILED, "It didn't end within the time for a check.", "Try a longer --timeout."
-        )
-    if place.partition and isinstance(error, CommandFailed):
-        sentence, said = explain.refusal(error.stderr)
-        text = sentence or f"srun ended with exit code {error.returncode}."
-        return Finding(
-            "place",
-            FAILED,
-            f"Slurm gave no node of {place.partition}: {text} {said.sentence}".strip(),
-            said.advice,
-        )
-    return Finding("place", FAILED, error.user, "Servers need it as `servers.python`, on every node.")
+        sentence = "The check didn't finish within its time limit."
+        return Finding("machine", FAILED, sentence, "Try a longer --timeout.")
+    if target.partition and isinstance(error, CommandFailed):
+        sentence, refusal = explain.refusal(error.stderr)
+        reason = sentence or f"srun ended with exit code {error.returncode}."
+        text = f"Slurm gave no node of {target.partition}: {reason} {refusal.sentence}".strip()
+        return Finding("machine", FAILED, text, refusal.advice)
+    advice = "Servers need this Python, `servers.python`, on every node."
+    return Finding("machine", FAILED, error.user, advice)
 
 
 def chosen(site: Site, names: list[str]) -> Iterator[Environment]:
-    """The environments of these names, all for none; raises ImageError for a name that there isn't."""
+    """The environments with these names, or all if there are none; raises ImageError for an unknown name."""
     catalogue = Catalogue.from_dict(site.environment_settings())
     yield from (catalogue.get(name) for name in names) if names else iter(catalogue)

@@ -1,4 +1,4 @@
-"""What `survey` and `probe` saw, as findings: a sentence each, and what to do about it; pure."""
+"""Turns what `survey` and `probe` observed into findings, each a sentence with advice; pure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flatirons.environments.catalogue import Environment
+from flatirons.environments.survey import NO_PYTHON
 from flatirons.environments.versions import Fit, fit
 from flatirons.servers.causes import StarterEnd
 from flatirons.servers.diagnosis import diagnose
@@ -16,28 +17,30 @@ OK, WARNING, FAILED, SKIPPED = "ok", "warning", "failed", "skipped"
 LEAST_TMP_MIB = 64
 NOISE = re.compile(r"WARNING:|INFO:|DEBUG:")  # of Apptainer
 
-BY_HAND = "Try it by hand on that machine, as its words may say more there."
-# What an operator does about causes that people are told, too: see servers/log_patterns.py.
+TRY_BY_HAND = "Start it by hand on that machine; it may print more there."
+BIND_ADVICE = "Create or mount it there, or remove it from the binds in the site file."
+TIMEOUT_ADVICE = "Try again with a longer --timeout."
+# Advice for the operator by kind of cause; users read other advice, see servers/log_patterns.py.
 START_ADVICE = {
-    "wrong_architecture": "Build it for this processor, or offer it only in `partitions` that have its own.",
-    "bind_missing": "Make or mount it there, or take it out of the binds in the site file.",
-    "tmp_full": "Make room there. Where nodes have squashfuse, Apptainer needn't unpack image files into it.",
-    "home_full": "Make room there.",
-    "quota": "Remove files of whoever checks.",
+    "wrong_architecture": "Build it for this processor, or offer it only in `partitions` with its processor.",
+    "bind_missing": BIND_ADVICE,
+    "tmp_full": "Free some space there. If nodes have squashfuse, Apptainer doesn't unpack images into it.",
+    "home_full": "Free some space there.",
+    "quota": "Remove files of the user who runs the check.",
     "module_missing": "Correct the module's name in `prologue`.",
-    "no_apptainer": "Install it, or say in `containers.apptainer` where it is. On a node: --partition.",
+    "no_apptainer": "Install it, or set `containers.apptainer` to its path. To check on a node: --partition.",
 }
 
-# What Slurm's commands say inside, and what an operator does about it.
+# A pattern in the error of squeue inside the environment, and advice for the operator.
 SLURM_ADVICE = (
-    (r"munge|authentic", "Bind munge's socket, /run/munge, in containers.binds, and see that munged runs."),
+    (r"munge|authentic", "Bind munge's socket, /run/munge, in containers.binds, and check that munged runs."),
     (
         r"slurm\.conf|conf(ig)? file|resolve_ctls|configuration source|DNS SRV|read_config",
         "Bind the directory of slurm.conf in containers.binds.",
     ),
     (
         r"[Ii]ncompatible|version",
-        "Give the image Slurm commands of the cluster's release, or of one of the two before it.",
+        "Install Slurm commands of the cluster's release, or of one of the two before it, in the image.",
     ),
     (r"Invalid user|user", "Bind /etc/passwd and /etc/group, or the sockets of SSSD, in containers.binds."),
 )
@@ -45,7 +48,7 @@ SLURM_ADVICE = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. `level` is one of OK, WARNING, FAILED, SKIPPED."""
+    """The result of one test. `level` is one of OK, WARNING, FAILED, SKIPPED."""
 
     subject: str
     level: str
@@ -54,212 +57,186 @@ class Finding:
 
     @property
     def text(self) -> str:
-        """The sentence and what to do."""
+        """The sentence and the advice."""
         return f"{self.sentence} {self.advice}".strip()
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What an environment is held against: the hub's jupyterhub, and whether a GPU was asked of Slurm."""
+    """What an environment is compared with: the hub's version, and whether Slurm was asked for a node."""
 
     hub_version: str
     on_node: bool = False
 
 
-def judge(environment: Environment, seen: Mapping[str, Any], expected: Expectation) -> list[Finding]:
-    """Every finding of an environment, in the order in which a server would stumble over them."""
-    node = str(seen["node"])
-    found = [*_image(environment, seen, node, expected.on_node), *_binds(seen, node), *_tmp(seen, node)]
-    run = seen["run"]
+def judge(environment: Environment, observed: Mapping[str, Any], expected: Expectation) -> list[Finding]:
+    """Every finding of an environment, in the order in which a server's start would meet them."""
+    run = observed["run"]
+    found = [*_image(environment, observed, expected.on_node), *_binds(observed), *_tmp(observed)]
     if run is None:
-        return [*found, Finding("start", SKIPPED, "Not tried, for what was found above.")]
+        return [*found, Finding("start", SKIPPED, "Not tested, because of the failures above.")]
     inside = run["inside"]
     if inside is None:
-        return [*found, _broken_start(run)]
-    what = "Its container" if environment.image.kind != "none" else "It"
+        return [*found, _failed_start(run)]
+    what = "The container" if environment.image.kind != "none" else "It"
     found.append(Finding("start", OK, f"{what} runs, with Python {inside['python']}."))
     found.append(_server(environment, inside["server"], expected.hub_version))
     found += _kernels(inside["kernels"])
-    found += (_slurm(name, said, len(inside["slurm"])) for name, said in inside["slurm"].items())
-    return [*found, *_gpu(environment, seen, inside["gpus"], expected.on_node)]
+    found += (_slurm(name, result, len(inside["slurm"])) for name, result in inside["slurm"].items())
+    if environment.needs_gpu or environment.image.nv:
+        found.append(_gpu(environment, observed, inside["gpus"], expected.on_node))
+    return found
 
 
-def is_bad(findings: Sequence[Finding]) -> bool:
-    """Does something fail?"""
+def has_failure(findings: Sequence[Finding]) -> bool:
+    """Whether one of the findings is a failure."""
     return any(finding.level == FAILED for finding in findings)
 
 
-def _image(environment: Environment, seen: Mapping[str, Any], node: str, on_node: bool) -> Iterator[Finding]:
-    path, said = environment.image.path, seen["image"]
-    if said is None:
+def _image(environment: Environment, observed: Mapping[str, Any], on_node: bool) -> Iterator[Finding]:
+    path, node, facts = environment.image.path, observed["node"], observed["image"]
+    if facts is None:
         return
-    if said["state"] == "missing":
+    if facts["state"] == "missing":
         advice = "Put it there, or correct `image`."
         advice += "" if on_node else " If only nodes have it, check on one: --partition NAME."
         yield Finding("image", FAILED, f"The image {path} doesn't exist on {node}.", advice)
-    elif said["state"] == "unreadable":
-        advice = f"Every user must be able to read it: chmod a+r {path}, and a+x the directories above."
-        yield Finding("image", FAILED, f"The image {path} can't be read on {node}: {said['why']}.", advice)
-    elif said["closed"]:
-        advice = f"Unless that is meant so: chmod a+rX {said['closed']}"
-        sentence = f"The image {path} can't be read by everybody: {said['closed']} is closed to others."
-        yield Finding("image", FAILED if seen["is_root"] and said["shut"] else WARNING, sentence, advice)
+    elif facts["state"] == "unreadable":
+        advice = f"Let every user read it: chmod a+r {path}, and chmod a+x the directories above it."
+        yield Finding("image", FAILED, f"The image {path} can't be read on {node}: {facts['why']}.", advice)
+    elif facts["closed"]:
+        advice = f"Unless you want it so: chmod a+rX {facts['closed']}"
+        sentence = f"Not every user can read the image {path}: {facts['closed']} is closed to others."
+        level = FAILED if observed["is_root"] and facts["shut"] else WARNING
+        yield Finding("image", level, sentence, advice)
     else:
-        size = "a directory" if said["bytes"] is None else f"{said['bytes'] / 1e6:.0f} MB"
-        yield Finding("image", OK, f"{path} is there and can be read by everybody: {size}.")
+        size = "a directory" if facts["bytes"] is None else f"{facts['bytes'] / 1e6:.0f} MB"
+        yield Finding("image", OK, f"{path} exists and every user can read it: {size}.")
 
 
-def _binds(seen: Mapping[str, Any], node: str) -> Iterator[Finding]:
-    for source in seen["missing_binds"]:
-        sentence = f"The bind source {source} doesn't exist on {node}."
-        yield Finding(
-            "binds", FAILED, sentence, "Make or mount it there, or take it out of the binds in the site file."
-        )
+def _binds(observed: Mapping[str, Any]) -> Iterator[Finding]:
+    for source in observed["missing_binds"]:
+        sentence = f"The bind source {source} doesn't exist on {observed['node']}."
+        yield Finding("binds", FAILED, sentence, BIND_ADVICE)
 
 
-def _tmp(seen: Mapping[str, Any], node: str) -> Iterator[Finding]:
-    if seen["tmp_mib"] < LEAST_TMP_MIB:
-        sentence = f"/tmp of {node} has {seen['tmp_mib']} MiB free."
-        yield Finding(
-            "/tmp",
-            FAILED,
-            sentence,
-            f"Containers and servers need room there, {LEAST_TMP_MIB} MiB at least: make some.",
-        )
+def _tmp(observed: Mapping[str, Any]) -> Iterator[Finding]:
+    if observed["tmp_mib"] < LEAST_TMP_MIB:
+        sentence = f"/tmp of {observed['node']} has {observed['tmp_mib']} MiB free."
+        advice = f"Free some space: containers and servers need at least {LEAST_TMP_MIB} MiB there."
+        yield Finding("/tmp", FAILED, sentence, advice)
 
 
-def _broken_start(run: Mapping[str, Any]) -> Finding:
+def _failed_start(run: Mapping[str, Any]) -> Finding:
     if run.get("late"):
-        return Finding(
-            "start",
-            FAILED,
-            "It didn't end within the time for a check.",
-            "Try again with a longer --timeout.",
-        )
-    words = [line for line in run["errors"] if line.strip() and not NOISE.match(line)]
-    if "there is no Python here" in words:
+        return Finding("start", FAILED, "The check didn't finish within its time limit.", TIMEOUT_ADVICE)
+    errors = [line for line in run["errors"] if line.strip() and not NOISE.match(line)]
+    if NO_PYTHON in errors:
         advice = "Install Python and jupyterhub-singleuser in it."
         return Finding("start", FAILED, "It has no Python, and so no jupyterhub-singleuser.", advice)
     kind, values = run.get("kind", ""), run.get("values", {})
-    cause = diagnose(None, None, StarterEnd(run["exit"], None, "", tuple(words), kind, values), was_up=False)
+    end = StarterEnd(run["exit"], None, "", tuple(errors), kind, values)
+    cause = diagnose(None, None, end, was_up=False)
     if cause.kind in ("failed", "signal"):
-        last = words[-1] if words else "none"
-        return Finding("start", FAILED, _stopped(f"It can't be run; its last words were: {last}"), BY_HAND)
-    return Finding("start", FAILED, cause.sentence, START_ADVICE.get(cause.kind, BY_HAND))
+        what = f"It can't be run. Its last message: {errors[-1]}" if errors else "It can't be run."
+        return Finding("start", FAILED, _with_full_stop(what), TRY_BY_HAND)
+    return Finding("start", FAILED, cause.sentence, START_ADVICE.get(cause.kind, TRY_BY_HAND))
 
 
-def _server(environment: Environment, said: Mapping[str, Any], hub: str) -> Finding:
-    ours = hub.partition(".")[0] or "*"
-    advice = (
-        f"Install it there: pip install 'jupyterhub=={ours}.*', or jupyterhub-base={ours} of conda-forge."
-    )
+def _server(environment: Environment, result: Mapping[str, Any], hub: str) -> Finding:
     if not version_command(environment.cmd):
         cmd = " ".join(environment.cmd)
-        return Finding(
-            "server", SKIPPED, f"Its cmd is the site's own ({cmd}): no version can be asked of it."
-        )
-    if not said["version"] and not said["path"]:
+        sentence = f"Its cmd is the site's own ({cmd}), so its version can't be checked."
+        return Finding("server", SKIPPED, sentence)
+    major = hub.partition(".")[0] or "*"
+    advice = f"Install it there: pip install 'jupyterhub=={major}.*', or conda's jupyterhub-base={major}."
+    if not result["version"] and not result["path"]:
         return Finding("server", FAILED, "The environment has no jupyterhub-singleuser.", advice)
-    if said["error"] or not said["version"]:
-        words = said["error"] or "it said nothing"
-        cause = diagnose(None, None, StarterEnd(1, None, "", (words,)), was_up=False)
-        fails = _stopped(f"{said['path']} --version fails: {words}")
-        return Finding("server", FAILED, cause.sentence if cause.kind == "old_jupyterhub" else fails, advice)
-    level, sentence = compare(said["version"], hub)
+    if result["error"] or not result["version"]:
+        error = result["error"] or "no output"
+        cause = diagnose(None, None, StarterEnd(1, None, "", (error,)), was_up=False)
+        is_old = cause.kind == "old_jupyterhub"
+        sentence = cause.sentence if is_old else _with_full_stop(f"{result['path']} --version fails: {error}")
+        return Finding("server", FAILED, sentence, advice)
+    level, sentence = compare(result["version"], hub)
     return Finding("server", level, sentence, "" if level == OK else advice)
 
 
 def compare(version: str, hub: str) -> tuple[str, str]:
-    """How a server's jupyterhub goes with the hub's: a level and a sentence."""
+    """(level, sentence) of how a server's jupyterhub fits the hub's; `hub` is "" where there is no hub."""
     if not hub:
-        return WARNING, f"It has jupyterhub {version}; this machine has no hub's to compare it with."
+        return WARNING, f"It has jupyterhub {version}; this machine has no hub to compare it with."
     match fit(version, hub):
         case Fit.SAME:
-            return OK, f"Its jupyterhub {version} goes with the hub's, {hub}."
+            return OK, f"Its jupyterhub {version} is compatible with the hub's {hub}."
         case Fit.UNKNOWN:
-            return WARNING, f"Its jupyterhub, {version!r}, can't be compared with the hub's, {hub!r}."
+            return WARNING, f"Its jupyterhub {version!r} can't be compared with the hub's {hub!r}."
         case other:
-            age = "an older" if other is Fit.OLDER else "a newer"
-            sentence = f"Its jupyterhub {version} is of {age} major version than the hub's, {hub}"
-            return WARNING, f"{sentence}: logging in to its servers may fail."
+            age = "older" if other is Fit.OLDER else "newer"
+            sentence = f"Its jupyterhub {version} is a major version {age} than the hub's {hub}"
+            return WARNING, f"{sentence}: users may not be able to log in to its servers."
 
 
-def _kernels(said: Mapping[str, Any]) -> Iterator[Finding]:
-    if said["error"]:
-        sentence = f"Its kernels can't be tried: {said['error']}."
-        yield Finding(
-            "kernels", FAILED, sentence, "Install jupyterlab, and a kernel, beside jupyterhub-singleuser."
-        )
-    elif not said["found"]:
+def _kernels(result: Mapping[str, Any]) -> Iterator[Finding]:
+    if result["error"]:
+        sentence = f"Its kernels can't be tested: {result['error']}."
+        advice = "Install jupyterlab and a kernel beside jupyterhub-singleuser."
+        yield Finding("kernels", FAILED, sentence, advice)
+    elif not result["found"]:
         yield Finding("kernels", FAILED, "It has no kernel.", "Install one: pip install ipykernel")
-    for name, each in said["found"].items():
+    for name, each in result["found"].items():
         if each["error"]:
-            advice = (
-                f"Try it there: jupyter run --kernel {name}; or remove it: jupyter kernelspec remove {name}"
-            )
-            yield Finding(f"kernel {name}", FAILED, _stopped(f"It doesn't start: {each['error']}"), advice)
+            advice = f"Test it: jupyter run --kernel {name}, or remove it: jupyter kernelspec remove {name}"
+            sentence = _with_full_stop(f"It doesn't start: {each['error']}")
+            yield Finding(f"kernel {name}", FAILED, sentence, advice)
         else:
             yield Finding(f"kernel {name}", OK, f"It starts and answers within {each['seconds']:.1f} s.")
 
 
-def _slurm(cluster: str, said: Mapping[str, Any], clusters: int) -> Finding:
+def _slurm(cluster: str, result: Mapping[str, Any], clusters: int) -> Finding:
     subject = f"slurm {cluster}" if clusters > 1 else "slurm"
-    if "squeue" in said["missing"]:
-        advice = "Servers work, engines and sbatch from a notebook don't: install a Slurm client in it."
+    if "squeue" in result["missing"]:
+        advice = "Install a Slurm client in it. Without one servers work, but engines and sbatch don't."
         return Finding(subject, WARNING, "It has no Slurm commands.", advice)
-    if said["error"]:
-        fitting = (advice for pattern, advice in SLURM_ADVICE if re.search(pattern, said["error"]))
-        advice = next(fitting, "See that slurmctld runs and can be reached from here.")
-        return Finding(
-            subject, FAILED, _stopped(f"squeue inside doesn't reach {cluster}: {said['error']}"), advice
-        )
-    return Finding(subject, OK, f"squeue inside ({said['version']}) reaches {cluster}.")
+    if error := result["error"]:
+        fitting = (advice for pattern, advice in SLURM_ADVICE if re.search(pattern, error))
+        advice = next(fitting, "Check that slurmctld runs and can be reached from here.")
+        sentence = _with_full_stop(f"squeue in the environment can't reach {cluster}: {error}")
+        return Finding(subject, FAILED, sentence, advice)
+    return Finding(subject, OK, f"squeue in the environment ({result['version']}) reaches {cluster}.")
 
 
 def _gpu(
-    environment: Environment, seen: Mapping[str, Any], inside: Mapping[str, Any], on_node: bool
-) -> Iterator[Finding]:
-    if not (environment.needs_gpu or environment.image.nv):
-        return
-    if not seen["devices"]:
-        if on_node and environment.needs_gpu:
-            sentence = f"{seen['node']} shows no GPU, although Slurm gave one."
-            yield Finding(
-                "gpu", FAILED, sentence, "See that the node's driver is loaded, and File= in its gres.conf."
-            )
-        else:
-            yield Finding(
-                "gpu",
-                SKIPPED,
-                f"{seen['node']} has no GPU.",
-                "Check it on a node that has: --partition NAME.",
-            )
-    elif not inside["devices"]:
-        yield Finding(
-            "gpu", FAILED, "The node's GPUs aren't seen inside.", "Take options such as --contain off it."
-        )
-    elif any("nvidia" in path for path in seen["devices"]) and not inside["has_driver"]:
-        advice = (
-            "Set `nv = true`."
-            if not environment.image.nv
-            else "See that the node has NVIDIA's libraries (libcuda.so.1)."
-        )
-        yield Finding("gpu", FAILED, "NVIDIA's driver can't be loaded inside.", advice)
-    else:
-        yield Finding("gpu", OK, f"GPUs are seen inside: {', '.join(inside['devices'])}.")
+    environment: Environment, observed: Mapping[str, Any], inside: Mapping[str, Any], on_node: bool
+) -> Finding:
+    node, nv = observed["node"], environment.image.nv
+    if not observed["devices"] and on_node and environment.needs_gpu:
+        advice = "Check that the node's driver is loaded, and File= in its gres.conf."
+        return Finding("gpu", FAILED, f"{node} shows no GPU, although Slurm allocated one.", advice)
+    if not observed["devices"]:
+        advice = "Check on a node that has one: --partition NAME."
+        return Finding("gpu", SKIPPED, f"{node} has no GPU.", advice)
+    if not inside["devices"]:
+        advice = "Remove options such as --contain."
+        return Finding("gpu", FAILED, "The node's GPUs aren't visible in the environment.", advice)
+    has_nvidia = any("nvidia" in path for path in observed["devices"])
+    if has_nvidia and not inside["has_driver"]:
+        advice = "Check that the node has NVIDIA's libraries (libcuda.so.1)." if nv else "Set `nv = true`."
+        return Finding("gpu", FAILED, "NVIDIA's driver can't be loaded in the environment.", advice)
+    return Finding("gpu", OK, f"GPUs are visible in the environment: {', '.join(inside['devices'])}.")
 
 
 def version_command(cmd: Sequence[str]) -> list[str]:
-    """The beginning of a server's command up to the server's name, [] when it has none that we know.
+    """The words of a server's command up to the program that prints jupyterhub's version with --version.
 
-    With --version behind it that says the version of jupyterhub.
+    [] if the command has no such program.
     """
     words = list(cmd) or ["jupyterhub-singleuser"]
-    for place, word in enumerate(words):
+    for index, word in enumerate(words):
         if word.rpartition("/")[2] in ("jupyterhub-singleuser", "jupyter-labhub", "jupyterhub.singleuser"):
-            return words[: place + 1]
+            return words[: index + 1]
     return []
 
 
-def _stopped(text: str) -> str:
+def _with_full_stop(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -1,4 +1,4 @@
-"""What the site's environments are, and what the labels of their image files say is inside."""
+"""A summary of each environment of the site, with the labels of its image file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -22,8 +22,8 @@ INSPECT_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One environment. `bytes` is None where this machine has no such file; `versions` by program."""
+class EnvironmentSummary:
+    """One environment; `bytes` is None if this machine lacks the file; `versions` is by program."""
 
     name: str
     title: str
@@ -34,17 +34,17 @@ class Entry:
     created: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """The summary as JSON values."""
         return asdict(self)
 
 
-async def entries(environments: list[Environment], runner: Runner) -> list[Entry]:
-    """An entry for each; image files are asked for their labels, side by side."""
-    return list(await asyncio.gather(*(_entry(each, runner) for each in environments)))
+async def summarize(environments: list[Environment], runner: Runner) -> list[EnvironmentSummary]:
+    """A summary of each environment; the labels of all image files are read at the same time."""
+    return list(await asyncio.gather(*(_summarize_one(each, runner) for each in environments)))
 
 
-def kind(environment: Environment) -> tuple[str, str]:
-    """What it is made of, in a word (image, URI, venv, module, node), and where that is."""
+def classify(environment: Environment) -> tuple[str, str]:
+    """(type of the environment: image, URI, venv, module or node; where it is)."""
     path, cmd = environment.image.path, environment.cmd
     if "://" in path:
         return "URI", path
@@ -60,20 +60,20 @@ def kind(environment: Environment) -> tuple[str, str]:
     return "node", "programs of the node"
 
 
-async def _entry(environment: Environment, runner: Runner) -> Entry:
-    what, path = kind(environment)
-    entry = Entry(environment.name, environment.title or environment.name, what, path)
+async def _summarize_one(environment: Environment, runner: Runner) -> EnvironmentSummary:
+    what, path = classify(environment)
+    summary = EnvironmentSummary(environment.name, environment.title or environment.name, what, path)
     if what != "image" or not os.access(path, os.R_OK):
-        return entry
+        return summary
     labels = await _labels(environment, runner)
     versions = {key.removeprefix(VERSION): text for key, text in labels.items() if key.startswith(VERSION)}
     known = os.stat(path)
     size = known.st_size if stat.S_ISREG(known.st_mode) else None
-    return Entry(entry.name, entry.title, what, path, size, versions, labels.get(CREATED, ""))
+    return replace(summary, bytes=size, versions=versions, created=labels.get(CREATED, ""))
 
 
 async def _labels(environment: Environment, runner: Runner) -> dict[str, str]:
-    """The image's labels; none where Apptainer, or an image that it can read, is missing: see `check`."""
+    """The image's labels; {} if Apptainer is missing or can't read the image, which `check` reports."""
     command = [environment.image.apptainer, "inspect", "--json", environment.image.path]
     try:
         shown = json.loads((await runner.run(command, deadline=INSPECT_SECONDS)).stdout)

@@ -1,8 +1,8 @@
-"""Looks at an environment from inside: the server, the kernels, Slurm's commands, GPUs.
+"""Tests an environment from inside: the server, the kernels, Slurm's commands, GPUs.
 
-Its text is sent to the environment's own Python (>= 3.6) behind a CONFIG, by survey.py. Besides the standard
-library it uses only what it is there to try: the environment's jupyter_client. It leaves nothing behind. It
-prints what it found as JSON in one line that begins with MARK.
+survey.py sends this text, with a CONFIG above it, to the environment's own Python (>= 3.6). It uses the
+standard library and, because it tests it, the environment's jupyter_client. It leaves no files behind. It
+prints its observations as JSON on a line that begins with MARK.
 """
 
 import ctypes
@@ -15,17 +15,17 @@ import sys
 import tempfile
 import time
 from glob import glob
-from typing import Any, Dict, List, Tuple
+from typing import IO, Any, Dict, List, Tuple
 
 MARK = "FLATIRONS-SURVEY "
 COMMAND_SECONDS = 60
 SLURM_COMMANDS = ("squeue", "sbatch", "srun", "scancel")
-# Languages in which this is a computation; of other kernels it is asked that they answer.
-COUNTS = ("python", "R", "julia", "scala")
+# Languages in which "1+1" can be run. Other kernels only have to start and answer.
+RUNS_ADDITION = ("python", "R", "julia", "scala")
 
 
-def say(argv: List[str], extra: Dict[str, str]) -> Tuple[int, str, str]:
-    """(exit code, stdout, last lines of stderr) of a command; 127 when it can't be run, 124 when it hangs."""
+def run(argv: List[str], extra: Dict[str, str]) -> Tuple[int, str, str]:
+    """(exit code, stdout, last lines of stderr) of a command; 127 if it can't be run, 124 if it hangs."""
     try:
         child = subprocess.Popen(
             argv,
@@ -47,11 +47,11 @@ def say(argv: List[str], extra: Dict[str, str]) -> Tuple[int, str, str]:
 
 
 def server(argv: List[str]) -> Dict[str, Any]:
-    """Where the server's program is (of `-m` its Python), and the version of jupyterhub that it says."""
+    """The path of the server's program (for `-m`, of its Python), and the version that it prints."""
     if not argv:
         return {"path": "", "version": "", "error": ""}
     path = shutil.which(argv[argv.index("-m") - 1 if "-m" in argv else -1]) or ""
-    status, out, err = say([*argv, "--version"], {})
+    status, out, err = run([*argv, "--version"], {})
     lines = out.split()
     return {
         "path": path,
@@ -61,18 +61,18 @@ def server(argv: List[str]) -> Dict[str, Any]:
 
 
 def slurm(environment: Dict[str, str]) -> Dict[str, Any]:
-    """Which of Slurm's commands are missing, and what squeue says when it asks the controller."""
+    """Slurm commands that are missing, and whether squeue reaches the controller."""
     missing = [name for name in SLURM_COMMANDS if not shutil.which(name)]
     if "squeue" in missing:
         return {"missing": missing, "version": "", "error": ""}
-    _, version, _ = say(["squeue", "--version"], environment)
-    status, _, err = say(["squeue", "--me", "--noheader"], environment)
+    _, version, _ = run(["squeue", "--version"], environment)
+    status, _, err = run(["squeue", "--me", "--noheader"], environment)
     error = (err or f"squeue ended with exit code {status}") if status else ""
     return {"missing": missing, "version": version.strip(), "error": error}
 
 
 def kernels(seconds: float) -> Dict[str, Any]:
-    """Name -> what became of its start; `error` when there is no jupyter_client to ask."""
+    """The result of starting each kernel, by its name; `error` if there is no jupyter_client."""
     try:
         from jupyter_client.kernelspec import KernelSpecManager
     except ImportError as missing:
@@ -80,35 +80,24 @@ def kernels(seconds: float) -> Dict[str, Any]:
     found = {}
     for name, known in sorted(KernelSpecManager().get_all_specs().items()):
         began = time.monotonic()
-        error = start_kernel(name, known["spec"].get("language", ""), seconds)
+        error = try_kernel(name, known["spec"].get("language", ""), seconds)
         found[name] = {"error": error, "seconds": time.monotonic() - began}
     return {"error": "", "found": found}
 
 
-def start_kernel(name: str, language: str, seconds: float) -> str:
-    """Starts a kernel and has it add one and one; the reason why that failed, "" when it didn't."""
+def try_kernel(name: str, language: str, seconds: float) -> str:
+    """Starts a kernel and runs an addition in it; returns why that failed, "" if it didn't."""
     from jupyter_client.manager import start_new_kernel
 
-    with tempfile.TemporaryFile() as words:
+    with tempfile.TemporaryFile() as log:
         try:
             manager, client = start_new_kernel(
-                startup_timeout=seconds, kernel_name=name, stdout=words, stderr=words
+                startup_timeout=seconds, kernel_name=name, stdout=log, stderr=log
             )
-        except (
-            RuntimeError,
-            OSError,
-            ValueError,
-        ) as error:  # what jupyter_client raises for a kernel that fails
-            words.seek(0)
-            lines = words.read().decode("utf-8", "replace").split("\n")
-            said = [line.strip() for line in lines if line.strip()]
-            return "; ".join([str(error), *said[-1:]])[:400]
+        except (RuntimeError, OSError, ValueError) as error:  # jupyter_client's errors for a failed kernel
+            return "; ".join([str(error), *last_line(log)])[:400]
         try:
-            if language not in COUNTS:
-                return ""
-            reply = client.execute_interactive("1+1", timeout=seconds, output_hook=lambda message: None)
-            content = reply["content"]
-            return "" if content["status"] == "ok" else content.get("evalue", "") or "1+1 failed"
+            return run_addition(client, seconds) if language in RUNS_ADDITION else ""
         except TimeoutError as error:
             return str(error)
         finally:
@@ -116,8 +105,22 @@ def start_kernel(name: str, language: str, seconds: float) -> str:
             manager.shutdown_kernel(now=True)
 
 
+def last_line(log: IO[bytes]) -> List[str]:
+    """The last line of the file that isn't empty, if there is one."""
+    log.seek(0)
+    lines = log.read().decode("utf-8", "replace").split("\n")
+    return [line.strip() for line in lines if line.strip()][-1:]
+
+
+def run_addition(client: Any, seconds: float) -> str:
+    """Runs "1+1" in a kernel; returns why that failed, "" if it didn't."""
+    reply = client.execute_interactive("1+1", timeout=seconds, output_hook=lambda message: None)
+    content = reply["content"]
+    return "" if content["status"] == "ok" else content.get("evalue", "") or "1+1 failed"
+
+
 def gpus() -> Dict[str, Any]:
-    """The devices that are seen, and whether NVIDIA's driver can be loaded."""
+    """The visible devices, and whether NVIDIA's driver can be loaded."""
     try:
         ctypes.CDLL("libcuda.so.1")
         has_driver = True
@@ -127,7 +130,7 @@ def gpus() -> Dict[str, Any]:
 
 
 def probe(config: Dict[str, Any]) -> Dict[str, Any]:
-    """All that was seen."""
+    """All observations."""
     return {
         "python": platform.python_version(),
         "server": server(config["version_of"]),
@@ -138,16 +141,16 @@ def probe(config: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def main(config: Dict[str, Any]) -> None:
-    """Prints what was seen; what Jupyter writes meanwhile goes to a directory that is removed."""
-    place = tempfile.mkdtemp(prefix="flatirons-check-")
+    """Prints the observations; Jupyter writes to a directory that is removed at the end."""
+    directory = tempfile.mkdtemp(prefix="flatirons-check-")
     for variable in ("JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
-        os.environ[variable] = os.path.join(place, variable.lower())
+        os.environ[variable] = os.path.join(directory, variable.lower())
     try:
         print("\n" + MARK + json.dumps(probe(config)))
         sys.stdout.flush()
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    main(globals()["CONFIG"])  # put above this text by check.py
+    main(globals()["CONFIG"])  # check.py puts it above this text

@@ -1,7 +1,8 @@
-"""Looks at one environment on a machine, from outside its container, then has `probe` look inside.
+"""Tests one environment on a machine from outside its container, then runs `probe` inside.
 
-Its text is sent to that machine's own Python (>= 3.6, nothing else needed) behind a CONFIG, by check.py. It
-prints what it found as JSON in one line that begins with MARK; other lines are what a site's prologue says.
+check.py sends this text, with a CONFIG above it, to that machine's own Python (>= 3.6, standard library
+only). It prints its observations as JSON on a line that begins with MARK. Other lines come from the site's
+prologue.
 """
 
 import errno
@@ -18,7 +19,8 @@ from typing import Any, Dict, List, Tuple
 
 MARK = "FLATIRONS-SURVEY "
 LINES = 40
-# Runs the Python that the first line of the server, $1, names; else the one beside it, or the first on PATH.
+NO_PYTHON = "there is no Python here"
+# Runs the Python in the first line of the server's program, $1; else the one beside it, or the first on PATH.
 OWN_PYTHON = """\
 server=$(command -v "$1")
 python=
@@ -31,13 +33,13 @@ if [ -f "$server" ]; then
     [ -x "$python" ] || python=${server%/*}/python3
 fi
 [ -x "$python" ] || python=$(command -v python3) || python=$(command -v python) ||
-    { echo "there is no Python here" >&2; exit 127; }
+    { echo "@NO_PYTHON@" >&2; exit 127; }
 exec "$python" -
-"""
+""".replace("@NO_PYTHON@", NO_PYTHON)
 
 
 def image_facts(path: str) -> Dict[str, Any]:
-    """Whether we can read the image, and may others; `bytes` of a file, None of a directory."""
+    """Whether this user and others can read the image; `bytes` is None for a directory."""
     try:
         known = os.stat(path)
     except FileNotFoundError:
@@ -47,13 +49,14 @@ def image_facts(path: str) -> Dict[str, Any]:
     if not os.access(path, os.R_OK):
         return {"state": "unreadable", "why": "Permission denied"}
     size = known.st_size if stat.S_ISREG(known.st_mode) else None
-    return {"state": "ok", "bytes": size, "closed": closed(path), "shut": closed(path, to_group=True)}
+    closed, shut = find_closed(path), find_closed(path, to_group=True)
+    return {"state": "ok", "bytes": size, "closed": closed, "shut": shut}
 
 
-def closed(path: str, to_group: bool = False) -> str:
-    """The first of the image and the directories above it that not everybody may read or enter; "" for none.
+def find_closed(path: str, to_group: bool = False) -> str:
+    """The image, or the first directory above it, that others can't read or enter; "" if there is none.
 
-    `to_group`: that not even its group may.
+    With `to_group`, only those that their group can't read or enter either.
     """
     path = os.path.realpath(path)
     group = (stat.S_IRGRP, stat.S_IXGRP) if to_group else (0, 0)
@@ -67,18 +70,18 @@ def closed(path: str, to_group: bool = False) -> str:
 
 
 def devices() -> List[str]:
-    """The GPUs that this machine shows: NVIDIA's and AMD's."""
+    """The visible GPUs of this machine: NVIDIA's and AMD's."""
     return sorted(glob("/dev/nvidia[0-9]*") + glob("/dev/kfd"))
 
 
-def free_mib(place: str) -> int:
-    """What an ordinary user may still write there, in MiB."""
-    room = os.statvfs(place)
-    return room.f_bavail * room.f_frsize // (1 << 20)
+def free_mib(path: str) -> int:
+    """The free space for ordinary users on this file system, in MiB."""
+    space = os.statvfs(path)
+    return space.f_bavail * space.f_frsize // (1 << 20)
 
 
 def environment(config: Dict[str, Any]) -> Dict[str, str]:
-    """What a job would have here: little of ours, and what Slurm and the site say."""
+    """The environment that a job would have here: a minimum, and what Slurm and the site set."""
     account = pwd.getpwuid(os.getuid())
     env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": account.pw_dir, "SHELL": account.pw_shell}
     env.update({"USER": account.pw_name, "LOGNAME": account.pw_name, "LANG": "C.UTF-8"})
@@ -90,7 +93,7 @@ def environment(config: Dict[str, Any]) -> Dict[str, str]:
 
 
 def inner_argv(config: Dict[str, Any]) -> List[str]:
-    """The words that start the probe inside, as the starter would start the server: prologue, container."""
+    """The command that starts the probe as the starter would start the server: prologue, container."""
     argv = [*config["prefix"], "sh", "-c", OWN_PYTHON, "sh", config["server"]]
     if not config["prologue"]:
         return argv
@@ -101,7 +104,7 @@ def inner_argv(config: Dict[str, Any]) -> List[str]:
 
 
 def look_inside(config: Dict[str, Any]) -> Dict[str, Any]:
-    """What the probe found; `exit` is None when it didn't end in time, or couldn't begin: see `errors`."""
+    """The probe's observations; `exit` is None if it didn't end in time or couldn't start, see `errors`."""
     try:
         child = subprocess.Popen(
             inner_argv(config),
@@ -113,15 +116,13 @@ def look_inside(config: Dict[str, Any]) -> Dict[str, Any]:
             start_new_session=True,
         )
     except OSError as error:
-        values = {
-            "program": error.filename,
-            "errno": errno.errorcode.get(error.errno or 0, ""),
-            "error": error.strerror,
-        }
-        words = [f"{error.filename} can't be run on this node: {error.strerror}"]
-        end = {"kind": "program_not_started", "values": values}  # as in the starter's job/node/kinds.py
-        return {"exit": None, "late": False, "errors": words, "inside": None, **end}
-    out, err, is_late = converse(child, config["probe"].encode(), config["seconds"])
+        errors = [f"{error.filename} can't be run on this node: {error.strerror}"]
+        # As in the starter's job/node/kinds.py.
+        program_errno = errno.errorcode.get(error.errno or 0, "")
+        values = {"program": error.filename, "errno": program_errno, "error": error.strerror}
+        end = {"kind": "program_not_started", "values": values}
+        return {"exit": None, "late": False, "errors": errors, "inside": None, **end}
+    out, err, is_late = communicate(child, config["probe"].encode(), config["seconds"])
     inside = None
     for line in out.splitlines():
         if line.startswith(MARK):
@@ -131,8 +132,8 @@ def look_inside(config: Dict[str, Any]) -> Dict[str, Any]:
     return {"exit": status, "late": is_late, "errors": errors, "inside": inside}
 
 
-def converse(child: "subprocess.Popen[bytes]", text: bytes, seconds: float) -> Tuple[str, str, bool]:
-    """Both outputs, and whether the child had to be killed after `seconds`."""
+def communicate(child: "subprocess.Popen[bytes]", text: bytes, seconds: float) -> Tuple[str, str, bool]:
+    """(stdout, stderr, whether the child was killed after `seconds`)."""
     try:
         out, err = child.communicate(text, timeout=seconds)
         is_late = False
@@ -144,7 +145,7 @@ def converse(child: "subprocess.Popen[bytes]", text: bytes, seconds: float) -> T
 
 
 def survey(config: Dict[str, Any]) -> Dict[str, Any]:
-    """All that was seen; nothing is started where the image or a bind is missing."""
+    """All observations; the probe isn't started if the image or a bind is missing."""
     is_file = bool(config["image"])
     facts = {
         "node": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
@@ -160,5 +161,5 @@ def survey(config: Dict[str, Any]) -> Dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print("\n" + MARK + json.dumps(survey(globals()["CONFIG"])))  # put above this text by check.py
+    print("\n" + MARK + json.dumps(survey(globals()["CONFIG"])))  # check.py puts it above this text
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Whether a server's jupyterhub goes with the hub's; pure."""
+"""Whether the jupyterhub of a server is compatible with the hub's; pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from enum import Enum
 
 
 class Fit(Enum):
-    """JupyterHub's own rule: of another major version it warns (_check_version in its _version.py)."""
+    """A comparison by JupyterHub's rule: it warns if the major versions differ.
+
+    Source: _check_version in jupyterhub/_version.py.
+    """
 
     SAME = "same"
     OLDER = "older"
@@ -16,7 +19,7 @@ class Fit(Enum):
 
 
 def fit(version: str, hub: str) -> Fit:
-    """How a server's version goes with the hub's."""
+    """How the server's major version compares with the hub's."""
     theirs, ours = major(version), major(hub)
     if theirs is None or ours is None:
         return Fit.UNKNOWN
@@ -26,6 +29,6 @@ def fit(version: str, hub: str) -> Fit:
 
 
 def major(version: str) -> int | None:
-    """The first number of a version, None for a text that isn't one."""
+    """The first number of a version; None if the text isn't a version."""
     match = re.match(r"(\d+)(?:\.|$)", version)
     return int(match[1]) if match else None

@@ -1,4 +1,4 @@
-"""What images.py promises: the argv of a container, and clear words for what can't be run."""
+"""The catalogue: the argv of a container, and a clear sentence for an image that can't be run."""
 
 import pytest
 from hypothesis import given
@@ -25,11 +25,11 @@ def test_a_command_runs_inside_the_image_with_binds_and_options_before_the_path(
     ]  # fmt: skip
 
 
-def test_nvidia_libraries_are_asked_for_when_the_site_says_so():
+def test_nvidia_libraries_are_mounted_if_the_site_sets_nv():
     assert "--nv" in container_prefix(Image(BASE, nv=True))
 
 
-def test_another_apptainer_is_used_when_given():
+def test_the_sites_own_apptainer_is_used():
     assert container_prefix(Image(BASE, apptainer="/opt/bin/apptainer"))[0] == "/opt/bin/apptainer"
 
 
@@ -44,7 +44,7 @@ def test_an_environment_gives_the_words_before_any_command():
 
 
 @pytest.mark.parametrize("text", ["/a", "/a:/b", "/a:/b:ro", "/a:/a:rw"])
-def test_a_bind_is_written_as_it_was_read(text):
+def test_a_bind_is_written_as_it_was_parsed(text):
     assert str(Bind.parse(text)) == text
 
 
@@ -65,7 +65,7 @@ def test_any_text_is_a_bind_or_an_image_error(text):
 @pytest.mark.parametrize(
     "path", ["", "base.sif", "~/base.sif", "--fakeroot", "/a\x00", "http://example.org/a"]
 )
-def test_an_image_that_is_no_absolute_path_or_uri_is_refused(path):
+def test_an_image_must_be_an_absolute_path_or_a_uri(path):
     with pytest.raises(ImageError):
         Image(path)
 
@@ -98,7 +98,7 @@ def test_an_environment_without_an_image_runs_without_a_container():
     assert Environment.from_dict("modules", {"cmd": ["/opt/jupyterhub-singleuser"]}).image.kind == "none"
 
 
-def test_a_container_is_spared_what_the_node_says_of_its_own_software_and_a_module_is_not():
+def test_variables_of_the_nodes_software_are_unset_for_a_container_and_kept_for_a_module():
     assert {"PYTHONPATH", "R_LIBS", "SPARK_CONF_DIR"} <= set(
         Environment.from_dict("a", {"image": BASE}).forgotten
     )
@@ -106,12 +106,12 @@ def test_a_container_is_spared_what_the_node_says_of_its_own_software_and_a_modu
 
 
 @pytest.mark.parametrize("settings", [{"imgae": BASE}, {"image": "base.sif"}, {"image": BASE, "binds": "/a"}])
-def test_a_mistake_names_the_environment(settings):
+def test_the_error_for_a_wrong_setting_names_the_environment(settings):
     with pytest.raises(ImageError, match="'python'"):
         Environment.from_dict("python", settings)
 
 
-def test_the_first_environment_is_the_default_and_an_unknown_name_lists_the_known():
+def test_the_first_environment_is_the_default_and_an_unknown_name_is_refused_with_the_known_ones():
     catalogue = Catalogue.from_dict({"python": {"image": BASE}, "r": {"image": BASE}})
     assert catalogue.get("").name == "python"
     assert catalogue.get("r").name == "r"
@@ -120,6 +120,6 @@ def test_the_first_environment_is_the_default_and_an_unknown_name_lists_the_know
         catalogue.get("julia")
 
 
-def test_an_empty_catalogue_says_so():
-    with pytest.raises(ImageError, match="none is set up"):
+def test_an_empty_catalogue_is_reported():
+    with pytest.raises(ImageError, match="has no environments"):
         Catalogue().get("")

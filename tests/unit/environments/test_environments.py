@@ -1,4 +1,4 @@
-"""`flatirons images`: environments are really looked at, here; what is seen becomes sentences."""
+"""`flatirons images`: environments are tested on this machine; observations become sentences."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 from flatirons.cli import main
 from flatirons.environments import survey
 from flatirons.environments.catalogue import Environment
-from flatirons.environments.check import Place, check
+from flatirons.environments.check import CheckTarget, check
 from flatirons.environments.findings import (
     FAILED,
     OK,
@@ -30,7 +30,7 @@ from flatirons.environments.findings import (
     judge,
     version_command,
 )
-from flatirons.environments.listing import kind
+from flatirons.environments.listing import classify
 from flatirons.job.node.kinds import KINDS
 from flatirons.runner import Launch, Runner
 from flatirons.site.load import parse
@@ -45,12 +45,12 @@ slurm_conf = "/etc/slurm/summit/slurm.conf"
 IMAGE = '[environments.one]\nimage = "/srv/images/one.sif"\n'
 
 
-# -- looked at, on this machine
+# -- on this machine
 
 
 @pytest.fixture
 def write_site(tmp_path: Path) -> Callable[[str], str]:
-    """Writes a site file with these environments and gives its path."""
+    """Writes a site file with these environments; returns its path."""
 
     def write(text: str) -> str:
         path = tmp_path / "site.toml"
@@ -68,8 +68,8 @@ def program(path: Path, text: str) -> Path:
 
 
 @pytest.fixture
-def whole(tmp_path: Path) -> Path:
-    """A server of jupyterhub 6.1.1 whose Python is ours; Slurm's commands stand beside it."""
+def complete(tmp_path: Path) -> Path:
+    """A server of jupyterhub 6.1.1 that uses this Python; Slurm's commands are beside it."""
     folder = tmp_path / "env/bin"
     for name in ("sbatch", "srun", "scancel"):
         program(folder / name, "#!/bin/sh\n")
@@ -82,29 +82,29 @@ def checked(
 ) -> tuple[int, dict[str, dict[str, dict[str, str]]]]:
     """The exit code, and environment -> subject -> finding."""
     code = main(["images", "check", "--site", site, "--json", *words])
-    told = json.loads(capsys.readouterr().out)
-    return code, {name: {each["subject"]: each for each in findings} for name, findings in told.items()}
+    result = json.loads(capsys.readouterr().out)
+    return code, {name: {each["subject"]: each for each in findings} for name, findings in result.items()}
 
 
-def test_a_whole_environment_passes_with_its_kernel_started(
-    whole: Path, write_site: Callable[[str], str], capsys: pytest.CaptureFixture[str]
+def test_a_complete_environment_passes_and_its_kernel_is_started(
+    complete: Path, write_site: Callable[[str], str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     site = write_site(
-        f'[environments.here]\ncmd = ["{whole}"]\nprologue = "PATH={whole.parent}:$PATH; echo loaded"\n'
+        f'[environments.here]\ncmd = ["{complete}"]\nprologue = "PATH={complete.parent}:$PATH; echo loaded"\n'
     )
-    code, told = checked(site, capsys)
-    assert code == 0, told
-    assert {subject: each["level"] for subject, each in told["here"].items()} == {
+    code, result = checked(site, capsys)
+    assert code == 0, result
+    assert {subject: each["level"] for subject, each in result["here"].items()} == {
         "start": OK,
         "server": OK,
         "kernel python3": OK,
         "slurm summit": OK,
         "slurm blanca": OK,
     }
-    assert "slurm 24.11.5" in told["here"]["slurm summit"]["sentence"]
+    assert "slurm 24.11.5" in result["here"]["slurm summit"]["sentence"]
 
 
-def test_a_server_that_is_a_module_is_looked_at_with_the_variables_of_its_command(
+def test_a_server_that_is_a_module_is_tested_with_the_variables_of_its_command(
     write_site: Callable[[str], str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     package = tmp_path / "jupyterhub"
@@ -113,57 +113,59 @@ def test_a_server_that_is_a_module_is_looked_at_with_the_variables_of_its_comman
     (package / "singleuser.py").write_text("print('6.0.0')\n")
     cmd = ["env", f"PYTHONPATH={tmp_path}", sys.executable, "-m", "jupyterhub.singleuser"]
     site = write_site(f"[environments.module]\ncmd = {json.dumps(cmd)}\n")
-    _, told = checked(site, capsys)
-    assert "Its jupyterhub 6.0.0 goes with" in told["module"]["server"]["sentence"]
-    assert told["module"]["kernel python3"]["level"] == OK
+    _, result = checked(site, capsys)
+    assert "Its jupyterhub 6.0.0 is compatible with" in result["module"]["server"]["sentence"]
+    assert result["module"]["kernel python3"]["level"] == OK
     (package / "singleuser.py").write_text("raise ModuleNotFoundError(\"No module named 'pipes'\")\n")
-    code, told = checked(site, capsys)
+    code, result = checked(site, capsys)
     assert code == 1
-    assert "too old for its Python" in told["module"]["server"]["sentence"]
+    assert "too old for its Python" in result["module"]["server"]["sentence"]
 
 
-def test_an_environment_without_a_server_fails_and_is_told_what_to_install(
+def test_an_environment_without_a_server_fails_with_advice_on_what_to_install(
     write_site: Callable[[str], str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, told = checked(write_site('[environments.none]\ncmd = ["/no/jupyterhub-singleuser"]\n'), capsys)
+    code, result = checked(write_site('[environments.none]\ncmd = ["/no/jupyterhub-singleuser"]\n'), capsys)
     assert code == 1
-    assert told["none"]["server"]["sentence"] == "The environment has no jupyterhub-singleuser."
-    assert "pip install 'jupyterhub==6.*'" in told["none"]["server"]["advice"]
+    assert result["none"]["server"]["sentence"] == "The environment has no jupyterhub-singleuser."
+    assert "pip install 'jupyterhub==6.*'" in result["none"]["server"]["advice"]
 
 
-def test_an_image_and_a_bind_that_arent_there_are_told_and_nothing_is_started(
+def test_a_missing_image_and_a_missing_bind_are_reported_and_nothing_is_started(
     write_site: Callable[[str], str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, told = checked(write_site(IMAGE.replace("one.sif", "gone.sif") + 'binds = ["/no/such"]\n'), capsys)
+    code, result = checked(
+        write_site(IMAGE.replace("one.sif", "gone.sif") + 'binds = ["/no/such"]\n'), capsys
+    )
     assert code == 1
-    assert "/srv/images/gone.sif doesn't exist on" in told["one"]["image"]["sentence"]
-    assert "/no/such doesn't exist on" in told["one"]["binds"]["sentence"]
-    assert told["one"]["start"]["level"] == SKIPPED
+    assert "/srv/images/gone.sif doesn't exist on" in result["one"]["image"]["sentence"]
+    assert "/no/such doesn't exist on" in result["one"]["binds"]["sentence"]
+    assert result["one"]["start"]["level"] == SKIPPED
 
 
-def test_a_machine_without_apptainer_is_told_as_such(
+def test_a_machine_without_apptainer_is_reported(
     write_site: Callable[[str], str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "one.sif").touch()
     site = write_site(
         f'[containers]\napptainer = "/no/apptainer"\n[environments.one]\nimage = "{tmp_path}/one.sif"\n'
     )
-    code, told = checked(site, capsys)
+    code, result = checked(site, capsys)
     assert code == 1
-    found = told["one"]["start"]
+    found = result["one"]["start"]
     assert found["sentence"] == "The node can't run /no/apptainer: No such file or directory."
     assert "containers.apptainer" in found["advice"]
 
 
-def test_only_the_environments_that_are_named_are_checked(
-    whole: Path, write_site: Callable[[str], str], capsys: pytest.CaptureFixture[str]
+def test_only_the_named_environments_are_checked(
+    complete: Path, write_site: Callable[[str], str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    site = write_site(IMAGE + f'[environments.two]\ncmd = ["{whole}"]\n')
+    site = write_site(IMAGE + f'[environments.two]\ncmd = ["{complete}"]\n')
     assert main(["images", "check", "--site", site, "two"]) == 0
-    assert capsys.readouterr().out.endswith("Nothing fails in 1 environment(s).\n")
+    assert capsys.readouterr().out.endswith("The environment passed.\n")
 
 
-def test_a_name_or_a_cluster_that_there_isnt_is_a_sentence(
+def test_an_unknown_environment_or_cluster_is_refused_with_a_sentence(
     write_site: Callable[[str], str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     site = write_site(IMAGE)
@@ -171,10 +173,10 @@ def test_a_name_or_a_cluster_that_there_isnt_is_a_sentence(
     assert main(["images", "check", "--site", site, "--cluster", "everest"]) == 2
     first, second = capsys.readouterr().err.splitlines()
     assert first == "flatirons: There is no environment 'three'. Known: one."
-    assert second == "flatirons: --cluster: 'everest' is none of summit, blanca"
+    assert second == "flatirons: --cluster: there is no cluster 'everest', only summit, blanca"
 
 
-def test_the_list_says_what_each_environment_is(
+def test_the_list_shows_what_each_environment_is(
     write_site: Callable[[str], str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     site = write_site(IMAGE + 'title = "The one"\n[environments.conda]\nprologue = "module load conda/24"\n')
@@ -197,8 +199,8 @@ def test_labels_of_an_image_file_are_shown(
         f'[containers]\napptainer = "{apptainer}"\n[environments.one]\nimage = "{tmp_path}/one.sif"\n'
     )
     assert main(["images", "list", "--site", site]) == 0
-    told = capsys.readouterr().out
-    assert "one.sif  2 MB\n" in told and "jupyterhub 6.1.1\n" in told and "built 2026-11-25" in told
+    result = capsys.readouterr().out
+    assert "one.sif  2 MB\n" in result and "jupyterhub 6.1.1\n" in result and "built 2026-11-25" in result
 
 
 @pytest.mark.parametrize(
@@ -213,12 +215,12 @@ def test_labels_of_an_image_file_are_shown(
     ],
 )
 def test_what_an_environment_is_made_of(settings: dict[str, Any], expected: tuple[str, str]) -> None:
-    assert kind(Environment.from_dict("x", settings)) == expected
+    assert classify(Environment.from_dict("x", settings)) == expected
 
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A directory that everybody may enter; pytest's own are for us alone."""
+    """A directory that every user can enter; those of pytest are private."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -234,7 +236,7 @@ def open_folder() -> Iterator[Path]:
         (0o644, 0o700, ".", "."),
     ],
 )
-def test_who_may_read_an_image_is_told_by_its_mode_and_those_above(
+def test_the_modes_of_an_image_and_its_directories_tell_who_can_read_it(
     open_folder: Path, mode: int, above: int, closed: str, shut: str
 ) -> None:
     folder = open_folder / "images"
@@ -243,18 +245,18 @@ def test_who_may_read_an_image_is_told_by_its_mode_and_those_above(
     (folder / "x.sif").chmod(mode)
     folder.chmod(above)
 
-    def place(name: str) -> str:
+    def path(name: str) -> str:
         return str(folder / name) if name else ""
 
     found = survey.image_facts(str(folder / "x.sif"))
-    assert (found["closed"], found["shut"]) == (place(closed), place(shut))
+    assert (found["closed"], found["shut"]) == (path(closed), path(shut))
 
 
 # -- on a node
 
 
 class Srun(Runner):
-    """Takes note of what would be run, and has `echo` say what srun would."""
+    """Records the command, and runs `echo` with what srun would print."""
 
     def __init__(self, says: str = "", code: int = 0) -> None:
         self.argv: Sequence[str] = ()
@@ -270,10 +272,10 @@ NEEDS_GPU = parse(SITE + IMAGE + 'needs_gpu = true\npartitions = ["gpu"]\n')
 ONE = Environment.from_dict("one", NEEDS_GPU.environment_settings()["one"])
 
 
-async def test_a_partition_means_srun_for_a_node_of_it_with_a_gpu_where_one_is_needed() -> None:
+async def test_a_check_in_a_partition_runs_srun_and_requests_a_gpu_if_one_is_needed() -> None:
     runner = Srun()
-    place = Place(partition="gpu", account="physics")
-    await check(NEEDS_GPU, ONE, place, runner, 90)
+    target = CheckTarget(partition="gpu", account="physics")
+    await check(NEEDS_GPU, ONE, target, runner, 90)
     argv = [word.rstrip("0123456789abcdef") if "job-name" in word else word for word in runner.argv]
     assert argv == [
         *("srun", "--quiet", "--immediate=90", "--job-name=flatirons-check-", "--partition=gpu"),
@@ -283,16 +285,16 @@ async def test_a_partition_means_srun_for_a_node_of_it_with_a_gpu_where_one_is_n
     assert runner.env == {"SLURM_CONF": "/etc/slurm/summit/slurm.conf"}
 
 
-async def test_what_slurm_says_no_to_is_told_in_its_own_words_and_explained() -> None:
+async def test_a_refusal_by_slurm_is_quoted_and_explained() -> None:
     says = "srun: error: Unable to allocate resources: Invalid account or account/partition combination"
-    [finding] = await check(NEEDS_GPU, ONE, Place(partition="gpu"), Srun(says, 1), 90)
-    assert (finding.level, finding.subject) == (FAILED, "place")
+    [finding] = await check(NEEDS_GPU, ONE, CheckTarget(partition="gpu"), Srun(says, 1), 90)
+    assert (finding.level, finding.subject) == (FAILED, "machine")
     assert "Invalid account" in finding.sentence
     assert finding.advice == "Choose another account or partition."
 
 
 class Hanging(Srun):
-    """srun waits until it is killed; other commands end at once."""
+    """Runs an srun that waits until it is killed; other commands end at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -306,7 +308,7 @@ class Hanging(Srun):
 
 async def test_the_job_of_a_check_that_is_interrupted_is_cancelled() -> None:
     runner = Hanging()
-    checking = asyncio.ensure_future(check(NEEDS_GPU, ONE, Place(partition="gpu"), runner, 90))
+    checking = asyncio.ensure_future(check(NEEDS_GPU, ONE, CheckTarget(partition="gpu"), runner, 90))
     await runner.began.wait()
     name = next(word.removeprefix("--job-name=") for word in runner.argv if "job-name" in word)
     checking.cancel()
@@ -315,17 +317,16 @@ async def test_the_job_of_a_check_that_is_interrupted_is_cancelled() -> None:
     assert list(runner.argv) == ["scancel", "--quiet", "--me", f"--name={name}"]
 
 
-@pytest.mark.parametrize("place", [Place(partition="shas")])
-async def test_an_environment_isnt_tried_where_it_isnt_offered(place: Place) -> None:
-    [finding] = await check(NEEDS_GPU, ONE, place, Srun(), 90)
+async def test_an_environment_isnt_checked_where_it_isnt_offered() -> None:
+    [finding] = await check(NEEDS_GPU, ONE, CheckTarget(partition="shas"), Srun(), 90)
     assert (finding.level, finding.sentence) == (SKIPPED, "It isn't offered in shas, only in gpu.")
 
 
-# -- what is seen becomes sentences
+# -- observations become sentences
 
 
 def seen(**changes: Any) -> dict[str, Any]:
-    """A survey of an environment in which all is well, but for the changes (a.b for what is inside)."""
+    """The survey of an environment that passes, apart from the changes."""
     inside = {
         "python": "3.13.5",
         "server": {"path": "/opt/bin/jupyterhub-singleuser", "version": "6.1.1", "error": ""},
@@ -333,7 +334,7 @@ def seen(**changes: Any) -> dict[str, Any]:
         "slurm": {"summit": {"missing": [], "version": "slurm 24.11.5", "error": ""}},
         "gpus": {"devices": [], "has_driver": False},
     }
-    told = {
+    result = {
         "node": "c1",
         "is_root": False,
         "image": {"state": "ok", "bytes": 3_000_000, "closed": "", "shut": ""},
@@ -343,17 +344,17 @@ def seen(**changes: Any) -> dict[str, Any]:
         "run": {"exit": 0, "late": False, "errors": [], "inside": inside},
     }
     for name, value in changes.items():
-        (inside if name in inside else told)[name] = value
-    return told
+        (inside if name in inside else result)[name] = value
+    return result
 
 
-def found(told: dict[str, Any], subject: str, **settings: Any) -> Finding:
+def found(result: dict[str, Any], subject: str, **settings: Any) -> Finding:
     environment = Environment.from_dict("one", {"image": "/srv/images/one.sif", **settings})
-    [finding] = [each for each in judge(environment, told, Expectation("6.1.1")) if each.subject == subject]
+    [finding] = [each for each in judge(environment, result, Expectation("6.1.1")) if each.subject == subject]
     return finding
 
 
-def test_nothing_is_found_where_all_is_well() -> None:
+def test_a_good_environment_has_no_failures_and_no_warnings() -> None:
     findings = judge(ONE, seen(), Expectation("6.1.1"))
     assert {each.level for each in findings} == {OK, SKIPPED}  # no GPU here
 
@@ -384,14 +385,14 @@ def test_nothing_is_found_where_all_is_well() -> None:
         ("sh: 3: something odd", "something odd"),
     ],
 )
-def test_what_apptainer_says_is_told_in_plain_words(lines: str, words: str) -> None:
+def test_apptainers_errors_are_explained(lines: str, words: str) -> None:
     run = {"exit": 255, "late": False, "errors": ["INFO: noise", lines], "inside": None}
     finding = found(seen(run=run), "start")
     assert finding.level == FAILED
     assert words in finding.sentence
 
 
-def test_a_program_that_can_not_be_started_is_told_by_its_kind_and_not_by_a_sentence() -> None:
+def test_a_program_that_cant_be_started_is_known_by_its_kind_and_not_by_a_sentence() -> None:
     config = {"prefix": [], "server": "x", "prologue": "", "environment": {}, "seconds": 5, "probe": ""}
     run = survey.look_inside({**config, "prefix": ["/no/such/apptainer"]})
     assert run["kind"] in KINDS
@@ -399,7 +400,7 @@ def test_a_program_that_can_not_be_started_is_told_by_its_kind_and_not_by_a_sent
     assert "can't run /no/such/apptainer: No such file or directory." in finding.sentence
 
 
-def test_a_check_that_hangs_and_an_environment_without_python_are_told() -> None:
+def test_a_check_that_hangs_and_an_environment_without_python_are_reported() -> None:
     late = {"exit": None, "late": True, "errors": [], "inside": None}
     assert "--timeout" in found(seen(run=late), "start").advice
     words = ["there is no Python here", "WARNING: group file doesn't exist in container, not updating"]
@@ -410,23 +411,23 @@ def test_a_check_that_hangs_and_an_environment_without_python_are_told() -> None
 @pytest.mark.parametrize(
     ("version", "hub", "level", "words"),
     [
-        ("6.1.1", "6.1.1", OK, "goes with"),
-        ("6.0.0", "6.1.1", OK, "goes with"),
-        ("1.5.1", "6.1.1", WARNING, "an older major"),
-        ("5.4.2", "6.1.1", WARNING, "an older major"),
-        ("7.0.0b1", "6.1.1", WARNING, "a newer major"),
+        ("6.1.1", "6.1.1", OK, "compatible with"),
+        ("6.0.0", "6.1.1", OK, "compatible with"),
+        ("1.5.1", "6.1.1", WARNING, "a major version older"),
+        ("5.4.2", "6.1.1", WARNING, "a major version older"),
+        ("7.0.0b1", "6.1.1", WARNING, "a major version newer"),
         ("unknown", "6.1.1", WARNING, "can't be compared"),
-        ("6.1.1", "", WARNING, "no hub's to compare"),
+        ("6.1.1", "", WARNING, "no hub to compare"),
     ],
 )
 def test_versions_are_compared_as_jupyterhub_compares_them(
     version: str, hub: str, level: str, words: str
 ) -> None:
-    told, sentence = compare(version, hub)
-    assert (told, words in sentence) == (level, True), sentence
+    result, sentence = compare(version, hub)
+    assert (result, words in sentence) == (level, True), sentence
 
 
-def test_an_image_that_only_root_can_read_fails_and_one_of_a_group_is_a_warning() -> None:
+def test_an_image_that_only_root_can_read_fails_and_one_that_only_a_group_can_read_is_a_warning() -> None:
     image = {"state": "ok", "bytes": 1, "closed": "/srv/x.sif", "shut": "/srv/x.sif"}
     assert found(seen(is_root=True, image=image), "image").level == FAILED
     assert found(seen(is_root=True, image={**image, "shut": ""}), "image").level == WARNING
@@ -434,7 +435,7 @@ def test_an_image_that_only_root_can_read_fails_and_one_of_a_group_is_a_warning(
     assert "can't be read on c1: Permission denied." in found(seen(image=refused), "image").sentence
 
 
-def test_little_room_in_tmp_fails() -> None:
+def test_little_free_space_in_tmp_fails() -> None:
     assert found(seen(tmp_mib=3), "/tmp").sentence == "/tmp of c1 has 3 MiB free."
 
 
@@ -447,18 +448,18 @@ def test_little_room_in_tmp_fails() -> None:
         ("squeue: error: Unable to contact slurm controller (connect failure)", "slurmctld runs"),
     ],
 )
-def test_why_slurm_isnt_reached_from_inside_comes_with_what_to_do(error: str, advice: str) -> None:
+def test_a_slurm_that_cant_be_reached_from_inside_comes_with_advice(error: str, advice: str) -> None:
     said = {"summit": {"missing": [], "version": "", "error": error}}
     finding = found(seen(slurm=said), "slurm")
     assert (finding.level, advice in finding.advice) == (FAILED, True), finding
 
 
-def test_an_environment_without_slurms_commands_still_serves() -> None:
+def test_an_environment_without_slurms_commands_is_only_a_warning() -> None:
     said = {"summit": {"missing": ["squeue"], "version": "", "error": ""}}
     assert found(seen(slurm=said), "slurm").level == WARNING
 
 
-def test_a_kernel_that_doesnt_start_is_told_with_its_own_words() -> None:
+def test_a_kernel_that_doesnt_start_is_reported_with_its_own_message() -> None:
     dead = {"error": "", "found": {"ir": {"error": "Kernel died; no package IRkernel", "seconds": 1}}}
     finding = found(seen(kernels=dead), "kernel ir")
     assert (finding.level, "no package IRkernel" in finding.sentence) == (FAILED, True)
@@ -477,7 +478,7 @@ GPU = ["/dev/nvidia0"]
         (["/dev/kfd"], {"devices": ["/dev/kfd"], "has_driver": False}, {"needs_gpu": True}, OK),
     ],
 )
-def test_a_gpu_that_is_asked_for_must_be_seen_inside(
+def test_a_gpu_that_is_needed_must_be_visible_inside(
     outside: list[str], inside: dict[str, Any], settings: dict[str, Any], level: str
 ) -> None:
     assert found(seen(devices=outside, gpus=inside), "gpu", **settings).level == level
@@ -492,10 +493,10 @@ def test_a_gpu_that_is_asked_for_must_be_seen_inside(
         (["sh", "-c", "exec jupyterhub-singleuser"], []),
     ],
 )
-def test_the_version_is_asked_of_the_servers_own_command(cmd: list[str], expected: list[str]) -> None:
+def test_the_servers_own_command_prints_its_version(cmd: list[str], expected: list[str]) -> None:
     assert version_command(cmd) == expected
 
 
 @pytest.mark.parametrize("name", ["survey", "probe"])
-def test_what_is_sent_is_written_for_old_pythons(name: str) -> None:
+def test_the_programs_that_are_sent_to_nodes_run_on_old_pythons(name: str) -> None:
     ast.parse((files("flatirons.environments") / f"{name}.py").read_text(), feature_version=(3, 6))
