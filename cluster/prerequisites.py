@@ -1,5 +1,6 @@
 """What the driver needs of the machine: installs what is missing, says in one sentence what can't be had."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from .processes import run
 RUN_COMMANDS = {"ip": "iproute2", "unshare": "util-linux", "nsenter": "util-linux", "setpriv": "util-linux"}
 BUILD_COMMANDS = {"mmdebstrap": "mmdebstrap", "gpgv": "gpgv"}
 DEBIAN_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+APT_LOCK = Path("/run/lock/flatirons-apt")
 BUILD_BYTES = 3 * 1024**3
 
 
@@ -28,9 +30,18 @@ def require_root() -> None:
 
 
 def install(packages: list[str]) -> None:
-    """Installs by apt-get; reads the package lists anew only if what they say no longer works."""
+    """Installs by apt-get; reads the package lists anew only if what they say no longer works.
+
+    One process at a time: apt refuses a second.
+    """
     if not shutil.which("apt-get"):
         raise ClusterError(f"missing here, and there is no apt-get to install it: {' '.join(packages)}")
+    with APT_LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _install(packages)
+
+
+def _install(packages: list[str]) -> None:
     say(f"installing {' '.join(packages)}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]

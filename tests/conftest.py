@@ -1,4 +1,4 @@
-"""The virtual cluster for tests marked `cluster`: one for the whole run, taken down at its end.
+"""The virtual cluster for tests marked `cluster`: one for each process of tests, taken down at its end.
 
 `FLATIRONS_TEST_DEMO=NAME` uses a demo that is up already and leaves it up. Start it so:
 `scripts/demo --detach --name NAME --port PORT --site-extra tests/site-extra.toml`, with `--images r,pyspark`
@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from cluster import logs
@@ -25,14 +26,46 @@ from cluster.layout import HUB, HUB_ACCOUNT
 from cluster.state import RUN
 from flatirons.runner import Launch, Runner
 from flatirons.slurm.model import Cluster as SlurmCluster
+from tests.full import IS_FULL, SEED
+from tests.shards import DURATIONS, Durations, FileSharing, Summaries, note_needs, says_progress
 
 EXTRA_SITE = Path(__file__).with_name("site-extra.toml")
 TAIL_LINES = 40
 
 
-def pytest_configure() -> None:
+hypothesis.settings.register_profile("any machine", deadline=None, database=None)
+hypothesis.settings.load_profile("any machine")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--store-durations` for whoever adds slow tests."""
+    parser.addoption("--store-durations", action="store_true", help=f"write {DURATIONS.name}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Ctrl-C works in what tests start, even where a shell started us in the background, with it ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    config.pluginmanager.register(Summaries(config))
+    if config.getoption("--store-durations") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Durations())
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Whoever stores durations must know what each test needs."""
+    if config.getoption("--store-durations"):
+        note_needs(items)
+
+
+def pytest_report_header() -> str:
+    """How much is tried, and what repeats it."""
+    form = "in full" if IS_FULL else "in the form for a change; --full for all"
+    return f"flatirons: {form}; FLATIRONS_SEED={SEED}"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileSharing:
+    """Files are shared out by what they need and how long they last."""
+    return FileSharing(config, log)
 
 
 class InHubNode(Runner):
@@ -112,41 +145,68 @@ class RealCluster:
         return done.stdout
 
 
+class Demos:
+    """The demo of this process: booted when a test first asks for it, and anew when one needs more images."""
+
+    def __init__(self, session: pytest.Session) -> None:
+        self.session = session
+        self.demo = Demo(f"test-{os.getpid()}", free_port())
+        self.images: set[str] = set()
+        self.capture = session.config.pluginmanager.getplugin("capturemanager")
+
+    def offering(self, images: set[str]) -> RealCluster:
+        """The cluster of a demo that has these images besides `base`."""
+        if not self.demo.is_up() or images - self.images:
+            self.close()
+            self.images |= images
+            with self.capture.global_and_fixture_disabled():
+                print()
+                software = build(Progress(is_quiet=not says_progress()), more_images=sorted(self.images))
+                self.demo.up(software, extra_site=EXTRA_SITE.read_text())
+        return RealCluster(self.demo)
+
+    def close(self) -> None:
+        """Takes it down; shows its logs first if a test failed."""
+        if not self.demo.is_up():
+            return
+        if self.session.testsfailed:
+            with self.capture.global_and_fixture_disabled():
+                _print_logs(self.demo)
+        self.demo.down()
+
+
 @pytest.fixture(scope="session")
-def cluster(request: pytest.FixtureRequest) -> Iterator[RealCluster]:
-    """The virtual cluster with a hub, built and booted when the first test asks for it."""
+def demos(request: pytest.FixtureRequest) -> Iterator[Demos]:
+    """The demo of this process, down in the end."""
+    _end_forgotten()
+    made = Demos(request.session)
+    try:
+        yield made
+    finally:
+        made.close()
+        made.demo.forget()
+
+
+@pytest.fixture(scope="module")
+def cluster(request: pytest.FixtureRequest) -> RealCluster:
+    """The virtual cluster with a hub, and with the images that the file's tests are marked with."""
     given = os.environ.get("FLATIRONS_TEST_DEMO")
     if given:
         real = RealCluster(Demo(given))
-        request.config.stash[KEY] = real
-        yield real
-        return
-    _end_forgotten()
-    demo = Demo(f"test-{os.getpid()}", free_port())
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled():
-        print()
-        software = build(Progress(), more_images=_images(request.session.items))
-        demo.up(software, extra_site=EXTRA_SITE.read_text())
-    try:
-        real = RealCluster(demo)
-        request.config.stash[KEY] = real
-        yield real
-    finally:
-        if request.session.testsfailed:
-            with capture.global_and_fixture_disabled():
-                _print_logs(demo)
-        demo.down()
-        demo.forget()
+    else:
+        demos: Demos = request.getfixturevalue("demos")
+        real = demos.offering(_images(request))
+    request.config.stash[KEY] = real
+    return real
 
 
 KEY = pytest.StashKey[RealCluster]()
 
 
-def _images(tests: Sequence[pytest.Item]) -> list[str]:
-    """What the tests of this session need besides `base`: it takes minutes to build."""
-    marks = [mark for test in tests for mark in test.iter_markers("images")]
-    return list(dict.fromkeys(name for mark in marks for name in mark.args))
+def _images(request: pytest.FixtureRequest) -> set[str]:
+    """What the tests of this file need besides `base`: it takes minutes to build."""
+    tests = [test for test in request.session.items if test.getparent(pytest.Module) is request.node]
+    return {name for test in tests for mark in test.iter_markers("images") for name in mark.args}
 
 
 def _end_forgotten() -> None:

@@ -48,7 +48,7 @@ def ensure(name: str, parts: Sequence[str | bytes | Path], build: Callable[[Path
 
 def _make(name: str, place: Path, build: Callable[[Path], None]) -> None:
     """Builds, with the lock held. Removes interrupted builds, and directories unused for two weeks, first."""
-    for stale in cache().glob(f".building-{name}-*"):
+    for stale in cache().glob(f".building-{name}-????????"):  # not those of `hub-base` while `hub` is built
         remove(stale)
     for old in cache().glob(f"{name}-????????????"):
         if old.stat().st_mtime < time.time() - KEEP_S:

@@ -14,9 +14,10 @@ from cluster.demo.build import build
 from cluster.demo.progress import Progress
 from cluster.demo.service import Demo, free_port
 from tests.faults.faults import FAULTS
-from tests.faults.settings import IS_FULL, SEED
 from tests.faults.table import Table, write
 from tests.faults.world import FEW, MANY, World, site_extra
+from tests.full import IS_FULL, SEED
+from tests.shards import SUMMARIES
 
 
 @pytest.fixture(scope="session")
@@ -47,26 +48,15 @@ def world(faulty_demo: Demo) -> Iterator[World]:
 
 @pytest.fixture(scope="session")
 def table(request: pytest.FixtureRequest) -> Iterator[Table]:
-    """What was seen; printed at the end, and in the full form kept."""
-    request.config.stash[SEEN] = made = Table()
+    """What was seen; printed at the end with how to have the same moments again, in the full form kept."""
+    made = Table()
     yield made
+    if made.rows:
+        again = f"FLATIRONS_SEED={SEED} scripts/test {'--full ' if IS_FULL else ''}tests/faults"
+        text = f"{made.markdown()}\nthe same moments again: {again}"
+        request.config.stash[SUMMARIES].append(("faults", text))
     if IS_FULL:
         write(made, [fault.name for fault in FAULTS])
-
-
-SEEN = pytest.StashKey[Table]()
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Prints the table, and how to have the same moments again, whatever became of the tests."""
-    seen = config.stash.get(SEEN, None)
-    if seen is not None and seen.rows:
-        form = "FLATIRONS_FULL=1 " if IS_FULL else ""
-        terminalreporter.section("faults")
-        terminalreporter.write_line(seen.markdown())
-        terminalreporter.write_line(
-            f"the same moments again: {form}FLATIRONS_SEED={SEED} scripts/test tests/faults"
-        )
 
 
 @pytest.fixture(autouse=True)

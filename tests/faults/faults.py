@@ -14,9 +14,9 @@ from typing import Any
 
 from cluster.layout import HUB
 from tests.faults import clock
-from tests.faults.settings import IS_FULL
 from tests.faults.view import Job, Key, MayEnd
 from tests.faults.world import SMALL_HOME, STATE, World
+from tests.full import IS_FULL
 
 PHASES = {"stopping": ("stopped",), "ending": ("completed",)}
 Happening = Callable[[World, Random], AbstractContextManager[MayEnd]]

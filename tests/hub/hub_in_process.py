@@ -10,9 +10,13 @@ from typing import Any
 
 import httpx
 from jupyterhub import app
+from jupyterhub.httpclient import JupyterHubHTTPClient
 from jupyterhub.proxy import Proxy
 from jupyterhub.utils import random_port
 from traitlets.config import Config
+
+PATIENCE_S = 100
+"""How long a start may take before JupyterHub answers without its end, or gives it up."""
 
 
 class NoProxy(Proxy):  # type: ignore[misc]
@@ -49,16 +53,18 @@ def configuration(**more: Any) -> Config:
         proxy_class=NoProxy,
         authenticator_class="dummy",
         log_level="ERROR",
-        tornado_settings={"slow_spawn_timeout": 10},
+        tornado_settings={"slow_spawn_timeout": PATIENCE_S},
         **more,
     )
     config.Authenticator.allow_all = True
+    config.Spawner.start_timeout = config.Spawner.http_timeout = PATIENCE_S
     return config
 
 
 @asynccontextmanager
 async def running(config: Config) -> AsyncIterator[JupyterHub]:
     """The hub, from its start to its end."""
+    JupyterHubHTTPClient.clear_instance()  # of an earlier event loop; this hub would close that one
     hub = JupyterHub.instance(config=config)
     await hub.initialize([])
     await hub.start()
@@ -70,6 +76,7 @@ async def running(config: Config) -> AsyncIterator[JupyterHub]:
         hub.metrics_collector.stop()
         await hub.cleanup()
         hub.http_server.stop()
+        await JupyterHubHTTPClient.loop_instance().close()  # which what still ran may have opened again
         JupyterHub.clear_instance()
 
 
@@ -78,7 +85,8 @@ class Visitor:
 
     def __init__(self, hub: JupyterHub, name: str) -> None:
         self.hub, self.name = hub, name
-        self.http = httpx.AsyncClient(base_url=hub.hub.bind_url.rstrip("/").removesuffix("/hub"), timeout=30)
+        url = hub.hub.bind_url.rstrip("/").removesuffix("/hub")
+        self.http = httpx.AsyncClient(base_url=url, timeout=PATIENCE_S)
 
     @property
     def xsrf(self) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from cluster import faults
 from tests.conftest import RealCluster
-from tests.faults.settings import IS_FULL
+from tests.full import IS_FULL
 from tests.hub.person import Person, eventually
 from tests.hub.servers import BLOCKED, Slurm
 
@@ -167,7 +167,7 @@ def test_a_node_on_which_others_have_all_ports_is_told(
     assert found["sentence"] == "No port between 45000 and 45002 is free on the node."
 
 
-@pytest.mark.skipif(not IS_FULL, reason="Slurm ends a job up to a minute after its limit: FLATIRONS_FULL=1")
+@pytest.mark.skipif(not IS_FULL, reason="Slurm ends a job up to a minute after its limit: --full")
 @pytest.mark.timeout(300)
 def test_a_server_at_its_time_limit_is_told_so_with_twice_the_time_to_start_again(alice: Person) -> None:
     alice.start(**{**BLOCKED, "runtime": "0:01:00"})

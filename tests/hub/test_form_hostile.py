@@ -1,12 +1,11 @@
 """Hostile bodies through every way in of a whole hub: the page, a link, REST, the form's own two calls.
 
-600 of them by default, 10,000 with FLATIRONS_FULL=1.
+600 of them by default, 10,000 in the full form.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections.abc import AsyncIterator, Mapping
 from html.parser import HTMLParser
@@ -26,12 +25,12 @@ from flatirons.spawners.form.hooks import FormHooks
 from flatirons.spawners.form.presets import MOST_OWN, Preset
 from tests.fakes import summit
 from tests.fakes.slurm import FakeSlurm
+from tests.full import IS_FULL
 from tests.hub.hub_in_process import JupyterHub, Visitor, running
 from tests.hub.pretending import STARTED, Pretending, pretending, with_slurm
 from tests.unit.forms.test_hostile import NASTY, jsons, texts
 
-FULL = bool(os.environ.get("FLATIRONS_FULL"))
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(3600 if FULL else 120)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(3600 if IS_FULL else 120)]
 
 OWN: dict[str, dict[str, Any]] = {
     "threads": {"type": "integer", "minimum": 1, "maximum": 64, "env": "OMP_NUM_THREADS"},
@@ -149,7 +148,7 @@ bodies = st.tuples(pairs, st.just(False)) | st.tuples(multiparts, st.just(True))
 def hostile(quick: int, full: int) -> Any:
     """How many bodies: 600 and 10,000 in all."""
     return settings(
-        max_examples=full if FULL else quick,
+        max_examples=full if IS_FULL else quick,
         deadline=None,
         database=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

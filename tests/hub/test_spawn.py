@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from flatirons.hub.handlers.starter import handlers as starter_handlers
-from tests.faults.settings import IS_FULL
+from tests.full import IS_FULL
 from tests.hub.person import Person, eventually
 from tests.hub.servers import BLOCKED, SHAS, Slurm, waiting
 
@@ -148,7 +148,7 @@ def test_a_hub_killed_and_restarted_finds_running_and_pending_servers(
     assert slurm.jobs("alice") == []
 
 
-@pytest.mark.skipif(not IS_FULL, reason="JupyterHub waits half a minute: FLATIRONS_FULL=1")
+@pytest.mark.skipif(not IS_FULL, reason="JupyterHub waits half a minute: --full")
 def test_a_suspended_server_outlives_a_restart_of_the_hub(cluster: Any, alice: Person, slurm: Slurm) -> None:
     """JupyterHub ends, when it starts, what doesn't answer for half a minute."""
     alice.start(**SHAS)

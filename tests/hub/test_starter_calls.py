@@ -172,7 +172,8 @@ def lines(hub: JupyterHub) -> Any:
 
 
 async def waiting(start: Start) -> None:
-    await until(lambda: start.run.job)
+    """Its place in the queue is told too: that is the last that becomes known by itself."""
+    await until(lambda: "It is number " in str(start.run.progress.events[-1:]))
 
 
 async def waiting_unchecked(start: Start) -> None:

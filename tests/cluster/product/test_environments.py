@@ -1,7 +1,7 @@
 """Each environment through the real spawner: its kernels compute and draw, whatever the node's modules say.
 
 Also one that has never heard of Flatirons: a virtual environment in a directory that all nodes share, with
-nothing but JupyterHub and JupyterLab; and in the full form (`FLATIRONS_FULL=1`) such an image.
+nothing but JupyterHub and JupyterLab; and in the full form (`--full`) such an image.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cluster.demo import software
 from cluster.demo.visitor import Kernel, Output, Visitor
 from tests.cluster.product.cells import Slurm, blocks, start_server
 from tests.conftest import RealCluster
-from tests.faults.settings import IS_FULL
+from tests.full import IS_FULL
 
 pytestmark = [
     pytest.mark.cluster,
@@ -219,7 +219,7 @@ def test_a_virtual_environment_that_never_heard_of_flatirons_has_servers(
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(not IS_FULL, reason="the image takes a minute to build: FLATIRONS_FULL=1")
+@pytest.mark.skipif(not IS_FULL, reason="the image takes a minute to build: --full")
 def test_an_image_that_never_heard_of_flatirons_has_servers(visitor: Visitor, cluster: RealCluster) -> None:
     place = shared(cluster) / "stock.sif"
     if not place.exists():

@@ -1,6 +1,6 @@
 """Spark from a notebook on the virtual cluster: a cluster over two nodes, and inside the notebook's job.
 
-In the full form only (`FLATIRONS_FULL=1`): many clusters that start and end take minutes. See also
+In the full form only (`--full`): many clusters that start and end take minutes. See also
 test_environments.py.
 """
 
@@ -16,14 +16,14 @@ from cluster import faults
 from cluster.demo.visitor import Kernel, SmokeFailure, Visitor
 from tests.cluster.product.cells import Slurm, blocks, command_lines, last_json, start_server
 from tests.conftest import RealCluster
-from tests.faults.settings import IS_FULL
+from tests.full import IS_FULL
 from tests.hub.person import eventually
 
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.timeout(300),
     pytest.mark.images("pyspark"),
-    pytest.mark.skipif(not IS_FULL, reason="many clusters take minutes: FLATIRONS_FULL=1"),
+    pytest.mark.skipif(not IS_FULL, reason="many clusters take minutes: --full"),
     # websockets of the demo's visitor, when a cell fails
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
     pytest.mark.filterwarnings("ignore:Unclosed WebSocketClientConnection:ResourceWarning"),

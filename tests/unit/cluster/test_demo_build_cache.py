@@ -59,7 +59,7 @@ def test_an_interrupted_build_leaves_nothing_and_is_done_again(cache: Path) -> N
 
 
 def test_what_a_killed_build_left_is_cleared_by_the_next(cache: Path) -> None:
-    stale = cache / ".building-thing-abc"
+    stale = cache / ".building-thing-a1b2c3_4"
     stale.mkdir(parents=True)
     ensure("thing", ["a"], write)
     assert not stale.exists()

@@ -8,13 +8,14 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flatirons.errors import OptionsRefused
 from flatirons.forms import Checkbox, Context, Form, Integer, Number, Text
 from flatirons.forms.fields import SLURM_NAME
 from flatirons.slurm_form.form import slurm_form
+from tests.full import examples
 
 ALICE = Context(user="alice")
 SLURM = slurm_form(
@@ -163,7 +164,7 @@ def refused_well(refused: OptionsRefused) -> None:
         assert 0 < len(message) < 250
 
 
-@settings(max_examples=2000, deadline=None)
+@examples(500, 2000)
 @given(st.dictionaries(names, posted_values, max_size=8), st.booleans())
 def test_any_posted_body_or_link_is_typed_options_or_messages(body: dict[str, Any], from_page: bool) -> None:
     try:
@@ -172,7 +173,7 @@ def test_any_posted_body_or_link_is_typed_options_or_messages(body: dict[str, An
         refused_well(refused)
 
 
-@settings(max_examples=2000, deadline=None)
+@examples(500, 2000)
 @given(st.dictionaries(names, jsons, max_size=8))
 def test_any_json_is_typed_options_or_messages(body: dict[str, Any]) -> None:
     try:
@@ -181,7 +182,7 @@ def test_any_json_is_typed_options_or_messages(body: dict[str, Any]) -> None:
         refused_well(refused)
 
 
-@settings(max_examples=1000, deadline=None)
+@examples(300, 1000)
 @given(plausible)
 def test_the_same_texts_give_the_same_by_page_and_by_rest(body: dict[str, str]) -> None:
     posted: dict[str, Any] = {name: [text] for name, text in body.items()}
@@ -197,13 +198,13 @@ def test_the_same_texts_give_the_same_by_page_and_by_rest(body: dict[str, str]) 
         assert asyncio.run(FORM.check(body, ALICE)) == options
 
 
-@settings(max_examples=300, deadline=None)
+@examples(100, 300)
 @given(st.dictionaries(names, jsons, max_size=8))
 def test_any_options_of_an_earlier_start_give_options_to_begin_with(body: dict[str, Any]) -> None:
     survives(asyncio.run(FORM.initial(body, ALICE)))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(100, 300)
 @given(st.dictionaries(names, jsons, max_size=8), st.dictionaries(names, texts, max_size=8), texts)
 def test_any_values_and_messages_render_to_the_same_kinds_of_elements(
     values: dict[str, Any], messages: dict[str, str], notice: str
