@@ -1,4 +1,4 @@
-"""Every reason, end and refusal of Slurm's gets a sentence of ours."""
+"""Every reason, end and refusal that Slurm reports is explained in a plain sentence."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ REASONS = Path(__file__).with_name("reasons.txt").read_text().split()
 
 
 @pytest.mark.parametrize("code", REASONS)
-def test_every_reason_of_slurms_is_explained(code: str) -> None:
-    told = explain.reason(code)
-    assert not told.sentence.startswith("Slurm gives as reason")
-    assert code not in told.sentence
-    assert told.sentence.endswith(".")
+def test_every_reason_that_slurm_has_is_explained(code: str) -> None:
+    explained = explain.reason(code)
+    assert not explained.sentence.startswith("Slurm gives as reason")
+    assert code not in explained.sentence
+    assert explained.sentence.endswith(".")
 
 
 @pytest.mark.parametrize(
@@ -36,15 +36,15 @@ def test_every_reason_of_slurms_is_explained(code: str) -> None:
             "Your running jobs use all the GPUs (or other generic resources) that its QOS allows at a time.",
         ),
         ("QOSMaxWallDurationPerJobLimit", "The job asks for more time than its QOS allows."),
-        ("QOSMaxJobsPerUserLimit", "You have already as many jobs running as its QOS allows."),
+        ("QOSMaxJobsPerUserLimit", "You already have as many jobs running as its QOS allows."),
         ("QOSGrpJobsLimit", "There are already as many jobs running as its QOS allows."),
         (
             "AssocMaxSubmitJobLimit",
-            "You have already as many jobs waiting and running as your account allows.",
+            "You already have as many jobs waiting and running as your account allows.",
         ),
         ("AssocGrpCPUMinutesLimit", "Your account has used up what it was granted (CPUs times minutes)."),
         ("AssocMaxMemPerNode", "The job asks for more memory than your account allows on one node."),
-        ("QOSMinCpuNotSatisfied", "The job asks for fewer or less CPUs than its QOS demands."),
+        ("QOSMinCpuNotSatisfied", "The job asks for too few CPUs: its QOS demands more."),
         (
             "MaxMemoryPerAccount",
             "The running jobs of your account use all the memory that its QOS allows at a time.",
@@ -58,7 +58,7 @@ def test_a_limit_is_explained_from_the_parts_of_its_name(code: str, sentence: st
 @pytest.mark.parametrize(
     "text", ["Priority", "QOSMax", "AssocGrp", "MaxTurtlesPerUser", "AssocGrpCpuLimitX", ""]
 )
-def test_what_is_no_limit_is_not_taken_for_one(text: str) -> None:
+def test_a_text_that_names_no_limit_is_not_taken_for_one(text: str) -> None:
     assert explain_limit(text) is None
 
 
@@ -78,16 +78,18 @@ def test_what_is_no_limit_is_not_taken_for_one(text: str) -> None:
         ("user env retrieval failed requeued held", "log-in environment"),
     ],
 )
-def test_reasons_that_are_texts_are_understood_with_spaces_and_with_underscores(text: str, part: str) -> None:
+def test_reasons_that_are_sentences_are_understood_with_spaces_and_with_underscores(
+    text: str, part: str
+) -> None:
     assert part in explain.reason(text).sentence
 
 
-def test_a_reason_that_is_new_to_us_is_passed_on_in_slurms_words() -> None:
+def test_an_unknown_reason_is_passed_on_in_the_words_of_slurm() -> None:
     assert explain.reason("Phase_of_moon").sentence == "Slurm gives as reason: Phase of moon."
 
 
 @given(st.text())
-def test_no_reason_makes_it_raise(text: str) -> None:
+def test_no_reason_raises_an_error(text: str) -> None:
     assert explain.reason(text).sentence
 
 
@@ -102,19 +104,19 @@ def ended(state: JobState, **facts: object) -> str:
 
 @pytest.mark.parametrize("state", [state for state in JobState if state.is_over])
 def test_every_end_is_explained_with_and_without_accounting(state: JobState) -> None:
-    for told in (explain.end(JOB, End(7, state)), explain.end(Job(7, state, raw_state=state.value))):
-        assert told.sentence.endswith(".")
-        assert "last state" not in told.sentence
+    for explained in (explain.end(JOB, End(7, state)), explain.end(Job(7, state, raw_state=state.value))):
+        assert explained.sentence.endswith(".")
+        assert "last state" not in explained.sentence
 
 
-def test_a_job_out_of_memory_is_told_what_it_asked_for_and_used() -> None:
+def test_the_end_of_a_job_out_of_memory_says_what_it_asked_for_and_used() -> None:
     assert ended(JobState.OUT_OF_MEMORY, max_rss_mib=3900, requested_memory_mib=20480) == (
         "The job ran out of memory and was killed. It had asked for 20 GB. Slurm last saw it use 3.8 GB."
         " Ask for more memory."
     )
 
 
-def test_a_job_killed_near_its_memory_limit_is_taken_to_have_run_out_of_it() -> None:
+def test_a_job_killed_near_its_memory_limit_ran_out_of_memory() -> None:
     assert "ran out of memory" in ended(JobState.FAILED, signal=9, max_rss_mib=980, requested_memory_mib=1000)
     assert "signal 9" in ended(JobState.FAILED, signal=9, max_rss_mib=100, requested_memory_mib=1000)
     assert "signal 9" in ended(JobState.FAILED, signal=9)
@@ -133,16 +135,16 @@ def test_a_job_killed_near_its_memory_limit_is_taken_to_have_run_out_of_it() -> 
         ({"state": JobState.FAILED, "exit_code": 0}, "before its script could run"),
     ],
 )
-def test_an_end_is_told_with_its_facts(facts: dict[str, object], part: str) -> None:
+def test_an_end_is_explained_with_its_facts(facts: dict[str, object], part: str) -> None:
     assert part in str(explain.end(JOB, End(7, **facts)))  # type: ignore[arg-type]  # the test's own typing
 
 
-def test_a_job_that_could_not_be_launched_is_told_so() -> None:
+def test_a_job_that_could_not_be_launched_is_explained_so() -> None:
     job = Job(7, JobState.FAILED, reason="JobLaunchFailure", signal=53)
     assert "could not be started on its node" in explain.end(job).sentence
 
 
-def test_accounting_that_still_takes_a_job_for_alive_is_not_believed() -> None:
+def test_accounting_that_believes_an_ended_job_alive_is_ignored() -> None:
     job = Job(7, JobState.TIMEOUT)
     assert "time limit" in explain.end(job, End(7, JobState.RUNNING)).sentence
 
@@ -192,14 +194,14 @@ def test_accounting_that_still_takes_a_job_for_alive_is_not_believed() -> None:
         ),
     ],
 )
-def test_a_refusal_keeps_slurms_sentence_and_explains_it(stderr: str, sentence: str, part: str) -> None:
+def test_a_refusal_keeps_the_sentence_of_slurm_and_explains_it(stderr: str, sentence: str, part: str) -> None:
     said, explanation = explain.refusal(stderr)
     assert said == sentence
     assert part in str(explanation)
 
 
 @given(st.text())
-def test_no_refusal_makes_it_raise(text: str) -> None:
+def test_no_refusal_raises_an_error(text: str) -> None:
     said, explanation = explain.refusal(text)
     assert "\n" not in said
     assert str(explanation)

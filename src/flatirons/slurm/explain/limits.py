@@ -1,13 +1,15 @@
-"""The pending reasons that name a limit, taken apart: AssocGrpCpuLimit, QOSMaxGRESPerUser, 160 more; pure.
+"""Reasons for waiting that name a limit (AssocGrpCpuLimit, QOSMaxGRESPerUser, 160 more) -> a sentence; pure.
 
-Slurm composes them: whose limit (association, QOS), of what sort (aggregate, largest, smallest), of what
-resource, counted how (now, in minutes used, in minutes that running jobs may still use), for whom. So do the
-sentences. Source: job_state_reason.c of Slurm 26.05.
+Slurm composes the name: whose limit it is (association or QOS), its kind (aggregate, maximum or minimum), the
+resource, how that is counted (now, in minutes used, in minutes that running jobs may still use), and for
+whom. The sentences are composed in the same way. Source: job_state_reason.c of Slurm 26.05.
 """
 
 from __future__ import annotations
 
 import re
+
+from flatirons.slurm.explain.explanation import Explanation
 
 _LIMIT = re.compile(
     r"(?P<owner>Assoc|QOS)?(?P<sort>Grp|Max|Min)"
@@ -31,8 +33,8 @@ _LATER = "It starts when some of them have ended; asking for less may help."
 _LESS = "It will not start like this: ask for less, or choose another account, QOS or partition."
 
 
-def explain_limit(code: str) -> tuple[str, str] | None:
-    """Sentence and advice for a reason that names a limit, None for any other text."""
+def explain_limit(code: str) -> Explanation | None:
+    """What a reason that names a limit means; None for any other text."""
     match = _LIMIT.fullmatch(code)
     if not match:
         return None
@@ -48,50 +50,56 @@ def explain_limit(code: str) -> tuple[str, str] | None:
     return _resource(parts, whose, what)
 
 
-def _run_time(parts: dict[str, str], whose: str) -> tuple[str, str]:
+def _run_time(parts: dict[str, str], whose: str) -> Explanation:
     if parts["sort"] == "Grp":
-        return (
+        return Explanation(
             f"The running jobs of {whose} together have reached its limit of run time.",
-            "A shorter run time may help; else it starts when other jobs end.",
+            "A shorter run time may help; otherwise it starts when other jobs end.",
         )
-    return (f"The job asks for more time than {whose} allows.", "Ask for a shorter run time.")
+    return Explanation(f"The job asks for more time than {whose} allows.", "Ask for a shorter run time.")
 
 
-def _number_of_jobs(parts: dict[str, str], whose: str) -> tuple[str, str]:
-    who = "There are" if parts["sort"] == "Grp" or parts["per"] == "Account" else "You have"
+def _number_of_jobs(parts: dict[str, str], whose: str) -> Explanation:
+    is_shared = parts["sort"] == "Grp" or parts["per"] == "Account"
+    who = "There are already" if is_shared else "You already have"
     if parts["what"].startswith("Submit"):
-        return (
-            f"{who} already as many jobs waiting and running as {whose} allows.",
+        return Explanation(
+            f"{who} as many jobs waiting and running as {whose} allows.",
             "Cancel one, or wait until one has ended.",
         )
-    return (f"{who} already as many jobs running as {whose} allows.", "It starts when one of them has ended.")
+    return Explanation(
+        f"{who} as many jobs running as {whose} allows.", "It starts when one of them has ended."
+    )
 
 
-def _resource(parts: dict[str, str], whose: str, what: str) -> tuple[str, str]:
+def _resource(parts: dict[str, str], whose: str, what: str) -> Explanation:
     if parts["sort"] == "Min":
-        return (
-            f"The job asks for fewer or less {what} than {whose} demands.",
+        amount = "few" if what.endswith("s") else "little"
+        return Explanation(
+            f"The job asks for too {amount} {what}: {whose} demands more.",
             "Ask for more, or choose another QOS.",
         )
     if parts["sort"] == "Max" and parts["per"] in ("", "Job", "Node"):
         where = "on one node" if parts["per"] == "Node" else "in one job"
-        return (f"The job asks for more {what} than {whose} allows {where}.", _LESS)
-    return (f"{_capital(_users(parts, whose))} use all the {what} that {whose} allows at a time.", _LATER)
+        return Explanation(f"The job asks for more {what} than {whose} allows {where}.", _LESS)
+    users = _capital(_users(parts, whose))
+    return Explanation(f"{users} use all the {what} that {whose} allows at a time.", _LATER)
 
 
-def _minutes(parts: dict[str, str], whose: str, what: str) -> tuple[str, str]:
-    """Minutes times a resource: already used up, in one job, or promised to running jobs."""
+def _minutes(parts: dict[str, str], whose: str, what: str) -> Explanation:
+    """Of minutes times a resource: already used up, in one job, or promised to running jobs."""
     if parts["minutes"].startswith("Run"):
-        return (
-            f"What {_users(parts, whose)} may still use ({what} times minutes) is all that {whose} allows.",
-            "A shorter run time may help; else it starts as those jobs go on or end.",
+        return Explanation(
+            f"The time that {_users(parts, whose)} may still take ({what} times minutes) has reached "
+            f"the limit of {whose}.",
+            "A shorter run time may help; otherwise it starts as those jobs go on or end.",
         )
     if parts["sort"] == "Max":
-        return (
+        return Explanation(
             f"The job's run time times its {what} is more than {whose} allows in one job.",
             "Ask for a shorter run time or for less.",
         )
-    return (
+    return Explanation(
         f"{_capital(whose)} has used up what it was granted ({what} times minutes).",
         "Choose another account or QOS, or ask the operators for more.",
     )
