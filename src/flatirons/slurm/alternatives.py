@@ -12,6 +12,7 @@ from math import ceil
 
 from flatirons.slurm.model import JobSpec
 from flatirons.slurm.rights import Rights
+from flatirons.units import counted, memory_in_words, time_in_words
 
 MOST = 6
 MOST_ELSEWHERE = 2
@@ -41,7 +42,7 @@ def _shorter(spec: JobSpec, default_minutes: int | None) -> list[Alternative]:
     now = spec.runtime_minutes or default_minutes or 0
     return [
         Alternative(
-            f"Ask for {_duration(minutes)}",
+            f"Ask for {time_in_words(60 * minutes)}",
             {"runtime": f"{minutes}m"},
             replace(spec, runtime_minutes=minutes),
         )
@@ -79,15 +80,13 @@ def _smaller(spec: JobSpec, rights: Rights) -> Iterator[Alternative]:
     usable = (node for node in rights.facts.nodes_of.get(spec.partition, ()) if node.is_usable)
     free = max((node.cpus - node.cpus_in_use for node in usable), default=0)
     if spec.cpus > 1 and spec.ntasks <= 1 and (cpus := min(free, spec.cpus // 2)) > 0:
-        yield Alternative(
-            f"Ask for {cpus} {'core' if cpus == 1 else 'cores'}",
-            {"cpus": str(cpus)},
-            replace(spec, cpus=cpus),
-        )
+        yield Alternative(f"Ask for {counted(cpus, 'core')}", {"cpus": str(cpus)}, replace(spec, cpus=cpus))
     if spec.memory_mib > 2048:
         half = ceil(spec.memory_mib / 2048) * 1024
         yield Alternative(
-            f"Ask for {half // 1024} GB of memory", {"memory": f"{half}M"}, replace(spec, memory_mib=half)
+            f"Ask for {memory_in_words(half)} of memory",
+            {"memory": f"{half}M"},
+            replace(spec, memory_mib=half),
         )
 
 
@@ -102,9 +101,3 @@ def _is_within(spec: JobSpec, rights: Rights) -> bool:
         and spec.cpus <= bounds.max_cpus(nodes, ntasks, gpus)
         and spec.memory_mib <= bounds.max_memory_mib(nodes, ntasks, cpus, gpus)
     )
-
-
-def _duration(minutes: int) -> str:
-    if minutes % 60:
-        return f"{minutes} minutes"
-    return "1 hour" if minutes == 60 else f"{minutes // 60} hours"
