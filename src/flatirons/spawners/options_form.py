@@ -179,7 +179,7 @@ def _setting(cls: type[Spawner], given: Mapping[str, Any], name: str, default: A
     if name in given:
         return given[name]
     config = given.get("config") or Config()
-    sections = [config[section] for section in cls.section_names() if config._has_section(section)]
+    sections = [config[section] for section in cls.section_names() if section in config]
     found = next((section[name] for section in reversed(sections) if name in section), default)
     return found.get_value(copy.copy(default)) if isinstance(found, LazyConfigValue) else found
 

@@ -125,17 +125,21 @@ async def remove_server(spawner: Spawner) -> None:
 
 
 async def renew_token(spawner: Spawner) -> None:
-    """Gives the server a new API token, which its OAuth client takes for its secret.
+    """Replaces the server's API token, also its OAuth client's secret, with a new one that may do the same.
 
     A restarted hub has only the hash of the old token. Needless once JupyterHub can renew it itself.
     """
-    note = f"Server at {spawner.server.base_url}"
+    user, note = spawner.user, f"Server at {spawner.server.base_url}"
     scopes = await spawner._get_oauth_client_allowed_scopes()
-    spawner.api_token = spawner.user.new_api_token(note=note, roles=["server"])
-    settings_of(spawner.user)["oauth_provider"].add_client(
+    session: Session = user.db
+    old = [token for token in user.api_tokens if token.note == note]
+    spawner.api_token = user.new_api_token(note=note, scopes=list(old[-1].scopes))
+    for token in old:
+        session.delete(token)
+    settings_of(user)["oauth_provider"].add_client(
         spawner.oauth_client_id,
         spawner.api_token,
-        url_path_join(spawner.server.base_url, "oauth_callback"),
+        url_path_join(user.server_url(spawner.name), "oauth_callback"),
         allowed_scopes=scopes,
         description=note,
     )
