@@ -118,8 +118,9 @@ def test_a_class_derived_from_jupyterhubs_uses_and_replaces_no_private_name_of_i
     """`self._name` may be ours or JupyterHub's: of such a class it must be ours."""
     module = import_module(".".join(file.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"))
     for kind in vars(module).values():
-        if inspect.isclass(kind) and kind.__module__ == module.__name__:
-            theirs = {name for base in kind.__mro__ if is_jupyterhubs(base) for name in private_names(base)}
+        if not inspect.isclass(kind) or kind.__module__ != module.__name__:
+            continue
+        if theirs := {name for base in kind.__mro__ if is_jupyterhubs(base) for name in private_names(base)}:
             assert not private_names(kind) & theirs, kind.__name__
 
 
