@@ -22,7 +22,7 @@ from flatirons.errors import OptionsRefused, printable
 from flatirons.forms.page import text_of
 from flatirons.slurm_form.form import slurm_form
 from flatirons.spawners.form.hooks import FormHooks
-from flatirons.spawners.form.presets import MOST_OWN, Preset
+from flatirons.spawners.form.presets import MOST_SAVED, Preset
 from tests.fakes import summit
 from tests.fakes.slurm import FakeSlurm
 from tests.full import IS_FULL
@@ -442,8 +442,8 @@ async def test_any_body_posted_while_choosing_gives_the_form_anew(
     page = well_made(answer, None if is_live else benign)
     assert ("html" in page.count) != is_live
     assert Pretending.started == [] and not hub.users["alice"].active
-    own = FormHooks.of(hub.users["alice"].spawner)._presets.own("alice")  # type: ignore[union-attr]
-    assert len(own) <= MOST_OWN
+    own = FormHooks.of(hub.users["alice"].spawner)._presets.saved("alice")  # type: ignore[union-attr]
+    assert len(own) <= MOST_SAVED
     posted = lists([*body, *clicked.items()])
     if "_preset" not in posted:
         for name in TYPED:

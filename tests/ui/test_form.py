@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, e
 from cluster import faults
 from cluster.layout import HUB
 from flatirons.forms import Choice, Context, Form, Select
-from flatirons.forms.page import STATIC, Around
+from flatirons.forms.page import STATIC, PageSettings
 from tests.conftest import RealCluster
 from tests.hub.person import eventually
 
@@ -675,7 +675,7 @@ def long_list(browser: Browser) -> Iterator[Page]:
         for number in range(40)
     ]
     form = Form([Select("partition", "Partition", choices=partitions, default="part03", required=True)])
-    around = Around(form="/hub/flatirons/form", static="/static/")
+    settings = PageSettings(form="/hub/flatirons/form", static="/static/")
 
     def answer(route: Route) -> None:
         name = route.request.url.partition("?")[0].rpartition("/")[2]
@@ -686,10 +686,10 @@ def long_list(browser: Browser) -> Iterator[Page]:
             given = {"partition": found[1] if found else ""}
             route.fulfill(
                 content_type="text/html",
-                body=in_thread(form.render(given, {}, Context(), around=around, live=True, whole=False)),
+                body=in_thread(form.render(given, {}, Context(), page=settings, live=True, whole=False)),
             )
         else:
-            body = in_thread(form.render({}, {}, Context(), around=around))
+            body = in_thread(form.render({}, {}, Context(), page=settings))
             route.fulfill(
                 content_type="text/html",
                 body=f"<form id=spawn_form method=post enctype=multipart/form-data>{body}</form>",

@@ -1,37 +1,37 @@
-"""Options forms, declared as fields and evaluated on the server; they know nothing of Slurm or JupyterHub.
+"""Options forms, declared as fields and evaluated on the server. They know nothing of Slurm or JupyterHub.
 
 A `Form` is a sequence of fields. A field's settings (choices, minimum, maximum, default, visible, required,
-locked, help, nothing, gauges) are values or functions, sync or async. A function names what it looks at by
-its parameters: other fields, whose typed values it gets, `user`, `facts`::
+locked, help, nothing, if_none, gauges) are values or functions, sync or async. A function names what it looks
+at by its parameters: other fields, whose typed values it gets, `user`, `facts`::
 
     Select("qos", "QOS", choices=lambda partition, facts: facts.qos_of(partition))
 
-So a circle is found when the form is made. The same rules serve every way in:
+So a circle is found when the form is made. The same rules hold on every road:
 
 `await form.parse(posted, context)`    what a page posted (lists of texts) -> typed options
-`await form.check(options, context)`   what a REST body or the database holds -> typed options: the gate
-`await form.initial(options, context)` what an earlier start used -> options to begin with; never refuses
+`await form.check(options, context)`   a REST body, or options from the database -> typed options: the gate
+`await form.initial(options, context)` the options of an earlier start -> options to begin with; never raises
 `await form.render(given, messages, context, notice=, linked=)` -> HTML for the inside of a <form>
 
-`parse` and `check` raise `errors.OptionsRefused(messages)`, one sentence for each option that can't be
-taken, and nothing else for any input. Their result holds every field; None is a field that was left empty.
-What `parse` gives passes `check` unchanged. Options are named like their inputs, the message beside input
-NAME is the element with id `error-NAME`, the input's own id is `option-NAME`.
+`parse` and `check` raise `errors.OptionsRefused(messages)`, one sentence for each option that can't be taken,
+and nothing else for any input. Their result holds every field; None is a field that was left empty. What
+`parse` returns passes `check` unchanged. Inputs are named like their options; the message of the input NAME
+has the id `error-NAME`, the input itself `option-NAME`.
 
-A form is attached to any spawner by `flatirons.spawners.form.hooks.FormHooks(form)`, whose methods are
-JupyterHub's hooks:
+`flatirons.spawners.form.hooks.FormHooks(form)` attaches a form to any spawner. Its methods are JupyterHub's
+hooks:
 
 `async options_form(spawner) -> str`
-    as posted by this request, with messages; or as this request's link says, with a notice; or with the
+    as this request posted it, with messages; or as this request's link says, with a notice; or with the
     options of the spawner's last start; or with defaults.
 `options_from_form(form_data, spawner=None) -> awaitable of a dict`
     typed options of a posted form. JupyterHub's own `Spawner.options_from_query` calls it without a spawner:
-    then it is a link, which never gives options.
+    then the data is a link's, which never gives options.
 `options_from_query(query_data)`
-    raises FilledIn at once, by which JupyterHub shows the form (HTTP 200) instead of starting a server.
+    raises FilledIn at once, so that JupyterHub shows the form (HTTP 200) instead of starting a server.
 `async apply_user_options(spawner, user_options)`
-    the gate. Typed values land on the traits named by `Field.trait` (or like the option) that the spawner
-    has; None leaves a trait as it was configured; `spawner.user_options` becomes the typed options.
+    the gate. `spawner.user_options` becomes the typed options. The spawner's traits named by `Field.trait`
+    (or like the option) get the values too; None leaves a trait as it was configured.
 
 Refusals are `RefusedOptions`, a SpawnException with HTTP 400 whose text is `NAME: sentence NAME: sentence`.
 """

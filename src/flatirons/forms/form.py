@@ -1,4 +1,4 @@
-"""A form: fields in order. What was posted, linked or sent as JSON goes in; typed options come out."""
+"""A form: fields in order. It turns what was posted, linked or sent as JSON into typed options."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from urllib.parse import urlencode
 from markupsafe import Markup
 
 from flatirons.errors import OptionsRefused, Refusal, printable, quoted
-from flatirons.forms import page
 from flatirons.forms.field import RESERVED, Field, Missing, NotOffered, is_empty
+from flatirons.forms.page import NO_PAGE_SETTINGS, FieldView, GroupView, PageSettings, Problem, render_page
 from flatirons.forms.values import ABOUT_THE_REQUEST, Context, Rule, Rules, Value
 
 WHOLE_FORM = "options"
 """The name under which `OptionsRefused.messages` holds what is wrong with the form as a whole."""
 
 BOXES = "_boxes"
-"""Name of the input that lists the checkboxes of a page: a box that isn't in the list wasn't shown yet."""
+"""Name of the input that lists the checkboxes of a page: a box that isn't in the list wasn't on the page."""
 
 FROM_LINK = "_linked"
-"""Name of the input that says which fields a link filled in, and with what."""
+"""Name of the input that holds the fields that a link filled in, with their values."""
 
 XSRF = "_xsrf"
 
 NOT_OPTIONS = {XSRF, BOXES, FROM_LINK, "_preset", "_preset_name", "_save_preset", "_forget_preset"}
-"""JupyterHub's own, and the page's: may be in a body, are no options."""
+"""Names of JupyterHub and of the page that may be in a body and are no options."""
 
 LINKED = "opt-"
-"""What JupyterHub wants before an option's name in a link."""
+"""The prefix that JupyterHub expects before an option's name in a link."""
 
 MOST_KEYS = 100
 MOST_NAMED = 5
@@ -39,7 +39,7 @@ MOST_NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A part of the form with a heading; a folded one opens on a click, or when a message is inside."""
+    """A part of the form with a heading. A folded one opens on a click, or when it holds a message."""
 
     name: str
     title: str = ""
@@ -48,7 +48,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One field, the rules that hold for it, and what became of the value that was given."""
+    """A field, its rules at this moment, the value that was given and the typed value that came of it."""
 
     field: Field
     rules: Rules
@@ -61,8 +61,8 @@ class Answer:
 class Form:
     """Fields, declared once: the same rules render, parse and check.
 
-    The fields stand on the page as they are declared. They are evaluated so that each comes after those that
-    it looks at; ValueError names what looks at itself, or at what isn't there.
+    The page shows them in the order of their declaration. They are evaluated so that each field comes after
+    those that it looks at. ValueError names a circle, and a field that doesn't exist.
     """
 
     def __init__(
@@ -72,8 +72,8 @@ class Form:
         groups: Sequence[Group] = (),
         terms: Mapping[str, Callable[..., object]] | None = None,
     ) -> None:
-        """`terms` are results in between, by name: functions of what they name, worked out once each time,
-        at which other functions may look as if they were fields."""
+        """`terms` are intermediate results by name: functions like those of settings, each called once in an
+        evaluation. Other functions can look at them as at fields."""
         self.fields = {field.name: field for field in fields}
         self.groups = tuple(groups) or (Group(""),)
         if len(self.fields) != len(fields):
@@ -81,7 +81,7 @@ class Form:
         names = {group.name for group in self.groups}
         for field in fields:
             if field.group not in names:
-                raise ValueError(f"{field.name} stands in a group that isn't there: {field.group!r}")
+                raise ValueError(f"{field.name} is in a group that doesn't exist: {field.group!r}")
         self.terms = dict(terms or {})
         self._terms = {name: Rule.of(function) for name, function in self.terms.items()}
         if twice := set(self._terms) & {*self.fields, *RESERVED}:
@@ -101,13 +101,13 @@ class Form:
     async def check(self, options: Mapping[str, object], context: Context) -> dict[str, Value | None]:
         """Typed options of typed JSON or of texts: the gate. What `parse` gave passes it unchanged.
 
-        An option that isn't there gets its default, a null none. Raises OptionsRefused.
+        A missing option gets its default, one that is null stays None. Raises OptionsRefused.
         """
         known = {name: value for name, value in options.items() if name in self.fields}
-        return self._options(await self.answers(known, context), self._strangers(options))
+        return self._options(await self.answers(known, context), self._unknown_options(options))
 
     async def initial(self, options: Mapping[str, object], context: Context) -> dict[str, Value | None]:
-        """Typed options to begin with: of these the ones that can still be taken, defaults for the others."""
+        """Typed options to begin with: these where they can still be taken, else defaults. Never raises."""
         known = {name: value for name, value in options.items() if name in self.fields}
         answers = await self.answers(known, context)
         return {a.field.name: a.rules.default if a.message else a.value for a in answers}
@@ -115,9 +115,9 @@ class Form:
     def single(
         self, posted: Mapping[str, object], *, from_page: bool = True
     ) -> tuple[dict[str, object], dict[str, str]]:
-        """The one value of each option from lists of values, and messages for all that isn't that."""
+        """The value of each option from lists of values, and messages for whatever isn't one value."""
         given: dict[str, object] = {}
-        messages = self._strangers(posted, NOT_OPTIONS if from_page else {XSRF})
+        messages = self._unknown_options(posted, NOT_OPTIONS if from_page else {XSRF})
         for name, values in posted.items():
             if name not in self.fields and not (from_page and name == BOXES):
                 continue
@@ -137,24 +137,20 @@ class Form:
         from_page: bool = False,
         live: bool = False,
     ) -> list[Answer]:
-        """What becomes of each field, as they are declared.
+        """An answer for each field, in the order of the declaration.
 
-        `live`: somebody is still choosing. What isn't offered any more gives way to the default, with a note.
+        `live`: somebody is still choosing. What is no longer offered gives way to the default, with a note.
         """
         values: dict[str, Any] = {}
         context = replace(context, values=values)
         answers = {}
-        boxes = _shown_boxes(given.get(BOXES)) if from_page else None
         for name in self._order:
             if name in self._terms:
                 values[name] = await self._terms[name].resolve(context)
                 continue
             field = self.fields[name]
             rules = await field.rules(context)
-            absent = rules.default
-            if from_page and not rules.is_fixed and (boxes is None or field.name in boxes):
-                absent = field.unposted(rules.default)
-            answer = await self._answer(field, rules, given.get(name, absent), context)
+            answer = await self._answer(field, rules, _given(field, rules, given, from_page), context)
             answers[name] = self._eased(answer) if live and answer.message else answer
             values[name] = answer.value
         return [answers[name] for name in self.fields]
@@ -169,35 +165,25 @@ class Form:
         linked: Sequence[str] = (),
         from_page: bool = False,
         live: bool = False,
-        around: page.Around = page.NOTHING_AROUND,
+        page: PageSettings = NO_PAGE_SETTINGS,
         whole: bool = True,
     ) -> Markup:
         """The form as HTML, without the <form> and the button, holding these texts or typed values.
 
-        `messages` stand beside their fields and in a summary on top; `notice` is news that is no error;
-        `linked` are the names of the fields that a link filled in. `live`: as for `answers`; then each field
-        has its own message, and there is no summary, which would move the page under the user's hands.
-        Not `whole`: only what takes the place of the page's `#flatirons-form`.
+        `messages` stand beside their fields and in a summary. `notice` is news and no error. `linked` are the
+        fields that a link filled in. `live` is as for `answers`; then there is no summary, which would move
+        the page while somebody edits it. Not `whole`: only what replaces the page's `#flatirons-form`.
         """
         answers = await self.answers(given, context, from_page=from_page, live=live)
         if live:
             messages = {**messages, **{a.field.name: a.message for a in answers if a.message}}
-        if around.link:
-            around = replace(around, link=f"{around.link}?{self._query(answers)}")
-        parts = [
-            page.Part(
-                group.name,
-                group.title,
-                group.folded,
-                [self._shown(a, messages, linked) for a in answers if a.field.group == group.name],
-            )
-            for group in self.groups
-        ]
-        shown = {a.field.name for a in answers if a.rules.visible and a.field.widget != "hidden"}
-        return page.render(parts, [] if live else self._summary(messages, shown), notice, around, whole=whole)
+        if page.link:
+            page = replace(page, link=f"{page.link}?{self._query(answers)}")
+        problems = [] if live else self._summary(answers, messages)
+        return render_page(self._groups(answers, messages, linked), problems, notice, page, whole=whole)
 
     def label(self, name: str) -> str:
-        """What the page calls an option."""
+        """The label of an option on the page."""
         return (self.fields[name].label if name in self.fields else "") or name
 
     async def _answer(self, field: Field, rules: Rules, given: object, context: Context) -> Answer:
@@ -211,7 +197,7 @@ class Form:
             return Answer(field, rules, given, rules.default, str(refusal))
 
     def _eased(self, answer: Answer) -> Answer:
-        """The answer while its user is still choosing."""
+        """The answer while its user is still choosing: no message for an empty field."""
         if answer.note:
             note = answer.note if answer.rules.visible else ""
             return replace(answer, given=answer.value, message="", note=note)
@@ -233,49 +219,58 @@ class Form:
             raise OptionsRefused(refused)
         return {a.field.name: a.value for a in answers}
 
-    def _strangers(self, options: Mapping[str, object], excused: Collection[str] = ()) -> dict[str, str]:
-        strangers = [name for name in options if name not in self.fields and name not in excused]
+    def _unknown_options(self, options: Mapping[str, object], known: Collection[str] = ()) -> dict[str, str]:
+        unknown = [name for name in options if name not in self.fields and name not in known]
         if len(options) > MOST_KEYS:
             return {WHOLE_FORM: f"Too many options were sent: {len(options):,}."}
-        messages = {printable(name, 40): self._no_such_option(name) for name in strangers[:MOST_NAMED]}
-        if len(strangers) > MOST_NAMED:
-            messages[WHOLE_FORM] = f"{len(strangers) - MOST_NAMED} more options are not known here."
+        messages = {printable(name, 40): self._no_such_option(name) for name in unknown[:MOST_NAMED]}
+        if len(unknown) > MOST_NAMED:
+            messages[WHOLE_FORM] = f"{len(unknown) - MOST_NAMED} more options are not known here."
         return messages
 
     def _no_such_option(self, name: str) -> str:
         close = difflib.get_close_matches(name[:40], self.fields, 1)
         return f"There is no option {quoted(name)}." + (f" Did you mean {quoted(close[0])}?" if close else "")
 
-    def _shown(self, answer: Answer, messages: Mapping[str, str], linked: Sequence[str]) -> page.Shown:
+    def _groups(
+        self, answers: Sequence[Answer], messages: Mapping[str, str], linked: Sequence[str]
+    ) -> list[GroupView]:
+        def views(group: Group) -> list[FieldView]:
+            return [self._view(a, messages, linked) for a in answers if a.field.group == group.name]
+
+        return [GroupView(group.name, group.title, group.folded, views(group)) for group in self.groups]
+
+    def _view(self, answer: Answer, messages: Mapping[str, str], linked: Sequence[str]) -> FieldView:
         name = answer.field.name
         message = messages.get(name, "")
         is_choice = answer.rules.choices is not None and not (message or answer.message)
         given = answer.value if is_choice else answer.given  # a text stays as it is typed
         note = answer.note or (answer.rules.if_none if answer.rules.choices == () else "")
-        return page.Shown.of(answer.field, answer.rules, given, message, name in linked, note)
+        return FieldView.of(answer.field, answer.rules, given, message, name in linked, note)
 
-    def _summary(self, messages: Mapping[str, str], shown: set[str]) -> list[page.Problem]:
+    def _summary(self, answers: Sequence[Answer], messages: Mapping[str, str]) -> list[Problem]:
+        shown = {a.field.name for a in answers if a.rules.visible and a.field.widget != "hidden"}
         places = [group.name for group in self.groups]
         fields = sorted(self.fields.values(), key=lambda field: places.index(field.group))
         ordered = [field.name for field in fields if field.name in messages]
         ordered += [name for name in messages if name not in self.fields]
         return [self._problem(name, messages[name], name in shown) for name in ordered]
 
-    def _problem(self, name: str, message: str, has_input: bool) -> page.Problem:
+    def _problem(self, name: str, message: str, has_input: bool) -> Problem:
         label = "" if name == WHOLE_FORM else printable(self.label(name), 40)
-        return page.Problem(name if has_input else "", label, printable(message))
+        return Problem(name if has_input else "", label, printable(message))
 
 
 def _in_order(fields: Mapping[str, Field], terms: Mapping[str, Rule]) -> list[str]:
-    """The names of fields and terms, each after those that it looks at; raises ValueError as Form does."""
+    """The names of fields and terms, each after those that it looks at. Raises ValueError as Form does."""
     known = {*fields, *terms}
     graph: dict[str, set[str]] = {}
     for name, rule in terms.items():
         graph[name] = set(rule.names) - set(ABOUT_THE_REQUEST)
-        _refuse_strangers(f"the term {name}", graph[name], known)
+        _refuse_unknown(f"the term {name}", graph[name], known)
     for name, field in fields.items():
         for setting, seen in field.looks_at.items():
-            _refuse_strangers(f"{name}: its {setting}", set(seen), known)
+            _refuse_unknown(f"{name}: its {setting}", set(seen), known)
         graph[name] = set().union(*field.looks_at.values()) - (
             {name} if name in field.looks_at.get("must", ()) else set()
         )
@@ -286,11 +281,20 @@ def _in_order(fields: Mapping[str, Field], terms: Mapping[str, Rule]) -> list[st
         raise ValueError(f"options look at each other in a circle: {cycle}") from None
 
 
-def _refuse_strangers(who: str, seen: set[str], known: set[str]) -> None:
-    if strangers := sorted(seen - known):
-        close = difflib.get_close_matches(strangers[0], known, 1)
+def _refuse_unknown(who: str, seen: set[str], known: set[str]) -> None:
+    if unknown := sorted(seen - known):
+        close = difflib.get_close_matches(unknown[0], known, 1)
         meant = f" Did you mean {quoted(close[0])}?" if close else ""
-        raise ValueError(f"{who} looks at {quoted(strangers[0])}, no field.{meant}")
+        raise ValueError(f"{who} looks at {quoted(unknown[0])}, which is no field.{meant}")
+
+
+def _given(field: Field, rules: Rules, given: Mapping[str, object], from_page: bool) -> object:
+    """What was given for the field, or what it means that nothing was given."""
+    if field.name in given:
+        return given[field.name]
+    boxes = _shown_boxes(given.get(BOXES))
+    was_shown = from_page and not rules.is_fixed and (boxes is None or field.name in boxes)
+    return field.unposted(rules.default) if was_shown else rules.default
 
 
 def _shown_boxes(listed: object) -> frozenset[str] | None:
@@ -298,7 +302,7 @@ def _shown_boxes(listed: object) -> frozenset[str] | None:
 
 
 def _gives_way(field: Field, rules: Rules, given: object) -> str:
-    """A note that the default stands where something else stood."""
+    """A note that the default has taken the place of what was given."""
     was = printable(given, 40) if isinstance(given, str) else printable(str(given), 40)
     if rules.default is None:
         return f"{quoted(was)} isn't possible here."

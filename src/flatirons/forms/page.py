@@ -1,4 +1,4 @@
-"""From fields, rules and messages to HTML. Everything is escaped by the template engine."""
+"""Turns fields, rules and messages into HTML. The template engine escapes everything."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from flatirons.forms.values import Choice, Gauge, Listed, Rules
 
 MOST_AT_A_GLANCE = 12
 SHORT = 16
-"""How long a choice is that half the width of a phone holds."""
+"""How many characters of a choice fit into half the width of a phone."""
 
 ROOM = Path(__file__).parent
 STATIC = ROOM / "static"
@@ -27,21 +27,22 @@ STATIC = ROOM / "static"
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """Options to begin with, chosen by one click: the site's, the user's own, or those of the last time."""
+    """Options that one click chooses: a preset of the site, the user's own, or those of the last start."""
 
     key: str
     title: str
     description: str = ""
-    is_own: bool = False
+    is_saved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
-    """What surrounds the fields. All are URLs of the hub's, empty for what there isn't.
+class PageSettings:
+    """What the page shows around the fields.
 
-    `form` re-renders the form as it is posted, `estimate` says when such a job would start, `static` is the
-    folder of this room's files, `link` the page that a link leads to. `age` is a sentence on old facts.
-    `cards` are None where those that the page shows stay as they are.
+    `form`, `estimate`, `static` and `link` are URLs of the hub, "" for a part that the page doesn't have:
+    `form` re-renders the form as it is posted, `estimate` says when such a job would start, `static` has the
+    files of static/, and `link` is the page that a link to these choices opens. `age` is a sentence for the
+    user when the facts are old. With `cards` None, the page keeps the cards that it shows.
     """
 
     form: str = ""
@@ -49,16 +50,16 @@ class Around:
     static: str = ""
     link: str = ""
     cards: Sequence[Card] | None = None
-    may_save: bool = False
+    can_save: bool = False
     age: str = ""
 
 
-NOTHING_AROUND = Around()
+NO_PAGE_SETTINGS = PageSettings()
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """One field as the page shows it."""
+class FieldView:
+    """A field as the page shows it."""
 
     field: Field
     rules: Rules
@@ -70,7 +71,7 @@ class Shown:
     @classmethod
     def of(
         cls, field: Field, rules: Rules, given: object, message: str, is_linked: bool = False, note: str = ""
-    ) -> Shown:
+    ) -> FieldView:
         """The field with the text of what was given, readable or not."""
         return cls(field, rules, text_of(field, given), printable(message), is_linked, note)
 
@@ -98,7 +99,7 @@ class Shown:
 
     @property
     def limits(self) -> str:
-        """What may be typed, as a sentence."""
+        """The largest value that can be typed, as a sentence."""
         if self._is_chosen or not self.maximum:
             return ""
         return f"At most {self.maximum}."
@@ -113,13 +114,13 @@ class Shown:
 
     @property
     def is_short(self) -> bool:
-        """Whether half the width of a phone is enough."""
+        """Whether the field fits into half the width of a phone."""
         longest = max((len(c.label or c.value) + len(c.description) for c in self.choices), default=0)
         return self.field.short and longest <= SHORT
 
     @property
     def ticked(self) -> str:
-        """What a ticked box posts."""
+        """The value that a ticked box posts."""
         return getattr(self.field, "on", "") or "on"
 
     @property
@@ -128,7 +129,7 @@ class Shown:
 
     @property
     def is_long(self) -> bool:
-        """Whether its choices are so many that one searches them."""
+        """Whether there are so many choices that the list needs a search."""
         return len(self.choices) > MOST_AT_A_GLANCE
 
     @property
@@ -142,13 +143,13 @@ class Shown:
     @property
     def described_by(self) -> str:
         """The ids of the elements that say more about this input."""
-        said = [("gauges", self.gauges), ("help", self.rules.help or self.limits)]
-        said += [("note", self.note), ("error", self.message)]
-        return " ".join(f"{kind}-{self.field.name}" for kind, text in said if text)
+        texts = [("gauges", self.gauges), ("help", self.rules.help or self.limits)]
+        texts += [("note", self.note), ("error", self.message)]
+        return " ".join(f"{kind}-{self.field.name}" for kind, text in texts if text)
 
     @property
     def chosen(self) -> str:
-        """The value of the choice that is selected, empty when it is none of them."""
+        """The value of the selected choice, "" when none is selected."""
         values = [choice.value for choice in self.choices]
         if self.text in values:
             return self.text
@@ -176,26 +177,26 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class GroupView:
     """A group of fields as the page shows it."""
 
     name: str
     title: str
     folded: bool
-    fields: list[Shown]
+    fields: list[FieldView]
 
     @property
-    def visible(self) -> list[Shown]:
-        return [shown for shown in self.fields if shown.rules.visible]
+    def visible(self) -> list[FieldView]:
+        return [view for view in self.fields if view.rules.visible]
 
     @property
     def is_open(self) -> bool:
-        return not self.folded or any(shown.message or shown.note or shown.is_linked for shown in self.fields)
+        return not self.folded or any(view.message or view.note or view.is_linked for view in self.fields)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A line of the summary; `name` is the field that it links to, if there is one."""
+    """A line of the summary; `name` is the field that it links to, "" for none."""
 
     name: str
     label: str
@@ -203,7 +204,7 @@ class Problem:
 
 
 def _options(choices: Sequence[Choice]) -> Sequence[tuple[str, str]]:
-    """Each choice as an <option>, before and after the place of `selected`."""
+    """Each choice as an <option>: the text before and after the place of `selected`."""
     if not isinstance(choices, Listed):
         return [_option(choice) for choice in choices]
     if "options" not in choices.kept:
@@ -214,12 +215,12 @@ def _options(choices: Sequence[Choice]) -> Sequence[tuple[str, str]]:
 
 def _option(choice: Choice) -> tuple[str, str]:
     text = escape(choice.label or choice.value)
-    said = f" — {escape(choice.description)}" if choice.description else ""
-    return f'<option value="{escape(choice.value)}"', f">{text}{said}</option>"
+    description = f" — {escape(choice.description)}" if choice.description else ""
+    return f'<option value="{escape(choice.value)}"', f">{text}{description}</option>"
 
 
 def text_of(field: Field, given: object) -> str:
-    """The text that an input shows for a text or a typed value; never raises, never unprintable."""
+    """The text that an input shows for a text or a typed value. It is printable; this never raises."""
     if given is None:
         return ""
     if isinstance(given, str):
@@ -230,24 +231,24 @@ def text_of(field: Field, given: object) -> str:
         return printable(str(given), 40)
 
 
-def render(
-    parts: Sequence[Part],
+def render_page(
+    groups: Sequence[GroupView],
     problems: Sequence[Problem],
     notice: str,
-    around: Around = NOTHING_AROUND,
+    page: PageSettings = NO_PAGE_SETTINGS,
     *,
     whole: bool = True,
 ) -> Markup:
-    """The HTML inside JupyterHub's <form>; not `whole`: what takes the place of `#flatirons-form` there."""
-    every = [shown for part in parts for shown in part.visible]
-    boxes = [shown.field.name for shown in every if shown.widget == "checkbox"]
+    """The HTML inside JupyterHub's <form>. Not `whole`: only what takes the place of `#flatirons-form`."""
+    every = [view for group in groups for view in group.visible]
+    boxes = [view.field.name for view in every if view.widget == "checkbox"]
     html = _template().render(
-        parts=parts,
+        groups=groups,
         problems=problems,
         notice=printable(notice),
-        around=around,
+        page=page,
         boxes=",".join(boxes),
-        linked=urlencode({shown.field.name: shown.text for shown in every if shown.is_linked}),
+        linked=urlencode({view.field.name: view.text for view in every if view.is_linked}),
         whole=whole,
         version=version(),
     )
@@ -256,7 +257,7 @@ def render(
 
 @functools.cache
 def version() -> str:
-    """Changes with the files in static/, so that browsers may keep them for ever."""
+    """A text that changes with the files in static/, so that browsers can keep them for ever."""
     digest = hashlib.sha256()
     for file in sorted(STATIC.iterdir()):
         digest.update(file.read_bytes())

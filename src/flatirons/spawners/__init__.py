@@ -12,8 +12,10 @@ reference                makes the reference of SlurmSpawner from its traits
 
 =======================  ==================================================================================
 form.hooks               a form on any spawner, by JupyterHub's hooks: posted, linked or by REST; the gate
+form.requested_options   what the current request asks for, and how it is refused
 form.job_options         the options as traits of SlurmSpawner; the typed options that a job is made of
 form.presets             choices with a name: the site's, and each user's own
+form.preset_clicks       what the buttons for presets do
 form.start_estimate      when a job with these options would start, and what would let it start sooner
 form.suggested_fix       what would have helped, as far as the form would take it
 =======================  ==================================================================================

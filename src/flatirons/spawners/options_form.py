@@ -65,15 +65,15 @@ class ChildHooks(FormHooks):
         kind = with_traits_for(type(spawner), form.fields.values())
         if kind is not type(spawner):  # the fields of a function are known no sooner
             spawner.__class__ = kind
-        before = self._untouched.setdefault(spawner, {})
+        configured = self._configured.setdefault(spawner, {})
         values: dict[str, object] = {}
         refused: dict[str, str] = {}
         for name, field in form.fields.items():
             if (trait := trait_of(field)) is None:
                 continue
-            untouched, value = before.setdefault(trait, getattr(spawner, trait)), options[name]
+            before, value = configured.setdefault(trait, getattr(spawner, trait)), options[name]
             try:
-                values[name] = untouched if value is None else fitting(spawner.traits()[trait], value, field)
+                values[name] = before if value is None else fitting(spawner.traits()[trait], value, field)
             except Refusal as refusal:
                 refused[name] = str(refusal)
         if refused:
@@ -129,8 +129,8 @@ class OptionsFormSpawner(Spawner):
         wanted = copy.deepcopy(_setting(type(self), given, "child_config", {}))
         known = {name: value for name, value in wanted.items() if self.has_trait(name)}
         super().__init__(**{**known, **given})
-        if strangers := sorted(set(wanted) - set(known)):
-            self.log.warning("child_config: %s has no trait %s", self.child_class, ", ".join(strangers))
+        if unknown := sorted(set(wanted) - set(known)):
+            self.log.warning("child_config: %s has no trait %s", self.child_class, ", ".join(unknown))
         _hooks.attach(self)
 
     def declared_form(self) -> Form:

@@ -203,7 +203,7 @@ def test_a_circle_of_functions_is_named_when_the_form_is_made() -> None:
 
 def test_a_last_rule_may_look_at_its_own_field_by_value_only() -> None:
     with pytest.raises(
-        ValueError, match=r'nodes: its minimum looks at "ntask", no field. Did you mean "ntasks"'
+        ValueError, match=r'nodes: its minimum looks at "ntask", which is no field. Did you mean "ntasks"'
     ):
         Form([Integer("ntasks"), Integer("nodes", minimum=lambda ntask: ntask)])
     with pytest.raises(ValueError, match="a setting's function names each thing"):

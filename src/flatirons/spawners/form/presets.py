@@ -17,7 +17,7 @@ from flatirons.forms import Value
 
 log = logging.getLogger(__name__)
 
-MOST_OWN = 20
+MOST_SAVED = 20
 LONGEST_NAME = 60
 
 
@@ -47,7 +47,7 @@ class Presets:
         """The options that any preset of the site sets."""
         return frozenset(name for preset in self.site.values() for name in preset.options)
 
-    def own(self, user: str) -> Mapping[str, Preset]:
+    def saved(self, user: str) -> Mapping[str, Preset]:
         """The user's own, by their names, in the order in which they were saved."""
         if self.folder is None:
             return {}
@@ -60,9 +60,9 @@ class Presets:
         name = " ".join(name.split())
         if self.folder is None or not name or len(name) > LONGEST_NAME or name != printable(name):
             return f"A name of 1 to {LONGEST_NAME} letters is needed to save these choices."
-        own = {**self.own(user), name: Preset(name, dict(options))}
-        if len(own) > MOST_OWN:
-            return f"You have {MOST_OWN} saved choices already. Forget one first."
+        own = {**self.saved(user), name: Preset(name, dict(options))}
+        if len(own) > MOST_SAVED:
+            return f"You have {MOST_SAVED} saved choices already. Forget one first."
         try:
             self._write(user, own)
         except OSError as error:
@@ -72,10 +72,10 @@ class Presets:
 
     def forget(self, user: str, name: str) -> str:
         """Removes one of the user's own, if it is there; gives a sentence when that can't be done."""
-        if name not in self.own(user):
+        if name not in self.saved(user):
             return ""
         try:
-            self._write(user, {key: preset for key, preset in self.own(user).items() if key != name})
+            self._write(user, {key: preset for key, preset in self.saved(user).items() if key != name})
         except OSError as error:
             log.error("Choices of %s can't be forgotten in %s: %s", user, self.folder, error)
             return "Your choices can't be changed at the moment."

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flatirons import files
-from flatirons.spawners.form.presets import LONGEST_NAME, MOST_OWN, Preset, Presets
+from flatirons.spawners.form.presets import LONGEST_NAME, MOST_SAVED, Preset, Presets
 
 NAME_NEEDED = f"A name of 1 to {LONGEST_NAME} letters is needed to save these choices."
 OPTIONS = {"cpus": 2, "memory": 4096, "gpus": "v100:1", "factor": 0.5, "exclusive": True, "account": None}
@@ -28,8 +28,8 @@ def test_what_is_saved_is_there_after_a_restart_in_the_order_of_saving(tmp_path:
     for name in ("zebra", "ape", "Größe 😀"):
         assert mine.save("alice", name, OPTIONS) == ""
     for presets in (mine, kept(tmp_path)):
-        assert list(presets.own("alice")) == ["zebra", "ape", "Größe 😀"]
-        assert presets.own("alice")["ape"] == Preset("ape", OPTIONS)
+        assert list(presets.saved("alice")) == ["zebra", "ape", "Größe 😀"]
+        assert presets.saved("alice")["ape"] == Preset("ape", OPTIONS)
 
 
 def test_the_same_name_replaces_and_forgetting_removes(tmp_path: Path) -> None:
@@ -37,12 +37,12 @@ def test_the_same_name_replaces_and_forgetting_removes(tmp_path: Path) -> None:
     mine.save("alice", "mine", {"cpus": 1})
     mine.save("alice", "mine", {"cpus": 2})
     mine.save("alice", "other", {})
-    assert mine.own("alice")["mine"].options == {"cpus": 2}
+    assert mine.saved("alice")["mine"].options == {"cpus": 2}
     mine.forget("alice", "mine")
-    assert list(kept(tmp_path).own("alice")) == ["other"]
+    assert list(kept(tmp_path).saved("alice")) == ["other"]
     mine.forget("alice", "never there")
     mine.forget("nobody", "other")
-    assert list(mine.own("alice")) == ["other"]
+    assert list(mine.saved("alice")) == ["other"]
 
 
 def test_two_users_never_see_each_others(tmp_path: Path) -> None:
@@ -50,8 +50,8 @@ def test_two_users_never_see_each_others(tmp_path: Path) -> None:
     mine.save("alice", "mine", {"cpus": 1})
     mine.save("bob", "mine", {"cpus": 2})
     mine.forget("bob", "mine")
-    assert mine.own("alice")["mine"].options == {"cpus": 1}
-    assert mine.own("bob") == kept(tmp_path).own("bob") == {}
+    assert mine.saved("alice")["mine"].options == {"cpus": 1}
+    assert mine.saved("bob") == kept(tmp_path).saved("bob") == {}
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_two_users_never_see_each_others(tmp_path: Path) -> None:
 def test_a_user_may_have_any_name_and_the_file_stays_in_the_folder(tmp_path: Path, user: str) -> None:
     mine = kept(tmp_path)
     assert mine.save(user, "mine", {"cpus": 1}) == ""
-    assert kept(tmp_path).own(user)["mine"].options == {"cpus": 1}
+    assert kept(tmp_path).saved(user)["mine"].options == {"cpus": 1}
     [file] = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert file.parent == tmp_path / "presets"
     assert json.loads(file.read_text())["user"] == user
@@ -70,7 +70,7 @@ def test_a_user_may_have_any_name_and_the_file_stays_in_the_folder(tmp_path: Pat
 def test_a_name_that_cant_be_read_isnt_saved(tmp_path: Path, name: str) -> None:
     mine = kept(tmp_path)
     assert mine.save("alice", name, {"cpus": 1}) == NAME_NEEDED
-    assert mine.own("alice") == {}
+    assert mine.saved("alice") == {}
     assert not (tmp_path / "presets").exists()
 
 
@@ -83,23 +83,23 @@ def test_a_name_is_saved_as_it_is_shown_or_refused_with_a_sentence(name: str) ->
 def test_spaces_in_a_name_are_one_space(tmp_path: Path) -> None:
     mine = kept(tmp_path)
     mine.save("alice", "  two\t words ", {})
-    assert list(mine.own("alice")) == ["two words"]
+    assert list(mine.saved("alice")) == ["two words"]
 
 
 def test_nobody_saves_more_than_the_limit_but_may_replace(tmp_path: Path) -> None:
     mine = kept(tmp_path)
-    for n in range(MOST_OWN):
+    for n in range(MOST_SAVED):
         assert mine.save("alice", str(n), {}) == ""
     assert "Forget one first" in mine.save("alice", "one more", {})
     assert mine.save("alice", "7", {"cpus": 1}) == ""
-    assert len(mine.own("alice")) == MOST_OWN
+    assert len(mine.saved("alice")) == MOST_SAVED
     assert mine.save("bob", "mine", {}) == ""
 
 
 def test_without_a_folder_nothing_is_saved_and_that_is_said(tmp_path: Path) -> None:
     none = Presets()
     assert none.save("alice", "mine", {}) == NAME_NEEDED
-    assert none.own("alice") == {}
+    assert none.saved("alice") == {}
     none.forget("alice", "mine")
 
 
@@ -128,7 +128,7 @@ def test_a_full_disk_gets_a_sentence_and_loses_nothing(
     mine.forget("alice", "old")
     assert "No space left" in caplog.text
     for presets in (mine, kept(tmp_path)):
-        assert list(presets.own("alice")) == ["old"]
+        assert list(presets.saved("alice")) == ["old"]
     assert len(list((tmp_path / "presets").iterdir())) == 1, "a draft was left behind"
 
 
@@ -139,7 +139,7 @@ def test_a_crash_while_writing_leaves_the_old_file_whole(
     mine.save("alice", "old", {"cpus": 1})
     monkeypatch.setattr(files.os, "replace", full)
     assert mine.save("alice", "new", {}) != ""
-    assert list(kept(tmp_path).own("alice")) == ["old"]
+    assert list(kept(tmp_path).saved("alice")) == ["old"]
 
 
 DAMAGED = [
@@ -164,7 +164,7 @@ def test_a_damaged_file_is_no_choices_and_a_line_in_the_log(
     [file] = (tmp_path / "presets").iterdir()
     file.write_bytes(content)
     caplog.clear()
-    assert kept(tmp_path).own("alice") == {}
+    assert kept(tmp_path).saved("alice") == {}
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert file.read_bytes() == content
 
@@ -181,4 +181,4 @@ def test_saving_doesnt_throw_away_what_couldnt_be_read(tmp_path: Path) -> None:
 def test_the_options_of_the_sites_presets_are_known_by_name() -> None:
     presets = Presets({"small": Preset("Small", {"cpus": 1}), "gpu": Preset("GPU", {"gpus": 1, "cpus": 2})})
     assert presets.names == {"cpus", "gpus"}
-    assert presets.own("alice") == {}
+    assert presets.saved("alice") == {}

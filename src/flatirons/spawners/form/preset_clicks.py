@@ -1,0 +1,76 @@
+"""What the buttons above and below the form do: begin with a preset, save the choices, forget saved ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flatirons.errors import quoted
+from flatirons.forms import Context, Form
+from flatirons.forms.page import Card
+from flatirons.spawners.form.presets import Presets
+
+USE, FORGET, SAVE, NAME = "_preset", "_forget_preset", "_save_preset", "_preset_name"
+"""Names of the buttons, and of the input beside the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Click:
+    """The button that was pressed, its value, and the name typed beside it; all empty for a mere change."""
+
+    button: str = ""
+    value: str = ""
+    name: str = ""
+
+    @classmethod
+    def of(cls, posted: Mapping[str, object]) -> Click:
+        """The first button that was pressed, if any was."""
+        texts = {key: str(values[0]) for key, values in posted.items() if isinstance(values, list) and values}
+        button = next((key for key in (USE, FORGET, SAVE) if key in texts), "")
+        return cls(button, texts.get(button, ""), " ".join(texts.get(NAME, "").split()))
+
+
+async def cards(
+    presets: Presets, form: Form, user: str, last_options: Mapping[str, Any], context: Context
+) -> list[Card]:
+    """The cards of this user: the options of the last start, the site's presets that this user can have, the
+    user's own, and the defaults."""
+    found = [Card("last", "Same as last time")] if last_options else []
+    for name, preset in presets.site.items():
+        answers = await form.answers(preset.options, context)
+        if not any(answer.message for answer in answers if answer.field.name in preset.options):
+            found.append(Card(f"site:{name}", preset.title, preset.description))
+    found += [Card(f"own:{name}", name, is_saved=True) for name in presets.saved(user)]
+    return [*found, Card("defaults", "Defaults")] if found else []
+
+
+def options_of_card(
+    presets: Presets, user: str, last_options: Mapping[str, Any], given: Mapping[str, object], key: str
+) -> dict[str, object]:
+    """The options after a click on a card. A site's preset changes only what some site preset sets."""
+    kind, _, name = key.partition(":")
+    if kind == "site" and name in presets.site:
+        others = {option: value for option, value in given.items() if option not in presets.names}
+        return {**others, **presets.site[name].options}
+    if kind == "own" and name in (saved := presets.saved(user)):
+        return dict(saved[name].options)
+    if kind == "last":
+        return dict(last_options)
+    return {} if kind == "defaults" else dict(given)
+
+
+async def save_or_forget(
+    presets: Presets, form: Form, user: str, given: Mapping[str, object], context: Context, click: Click
+) -> str:
+    """Saves or forgets choices, if the click asks for that; returns a sentence on what was done, else ""."""
+    if click.button == FORGET:
+        name = click.value.removeprefix("own:")
+        return presets.forget(user, name) or f"{quoted(name)} is forgotten."
+    if click.button != SAVE:
+        return ""
+    answers = await form.answers(given, context, from_page=True)
+    if wrong := [form.label(answer.field.name) for answer in answers if answer.message]:
+        return f"Not saved: {', '.join(wrong)} can't be taken like this."
+    options = {answer.field.name: answer.value for answer in answers if not answer.rules.is_fixed}
+    return presets.save(user, click.name, options) or f"Saved as {quoted(click.name)}."
