@@ -101,7 +101,7 @@ class Start:
         row = self.hub.db.query(orm.Spawner).filter_by(name=self.name).one()
         run, registry = self.run, self.run.registry
         told = [dict(event) for event in run.progress.events]
-        outcome = (run.outcome.error, run.outcome._ending, run.outcome.stopped_for, run.exit_status())
+        outcome = (run.outcome.error, run.outcome._starter_end, run.outcome.stopped_for, run.exit_status())
         indexes = (set(registry._by_code), set(registry._by_key))
         tokens = self.hub.db.query(orm.APIToken).count()
         return run.attempt, run.phase, outcome, told, row.state, self.spawner.reports, indexes, tokens

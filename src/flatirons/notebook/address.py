@@ -1,4 +1,4 @@
-"""How a user's own machine reaches a server, and whether it can be reached only as it should be."""
+"""How a user's own machine reaches a server, and whether others can reach it without its token."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A server that listens: its node, as Slurm names it, and its port; `local` is the tunnel's other end."""
+class Address:
+    """Where a server listens: its node by Slurm's name, and its port; `local` is the tunnel's other end."""
 
     host: str
     port: int
     local: int
 
     def ssh_line(self, user: str, login_node: str) -> str:
-        """What to type on one's own machine."""
+        """The command to type on one's own machine."""
         return f"ssh -L {self.local}:{self.host}:{self.port} {user}@{login_node}"
 
     def url(self, record: Record) -> str:
-        """What to open there in a browser; it holds the token."""
+        """The URL to open there in a browser, which includes the token."""
         return f"http://localhost:{self.local}{record.page}?token={record.token}"
 
 
-def login_node(said: str | None) -> str:
-    """The name by which others reach this machine: the site's, or its own."""
-    return said or socket.getfqdn()
+def login_node(configured: str | None) -> str:
+    """The name by which others reach this machine: the one in the site file, or its own."""
+    return configured or socket.getfqdn()
 
 
-def trouble(place: Place) -> Cause | None:
-    """What is wrong with a server that strangers may use, or that can't be reached from here.
+def problem(server: Address) -> Cause | None:
+    """What is wrong with a server that strangers can use, or that this machine can't reach.
 
-    A server whose user's own configuration turns its token off would be open to everybody on the cluster.
+    A user's own configuration may turn off the token, which opens the server to everybody on the cluster.
     """
-    connection = http.client.HTTPConnection(place.host, place.port, timeout=SECONDS)
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=SECONDS)
     try:
         connection.request("GET", "/api/status")
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
         return Cause(
             "unreachable",
-            f"This machine can't reach {place.host}:{place.port} ({error}), so the tunnel may not work.",
+            f"This machine can't reach {server.host}:{server.port} ({error}), so the tunnel may not work.",
             "Please tell the operator.",
         )
     finally:
@@ -56,6 +56,6 @@ def trouble(place: Place) -> Cause | None:
 
 OPEN_TO_ALL = Cause(
     "open_to_all",
-    "The server asks nobody for its token, so everybody on the cluster could use it as you: it is ended.",
-    "Look for `token` in the files in ~/.jupyter, and take it out.",
+    "The server asks nobody for its token, so everybody on the cluster could use it as you: it was ended.",
+    "Look for `token` in the files in ~/.jupyter, and remove the setting.",
 )

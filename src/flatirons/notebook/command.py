@@ -1,10 +1,10 @@
 """`flatirons notebook`: what it prints, and its exit codes.
 
-0   the server was up and ended as somebody wanted, or it lives on as was asked for;
-1   it ended by a fault, or never came up: a sentence says why;
-2   a mistake in what was asked, or Slurm refused it;
-3   Slurm doesn't answer: try again;
-130 it was interrupted before it was up.
+0   the server was up and ended as wanted, or it keeps running after --detach;
+1   the server failed or never came up; a sentence says why;
+2   the options are wrong, or Slurm refused the job;
+3   Slurm doesn't answer; try again;
+130 the command was interrupted before the server was up.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import math
 import select
 import signal
 import sys
@@ -23,11 +24,12 @@ from dataclasses import dataclass
 from flatirons.errors import FlatironsError, OptionsRefused, SlurmError, SlurmUnreachable, SubmitRefused
 from flatirons.notebook import address, listing
 from flatirons.notebook.arguments import INTERRUPTED, as_typed, options
-from flatirons.notebook.cancel import end
-from flatirons.notebook.follow import Follower
 from flatirons.notebook.plan import COMMENT, Plan, clients, me, plan
+from flatirons.notebook.run import NotebookRun
 from flatirons.servers import messages
 from flatirons.servers.causes import Cause
+from flatirons.servers.follow import Limits
+from flatirons.servers.progress import StartProgress
 from flatirons.site.load import load
 from flatirons.site.schema import Site
 from flatirons.slurm.client import MAYBE_SUBMITTED
@@ -35,16 +37,16 @@ from flatirons.slurm.model import Job
 
 FAILED, WRONG, SILENT = 1, 2, 3
 HANGUP_SECONDS = 2.0
-WANTED = ("completed", "stopped")
-"""Causes that are no fault."""
+NO_FAILURE = ("completed", "stopped")
+"""Kinds of ends that are no failure."""
 
 IN_THE_LOG = ("failed", "signal", "not_answering", "import_error", "container", "module_missing")
-"""Causes of which a server's output may tell more."""
+"""Kinds of ends of which the server's log may say more."""
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Does what the arguments say, and gives the exit code."""
-    logging.getLogger("flatirons").addHandler(logging.NullHandler())  # what matters is said in sentences
+    """Does what the arguments say; returns the exit code."""
+    logging.getLogger("flatirons").addHandler(logging.NullHandler())  # users get sentences instead
     began = time.monotonic()
     try:
         return asyncio.run(_run(load(arguments.site), arguments, began))
@@ -76,7 +78,7 @@ async def _run(site: Site, arguments: argparse.Namespace, began: float) -> int:
 
 @dataclass
 class Session:
-    """One server, from here to its end."""
+    """One notebook, from its submission to its end."""
 
     plan: Plan
     site: Site
@@ -87,14 +89,13 @@ class Session:
     interrupts: int = 0
 
     def __post_init__(self) -> None:
-        self._hurry = asyncio.Event()  # somebody pressed Ctrl-C twice
-        self._follower: Follower | None = None
-        self._reaching: asyncio.Task[None] | None = None
+        self._run: NotebookRun | None = None
+        self._check: asyncio.Task[None] | None = None
 
     async def run(self, *, detach: bool) -> int:
-        """Submits the job and follows it to its end; the exit code."""
+        """Submits the job and follows it to its end; returns the exit code."""
         self.plan.record.write()
-        async with _told_of_hangup(self._interrupt):
+        async with _on_hangup(self._interrupt):
             try:
                 self.job_id = await self._submit()
             except FlatironsError:
@@ -102,13 +103,15 @@ class Session:
                 raise
             self.say(messages.submitted(self.job_id, self.plan.client.cluster.name))
             if detach and not self.interrupts:
-                self.say("It lives on. Where it is, and its address: flatirons notebook --list")
+                self.say("It keeps running. For its state and address: flatirons notebook --list")
                 return 0
             return await self._follow()
 
     async def _submit(self) -> int:
-        """The job's id; of an sbatch that didn't answer, the job that it may have left. Never interrupted:
-        a job must not be left that nobody knows."""
+        """The job's id. When sbatch didn't answer, that of the job which it may have left.
+
+        It is never interrupted: nobody would know of the job.
+        """
         client, plan = self.plan.client, self.plan
         try:
             return await client.submit(plan.spec, plan.script, user=None)
@@ -125,87 +128,86 @@ class Session:
         return job.user == me() and not job.state.is_over
 
     async def _follow(self) -> int:
-        seconds = float(self.site.servers.node_timeout)
+        servers = self.site.servers
+        limits = Limits(queue=math.inf, node=float(servers.node_timeout), stop=float(servers.stop_timeout))
+        progress = StartProgress(lambda event: self.say(event["message"]))
         client, record = self.plan.client, self.plan.record
-        self._follower = Follower(client, record, self.job_id, seconds, self.say, self._arrived)
-        if self.interrupts:
-            self._follower.stop()
-        cause = await self._follower.follow()
-        if self._reaching:
-            self._reaching.cancel()
-        is_over = bool(self._follower.job and self._follower.job.state.is_over)
-        if not is_over:
-            await self._end(is_wanted=cause is None)
+        run = NotebookRun(client, record, self.job_id, limits, progress=progress, on_up=self._show_address)
+        async with run:
+            self._run = run
+            if self.interrupts:
+                run.stop()
+            if self.interrupts > 1:
+                run.cancellation.hurry()
+            cause = await run.wait_until_over()
+            if self._check:
+                self._check.cancel()
+            if not (run.job and run.job.state.is_over):
+                await self._cancel(run, is_wanted=cause is None)
         record.forget()
-        return self._code(cause)
+        return self._report(run, cause)
 
-    async def _end(self, *, is_wanted: bool) -> None:
+    async def _cancel(self, run: NotebookRun, *, is_wanted: bool) -> None:
         self.say(f"Ending job {self.job_id} ...")
         try:
-            await end(
-                self.plan.client,
-                self.job_id,
-                self.plan.record,
-                self._hurry,
-                float(self.site.servers.stop_timeout),
-            )
+            await run.cancel()
         except SlurmError as error:
             again = f"Later: flatirons notebook --stop {self.job_id}"
             raise SlurmError(f"{error.user} {again}", error.detail) from error
         if is_wanted:
             self.say(f"Job {self.job_id} is gone.")
 
-    def _code(self, cause: Cause | None) -> int:
-        was_up = bool(self._follower and self._follower.is_up)
+    def _report(self, run: NotebookRun, cause: Cause | None) -> int:
+        """Says why the server ended; returns the exit code."""
+        was_up = bool(run.port)
         if cause is None:
             return 0 if was_up else INTERRUPTED
-        text = f"{cause.sentence} {cause.advice}".strip()
-        if cause.kind in WANTED and was_up:
-            self.say(text)
+        if cause.kind in NO_FAILURE and was_up:
+            self.say(cause.text)
             return 0
-        _complain(text)
-        ending = self._follower.ending if self._follower else None
-        if ending and ending.log and cause.kind in IN_THE_LOG:
-            _complain("The end of its log:", *(f"    {line}" for line in ending.log))
+        _complain(cause.text)
+        log = run.starter_end.log if run.starter_end else ()
+        if log and cause.kind in IN_THE_LOG:
+            _complain("The end of its log:", *(f"    {line}" for line in log))
         return FAILED
 
     # -- on the way
 
-    def _arrived(self, host: str, port: int) -> None:
-        place = address.Place(host, port, self.local_port or port)
+    def _show_address(self, host: str, port: int) -> None:
+        server = address.Address(host, port, self.local_port or port)
         self._print(
             "",
             "On your own machine, in a terminal that stays open:",
             "",
-            f"    {place.ssh_line(me(), self.login_node)}",
+            f"    {server.ssh_line(me(), self.login_node)}",
             "",
             "and in a browser there:",
             "",
-            f"    {place.url(self.plan.record)}",
+            f"    {server.url(self.plan.record)}",
             "",
             "Ctrl-C here ends the server.",
             "",
         )
-        self._reaching = asyncio.create_task(self._look(place))
+        self._check = asyncio.create_task(self._check_access(server))
 
-    async def _look(self, place: address.Place) -> None:
-        """Ends a server that asks nobody for a token; warns of one that this machine doesn't reach."""
-        trouble = await asyncio.to_thread(address.trouble, place)
-        if trouble is address.OPEN_TO_ALL and self._follower:
-            self._follower.stop(trouble)
-        elif trouble:
-            _complain(f"{trouble.sentence} {trouble.advice}")
+    async def _check_access(self, server: address.Address) -> None:
+        """Ends a server that demands no token; warns of one that this machine can't reach."""
+        problem = await asyncio.to_thread(address.problem, server)
+        if problem is address.OPEN_TO_ALL and self._run:
+            self._run.stop(problem)
+        elif problem:
+            _complain(problem.text)
 
     def _interrupt(self) -> None:
-        """Ctrl-C: ends the server; a second time, at once."""
+        """Ctrl-C ends the server; a second one leaves it no time to end by itself."""
         self.interrupts += 1
-        if self._follower:
-            self._follower.stop()
-        if self.interrupts > 1:
-            self._hurry.set()
+        if self._run:
+            self._run.stop()
+            if self.interrupts > 1:
+                self._run.cancellation.hurry()
 
     def say(self, sentence: str) -> None:
-        """A sentence, with the seconds since the command began."""
+        """Prints a sentence with the seconds since the command began."""
         self._print(f"{time.monotonic() - self.began:7.1f} s  {sentence}")
 
     def _print(self, *lines: str) -> None:
@@ -214,8 +216,8 @@ class Session:
 
 
 @contextlib.asynccontextmanager
-async def _told_of_hangup(interrupt: Callable[[], None]) -> AsyncIterator[None]:
-    """Calls `interrupt` for a signal, and once when nobody can read any more what is said here."""
+async def _on_hangup(interrupt: Callable[[], None]) -> AsyncIterator[None]:
+    """Calls `interrupt` for a signal, and once when nobody can read our output any more."""
     with _signals(interrupt):
         watching = asyncio.create_task(_hangup(interrupt))
         try:
@@ -228,15 +230,15 @@ async def _hangup(interrupt: Callable[[], None]) -> None:
     """Without a terminal (`ssh HOST flatirons notebook`) a lost connection sends no signal."""
     with contextlib.suppress(OSError, ValueError):  # no stdout at all, or none that could be lost
         output = select.poll()
-        output.register(sys.stdout.fileno(), 0)  # only what is told unasked: an error, the other end gone
+        output.register(sys.stdout.fileno(), 0)  # poll(2) reports errors and hang-ups in any case
         while not output.poll(0):  # noqa: ASYNC110
-            await asyncio.sleep(HANGUP_SECONDS)  # not every kind of output can be waited on
+            await asyncio.sleep(HANGUP_SECONDS)  # the event loop can't wait for every kind of output
         interrupt()
 
 
 @contextlib.contextmanager
 def _signals(interrupt: Callable[[], None]) -> Iterator[None]:
-    """Calls `interrupt` for what would end the command, but not for a signal that the shell had ignored."""
+    """Calls `interrupt` for signals that would end the command, except those that the shell ignores."""
     loop = asyncio.get_running_loop()
     caught = [
         number

@@ -1,18 +1,21 @@
-"""A user's notebooks without a hub: shown with their addresses, or stopped."""
+"""Lists a user's notebooks without a hub, with their addresses, and stops them."""
 
 from __future__ import annotations
 
-import asyncio
+import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from flatirons.errors import FlatironsError, SlurmError
-from flatirons.notebook import address, cancel
-from flatirons.notebook.follow import explain
+from flatirons.notebook import address
 from flatirons.notebook.plan import COMMENT, me, record_id
 from flatirons.notebook.record import Record, records
+from flatirons.notebook.run import NotebookRun
 from flatirons.servers import messages
-from flatirons.servers.causes import StarterEnd
+from flatirons.servers.causes import RECORD, StarterEnd
+from flatirons.servers.end_lookup import EndLookup
+from flatirons.servers.follow import Limits
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Job
 
@@ -21,7 +24,10 @@ Say = Callable[[str], None]
 
 @dataclass
 class Found:
-    """What there is: jobs that live, by cluster, and all records; `silent` are sentences of silent Slurms."""
+    """Jobs that live or have ended, with their clusters, and all records by id.
+
+    `silent` holds a sentence for each cluster whose Slurm didn't answer.
+    """
 
     jobs: list[tuple[SlurmClient, Job]] = field(default_factory=list)
     ended: dict[str, tuple[SlurmClient, Job]] = field(default_factory=dict)
@@ -29,11 +35,11 @@ class Found:
     silent: dict[str, str] = field(default_factory=dict)
 
     def record(self, job: Job) -> Record | None:
-        """A job's record; without one nobody knows its server's token any more."""
+        """A job's record; without it nobody knows the server's token any more."""
         return self.records.get(record_id(job))
 
     def is_left_over(self, record: Record) -> bool:
-        """Whether a record's job is gone for sure."""
+        """Whether a record's job is certainly gone."""
         if record.id in self.ended:
             return True
         is_alive = any(record_id(job) == record.id for _, job in self.jobs)
@@ -41,7 +47,7 @@ class Found:
 
 
 async def find(clients: Mapping[str, SlurmClient]) -> Found:
-    """Everything that is ours, on all clusters."""
+    """All notebooks of this user, on all clusters."""
     found = Found(records={record.id: record for record in records()})
     for name, client in clients.items():
         try:
@@ -60,8 +66,10 @@ async def find(clients: Mapping[str, SlurmClient]) -> Found:
 
 
 async def show(clients: Mapping[str, SlurmClient], node: str, local: int | None, say: Say) -> None:
-    """Says what runs, waits, or ended since the last look; forgets the latter. Raises SlurmError at the end
-    when a cluster didn't answer."""
+    """Says what runs, waits, or has ended since the last listing, and removes the records of the latter.
+
+    Raises SlurmError at the end when a cluster didn't answer.
+    """
     found = await find(clients)
     for client, job in found.jobs:
         _show(client, job, found.record(job), node, local, say)
@@ -70,7 +78,7 @@ async def show(clients: Mapping[str, SlurmClient], node: str, local: int | None,
         await _tell_end(record, found, say)
         record.forget()
     if not (found.jobs or left_over or found.silent):
-        say("No notebook of yours runs or waits.")
+        say("None of your notebooks runs or waits.")
     _raise_silence(found)
 
 
@@ -88,9 +96,9 @@ def _show(
     elif job.state.is_running and port:
         until = f", until {job.end.astimezone():%H:%M %Z on %d %b}" if job.end else ""
         say(f"{name}: up on {job.batch_host}{until}.")
-        place = address.Place(job.batch_host, port, local or port)
-        say(f"    {place.ssh_line(me(), node)}")
-        say(f"    {place.url(record)}")
+        server = address.Address(job.batch_host, port, local or port)
+        say(f"    {server.ssh_line(me(), node)}")
+        say(f"    {server.url(record)}")
     elif job.state.is_waiting:
         say(f"{name}: {messages.QueueMessage().sentence(job, None)}")
     else:
@@ -98,41 +106,42 @@ def _show(
 
 
 async def _tell_end(record: Record, found: Found, say: Say) -> None:
-    """Why a server ended whose record is still there, as far as it can be known."""
-    calls = record.calls()
+    """Says why a server ended whose record is left over, as far as that can be known."""
+    calls = {call["call"]: call for call in record.calls()}
     client, job = found.ended.get(record.id, (None, None))
-    said = next((call for call in calls if call["call"] == "end"), None)
-    end = StarterEnd.from_call(said) if said else None
-    was_up = any(call["call"] == "ready" for call in calls)
-    number = job.id if job else next((call["job_id"] for call in calls if call["call"] == "boot"), 0)
+    number = job.id if job else calls.get("boot", {}).get("job_id", 0)
     if not number:
         return  # it was never submitted, as far as anybody knows
+    why = ""
     if client and job:
-        has_booted = any(call["call"] == "boot" for call in calls)
-        cause = await explain(client, job, end, was_up=was_up, has_booted=has_booted)
-        told = f"{cause.sentence} {cause.advice}".strip()
-        say(f"Job {number} on {record.cluster} ({record.environment}) is over. {told}")
-    else:
-        say(f"Job {number} on {record.cluster} ({record.environment}) is over.")
+        lookup = EndLookup(client, logging.getLogger(__name__), RECORD)
+        said = StarterEnd.from_call(calls["end"]) if "end" in calls else None
+        was_up, has_booted = "ready" in calls, "boot" in calls
+        end = await lookup.accounted(job.id)
+        cause = await lookup.cause(job, end, said, was_up=was_up, has_booted=has_booted)
+        why = f" {cause.text}"
+    say(f"Job {number} on {record.cluster} ({record.environment}) is over.{why}")
 
 
 async def stop(clients: Mapping[str, SlurmClient], job_id: int, patience: float, say: Say) -> None:
     """Ends one notebook, the only one for 0. Raises FlatironsError when it isn't clear which."""
     found = await find(clients)
-    meant = [(client, job) for client, job in found.jobs if job_id in (0, job.id)]
-    if not meant:
+    matching = [(client, job) for client, job in found.jobs if job_id in (0, job.id)]
+    if not matching:
         _raise_silence(found)
-        which = (
-            f"Job {job_id} is no notebook of yours that runs or waits" if job_id else "No notebook of yours"
-        )
-        raise FlatironsError(
-            f"{which}. See: flatirons notebook --list" if job_id else f"{which} runs or waits."
-        )
-    if len(meant) > 1:
-        jobs = " or ".join(f"--stop {job.id}" for _, job in meant)
+        if job_id:
+            sentence = f"Job {job_id} is none of your notebooks. See: flatirons notebook --list"
+        else:
+            sentence = "None of your notebooks runs or waits."
+        raise FlatironsError(sentence)
+    if len(matching) > 1:
+        jobs = " or ".join(f"--stop {job.id}" for _, job in matching)
         raise FlatironsError(f"You have several notebooks. Say which: {jobs}")
-    [(client, job)] = meant
-    await cancel.end(client, job.id, found.record(job), asyncio.Event(), patience)
+    [(client, job)] = matching
+    limits = Limits(queue=math.inf, node=math.inf, stop=patience)
+    async with NotebookRun(client, found.record(job), job.id, limits) as run:
+        run.learn(job)
+        await run.cancel()
     say(f"Job {job.id} is gone.")
 
 

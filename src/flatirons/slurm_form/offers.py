@@ -8,7 +8,7 @@ import os
 import pwd
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 from cachetools import LRUCache
@@ -16,7 +16,6 @@ from cachetools import LRUCache
 from flatirons.concurrency import SharedCall
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.cluster_cache import ClusterCache
-from flatirons.slurm.model import End
 from flatirons.slurm.rights import Rights
 
 GLANCE_SECONDS = 20.0
@@ -119,18 +118,3 @@ def unix_groups(user: str) -> frozenset[str] | None:
         except KeyError:
             names.add(str(number))
     return frozenset(names)
-
-
-async def named(end: End) -> End:
-    """The end with the name of who cancelled the job, where this machine knows it."""
-    if not end.cancelled_by:
-        return end
-    return replace(end, cancelled_by_name=await asyncio.to_thread(account_name, end.cancelled_by))
-
-
-def account_name(number: int) -> str:
-    """The name of the account with this id on this machine, "" where there is none."""
-    try:
-        return pwd.getpwuid(number).pw_name
-    except (KeyError, OverflowError):
-        return ""

@@ -24,11 +24,9 @@ form.suggested_fix       what would have helped, as far as the form would take i
 
 =======================  ==================================================================================
 run.stored_state         what is stored of one run, so that a restarted hub finds it again; pure
-run.server_run           one run of a server: its submission, its job followed, what its starter calls
+run.server_run           one run of a server: submitted, followed, stopped; what its starter calls
 run.caller_check         where the job runs, and that its starter calls from there
-run.progress             the events of a start, as JupyterHub's progress shows them; errors as it shows them
-run.announcer            turns what becomes known of the job into events of its start
-run.cancel               ends a server from the hub, gracefully where it can be
+run.start_failed         the error of a failed start as JupyterHub shows it
 run.outcome              how a run ends: collects who says what of it; makes error, report and exit status
 =======================  ==================================================================================
 
@@ -49,8 +47,8 @@ shared.metrics           what Prometheus is told
 shared.host_names        the addresses that machines' names have, looked up once at a time and kept
 =======================  ==================================================================================
 
-What a server is without a hub (why it ended, what its user is told of it, its report) is in `servers`; the
-standard Slurm form is in `slurm_form`.
+What a server is without a hub (its job followed and cancelled, what its user is told, why it ended, its
+report) is in `servers`; the standard Slurm form is in `slurm_form`.
 
 Imports go from `slurm` by `jupyterhub.resume` and `run.server_run` to the rest, never back: where a module
 below must know of a run, it says in a Protocol what it needs (`run.stored_state.Followed`,

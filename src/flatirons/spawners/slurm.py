@@ -44,6 +44,8 @@ from flatirons.errors import FlatironsError, OptionsRefused
 from flatirons.job.script import StarterConfig, notebook
 from flatirons.job.variables import job_environment
 from flatirons.servers.causes import STOPPED, UNANSWERED, Cause
+from flatirons.servers.follow import Limits
+from flatirons.servers.progress import Event
 from flatirons.servers.report import Report, kept
 from flatirons.slurm.model import JobSpec
 from flatirons.slurm_form.job import request
@@ -54,8 +56,8 @@ from flatirons.spawners.form.job_options import OptionTraits, job_options
 from flatirons.spawners.form.suggested_fix import with_suggested_fix
 from flatirons.spawners.jupyterhub import compat
 from flatirons.spawners.jupyterhub.resume import Resume, outlast_silence
-from flatirons.spawners.run.progress import Event, StartFailed
-from flatirons.spawners.run.server_run import Limits, ServerRun
+from flatirons.spawners.run.server_run import ServerRun
+from flatirons.spawners.run.start_failed import StartFailed
 from flatirons.spawners.run.stored_state import Attempt
 from flatirons.spawners.shared.registry import Registry, runner_for
 
@@ -241,7 +243,7 @@ class SlurmSpawner(OptionTraits, Spawner):
         run = self.run
         if run is None:
             return 0
-        run.attend()
+        run.follow()
         if compat.is_check_pending(self) and not compat.is_start_pending(self) and not run.attempt.port:
             return await Resume(self, run, stop_seconds=self.stop_timeout + 10).carry_out()
         if compat.is_check_pending(self):

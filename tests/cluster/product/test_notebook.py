@@ -205,7 +205,7 @@ def test_two_at_once_are_listed_and_stopped_and_no_token_is_where_others_look(cl
     assert (code, "You have several notebooks. Say which: --stop " in text) == (2, True)
     assert run(cluster, "--stop", first.job) == (0, f"Job {first.job} is gone.\n")
     assert run(cluster, "--stop") == (0, f"Job {second.job} is gone.\n")
-    assert run(cluster, "--list") == (0, "No notebook of yours runs or waits.\n")
+    assert run(cluster, "--list") == (0, "None of your notebooks runs or waits.\n")
 
 
 def listed_log(cluster: RealCluster) -> str:
@@ -218,7 +218,7 @@ def test_what_became_of_one_that_lives_on_is_listed_once(cluster: RealCluster) -
     eventually(lambda: not jobs(cluster))
     over = f"Job {command.job} on summit (gone) is over. The image /srv/images/gone.sif doesn't exist on shas"
     assert run(cluster, "--list")[1].startswith(over)
-    assert run(cluster, "--list") == (0, "No notebook of yours runs or waits.\n")
+    assert run(cluster, "--list") == (0, "None of your notebooks runs or waits.\n")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from flatirons.errors import FlatironsError, OptionsRefused, SlurmUnreachable
 from flatirons.job.node import kinds
 from flatirons.job.node.calls import NOT_WANTED
 from flatirons.job.script import StarterConfig, notebook
-from flatirons.notebook import address, command, follow, listing
+from flatirons.notebook import address, command, listing, run
 from flatirons.notebook.arguments import add_arguments, as_typed, options
 from flatirons.notebook.command import Session
 from flatirons.notebook.plan import clients, plan, server_command
@@ -59,9 +59,9 @@ env = "OMP_NUM_THREADS"
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(follow, "PACE", QUICK)
-    monkeypatch.setattr(follow, "LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(follow, "CALM_SECONDS", 0.01)
+    monkeypatch.setattr(run, "PACE", QUICK)
+    monkeypatch.setattr(run, "READ_SECONDS", 0.01)
+    monkeypatch.setattr(run, "READ_SECONDS_UP", 0.01)
     return tmp_path
 
 
@@ -243,7 +243,7 @@ def test_a_job_whose_record_is_gone_starts_no_server(home: Path) -> None:
 # -- a job followed
 
 
-class Told:
+class Output:
     """A session whose sentences are kept."""
 
     def __init__(self, site: Site, made: Any) -> None:
@@ -260,102 +260,102 @@ class Told:
 
 
 @pytest.fixture
-async def told(site: Site, known: dict[str, SlurmClient], monkeypatch: pytest.MonkeyPatch) -> Told:
-    monkeypatch.setattr(address, "trouble", lambda place: None)
-    return Told(site, await plan(site, {"partition": "shas"}, known))
+async def output(site: Site, known: dict[str, SlurmClient], monkeypatch: pytest.MonkeyPatch) -> Output:
+    monkeypatch.setattr(address, "problem", lambda server: None)
+    return Output(site, await plan(site, {"partition": "shas"}, known))
 
 
-async def test_a_start_is_told_from_the_queue_to_the_address(told: Told, slurm: FakeSlurm) -> None:
-    running = asyncio.create_task(told.session.run(detach=False))
-    await until(lambda: "Waiting" in told.text)
-    record, job = told.session.plan.record, told.session.job_id
+async def test_a_start_is_told_from_the_queue_to_the_address(output: Output, slurm: FakeSlurm) -> None:
+    running = asyncio.create_task(output.session.run(detach=False))
+    await until(lambda: "Waiting" in output.text)
+    record, job = output.session.plan.record, output.session.job_id
     slurm.change(job, state="CONFIGURING", nodes="shas0101")
-    await until(lambda: "Node shas0101 is booting." in told.text)
+    await until(lambda: "Node shas0101 is booting." in output.text)
     slurm.run_job(job)
-    await until(lambda: "Running on shas0101." in told.text)
+    await until(lambda: "Running on shas0101." in output.text)
     starter_says(record, "boot", job_id=job)
-    await until(lambda: "The container is starting." in told.text)
+    await until(lambda: "The container is starting." in output.text)
     starter_says(record, "ready", port=30007)
-    await until(lambda: "token=" in told.text)
-    assert f"    ssh -L 30007:shas0101:30007 {ME}@login.example.org" in told.lines
-    assert f"    http://localhost:30007/lab?token={record.token}" in told.lines
+    await until(lambda: "token=" in output.text)
+    assert f"    ssh -L 30007:shas0101:30007 {ME}@login.example.org" in output.lines
+    assert f"    http://localhost:30007/lab?token={record.token}" in output.lines
     starter_says(record, "end", exit_code=0, signal=None, message="", log=[])
     slurm.end_job(job)
     assert await running == 0
-    kinds = [sentence.split()[0] for sentence in told.sentences()]
+    kinds = [sentence.split()[0] for sentence in output.sentences()]
     assert kinds == ["Submitted", "Waiting", "Node", "Running", "The", "The", "The"]
     assert not record.path.exists()
 
 
 async def test_a_job_put_back_into_the_queue_is_cancelled(
-    told: Told, slurm: FakeSlurm, capsys: pytest.CaptureFixture[str]
+    output: Output, slurm: FakeSlurm, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    running = asyncio.create_task(told.session.run(detach=False))
-    await until(lambda: told.session.job_id)
-    starter_says(told.session.plan.record, "boot", job_id=told.session.job_id)
-    slurm.run_job(told.session.job_id)
-    await until(lambda: "The container is starting." in told.text)
-    slurm.change(told.session.job_id, state="PENDING", nodes="", host="n/a", restarts=1)
+    running = asyncio.create_task(output.session.run(detach=False))
+    await until(lambda: output.session.job_id)
+    starter_says(output.session.plan.record, "boot", job_id=output.session.job_id)
+    slurm.run_job(output.session.job_id)
+    await until(lambda: "The container is starting." in output.text)
+    slurm.change(output.session.job_id, state="PENDING", nodes="", host="n/a", restarts=1)
     assert await running == 1
     assert "put the job back into the queue" in capsys.readouterr().err
-    assert slurm.jobs[told.session.job_id].state == "CANCELLED"
+    assert slurm.jobs[output.session.job_id].state == "CANCELLED"
 
 
 async def test_a_server_that_never_listens_is_given_up(
-    site: Site, told: Told, slurm: FakeSlurm, capsys: pytest.CaptureFixture[str]
+    site: Site, output: Output, slurm: FakeSlurm, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told.session.site = parse(SITE.replace("[servers]", '[servers]\nnode_timeout = "1s"'))
-    running = asyncio.create_task(told.session.run(detach=False))
-    await until(lambda: told.session.job_id)
-    slurm.run_job(told.session.job_id)
+    output.session.site = parse(SITE.replace("[servers]", '[servers]\nnode_timeout = "1s"'))
+    running = asyncio.create_task(output.session.run(detach=False))
+    await until(lambda: output.session.job_id)
+    slurm.run_job(output.session.job_id)
     assert await running == 1
     assert (
         "it wrote nothing to your home directory within 1 second, so it was cancelled"
         in capsys.readouterr().err
     )
-    assert slurm.jobs[told.session.job_id].state == "CANCELLED"
+    assert slurm.jobs[output.session.job_id].state == "CANCELLED"
 
 
-async def test_ctrl_c_before_the_job_is_known_cancels_it_once_it_is(told: Told, slurm: FakeSlurm) -> None:
+async def test_ctrl_c_before_the_job_is_known_cancels_it_once_it_is(output: Output, slurm: FakeSlurm) -> None:
     gate = slurm.hold("sbatch")
-    running = asyncio.create_task(told.session.run(detach=False))
+    running = asyncio.create_task(output.session.run(detach=False))
     await until(lambda: slurm.count("sbatch"))
     os.kill(os.getpid(), signal.SIGINT)
-    await until(lambda: told.session.interrupts)
+    await until(lambda: output.session.interrupts)
     gate.set()
     assert await running == 130
     assert [job.state for job in slurm.jobs.values()] == ["CANCELLED"]
-    assert not told.session.plan.record.path.exists()
+    assert not output.session.plan.record.path.exists()
 
 
 async def test_an_sbatch_that_is_late_may_have_left_a_job_which_is_followed(
-    told: Told, slurm: FakeSlurm
+    output: Output, slurm: FakeSlurm
 ) -> None:
-    comment = told.session.plan.spec.comment
+    comment = output.session.plan.spec.comment
     slurm.hang("sbatch")
     job = slurm.add_job(ME, comment=comment)
-    running = asyncio.create_task(told.session.run(detach=True))
-    assert (await running, told.session.job_id) == (0, job)
+    running = asyncio.create_task(output.session.run(detach=True))
+    assert (await running, output.session.job_id) == (0, job)
 
 
-async def test_a_submission_that_fails_leaves_no_record(told: Told, slurm: FakeSlurm) -> None:
+async def test_a_submission_that_fails_leaves_no_record(output: Output, slurm: FakeSlurm) -> None:
     slurm.fail("sbatch", "sbatch: error: " + DOWN)
     with pytest.raises(SlurmUnreachable):
-        await told.session.run(detach=False)
-    assert not told.session.plan.record.path.exists()
+        await output.session.run(detach=False)
+    assert not output.session.plan.record.path.exists()
 
 
 async def test_a_server_open_to_all_is_ended(
-    told: Told, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    output: Output, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(address, "trouble", lambda place: address.OPEN_TO_ALL)
-    running = asyncio.create_task(told.session.run(detach=False))
-    await until(lambda: told.session.job_id)
-    slurm.run_job(told.session.job_id)
-    starter_says(told.session.plan.record, "boot", job_id=1)
-    starter_says(told.session.plan.record, "ready", port=30001)
+    monkeypatch.setattr(address, "problem", lambda server: address.OPEN_TO_ALL)
+    running = asyncio.create_task(output.session.run(detach=False))
+    await until(lambda: output.session.job_id)
+    slurm.run_job(output.session.job_id)
+    starter_says(output.session.plan.record, "boot", job_id=1)
+    starter_says(output.session.plan.record, "ready", port=30001)
     await until(lambda: slurm.count("scancel"))
-    slurm.end_job(told.session.job_id)
+    slurm.end_job(output.session.job_id)
     assert await running == 1
     assert "asks nobody for its token" in capsys.readouterr().err
 
@@ -379,7 +379,7 @@ async def test_an_output_that_nobody_reads_any_more_is_a_hangup(monkeypatch: pyt
     monkeypatch.setattr(command, "HANGUP_SECONDS", 0.01)
     with os.fdopen(writer, "w") as output:
         monkeypatch.setattr(sys, "stdout", output)
-        async with command._told_of_hangup(lambda: heard.append(1)):
+        async with command._on_hangup(lambda: heard.append(1)):
             await asyncio.sleep(0.1)
             assert heard == []
             os.close(reader)
@@ -424,7 +424,7 @@ async def test_a_job_without_a_record_can_still_be_stopped(
 
 async def test_a_job_of_somebody_else_is_not_ours(known: dict[str, SlurmClient], slurm: FakeSlurm) -> None:
     slurm.add_job("bob", comment="flatirons-notebook:0123:python")
-    with pytest.raises(FlatironsError, match="No notebook of yours runs or waits"):
+    with pytest.raises(FlatironsError, match="None of your notebooks runs or waits"):
         await listing.stop(known, 0, 5, print)
 
 

@@ -23,7 +23,7 @@ from flatirons.slurm.model import Cluster
 from flatirons.slurm.watcher import Watcher
 from flatirons.slurm_form.form import slurm_form
 from flatirons.spawners.form.hooks import FormHooks
-from flatirons.spawners.run.progress import StartFailed
+from flatirons.spawners.run.start_failed import StartFailed
 from flatirons.spawners.run.stored_state import Attempt
 from flatirons.spawners.shared.registry import SETTINGS_KEY, Registry
 from flatirons.spawners.slurm import SlurmSpawner

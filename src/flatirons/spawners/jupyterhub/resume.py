@@ -14,8 +14,8 @@ from jupyterhub.spawner import Spawner
 
 from flatirons.errors import FlatironsError, ServerEnded
 from flatirons.spawners.jupyterhub import compat
-from flatirons.spawners.run.progress import StartFailed
 from flatirons.spawners.run.server_run import ServerRun
+from flatirons.spawners.run.start_failed import StartFailed
 
 
 class Resume:

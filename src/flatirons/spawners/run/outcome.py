@@ -1,9 +1,8 @@
-"""How one run of a server ends, and what is said of it.
+"""How one run of a server ends, and what its user, JupyterHub and Prometheus are told of it.
 
-A run's outcome collects what is known of the end: what its starter says, what Slurm says, what accounting
-knows better, or that its end was asked for. It makes the error for whoever waits for the server, the report
-for its user, and the exit status for JupyterHub. The first cause makes the error; what is found out later
-only betters the report.
+An outcome collects what is known of the end: the starter's word, Slurm's, accounting's, or that the end was
+asked for. From that it makes the error for whoever waits for the server, the report for its user, and the
+exit status for JupyterHub. The first cause makes the error; what becomes known later only improves the report.
 """
 
 from __future__ import annotations
@@ -14,34 +13,31 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from logging import Logger
 
-from flatirons.errors import FlatironsError, ServerEnded, SlurmError, SubmitRefused
+from flatirons.errors import FlatironsError, ServerEnded, SubmitRefused
 from flatirons.servers import report
-from flatirons.servers.causes import REQUEUED, STOPPED, UNANSWERED, Cause, StarterEnd
+from flatirons.servers.causes import HUB, REQUEUED, STOPPED, UNANSWERED, Cause, StarterEnd
 from flatirons.servers.diagnosis import diagnose
+from flatirons.servers.end_lookup import EndLookup
 from flatirons.servers.messages import seconds_in_queue
+from flatirons.servers.progress import StartProgress
 from flatirons.servers.report import Report
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import End, Job, JobState
-from flatirons.slurm_form.offers import named
-from flatirons.spawners.run.progress import StartProgress
 from flatirons.spawners.run.stored_state import Followed
 from flatirons.spawners.shared import metrics
 
 SECONDS_TO_EXPLAIN = 5.0
-"""How long JupyterHub is kept from forgetting a run that ended, until it is explained."""
+"""How long JupyterHub is kept from forgetting a run that ended, until its end is explained."""
 
-WITHOUT_US = {JobState.NODE_FAIL, JobState.OUT_OF_MEMORY, JobState.TIMEOUT, JobState.PREEMPTED}
-"""Ends of jobs that nobody's scancel makes."""
-
-SECONDS_FOR_ACCOUNTING = 4.0
-"""How long accounting may take to say why a job is on its way out, before the starter's word is taken."""
+NOT_BY_CANCEL = {JobState.NODE_FAIL, JobState.OUT_OF_MEMORY, JobState.TIMEOUT, JobState.PREEMPTED}
+"""States in which no scancel leaves a job."""
 
 NOT_ENDED_YET = "Slurm did not say that its job is gone, so the job is cancelled again until it is."
 NOT_SUBMITTED = "The hub was restarted before the job was submitted. Please start again."
 
 
 class Outcome:
-    """The end of the run `of`: nothing is said of it while the run lives, and `error` is None."""
+    """The end of a run. While the run lives, it has no report and `error` is None."""
 
     def __init__(
         self,
@@ -52,140 +48,126 @@ class Outcome:
         log: Logger,
         with_suggested_fix: Callable[[Cause], Awaitable[Cause]],
     ) -> None:
-        """`with_suggested_fix` gives a cause with that as its fix which its user can choose."""
+        """`with_suggested_fix` returns a cause with a fix that the form would take from this user."""
         self._run = of
-        self._client = client
+        self._lookup = EndLookup(client, log, HUB)
         self._progress = progress
         self._keep_report = keep
-        self._remedied = with_suggested_fix
-        self._log = log
+        self._with_suggested_fix = with_suggested_fix
         self.error: FlatironsError | None = None
         self.stopped_for: Cause | None = None  # why this hub process ends the run; None while it doesn't
         self.is_requeued = False
-        self._ending: StarterEnd | None = None
-        self._end: End | None = None
-        self._told: Cause | None = None  # in the last report
-        self._is_trusted = False  # the starter's word is the error: Slurm may still know better
+        self._starter_end: StarterEnd | None = None
+        self._reported: Cause | None = None  # in the last report
+        self._is_provisional = False  # the error is the starter's word, and Slurm may still know better
         self._is_counted = False
-        self._explained = asyncio.Event()  # the run is over; what can be known of its end is in the report
+        self._explained = asyncio.Event()  # the run is over, and the report says all that can be known
 
-    # -- what becomes of it
+    # -- what becomes of the run
 
-    def refuse(self, error: FlatironsError) -> None:
-        """Slurm did not take the job, or did not say that it has."""
-        # should Slurm have taken the job without telling us, it is found as an orphan by its comment
+    def record_refusal(self, error: FlatironsError) -> None:
+        """Slurm did not take the job, or did not say that it took it."""
+        # if Slurm took it without an answer, the job is found as an orphan by its comment
         is_refused = isinstance(error, SubmitRefused)
-        self._keep(Cause("refused" if is_refused else "not_submitted", error.user))
+        self._report(Cause("refused" if is_refused else "not_submitted", error.user))
         self._fail(error)
         self.count()
 
-    def forgo(self) -> None:
+    def record_not_submitted(self) -> None:
         """An earlier hub process ended before it submitted the job."""
-        self._keep(Cause("not_submitted", NOT_SUBMITTED))
+        self._report(Cause("not_submitted", NOT_SUBMITTED))
         self._fail(ServerEnded(NOT_SUBMITTED))
         self.count()
 
-    def hear(self, ending: StarterEnd) -> None:
-        """The starter says that the server ended: reported at once, until Slurm says why."""
-        self._ending = ending
-        if not (self._run.attempt.stopping or self.error or self._explained.is_set()):
-            self._keep(self._by_starter(ending))
+    def record_starter_end(self, said: StarterEnd) -> None:
+        """The starter says that the server ended, which is reported at once, until Slurm says why."""
+        self._starter_end = said
+        if not self._is_known():
+            self._report(self._cause_by_starter(said))
 
-    async def trust(self, ending: StarterEnd) -> None:
-        """Slurm has not said in time that the job is over: accounting may, else the starter's word is taken.
-
-        slurmctld tells accounting why a job ends before it waits for the nodes' epilogs (job_mgr.c,
-        `job_completion_logger` in `_job_timed_out` and `job_signal`); squeue says COMPLETING, not by whom.
-        """
-        if self._is_told():
+    async def accept_starter_end(self, said: StarterEnd) -> None:
+        """Slurm hasn't said in time that the job is over: takes accounting's word, else the starter's."""
+        if self._is_known():
             return
-        end = None
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SECONDS_FOR_ACCOUNTING):
-                end = await self._accounted(self._run.attempt.job_id)
-        if self._is_told():  # meanwhile
+        end = await self._lookup.accounted_early(self._run.attempt.job_id)
+        if self._is_known():  # by now
             return
         job = self._run.job
-        if job and end and end.state.is_over:
-            await self._say(job, end)
+        if job and end:
+            await self._explain(job, end)
             self._explained.set()
         else:
-            self._is_trusted = True
-            self.conclude(self._by_starter(ending))
+            self._is_provisional = True
+            self.conclude(self._cause_by_starter(said))
 
-    def _is_told(self) -> bool:
-        """Does its user know why already, or wanted the end?"""
-        return bool(self.error or self._run.attempt.stopping or self._explained.is_set())
-
-    async def settle(self, job: Job) -> None:
-        """The job is over: keeps a report, at once what is known, then what accounting knows better."""
+    async def record_job_end(self, job: Job) -> None:
+        """The job is over: reports what is known at once, then what accounting knows better."""
         if not self._run.attempt.stopping:
             if not self._explained.is_set():
-                self._keep(self._diagnose(job, None), job)
-            await self._say(job, await self._accounted(job.id))
-        elif self._is_trusted:  # it is cleaned up after by now
-            end = await self._accounted(job.id)
-            if end and (end.state in WITHOUT_US or end.cancelled_by == 0):
-                await self._say(job, end)
+                self._report(self._cause_by_queue(job), job)
+            await self._explain(job, await self._lookup.accounted(job.id))
+        elif self._is_provisional:  # JupyterHub is already cleaning up
+            end = await self._lookup.accounted(job.id)
+            if end and (end.state in NOT_BY_CANCEL or end.cancelled_by == 0):
+                await self._explain(job, end)
         elif not self.error:
-            self._keep(await self._remedied(self._asked_for(job)), job)
-            if self.stopped_for is None:  # an earlier hub process stopped it, and nobody here knows yet
+            self._report(await self._with_suggested_fix(self._cause_of_stop(job)), job)
+            if self.stopped_for is None:  # an earlier hub process stopped it, so nobody here knows yet
                 self._fail(ServerEnded(STOPPED.sentence))
         self._explained.set()
         self.count()
 
-    def requeue(self, job: Job) -> None:
+    def record_requeue(self, job: Job) -> None:
         """The job is in the queue again, where it would wait for nobody."""
         self.is_requeued = True
         self.conclude(REQUEUED, job)
         self._explained.set()
         self.count()
 
-    def outlive(self, cause: Cause) -> None:
-        """The run was to end for this cause, and its job was not seen to."""
+    def record_failed_stop(self, cause: Cause) -> None:
+        """The run was to end for this cause, but Slurm hasn't said that its job is gone."""
         if not self.error:
-            self._keep(replace(cause, sentence=f"{cause.sentence} {NOT_ENDED_YET}"))
+            self._report(replace(cause, sentence=f"{cause.sentence} {NOT_ENDED_YET}"))
 
     def conclude(self, cause: Cause, job: Job | None = None, end: End | None = None) -> FlatironsError:
-        """The run is over, for this cause; gives its error, which is an earlier one if there was one."""
-        self._keep(cause, job, end)
+        """The run is over for this cause; returns its error, which is that of an earlier cause if any."""
+        self._report(cause, job, end)
         if self.error:
             return self.error
-        text = f"{cause.sentence} {cause.advice}".strip()
-        return self._fail(ServerEnded("\n".join([text, *self._last_lines])))
+        return self._fail(ServerEnded("\n".join([cause.text, *self._last_lines])))
 
     def count(self) -> None:
-        """Nothing better will be known of the end: Prometheus is told of it, once, by its last report's kind.
+        """Nothing more will be known of the end: Prometheus counts it, once, by the kind of its last report.
 
         An end that somebody asked for is no failure.
         """
-        if self._told and not self._is_counted and self._told.kind != STOPPED.kind:
-            metrics.FAILURES.labels(self._told.kind).inc()
-        self._is_counted = self._is_counted or self._told is not None
+        if self._reported and not self._is_counted and self._reported.kind != STOPPED.kind:
+            metrics.FAILURES.labels(self._reported.kind).inc()
+        self._is_counted = self._is_counted or self._reported is not None
 
     @property
-    def is_told(self) -> bool:
+    def has_ended(self) -> bool:
         """Did the starter say how the server ended, or is that explained without it?"""
-        return self._ending is not None or self._explained.is_set()
+        return self._starter_end is not None or self._explained.is_set()
 
     # -- what JupyterHub is told
 
     def exit_status(self) -> int | None:
-        """None while the job lives; then its exit code, 1 where only a failure is known."""
+        """None while the job lives; then its exit code, or 1 where nothing but the failure is known."""
         job = self._run.job
         if self.is_requeued:
             return 1
-        if self._ending:
-            code = self._ending.exit_code
+        if self._starter_end:
+            code = self._starter_end.exit_code
             return 1 if code is None else code
         if job and job.state.is_over:
             return job.exit_code or (0 if job.state is JobState.COMPLETED else 1)
         return 1 if self.error and not self._run.attempt.job_id else None
 
     async def explained(self) -> None:
-        """Waits a little until the end of the run, which is over, is explained.
+        """Returns when the end of the run is explained, at the latest after SECONDS_TO_EXPLAIN.
 
-        JupyterHub forgets a run as soon as `exit_status` is one, and the explanation would be lost.
+        JupyterHub forgets a run as soon as it has an exit status, and the explanation would be lost.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SECONDS_TO_EXPLAIN):
@@ -193,54 +175,41 @@ class Outcome:
 
     # -- parts
 
+    def _is_known(self) -> bool:
+        """Does the user know already why the server ended, or was it to end?"""
+        return bool(self.error or self._run.attempt.stopping or self._explained.is_set())
+
     @property
     def _was_up(self) -> bool:
         return bool(self._run.attempt.port)
 
     @property
     def _last_lines(self) -> tuple[str, ...]:
-        return self._ending.log if self._ending else ()
+        return self._starter_end.log if self._starter_end else ()
 
-    def _asked_for(self, job: Job) -> Cause:
-        """Why the run was ended from here; of a server that didn't answer Slurm may know why it didn't."""
-        if self.stopped_for is UNANSWERED and job.state in WITHOUT_US:
-            return self._diagnose(job, None)
+    def _cause_of_stop(self, job: Job) -> Cause:
+        """Why this hub ended the run; Slurm may know why a server didn't answer."""
+        if self.stopped_for is UNANSWERED and job.state in NOT_BY_CANCEL:
+            return self._cause_by_queue(job)
         return self.stopped_for or STOPPED
 
-    def _by_starter(self, ending: StarterEnd) -> Cause:
-        return diagnose(None, None, ending, was_up=self._was_up)
+    def _cause_by_starter(self, said: StarterEnd) -> Cause:
+        return diagnose(None, None, said, was_up=self._was_up)
 
-    def _diagnose(self, job: Job, end: End | None, node_reason: str = "") -> Cause:
-        has_booted = bool(self._run.attempt.key_digest)
-        return diagnose(
-            job, end, self._ending, was_up=self._was_up, has_booted=has_booted, node_reason=node_reason
+    def _cause_by_queue(self, job: Job) -> Cause:
+        """The cause without accounting's word."""
+        has_booted = self._run.attempt.has_booted
+        return diagnose(job, None, self._starter_end, was_up=self._was_up, has_booted=has_booted)
+
+    async def _explain(self, job: Job, end: End | None) -> None:
+        """Concludes with all that Slurm and the starter know, then adds a fix that the form would take."""
+        has_booted = self._run.attempt.has_booted
+        cause = await self._lookup.cause(
+            job, end, self._starter_end, was_up=self._was_up, has_booted=has_booted
         )
-
-    async def _say(self, job: Job, end: End | None) -> None:
-        """Says why, with what accounting and the starter know, then what the form would take that helps."""
-        cause = self._diagnose(job, end, await self._node_reason(job))
         self.conclude(cause, job, end)
-        if (better := await self._remedied(cause)) != cause:
-            self._keep(better, job, end)
-
-    async def _accounted(self, job_id: int) -> End | None:
-        """What accounting knows of the job, or has said before, with the name of who cancelled it."""
-        try:
-            if end := (await self._client.ends([job_id])).get(job_id):
-                self._end = await named(end)
-        except SlurmError as error:
-            self._log.warning("No accounting of job %s: %s", job_id, error.detail or error)
-        return self._end
-
-    async def _node_reason(self, job: Job) -> str:
-        """Why its node is out of service, of a job that was cancelled before its starter was heard of."""
-        if job.state is not JobState.CANCELLED or self._run.attempt.key_digest or not job.batch_host:
-            return ""
-        try:
-            return await self._client.node_reason(job.batch_host)
-        except SlurmError as error:
-            self._log.warning("Nothing known of node %s: %s", job.batch_host, error.detail or error)
-            return ""
+        if (better := await self._with_suggested_fix(cause)) != cause:
+            self._report(better, job, end)
 
     def _fail(self, error: FlatironsError) -> FlatironsError:
         self.error = error
@@ -249,9 +218,9 @@ class Outcome:
         self._progress.ring()
         return error
 
-    def _keep(self, cause: Cause, job: Job | None = None, end: End | None = None) -> None:
+    def _report(self, cause: Cause, job: Job | None = None, end: End | None = None) -> None:
         """Keeps a report, in the place of an earlier one of the same job."""
-        self._told = cause
+        self._reported = cause
         attempt, job = self._run.attempt, job or self._run.job
         self._keep_report(
             report.make(

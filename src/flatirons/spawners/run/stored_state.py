@@ -29,6 +29,11 @@ class Attempt:
     port: int = 0
     stopping: bool = False  # its end was asked for
 
+    @property
+    def has_booted(self) -> bool:
+        """Has the starter made its first call?"""
+        return bool(self.key_digest)
+
     @classmethod
     def new(cls, cluster: str, code: str) -> Self:
         """An attempt that is about to be submitted."""

@@ -12,13 +12,14 @@ import pytest
 
 from flatirons.errors import SlurmError, SlurmUnreachable, SubmitRefused
 from flatirons.job.node import kinds
+from flatirons.servers import end_lookup
 from flatirons.servers.causes import STOPPED, UNANSWERED, Cause, StarterEnd
+from flatirons.servers.progress import StartProgress
 from flatirons.servers.report import Report
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, Job, JobState
 from flatirons.spawners.run import outcome as module
 from flatirons.spawners.run.outcome import NOT_ENDED_YET, Outcome
-from flatirons.spawners.run.progress import StartProgress
 from flatirons.spawners.run.stored_state import Attempt
 from flatirons.spawners.shared import metrics
 from tests.fakes.slurm import FakeSlurm
@@ -80,9 +81,9 @@ async def test_the_first_cause_is_the_error_and_a_later_one_only_betters_the_rep
 async def test_the_starters_word_is_reported_at_once_and_is_an_error_once_it_is_trusted(
     outcome: Outcome, reports: list[Report]
 ) -> None:
-    outcome.hear(KILLED)
+    outcome.record_starter_end(KILLED)
     assert [each.kind for each in reports] == ["signal"] and outcome.error is None
-    await outcome.trust(KILLED)
+    await outcome.accept_starter_end(KILLED)
     assert outcome.error and outcome.error.user.endswith("\nlast line")
 
 
@@ -91,8 +92,8 @@ async def test_an_end_that_was_asked_for_is_said_to_be_that_and_no_failure(
 ) -> None:
     outcome.stopped_for = UNANSWERED
     known.attempt, known.job = replace(known.attempt, stopping=True), OVER
-    outcome.hear(KILLED)
-    await outcome.settle(OVER)
+    outcome.record_starter_end(KILLED)
+    await outcome.record_job_end(OVER)
     assert [each.sentence for each in reports] == [UNANSWERED.sentence] and outcome.error is None
 
 
@@ -103,7 +104,7 @@ async def test_of_a_server_that_did_not_answer_slurm_knows_better_why(
     known.attempt, known.job = replace(known.attempt, stopping=True), failed
     for cause in (UNANSWERED, STOPPED):
         outcome.stopped_for = cause
-        await outcome.settle(failed)
+        await outcome.record_job_end(failed)
     assert [each.kind for each in reports] == ["node_failure", "stopped"]
     assert outcome.error is None
 
@@ -112,17 +113,17 @@ async def test_who_waits_for_a_server_that_an_earlier_hub_stopped_learns_of_it(
     outcome: Outcome, known: Known
 ) -> None:
     known.attempt = replace(known.attempt, stopping=True)
-    await outcome.settle(OVER)
+    await outcome.record_job_end(OVER)
     assert outcome.error and outcome.error.user == STOPPED.sentence
 
 
 async def test_a_stop_that_failed_says_so_unless_the_run_has_ended_otherwise(
     outcome: Outcome, reports: list[Report]
 ) -> None:
-    outcome.outlive(STOPPED)
+    outcome.record_failed_stop(STOPPED)
     assert reports[-1].sentence == f"{STOPPED.sentence} {NOT_ENDED_YET}"
     outcome.conclude(Cause("failed", "It failed."))
-    outcome.outlive(STOPPED)
+    outcome.record_failed_stop(STOPPED)
     assert reports[-1].kind == "failed"
 
 
@@ -137,7 +138,7 @@ async def test_a_submission_that_failed_is_reported_in_slurms_words(
     outcome: Outcome, known: Known, reports: list[Report], error: SlurmError, kept: list[str]
 ) -> None:
     known.attempt = replace(known.attempt, job_id=0)
-    outcome.refuse(error)
+    outcome.record_refusal(error)
     assert [each.kind for each in reports] == kept and reports[0].sentence == error.user
     assert outcome.error is error and outcome.exit_status() == 1
 
@@ -146,7 +147,7 @@ async def test_a_requeued_job_has_ended_for_jupyterhub_although_it_waits(
     outcome: Outcome, known: Known
 ) -> None:
     known.job = Job(7, JobState.PENDING)
-    outcome.requeue(known.job)
+    outcome.record_requeue(known.job)
     assert outcome.is_requeued and outcome.exit_status() == 1
     async with asyncio.timeout(1):
         await outcome.explained()
@@ -193,8 +194,8 @@ async def test_while_a_job_waits_for_its_epilog_accounting_knows_why_it_ends(
     kind: str,
 ) -> None:
     completing(slurm, known, state, **facts)
-    outcome.hear(STOPPED_BY_SIGNAL)
-    await outcome.trust(STOPPED_BY_SIGNAL)
+    outcome.record_starter_end(STOPPED_BY_SIGNAL)
+    await outcome.accept_starter_end(STOPPED_BY_SIGNAL)
     assert [each.kind for each in reports] == ["stopped", kind]
     assert slurm.count("sacct") == 1 and outcome.error
 
@@ -204,12 +205,12 @@ async def test_an_accounting_that_knows_nothing_yet_leaves_the_starters_word_whi
 ) -> None:
     job = completing(slurm, known, "TIMEOUT")
     slurm.accounting[7] = replace(slurm.accounting[7], state="RUNNING")
-    await outcome.trust(STOPPED_BY_SIGNAL)
+    await outcome.accept_starter_end(STOPPED_BY_SIGNAL)
     assert [each.kind for each in reports] == ["stopped"]
     known.attempt = replace(known.attempt, stopping=True)  # JupyterHub cleans up
     outcome.stopped_for = STOPPED
     slurm.accounting[7] = replace(slurm.accounting[7], state="TIMEOUT")
-    await outcome.settle(replace(job, state=JobState.TIMEOUT))
+    await outcome.record_job_end(replace(job, state=JobState.TIMEOUT))
     assert reports[-1].kind == "time_limit"
 
 
@@ -217,9 +218,9 @@ async def test_what_accounting_told_once_is_kept_when_it_tells_no_more(
     outcome: Outcome, known: Known, reports: list[Report], slurm: FakeSlurm
 ) -> None:
     job = completing(slurm, known, "CANCELLED", cancelled_by=0)
-    await outcome.trust(STOPPED_BY_SIGNAL)
+    await outcome.accept_starter_end(STOPPED_BY_SIGNAL)
     slurm.fail("sacct", "Problem talking to the database: Connection refused\n")
-    await outcome.settle(replace(job, state=JobState.CANCELLED))
+    await outcome.record_job_end(replace(job, state=JobState.CANCELLED))
     assert [each.kind for each in reports] == ["cancelled_by_operator"] * 2
     assert reports[-1].requested_memory_mib == 1000
 
@@ -229,21 +230,21 @@ async def test_the_hubs_own_cancellation_of_what_is_left_is_not_taken_for_the_re
 ) -> None:
     job = completing(slurm, known, "CANCELLED", cancelled_by=10001)
     slurm.fail("sacct", "Problem talking to the database: Connection refused\n")
-    await outcome.trust(KILLED)
+    await outcome.accept_starter_end(KILLED)
     known.attempt = replace(known.attempt, stopping=True)
     outcome.stopped_for = STOPPED
-    await outcome.settle(replace(job, state=JobState.CANCELLED))
+    await outcome.record_job_end(replace(job, state=JobState.CANCELLED))
     assert reports[-1].kind == "signal"
 
 
 async def test_an_accounting_that_does_not_answer_holds_the_error_up_for_a_moment_only(
     outcome: Outcome, known: Known, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SECONDS_FOR_ACCOUNTING", 0.01)
+    monkeypatch.setattr(end_lookup, "SECONDS_FOR_ACCOUNTING", 0.01)
     completing(slurm, known, "TIMEOUT")
     slurm.hold("sacct")
     async with asyncio.timeout(5):
-        await outcome.trust(KILLED)
+        await outcome.accept_starter_end(KILLED)
     assert outcome.error
 
 
@@ -262,7 +263,7 @@ async def test_an_end_is_told_before_it_is_known_what_would_have_helped(
         known, client, StartProgress(), reports.append, logging.getLogger("test"), with_suggested_fix
     )
     job = completing(slurm, known, "TIMEOUT")
-    await made.settle(replace(job, state=JobState.TIMEOUT))
+    await made.record_job_end(replace(job, state=JobState.TIMEOUT))
     assert errors == [made.error] and made.error
     assert [each.fix.get("runtime") for each in reports] == ["2:00:00", "2:00:00", "1:30:00"]
 
@@ -276,7 +277,7 @@ async def test_who_cancelled_a_job_is_named_where_this_machine_knows_the_name(
         (4_000_000_001, "by the user with id 4000000001."),
     ):
         job = completing(slurm, known, "CANCELLED", cancelled_by=number)
-        await outcome.settle(replace(job, state=JobState.CANCELLED))
+        await outcome.record_job_end(replace(job, state=JobState.CANCELLED))
         assert reports[-1].sentence.endswith(name)
 
 
@@ -300,10 +301,10 @@ async def test_an_end_is_counted_once_with_the_kind_of_its_last_report(
 ) -> None:
     job = completing(slurm, known, "TIMEOUT")
     slurm.fail("sacct", "Problem talking to the database: Connection refused\n")
-    outcome.hear(KILLED)
-    await outcome.trust(KILLED)
+    outcome.record_starter_end(KILLED)
+    await outcome.accept_starter_end(KILLED)
     assert counted() == {}, "more may become known"
-    await outcome.settle(replace(job, state=JobState.TIMEOUT))
+    await outcome.record_job_end(replace(job, state=JobState.TIMEOUT))
     outcome.count()
     assert counted() == {"time_limit": 1}
 
@@ -311,7 +312,7 @@ async def test_an_end_is_counted_once_with_the_kind_of_its_last_report(
 async def test_an_end_that_slurm_never_tells_is_counted_when_its_run_is_closed(
     outcome: Outcome, counted: Counted
 ) -> None:
-    await outcome.trust(KILLED)
+    await outcome.accept_starter_end(KILLED)
     outcome.count()
     outcome.count()
     assert counted() == {"signal": 1}
@@ -321,7 +322,7 @@ async def test_a_spawn_that_reached_slurm_never_is_counted(
     outcome: Outcome, known: Known, counted: Counted
 ) -> None:
     known.attempt = replace(known.attempt, job_id=0)
-    outcome.forgo()
+    outcome.record_not_submitted()
     assert counted() == {"not_submitted": 1}
 
 
@@ -331,7 +332,7 @@ async def test_a_server_that_did_not_answer_is_counted_and_one_that_was_stopped_
 ) -> None:
     known.attempt = replace(known.attempt, stopping=True)
     outcome.stopped_for = cause
-    await outcome.settle(OVER)
+    await outcome.record_job_end(OVER)
     outcome.count()
     assert counted() == expected
 
@@ -342,5 +343,5 @@ async def test_a_start_that_was_too_late_is_counted_as_that_though_it_is_stopped
     outcome.conclude(Cause("too_long_in_queue", "It waited too long."))
     known.attempt = replace(known.attempt, stopping=True)
     outcome.stopped_for = STOPPED
-    await outcome.settle(Job(7, JobState.CANCELLED))
+    await outcome.record_job_end(Job(7, JobState.CANCELLED))
     assert counted() == {"too_long_in_queue": 1}

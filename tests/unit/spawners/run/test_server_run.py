@@ -15,16 +15,18 @@ import pytest
 
 from flatirons.errors import ServerEnded, SlurmError, SubmitRefused
 from flatirons.job.node.kinds import IMAGE_MISSING, STOPPED
+from flatirons.servers import follow
 from flatirons.servers.causes import Cause, StarterEnd
+from flatirons.servers.follow import Limits
+from flatirons.servers.progress import StartProgress
 from flatirons.servers.report import Report
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, JobSpec
 from flatirons.slurm.polling import PollSchedule
 from flatirons.slurm.watcher import Watcher
-from flatirons.spawners.run import server_run as module
 from flatirons.spawners.run.caller_check import NotExpected
-from flatirons.spawners.run.progress import StartFailed, StartProgress
-from flatirons.spawners.run.server_run import Limits, ServerRun
+from flatirons.spawners.run.server_run import ServerRun
+from flatirons.spawners.run.start_failed import StartFailed
 from flatirons.spawners.run.stored_state import Attempt
 from flatirons.spawners.shared import metrics
 from flatirons.spawners.shared.registry import Registry
@@ -332,7 +334,7 @@ async def test_nodes_that_boot_are_told_and_how_long_that_took(run: ServerRun, s
 async def test_an_estimate_that_hardly_changed_is_not_told_again(run: ServerRun, slurm: FakeSlurm) -> None:
     """Else the page of a server that waits for days gets a line each half minute."""
     await run.submit(spec(run), "script")
-    run.attend()
+    run.follow()
     now = int(time.time())
     told = []
     for seconds in (36000, 36600, 35000, 7200):
@@ -348,10 +350,10 @@ async def test_a_mistake_while_a_job_is_followed_is_logged_and_the_job_followed_
 ) -> None:
     await run.submit(spec(run), "script")
     run.progress.tell = cast(Any, None)  # type: ignore[method-assign]
-    run.attend()
+    run.follow()
     await until(lambda: "was not followed any more" in caplog.text)
     del run.progress.tell
-    run.attend()
+    run.follow()
     slurm.run_job(1)
     await until(lambda: run.job and run.job.state.is_running)
 
@@ -493,8 +495,8 @@ async def test_jupyterhub_is_told_of_an_end_only_once_it_listens_to_that(
     spawner = cast(StubSpawner, run.spawner)
     spawner.ready = ready
     slurm.end_job(1, "COMPLETED")
-    assert run._attendant
-    await run._attendant
+    assert run._following
+    await run._following
     assert spawner.notified == int(ready)
     assert run.exit_status() == 0
 
@@ -536,7 +538,7 @@ async def test_a_hundred_servers_that_end_at_once_are_a_few_questions_to_account
     for n, each in enumerate(runs):
         await each.submit(spec(each), "script")
         slurm.run_job(each.attempt.job_id)
-        each.attend()
+        each.follow()
         await each.boot(each.attempt.job_id, f"{n}-{KEY}")
         await each.ready(4321)
     await until(lambda: all(each.job and each.job.state.is_running for each in runs))
@@ -552,7 +554,7 @@ async def test_a_hundred_servers_that_end_at_once_are_a_few_questions_to_account
 async def test_an_end_that_was_not_followed_to_slurms_word_is_counted_when_it_is_forgotten(
     run: ServerRun, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SECONDS_FOR_SLURMS_WORD", 0.01)
+    monkeypatch.setattr(follow, "SECONDS_FOR_SLURM", 0.01)
     await up(run, slurm)
     await run.end(StarterEnd(None, 11))
     counter = metrics.FAILURES.labels("signal")
@@ -748,7 +750,7 @@ async def test_a_stop_that_a_killed_hub_had_begun_is_finished_and_told_as_such(
     if is_over:
         slurm.end_job(1, "COMPLETED")
     after_restart = make_run(registry, saved(run)[-1])
-    after_restart.attend()
+    after_restart.follow()
     await until(lambda: after_restart.exit_status() is not None)
     await after_restart.explained()
     assert kinds(after_restart) == ["stopped"]
@@ -766,7 +768,7 @@ async def test_no_change_is_missed_between_asking_for_it_and_waiting() -> None:
 
 
 async def test_after_a_restart_a_spawn_that_never_reached_slurm_is_told(registry: Registry) -> None:
-    run = make_run(registry, Attempt.new("summit", CODE), Limits(60, 60, 5, late=0))
+    run = make_run(registry, Attempt.new("summit", CODE), Limits(60, 60, 5, submission=0))
     with pytest.raises(ServerEnded, match="before the job was submitted"):
         await run.arrive()
     assert run.exit_status() == 1
