@@ -2,7 +2,7 @@
 
 An outcome collects what is known of the end: the starter's word, Slurm's, accounting's, or that the end was
 asked for. From that it makes the error for whoever waits for the server, the report for its user, and the
-exit status for JupyterHub. The first cause makes the error; what becomes known later only improves the report.
+exit status for JupyterHub. The first cause makes the error; what becomes known later improves the report.
 """
 
 from __future__ import annotations
