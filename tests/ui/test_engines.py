@@ -71,7 +71,7 @@ def test_a_bar_says_why_engines_wait_and_then_counts_them(
     expect(bar).to_contain_text(re.compile(r"waits.\(.*about.\d\d:\d\d\)"), timeout=60_000)
     expect(bar).to_contain_text("0/2")
     expect(out).to_contain_text(re.compile(r"Engines \(job \d+\) wait: "))
-    expect(out).to_contain_text(re.compile(r"Slurm expects the start at \d\d:\d\d"))
+    expect(out).to_contain_text(re.compile(r"Slurm expects to start it at \d\d:\d\d"))
     keep(lab, "engines-wait")
     sknl_is_taken()
     expect(out).to_contain_text("2 engines", timeout=60_000)

@@ -1,4 +1,4 @@
-"""The notebook's own container, in which whatever it starts elsewhere runs too. Pure."""
+"""The notebook's own container, in which everything that a notebook starts elsewhere runs too. Pure."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Mapping
 
 from flatirons.environments.catalogue import NODES_OWN, Image, container_prefix
 from flatirons.errors import ImageError
-from flatirons.parallel.login_environment import LOG_IN
+from flatirons.parallel.login_environment import LOGIN_LINES
 
 
-def container(environ: Mapping[str, str]) -> list[str]:
-    """The words before a command that run it in the notebook's own container; [] when it has none.
+def notebook_container(environ: Mapping[str, str]) -> list[str]:
+    """The words before a command that run it in the notebook's container; [] when there is no container.
 
-    `$FLATIRONS_CONTAINER` holds them as JSON; else `$FLATIRONS_IMAGE` is run plainly. Raises ImageError.
+    `$FLATIRONS_CONTAINER` holds them as a JSON list. Without it, the image in `$FLATIRONS_IMAGE` is run with
+    no options. Raises ImageError.
     """
     text = environ.get("FLATIRONS_CONTAINER", "")
     if not text:
@@ -28,9 +29,9 @@ def container(environ: Mapping[str, str]) -> list[str]:
     return words
 
 
-def log_in(environ: Mapping[str, str]) -> str:
-    """Shell lines that give a job script the surroundings of a log-in, less what a container mustn't see.
+def login_lines(environ: Mapping[str, str]) -> str:
+    """Shell lines that give a job script a log-in environment, without what a container must not see.
 
     Raises ImageError.
     """
-    return LOG_IN + (f"unset -v {' '.join(NODES_OWN)}\n" if container(environ) else "")
+    return LOGIN_LINES + (f"unset -v {' '.join(NODES_OWN)}\n" if notebook_container(environ) else "")

@@ -1,4 +1,4 @@
-"""The Slurm and the process that engines belong to: those of this notebook's job, or this log-in shell."""
+"""The Slurm cluster and the process that engines belong to: the notebook's, or those of a log-in shell."""
 
 from __future__ import annotations
 
@@ -11,21 +11,27 @@ from flatirons.slurm import argv
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster
 
-# Set in the notebook's own job, they would count as requests for the next; the client sets SLURM_CONF again.
-OWN_JOB = (*argv.INHERITED, "SPANK_", "PMI")
+# Slurm set these for the notebook's job, and would read them as options of the next job. The client sets
+# SLURM_CONF again.
+JOB_VARIABLES = (*argv.INHERITED, "SPANK_", "PMI")
 JOB_NAME = "ipengines"
-OWNER = "FLATIRONS_CLUSTER_OWNER"
-"""Variable with the id of the process with which a controller ends; a controller without it lives on."""
+OWNER_PID = "FLATIRONS_CLUSTER_OWNER"
+"""Variable with the id of a process: a controller ends when that process does, and without it lives on."""
 
 
-def slurm_of(environ: Mapping[str, str]) -> SlurmClient:
-    """A client that runs Slurm's commands as ourselves, in an environment without traces of our own job."""
-    return SlurmClient(_cluster(environ), AsSelf(hidden=OWN_JOB), job_names=(JOB_NAME,))
+def slurm_client(environ: Mapping[str, str]) -> SlurmClient:
+    """A client that runs Slurm's commands as the user, without the variables of the notebook's job."""
+    return SlurmClient(_cluster(environ), AsSelf(hidden=JOB_VARIABLES), job_names=(JOB_NAME,))
 
 
-async def find(slurm: SlurmClient, comment: str) -> int:
-    """Our own live job of engines with this comment, 0 when there is none. Raises SlurmError."""
-    me = pwd.getpwuid(os.getuid()).pw_name
+def user_name() -> str:
+    """The name of the user that this process runs as."""
+    return pwd.getpwuid(os.getuid()).pw_name
+
+
+async def find_job(slurm: SlurmClient, comment: str) -> int:
+    """The id of the user's live job of engines with this comment, 0 when there is none. Raises SlurmError."""
+    me = user_name()
     for job in (await slurm.jobs()).jobs.values():
         if (job.user, job.comment) == (me, comment) and not job.state.is_over:
             return job.id
@@ -33,11 +39,11 @@ async def find(slurm: SlurmClient, comment: str) -> int:
 
 
 async def signal_steps(environ: Mapping[str, str], job_id: int, signal: str, name: str = "") -> None:
-    """Sends a signal to every task of the job's steps, or of the one of that name, and not to its script.
+    """Sends a signal to every task of the job's steps, or of the step with this name; not to its script.
 
     Raises CommandError.
     """
-    runner, env = AsSelf(hidden=OWN_JOB), _cluster(environ).environment()
+    runner, env = AsSelf(hidden=JOB_VARIABLES), _cluster(environ).environment()
     targets = [str(job_id)]
     if name:
         listed = await runner.run(argv.squeue_steps(job_id), env=env)

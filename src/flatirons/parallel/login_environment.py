@@ -1,11 +1,11 @@
-"""A notebook's environment as it would be on a log-in node: nothing in it of the job that the notebook is in.
+"""The environment of a notebook as it would be on a log-in node, without the variables of its job.
 
-Slurm's commands take what they find there for options: sbatch would hand the notebook's cores on to the next
-job, srun would put a step into the notebook's job and wait for cores that the notebook has itself. So the
-server forgets all of it when it starts (etc/jupyter/jupyter_server_config.py), for its kernels and terminals
-alike. What it was stands in $FLATIRONS_JOB, and the job's id in $FLATIRONS_JOB_ID.
+Slurm's commands read these variables as options: sbatch would pass the notebook's cores on to the next job,
+and srun would start a step in the notebook's job and wait for cores that the notebook itself uses. So the
+Jupyter server removes them when it starts (etc/jupyter/jupyter_server_config.py), for its kernels and its
+terminals. It keeps them in $FLATIRONS_JOB, and the job's id in $FLATIRONS_JOB_ID.
 
-Imports nothing of weight: every server does this before its first answer.
+This module imports only light modules, because every server imports it before its first answer.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, MutableMapping
 
-OWN_JOB = "FLATIRONS_JOB"
-OWN_ID = "FLATIRONS_JOB_ID"
-# PMI and PMIX: an MPI library that finds them in a notebook waits for the other ranks of a step
-_OF_A_JOB = ("SLURM_", "SLURMD_", "SRUN_", "SPANK_", "PMI_", "PMI2_", "PMIX_")
+JOB_VARIABLE = "FLATIRONS_JOB"
+JOB_ID_VARIABLE = "FLATIRONS_JOB_ID"
+# PMI and PMIX: an MPI library that finds them in a notebook waits for the other ranks of a step.
+_JOB_PREFIXES = ("SLURM_", "SLURMD_", "SRUN_", "SPANK_", "PMI_", "PMI2_", "PMIX_")
 _KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT", "SLURM_TIME_FORMAT")
 
-# Slurm gives a job no environment of its own (see slurm.argv), and what sbatch was told isn't meant for srun.
-LOG_IN = """\
+# Slurm gives a job no environment (see slurm.argv). The options of sbatch are not meant for srun.
+LOGIN_LINES = """\
 export HOME=~ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin USER="$(id -un)"
 export LOGNAME="$USER"
 [ -r /etc/profile ] && . /etc/profile
@@ -28,31 +28,34 @@ unset SLURM_EXPORT_ENV SLURM_GET_USER_ENV SLURM_TIME_FORMAT
 """
 
 
-def scrub(environ: MutableMapping[str, str]) -> None:
-    """Moves the job's variables out of `environ` into $FLATIRONS_JOB. A second time is no error."""
-    taken = {name: text for name, text in environ.items() if _is_of_a_job(name)}
-    for name in taken:
+def hide_job(environ: MutableMapping[str, str]) -> None:
+    """Moves the job's variables out of `environ` into $FLATIRONS_JOB. A second call changes nothing."""
+    removed = {name: text for name, text in environ.items() if _is_of_a_job(name)}
+    for name in removed:
         del environ[name]
-    if "SLURM_JOB_ID" in taken:
-        environ[OWN_JOB] = json.dumps(taken, sort_keys=True)
-        environ[OWN_ID] = taken["SLURM_JOB_ID"]
+    if "SLURM_JOB_ID" in removed:
+        environ[JOB_VARIABLE] = json.dumps(removed, sort_keys=True)
+        environ[JOB_ID_VARIABLE] = removed["SLURM_JOB_ID"]
 
 
-def of_own_job(environ: Mapping[str, str]) -> Mapping[str, str]:
-    """`environ` with what `scrub` took out of it, unless this is a job that was submitted from there."""
+def job_environment(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """`environ` together with the variables that `hide_job` removed.
+
+    In a job that was submitted from the notebook this is `environ` as it is: that job has its own variables.
+    """
     if "SLURM_JOB_ID" in environ:
         return environ
     try:
-        taken = json.loads(environ.get(OWN_JOB) or "{}")
+        removed = json.loads(environ.get(JOB_VARIABLE) or "{}")
     except ValueError:
-        taken = None
-    return {**taken, **environ} if isinstance(taken, dict) else environ
+        removed = None
+    return {**removed, **environ} if isinstance(removed, dict) else environ
 
 
-def clean(environ: Mapping[str, str]) -> list[str]:
-    """The words before a command of Slurm's that is started with `environ`, so that it sees none of it."""
+def env_command(environ: Mapping[str, str]) -> list[str]:
+    """The words before a Slurm command that keep the job's variables in `environ` from it."""
     return ["env", *(f"--unset={name}" for name in sorted(environ) if _is_of_a_job(name))]
 
 
 def _is_of_a_job(name: str) -> bool:
-    return name.startswith(_OF_A_JOB) and name not in _KEPT
+    return name.startswith(_JOB_PREFIXES) and name not in _KEPT

@@ -1,4 +1,4 @@
-"""What a notebook is told of a job that its engines or workers are in. Pure."""
+"""The messages that a notebook shows about the jobs of its engines and workers. Pure."""
 
 from __future__ import annotations
 
@@ -9,97 +9,100 @@ from flatirons.slurm import explain
 from flatirons.slurm.model import Job
 from flatirons.slurm.parse_cluster import expanded
 
-LONGEST_CODE = 24  # characters; a longer one stands in the sentence only
+LONGEST_CODE = 24  # characters of Slurm's reason that a progress bar has room for
 
 
 def waiting(job: Job, subject: str = "Engines", verb: str = " wait") -> str:
-    """Why a job waits, what can be done, and when Slurm expects to start it."""
+    """Why a job waits, what the user can do, and when Slurm expects to start it."""
     sentence = f"{subject} (job {job.id}){verb}: {explain.reason(job.reason)}"
     if job.start:
-        sentence += f" Slurm expects the start at {job.start.astimezone():%H:%M on %d %b}."
+        sentence += f" Slurm expects to start it at {job.start.astimezone():%H:%M on %d %b}."
     return sentence
 
 
-def news(sentence: str, told: str) -> str:
-    """What of a sentence is new to whoever was told another: an estimate that came later, or all of it."""
-    return sentence.removeprefix(told).strip()
+def new_part(message: str, shown: str) -> str:
+    """The part of a message that is not in the message shown before: an estimate that was added, or all."""
+    return message.removeprefix(shown).strip()
 
 
-def on_bar(job: Job, now: datetime) -> str:
-    """The state of a job in the few words for which a progress bar has room."""
+def progress_text(job: Job, now: datetime) -> str:
+    """The state of a job in a few words, for a progress bar."""
     if job.state.is_waiting:
         code = job.reason.partition(",")[0]
-        told = [] if code in ("", "None") or " " in code or len(code) > LONGEST_CODE else [code]
+        details = [] if code in ("", "None") or " " in code or len(code) > LONGEST_CODE else [code]
         if job.start:
-            told.append(f"about {_clock(job.start.astimezone(), now.astimezone())}")
-        return f"waits ({', '.join(told)})" if told else "waits"
+            details.append(f"about {_time_of_day(job.start.astimezone(), now.astimezone())}")
+        return f"waits ({', '.join(details)})" if details else "waits"
     if job.state.is_over:
         return f"job {job.id} has ended"
     return f"starts on {job.nodes}" if job.nodes else "starts"
 
 
-def _clock(start: datetime, now: datetime) -> str:
+def _time_of_day(start: datetime, now: datetime) -> str:
     if start.date() == now.date():
         return f"{start:%H:%M}"
     return f"{start:%a %H:%M}" if start - now < timedelta(days=6) else f"{start:%d %b}"
 
 
-def lost_nodes(before: Job | None, now: Job) -> tuple[str, ...]:
-    """The nodes that a running job had and has no more: Slurm takes those away that fail."""
+def find_lost_nodes(before: Job | None, now: Job) -> tuple[str, ...]:
+    """The nodes that a running job has lost since `before`: Slurm removes nodes that fail."""
     if not before or not before.state.is_running or not now.state.is_running or not now.nodes:
         return ()
     left = set(expanded(now.nodes))
     return tuple(name for name in expanded(before.nodes) if name not in left)
 
 
-def slurm_lost(nodes: tuple[str, ...], job: Job) -> str:
-    """That Slurm took nodes away from the engines, and what to do."""
+def nodes_removed(nodes: tuple[str, ...], job: Job) -> str:
+    """That Slurm removed failed nodes from a job of engines, and what to do."""
     return (
-        f"Slurm has taken {', '.join(nodes)} from the engines (job {job.id}), as failed; "
-        f"those on {job.nodes} go on. {AGAIN}"
+        f"Slurm has removed {', '.join(nodes)} from the engines (job {job.id}) after a failure; "
+        f"the engines on {job.nodes} keep running. {RECOMPUTE}"
     )
 
 
-AGAIN = "What ran there raises EngineError: compute it again. New engines: rc.cluster.start_engines_sync(n)."
+RECOMPUTE = (
+    "Tasks that ran there raise EngineError: run them again. "
+    "For new engines: rc.cluster.start_engines_sync(n)."
+)
 
 
-def node_lost(host: str, gone: int, stay: int) -> str:
-    """That engines went with their node, and what to do."""
-    what = "1 engine is" if gone == 1 else f"{gone} engines are"
-    rest = f"; {stay} on other nodes go on." if stay else ", and no other is left."
-    return f"Node {host} no longer answers: {what} gone with it{rest} {AGAIN}"
+def engines_lost(node: str, lost: int, left: int) -> str:
+    """That engines were lost with their node, and what to do."""
+    what = "1 engine is" if lost == 1 else f"{lost} engines are"
+    rest = f"; {left} on other nodes keep running." if left else ", and no engine is left."
+    return f"Node {node} no longer answers: {what} lost with it{rest} {RECOMPUTE}"
 
 
 def workers_wait(jobs: Sequence[Job]) -> str:
-    """Why Dask's workers wait, the first of them; "" when none does, or Slurm doesn't say yet."""
-    told = [job for job in jobs if job.reason not in ("", "None")]
-    if not told:
+    """Why Dask's workers wait; "" when none of them waits, or Slurm has given no reason yet."""
+    explained = [job for job in jobs if job.reason not in ("", "None")]
+    if not explained:
         return ""
-    first = min(told, key=lambda job: (job.start or _NEVER, job.id))
+    first = min(explained, key=lambda job: (job.start or _NEVER, job.id))
     if len(jobs) == 1:
         return waiting(first, "Dask's worker", " waits")
     return waiting(first, f"{len(jobs)} of Dask's workers wait, the first", "")
 
 
 def worker_ended(worker: str, job: Job) -> str:
-    """Why a worker's job ended that nobody ended, and what to do."""
+    """Why a worker's job ended although nobody stopped it, and what to do."""
     return f"Dask's worker {worker} (job {job.id}) has ended: {explain.end(job)} {SCALE}"
 
 
-def worker_lost(worker: str, node: str, stay: int) -> str:
-    """That a worker went with its node, and what to do."""
-    rest = "the others compute again what it had" if stay else "what it had waits for another"
+def worker_lost(worker: str, node: str, left: int) -> str:
+    """That a worker was lost with its node, and what to do."""
+    rest = "the other workers repeat its work" if left else "its work waits for a new worker"
     return f"Node {node} no longer answers: Dask has lost its worker {worker}; {rest}. {SCALE}"
 
 
-SCALE = "For another worker call cluster.scale(...) again, as before, in a quarter of a minute."
+SCALE = "To replace the worker, call cluster.scale(...) again with the same number after 15 seconds."
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
-def spark_lost(node: str, stay: int) -> str:
-    """That an executor went with its node, and what to do."""
-    others = "the other node" if stay == 1 else f"the {stay} other nodes"
+def executor_lost(node: str, left: int) -> str:
+    """That an executor of Spark was lost with its node, and what to do."""
+    others = "the other node" if left == 1 else f"the {left} other nodes"
     return (
-        f"Node {node} no longer answers: Spark has lost the executor on it, and within a minute or so "
-        f"computes again on {others} what ran there. For a new node: spark.stop(), then session() again."
+        f"Node {node} no longer answers: Spark has lost the executor on it, and repeats its work on {others} "
+        "within about a minute. To replace the node, call spark.stop() and then session() again."
     )

@@ -152,11 +152,11 @@ def test_workers_that_wait_say_why(kernel: Kernel, slurm: Slurm) -> None:
         """
 import time
 from dask_jobqueue import SLURMCluster
-from flatirons.parallel.dask.jobs import JOBS
+from flatirons.parallel.dask.jobs import worker_jobs
 cluster = SLURMCluster(job_extra_directives=["--export=NIL", "--begin=now+1hour"])
 cluster.scale(jobs=2)
 deadline = time.monotonic() + 20
-while not JOBS._told and time.monotonic() < deadline:
+while not worker_jobs().shown and time.monotonic() < deadline:
     time.sleep(0.1)
 """,
         60,

@@ -110,7 +110,7 @@ from flatirons.parallel import Cluster
 import asyncio
 c = Cluster(n=1, partition="sknl", account="ucb-knl")
 await c.start_cluster()
-while not c.engine_set.watch.seen or not c.engine_set.watch.seen.reason:
+while not c.engine_set.watch.known or not c.engine_set.watch.known.reason:
     await asyncio.sleep(0.2)
 """
     )
@@ -233,7 +233,7 @@ def test_engines_inside_the_notebooks_job_share_it_and_leave_it_alone_when_they_
 
 def test_engines_for_which_the_notebooks_job_has_no_room_are_refused(kernel: Kernel) -> None:
     with pytest.raises(
-        SmokeFailure, match=r"The notebook's job has one core, room for 1 .* leave inside out"
+        SmokeFailure, match=r"The notebook's job has one core, room for 1 .* leave out inside"
     ):
         kernel.run(CLUSTER + "Cluster(n=2, inside=True).start_and_connect_sync()")
 

@@ -16,47 +16,47 @@ KEPT = {"SLURM_CONF": "/etc/slurm.conf", "SLURM_JWT": "x", "PATH": "/bin", "SBAT
 
 def test_what_slurm_set_for_the_job_is_gone_and_what_leads_to_slurm_stays() -> None:
     environ = {**JOB, **KEPT}
-    login_environment.scrub(environ)
+    login_environment.hide_job(environ)
     assert {name: environ[name] for name in environ if not name.startswith("FLATIRONS")} == KEPT
     assert environ["FLATIRONS_JOB_ID"] == "7"
     assert json.loads(environ["FLATIRONS_JOB"]) == JOB
-    assert login_environment.of_own_job(environ).items() >= {**JOB, **KEPT}.items()
+    assert login_environment.job_environment(environ).items() >= {**JOB, **KEPT}.items()
 
 
 def test_a_second_time_changes_nothing() -> None:
     environ = {**JOB, **KEPT}
-    login_environment.scrub(environ)
+    login_environment.hide_job(environ)
     once = dict(environ)
-    login_environment.scrub(environ)
+    login_environment.hide_job(environ)
     assert environ == once
 
 
 def test_a_job_that_was_submitted_from_a_notebook_is_itself() -> None:
     environ = {**JOB}
-    login_environment.scrub(environ)
+    login_environment.hide_job(environ)
     later = {**environ, "SLURM_JOB_ID": "8"}
-    assert login_environment.of_own_job(later) == later
+    assert login_environment.job_environment(later) == later
 
 
 def test_outside_of_a_job_nothing_is_kept() -> None:
     environ = dict(KEPT)
-    login_environment.scrub(environ)
-    assert environ == KEPT == login_environment.of_own_job(environ)
+    login_environment.hide_job(environ)
+    assert environ == KEPT == login_environment.job_environment(environ)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "3"])
 def test_what_cannot_be_read_is_left_aside(text: str) -> None:
-    assert login_environment.of_own_job({"FLATIRONS_JOB": text}) == {"FLATIRONS_JOB": text}
+    assert login_environment.job_environment({"FLATIRONS_JOB": text}) == {"FLATIRONS_JOB": text}
 
 
 def test_a_command_can_be_started_without_it() -> None:
-    assert login_environment.clean({"SLURM_JOB_ID": "7", "SLURM_CONF": "x", "A": "b"}) == [
+    assert login_environment.env_command({"SLURM_JOB_ID": "7", "SLURM_CONF": "x", "A": "b"}) == [
         "env",
         "--unset=SLURM_JOB_ID",
     ]
 
 
-def test_a_server_scrubs_itself_when_it_reads_its_configuration(
+def test_a_server_hides_its_job_when_it_reads_its_configuration(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))

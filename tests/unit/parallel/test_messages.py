@@ -1,4 +1,4 @@
-"""What a notebook is told of a job, in a sentence and in a few words."""
+"""What a notebook is message of a job, in a sentence and in a few words."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def on(nodes: str, state: JobState = JobState.RUNNING) -> Job:
 
 def test_a_job_that_waits_tells_why_and_until_when() -> None:
     start = datetime(2026, 11, 3, 17, 30, tzinfo=UTC)
-    told = messages.waiting(pending("Resources", start))
-    assert told.startswith("Engines (job 12) wait: It is first in line")
-    assert told.endswith(f"Slurm expects the start at {start.astimezone():%H:%M on %d %b}.")
+    message = messages.waiting(pending("Resources", start))
+    assert message.startswith("Engines (job 12) wait: It is first in line")
+    assert message.endswith(f"Slurm expects to start it at {start.astimezone():%H:%M on %d %b}.")
     assert "expects" not in messages.waiting(pending("Resources"))
     assert messages.waiting(pending("Priority"), "Spark", " waits").startswith("Spark (job 12) waits: Other")
 
 
-def test_an_estimate_that_comes_later_is_told_without_the_reason() -> None:
+def test_an_estimate_that_comes_later_is_message_without_the_reason() -> None:
     first = messages.waiting(pending("Resources"))
     then = messages.waiting(pending("Resources", NOW))
-    assert messages.news(first, "") == first
-    assert messages.news(then, first) == "Slurm expects the start at 12:00 on 03 Nov."
-    assert messages.news(messages.waiting(pending("Priority")), then).startswith(
+    assert messages.new_part(first, "") == first
+    assert messages.new_part(then, first) == "Slurm expects to start it at 12:00 on 03 Nov."
+    assert messages.new_part(messages.waiting(pending("Priority")), then).startswith(
         "Engines (job 12) wait: Other"
     )
 
@@ -56,25 +56,27 @@ def test_an_estimate_that_comes_later_is_told_without_the_reason() -> None:
     ],
 )
 def test_a_bar_has_room_for_a_few_words(job: Job, words: str) -> None:
-    assert messages.on_bar(job, NOW) == words
+    assert messages.progress_text(job, NOW) == words
 
 
 def test_a_node_that_slurm_takes_from_a_running_job_was_lost() -> None:
     before = on("n[1-3]")
-    assert messages.lost_nodes(before, on("n2")) == ("n1", "n3")
-    assert not messages.lost_nodes(before, on("n[1-3]"))
-    assert not messages.lost_nodes(before, on("n2", JobState.CANCELLED))
-    assert not messages.lost_nodes(on("", JobState.PENDING), before)
-    assert not messages.lost_nodes(None, before)
-    told = messages.slurm_lost(("n1", "n3"), on("n2"))
-    assert told.startswith("Slurm has taken n1, n3 from the engines (job 12), as failed; those on n2 go on.")
-    assert "compute it again" in told
+    assert messages.find_lost_nodes(before, on("n2")) == ("n1", "n3")
+    assert not messages.find_lost_nodes(before, on("n[1-3]"))
+    assert not messages.find_lost_nodes(before, on("n2", JobState.CANCELLED))
+    assert not messages.find_lost_nodes(on("", JobState.PENDING), before)
+    assert not messages.find_lost_nodes(None, before)
+    message = messages.nodes_removed(("n1", "n3"), on("n2"))
+    assert message.startswith(
+        "Slurm has removed n1, n3 from the engines (job 12) after a failure; the engines on n2 keep running."
+    )
+    assert "run them again" in message
 
 
 def test_a_lost_node_is_named_with_what_went_and_what_stays() -> None:
-    told = messages.node_lost("shas0102", 4, 3)
-    assert told.startswith(
-        "Node shas0102 no longer answers: 4 engines are gone with it; 3 on other nodes go on."
+    message = messages.engines_lost("shas0102", 4, 3)
+    assert message.startswith(
+        "Node shas0102 no longer answers: 4 engines are lost with it; 3 on other nodes keep running."
     )
-    assert "rc.cluster.start_engines_sync" in told
-    assert "1 engine is gone with it, and no other is left." in messages.node_lost("shas0102", 1, 0)
+    assert "rc.cluster.start_engines_sync" in message
+    assert "1 engine is lost with it, and no engine is left." in messages.engines_lost("shas0102", 1, 0)

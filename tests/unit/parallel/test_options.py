@@ -1,15 +1,24 @@
-"""What is asked of Slurm for engines, and where each value comes from."""
+"""The options of engines, and where each value comes from."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flatirons.errors import OptionsRefused
-from flatirons.parallel.options import NAMES, EngineOptions, mebibytes, minutes, resolve, site_defaults
+from flatirons.errors import OptionsRefused, Refusal
+from flatirons.forms.fields import Duration, Memory
+from flatirons.parallel.options import (
+    NAMES,
+    EngineOptions,
+    parse_mebibytes,
+    parse_minutes,
+    read_site_defaults,
+    resolve,
+)
 
 NOTEBOOK = {"SLURM_JOB_PARTITION": "shas", "SLURM_JOB_ACCOUNT": "ucb-general", "SLURM_JOB_QOS": "debug"}
 
@@ -22,16 +31,16 @@ def test_outside_of_a_job_everything_is_left_to_slurm() -> None:
     assert resolve(EngineOptions(), {}) == EngineOptions()
 
 
-def test_without_a_word_engines_run_where_the_notebook_runs() -> None:
+def test_engines_run_where_the_notebook_runs_by_default() -> None:
     wanted = EngineOptions(partition="shas", account="ucb-general", qos="debug")
     assert resolve(EngineOptions(), NOTEBOOK) == wanted
 
 
 def test_the_site_comes_before_the_notebook_and_the_user_before_the_site() -> None:
     environ = site(partition="sknl", nodes=2, runtime_minutes=60, cpus_per_engine=2)
-    asked = EngineOptions(nodes=3, account="ucb-knl")
+    requested = EngineOptions(nodes=3, account="ucb-knl")
     wanted = EngineOptions(partition="sknl", account="ucb-knl", nodes=3, runtime=60, cpus=2)
-    assert resolve(asked, environ) == wanted
+    assert resolve(requested, environ) == wanted
 
 
 @pytest.mark.parametrize("elsewhere", [{"partition": "sknl"}, {"account": "csdms"}])
@@ -43,54 +52,85 @@ def test_naming_the_notebooks_own_partition_keeps_its_qos() -> None:
     assert resolve(EngineOptions(partition="shas"), NOTEBOOK).qos == "debug"
 
 
-def test_a_default_that_this_image_does_not_know_is_left_aside() -> None:
-    assert site_defaults(site(nodes=2, colour="blue")) == EngineOptions(nodes=2)
+def test_a_default_that_this_image_does_not_know_is_ignored() -> None:
+    assert read_site_defaults(site(nodes=2, colour="blue")) == EngineOptions(nodes=2)
 
 
 @pytest.mark.parametrize("text", ["[1]", "nodes=2", '"x"', "{"])
 def test_site_defaults_that_are_no_object_are_refused(text: str) -> None:
     with pytest.raises(OptionsRefused, match="FLATIRONS_PARALLEL"):
-        site_defaults({"FLATIRONS_PARALLEL": text})
+        read_site_defaults({"FLATIRONS_PARALLEL": text})
 
 
-def test_every_mistake_is_named() -> None:
+def test_every_wrong_value_is_named() -> None:
     with pytest.raises(OptionsRefused) as refused:
         EngineOptions.from_mapping({"nodes": "two", "runtime": "soon", "partition": "a\nb", "cpus": True})
     assert set(refused.value.messages) == {"nodes", "runtime", "partition", "cpus"}
 
 
-@pytest.mark.parametrize(
-    ("text", "wanted"),
-    [
-        *((90, 90), ("90", 90), ("90m", 90), ("2:00:00", 120), ("0:00:30", 1), ("1-12", 2160)),
-        *(("1-12:30", 2190), ("1-00:00:00", 1440), ("1d 12h", 2160), ("2h", 120), ("1h 30m", 90)),
-        *((" 45min ", 45), (0, 0)),
-    ],
-)
-def test_a_time_is_minutes(text: int | str, wanted: int) -> None:
-    assert minutes(text) == wanted
+TIMES = [
+    "90",
+    "90m",
+    "2:00:00",
+    "0:00:30",
+    "1-12",
+    "1-12:30",
+    "1-00:00:00",
+    "1d 12h",
+    "2h",
+    "1h 30m",
+    " 45min ",
+]
+NO_TIMES = ["2:00", "soon", "-5", "1:2:3:4", "1.5h", "1.5", "2:00:99", "1-12:99"]
+AMOUNTS = ["512", "4G", "4 GiB", "1.5g", "1K", "1T", "1.5 GiB", "500M", "500 mb"]
+NO_AMOUNTS = ["1.5", "lots", "-1G", "4X", "1G; rm", "1,5G"]
 
 
-@pytest.mark.parametrize(
-    "text", ["", "2:00", "soon", "-5", "1:2:3:4", "1.5h", -1, True, 1.5, None, "2:00:99"]
-)
-def test_a_time_that_could_be_misread_is_refused(text: object) -> None:
-    with pytest.raises(ValueError, match="not"):
-        minutes(text)  # type: ignore[arg-type]
+@pytest.mark.parametrize("text", TIMES)
+def test_a_time_is_read_as_the_form_reads_it(text: str) -> None:
+    assert parse_minutes(text) == Duration("runtime", "").read(text) > 0
 
 
-@pytest.mark.parametrize(
-    ("text", "wanted"),
-    [(512, 512), ("512", 512), ("4G", 4096), ("4 GiB", 4096), ("1.5g", 1536), ("1K", 1), ("1T", 1048576)],
-)
-def test_memory_is_mebibytes(text: int | str, wanted: int) -> None:
-    assert mebibytes(text) == wanted
+@pytest.mark.parametrize("text", AMOUNTS)
+def test_an_amount_of_memory_is_read_as_the_form_reads_it(text: str) -> None:
+    assert parse_mebibytes(text) == Memory("memory", "").read(text) > 0
 
 
-@pytest.mark.parametrize("text", ["", "lots", "-1G", "4X", -1, False, 1.5, "1G; rm"])
-def test_memory_that_cannot_be_read_is_refused(text: object) -> None:
-    with pytest.raises(ValueError, match="not"):
-        mebibytes(text)  # type: ignore[arg-type]
+@pytest.mark.parametrize("text", NO_TIMES)
+def test_a_time_that_the_form_refuses_is_refused_with_the_same_sentence(text: str) -> None:
+    with pytest.raises(Refusal) as here:
+        parse_minutes(text)
+    with pytest.raises(Refusal) as there:
+        Duration("runtime", "").read(text)
+    assert str(here.value) == str(there.value)
+
+
+@pytest.mark.parametrize("text", NO_AMOUNTS)
+def test_memory_that_the_form_refuses_is_refused_with_the_same_sentence(text: str) -> None:
+    with pytest.raises(Refusal) as here:
+        parse_mebibytes(text)
+    with pytest.raises(Refusal) as there:
+        Memory("memory", "").read(text)
+    assert str(here.value) == str(there.value)
+
+
+@pytest.mark.parametrize(("given", "wanted"), [(0, 0), (90, 90), ("90", 90), ("1h 30m", 90), ("0:00:30", 1)])
+def test_a_time_is_minutes(given: object, wanted: int) -> None:
+    assert parse_minutes(given) == wanted
+
+
+@pytest.mark.parametrize(("given", "wanted"), [(0, 0), (512, 512), ("512", 512), ("1.5g", 1536), ("1K", 1)])
+def test_memory_is_mebibytes(given: object, wanted: int) -> None:
+    assert parse_mebibytes(given) == wanted
+
+
+@pytest.mark.parametrize("parse", [parse_minutes, parse_mebibytes])
+@pytest.mark.parametrize("given", [-1, True, 1.5, None])
+def test_a_number_that_is_not_whole_and_positive_is_refused(
+    parse: Callable[[object], int], given: object
+) -> None:
+    with pytest.raises(Refusal, match="whole number from 0 up, not"):
+        parse(given)
 
 
 OPTIONS = st.builds(
@@ -103,8 +143,8 @@ OPTIONS = st.builds(
 
 
 @given(OPTIONS, OPTIONS)
-def test_what_is_said_is_never_lost(first: EngineOptions, second: EngineOptions) -> None:
-    together = first.over(second)
+def test_an_option_that_is_set_is_never_lost(first: EngineOptions, second: EngineOptions) -> None:
+    together = first.with_defaults(second)
     for name in NAMES:
         assert getattr(together, name) == (getattr(first, name) or getattr(second, name))
 

@@ -1,1 +1,1 @@
-"""Dask on Slurm from a notebook: `dask_jobqueue.SLURMCluster()` works without an argument."""
+"""Dask on Slurm from a notebook: `dask_jobqueue.SLURMCluster()` works without any argument."""

@@ -1,15 +1,15 @@
-"""The configuration with which `dask_jobqueue.SLURMCluster()` works without a word about the cluster.
+"""The configuration with which `dask_jobqueue.SLURMCluster()` needs no argument.
 
-The class is the stock one and never imports this: the Jupyter server writes the configuration into a
-directory of its user's when it starts, and names that in $DASK_ROOT_CONFIG, where Dask looks first, so that
-the image's and the user's own settings come after it and win. Workers are Slurm jobs in the notebook's
-container; they, the scheduler and the client know each other by a certificate of the user's
-(parallel.certificate). What becomes of the jobs the notebook is told by parallel.dask_jobs.
+The class is dask_jobqueue's own and doesn't import this module. When a Jupyter server starts, it writes the
+configuration into a directory in its user's home and names that directory in $DASK_ROOT_CONFIG. Dask reads it
+first, so the settings of the image and of the user override it. Workers are Slurm jobs in the notebook's
+container. Workers, scheduler and client recognise each other by the user's certificate (dask.certificate).
+What becomes of the jobs is reported by dask.jobs.
 
-Servers with the same settings share a directory. Each leaves a note there of when its job ends at the latest,
-and a directory whose last note has run out is removed by whichever server starts next.
+Servers with the same settings share a directory. Each server leaves a note there of when its job ends at the
+latest. The next server that starts removes directories whose last note has expired.
 
-Imports nothing of weight, and not Dask: every server does this before its first answer.
+This module imports only light modules, and not Dask, because every server imports it before its first answer.
 """
 
 from __future__ import annotations
@@ -28,161 +28,165 @@ from pathlib import Path
 from typing import Any
 
 from flatirons.errors import FlatironsError
+from flatirons.files import write_atomically
 from flatirons.job.script import quote
 from flatirons.parallel import address
-from flatirons.parallel.container import container, log_in
+from flatirons.parallel.container import login_lines, notebook_container
 from flatirons.parallel.dask import certificate
-from flatirons.parallel.login_environment import OWN_ID, of_own_job
+from flatirons.parallel.dask.compat import ROOT_CONFIG
+from flatirons.parallel.job_specs import read_count
+from flatirons.parallel.login_environment import JOB_ID_VARIABLE, job_environment
 from flatirons.parallel.options import EngineOptions, resolve
 
-ROOT = "DASK_ROOT_CONFIG"
-"""Dask's variable with the directory that it reads before all others, instead of /etc/dask."""
 FOLDER = Path(".local/state/flatirons/dask")
 CERTIFICATE = "certificate.pem"
 FILE = "flatirons.json"
-_NOTE = "until-"  # and the id of the server's job; the file's time is when that is over
+_NOTE = (
+    "until-"  # followed by the id of the server's job; the file's modification time is the end of that job
+)
 _PLACE = re.compile("[0-9a-f]{16}")
 _GRACE = 7 * 86400.0  # seconds
-_UNKNOWN_END = 366 * 86400.0  # seconds; Slurm takes a year for a job without a time limit, too
+_UNKNOWN_END = 366 * 86400.0  # seconds; Slurm itself counts a job without a time limit as a year
 _NEEDED = ("dask_jobqueue", "cryptography")
 _LEAST_MIB = 1024
-_MIB_PER_CORE = 2048  # where Slurm doesn't tell what the notebook has
+_MIB_PER_CORE = 2048  # where Slurm doesn't say what the notebook has
 
 
-def offer(environ: MutableMapping[str, str]) -> None:
-    """Sets $DASK_ROOT_CONFIG, inside a job, where Dask is installed and nobody has set it already.
+def configure(environ: MutableMapping[str, str]) -> None:
+    """Sets $DASK_ROOT_CONFIG inside a job, if Dask is installed and nobody has set the variable.
 
-    Raises FlatironsError or OSError, with the environment unchanged.
+    Raises FlatironsError or OSError, and then leaves the environment unchanged.
     """
-    if OWN_ID not in environ or ROOT in environ or not all(map(importlib.util.find_spec, _NEEDED)):
+    if JOB_ID_VARIABLE not in environ or ROOT_CONFIG in environ:
+        return
+    if not all(map(importlib.util.find_spec, _NEEDED)):
         return
     folder = Path.home() / FOLDER
-    place = write(environ, folder)
-    environ[ROOT] = str(place)
-    # beside the start of the server, which need not wait for it
+    environ[ROOT_CONFIG] = str(write(environ, folder))
+    # In a thread, so that the server doesn't wait for it.
     threading.Thread(target=prune, args=[folder, time.time()], name="old Dask settings", daemon=True).start()
 
 
+def configure_or_log(environ: MutableMapping[str, str]) -> None:
+    """Calls `configure` and prints its errors, for a server that must start in any case."""
+    try:
+        configure(environ)
+    except FlatironsError as error:
+        print(f"Dask isn't configured: {error.user}", file=sys.stderr)
+    except OSError as error:  # the home directory may be full or read-only
+        print(f"Dask isn't configured: its directory can't be written: {error}", file=sys.stderr)
+
+
 def write(environ: Mapping[str, str], folder: Path) -> Path:
-    """A directory below `folder` with the configuration, named after what is in it. Raises as `offer`."""
-    made = configuration(environ, folder)
-    place = folder / hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
+    """The directory below `folder` that holds the configuration; its name depends on the settings.
+
+    Raises the same errors as `configure`.
+    """
+    settings = make_settings(environ, folder)
+    place = folder / hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
     file = place / FILE
-    certificate.ensure(folder / CERTIFICATE)
+    certificate.create(folder / CERTIFICATE)
     if not file.exists():
-        slurm = made["jobqueue"]["slurm"]
-        slurm["job-script-prologue"].append(f"export {ROOT}={quote([str(place)])}")
+        slurm = settings["jobqueue"]["slurm"]
+        slurm["job-script-prologue"].append(f"export {ROOT_CONFIG}={quote([str(place)])}")
         place.mkdir(mode=0o700, exist_ok=True)
-        draft = place / f".{file.name}.{os.getpid()}"
-        draft.write_text(json.dumps(made, indent=1))
-        os.replace(draft, file)
-    _leave_note(place, of_own_job(environ), time.time())
+        write_atomically(file, json.dumps(settings, indent=1))
+    _leave_note(place, job_environment(environ), time.time())
     return place
 
 
 def _leave_note(place: Path, job: Mapping[str, str], now: float) -> None:
-    """Keeps the directory until a while after the job's time limit, which the operators may extend."""
-    end = _number(job, "SLURM_JOB_END_TIME") or now + _UNKNOWN_END
+    """Keeps the directory until a week after the job's time limit, because operators may extend the limit."""
+    end = read_count(job, "SLURM_JOB_END_TIME") or now + _UNKNOWN_END
     note = place / f"{_NOTE}{job['SLURM_JOB_ID']}"
     note.touch(mode=0o600)
     os.utime(note, (now, end + _GRACE))
 
 
 def prune(folder: Path, now: float) -> None:
-    """Removes what servers that are long over left, and nothing that we didn't write. Raises nothing."""
-    with contextlib.suppress(OSError):  # a home that is full or read-only; another server may be at it, too
+    """Removes what servers left that ended long ago, and no other files. Raises nothing."""
+    with contextlib.suppress(OSError):  # the home directory may be read-only; another server may do the same
         for place in folder.iterdir():
-            if _PLACE.fullmatch(place.name) and _is_over(place, now):
+            if _PLACE.fullmatch(place.name) and _has_expired(place, now):
                 for file in (place / FILE, *place.glob(f"{_NOTE}*")):
                     file.unlink(missing_ok=True)
                 place.rmdir()
 
 
-def _is_over(place: Path, now: float) -> bool:
-    """Whether no server can need the directory any more; one without a note is of an older version."""
+def _has_expired(place: Path, now: float) -> bool:
+    """Whether no server can need the directory any more. Older versions left no notes."""
     notes = [note.stat().st_mtime for note in place.glob(f"{_NOTE}*")]
     return max(notes, default=place.stat().st_mtime + _UNKNOWN_END) < now
 
 
-def configuration(environ: Mapping[str, str], folder: Path) -> dict[str, Any]:
+def make_settings(environ: Mapping[str, str], folder: Path) -> dict[str, Any]:
     """Dask's settings for a notebook with this environment. Raises FlatironsError."""
-    job = of_own_job(environ)
+    job = job_environment(environ)
     options = resolve(EngineOptions(), job)
     both = str(folder / CERTIFICATE)
     key_pair = {"key": both, "cert": both}
     roles = dict.fromkeys(("scheduler", "worker", "client"), key_pair)
     preload = {"preload": ["flatirons.parallel.dask.preload"]}
     return {
-        "jobqueue": {"slurm": _slurm(environ, job, options, folder)},
+        "jobqueue": {"slurm": _slurm_settings(environ, job, options, folder)},
         "distributed": {
             **dict.fromkeys(("worker", "nanny", "client"), preload),
             "scheduler": {"preload": [*preload["preload"], "flatirons.parallel.dask.jobs"]},
             "comm": {"default-scheme": "tls", "tls": {"ca-file": both, **roles}},
-            "dashboard": {"link": _dashboard(environ)},
+            "dashboard": {"link": _dashboard_link(environ)},
         },
     }
 
 
-def _slurm(
+def _slurm_settings(
     environ: Mapping[str, str], job: Mapping[str, str], options: EngineOptions, folder: Path
 ) -> dict[str, Any]:
-    """What SLURMCluster takes for a keyword that isn't given."""
+    """The defaults of SLURMCluster's keywords."""
     cores = options.cpus or 1
     given = {"queue": options.partition, "account": options.account, "walltime": options.runtime}
     return {
         **{name: str(value) for name, value in given.items() if value},
         "cores": cores,
         "memory": f"{_gibibytes(options, job, cores)}GiB",
-        "python": quote([*container(environ), sys.executable]),
-        "job-script-prologue": log_in(environ).splitlines(),
+        "python": quote([*notebook_container(environ), sys.executable]),
+        "job-script-prologue": login_lines(environ).splitlines(),
         "job-extra-directives": _directives(options),
         "log-directory": str(folder / "log"),
-        # Its pages are without a password: they are for the user's own server, which hands them on.
+        # Dask's pages have no password, so they listen on loopback only; the notebook server proxies them.
         "worker-extra-args": ["--dashboard-address", "127.0.0.1:0"],
         "scheduler-options": {"host": address.of_this_node(job), "dashboard_address": "127.0.0.1:0"},
     }
 
 
 def _directives(options: EngineOptions) -> list[str]:
-    """Options of sbatch besides SLURMCluster's own.
+    """Options of sbatch for which SLURMCluster has no keyword.
 
-    The first keeps the notebook's tokens out of the job. A job that lost its node is not put back in the
-    queue: Dask cancels it as soon as it misses the worker.
+    --export=NIL keeps the notebook's tokens out of the job. With --no-requeue, Slurm doesn't requeue a job
+    that lost its node: Dask cancels the job anyway when it misses the worker.
     """
     given = {"qos": options.qos, "reservation": options.reservation}
     return ["--export=NIL", "--no-requeue", *(f"--{name}={value}" for name, value in given.items() if value)]
 
 
 def _gibibytes(options: EngineOptions, job: Mapping[str, str], cores: int) -> int:
-    """Memory of a worker: the site's choice, else as much for each core as the notebook has; whole GiB.
+    """Memory of a worker in whole GiB, rounded down: the site's choice, or the notebook's for as many cores.
 
-    SLURMCluster asks Slurm for whole GiB, rounded up, which may be more than is allowed.
+    SLURMCluster requests whole GiB, rounded up, which may be more than a limit allows.
     """
     return max(_LEAST_MIB, options.memory or _mib_per_core(job) * cores) // 1024
 
 
 def _mib_per_core(job: Mapping[str, str]) -> int:
-    """What Slurm gave the notebook."""
-    per_core, per_node = _number(job, "SLURM_MEM_PER_CPU"), _number(job, "SLURM_MEM_PER_NODE")
-    return per_core or per_node // max(1, _number(job, "SLURM_CPUS_ON_NODE")) or _MIB_PER_CORE
+    """MiB that the notebook has for each of its cores."""
+    cores = max(1, read_count(job, "SLURM_CPUS_ON_NODE"))
+    return (
+        read_count(job, "SLURM_MEM_PER_CPU")
+        or read_count(job, "SLURM_MEM_PER_NODE") // cores
+        or _MIB_PER_CORE
+    )
 
 
-def _number(job: Mapping[str, str], name: str) -> int:
-    text = job.get(name, "")
-    return int(text) if text.isdecimal() else 0
-
-
-def _dashboard(environ: Mapping[str, str]) -> str:
-    """Where the user's browser finds a scheduler's pages: behind the notebook server. {port} is Dask's."""
+def _dashboard_link(environ: Mapping[str, str]) -> str:
+    """The path of a scheduler's pages behind the notebook server. Dask replaces {port}."""
     prefix = environ.get("JUPYTERHUB_SERVICE_PREFIX", "/").replace("{", "{{").replace("}", "}}")
     return f"{prefix}proxy/{{port}}/status"
-
-
-def offer_or_say(environ: MutableMapping[str, str]) -> None:
-    """`offer`, for a server that must start whatever becomes of it: what is wrong goes to its log."""
-    try:
-        offer(environ)
-    except FlatironsError as error:
-        print(f"Dask isn't configured: {error.user}", file=sys.stderr)
-    except OSError as error:  # a home that is full or read-only
-        print(f"Dask isn't configured: its directory can't be written: {error}", file=sys.stderr)

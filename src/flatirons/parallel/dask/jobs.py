@@ -1,176 +1,163 @@
-"""Tells the notebook what becomes of Dask's workers: refused, in the queue and why, lost with their node.
+"""Tells the notebook what becomes of the jobs of Dask's workers: refused, waiting and why, lost with a node.
 
-Dask imports this where a scheduler starts (`distributed.scheduler.preload`), which for dask_jobqueue is the
-notebook's process. Its own class submits and cancels the jobs; we add only what it says of them.
+Dask imports this module where a scheduler starts (`distributed.scheduler.preload`); with dask_jobqueue that
+is the notebook's process. Dask submits and cancels the jobs itself; this module only reports.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
-import pwd
-import sys
 import threading
 import time
 from typing import Any
 
 from flatirons.errors import CommandFailed, SlurmError
-from flatirons.parallel import messages, watch
-from flatirons.parallel.ipp.engine_registry import falls_silent
-from flatirons.parallel.job_context import slurm_of
+from flatirons.parallel import job_watch, messages
+from flatirons.parallel.dask import compat
+from flatirons.parallel.job_context import slurm_client, user_name
+from flatirons.parallel.node_health import falls_silent
 from flatirons.slurm.client import SlurmClient, refused
 from flatirons.slurm.model import Job
 
-_STDERR = "stderr:\n"  # after which dask_jobqueue's error has what sbatch said
 
+class WorkerJobs:
+    """The jobs of this process's workers. One query to Slurm at a time follows all of them.
 
-class Jobs:
-    """The workers' jobs of this process, all followed by one question to Slurm, while there are any."""
+    The thread that queries lives only while there are jobs to follow.
+    """
 
     def __init__(self, slurm: SlurmClient) -> None:
         self.slurm = slurm
+        self.shown = ""
+        """The last message about waiting workers."""
         self._workers: dict[int, str] = {}
         self._nodes: dict[int, str] = {}
         self._young_until = 0.0
-        self._told = ""
         self._lock = threading.Lock()
-        self._look = threading.Event()
+        self._wake = threading.Event()
         self._thread: threading.Thread | None = None
 
     def add(self, job_id: int, worker: str) -> None:
         """Follows a job from now on."""
         with self._lock:
             self._workers[job_id] = worker
-            self._young_until = time.monotonic() + watch.YOUNG
+            self._young_until = time.monotonic() + job_watch.YOUNG
             if self._thread is None:
-                self._thread = threading.Thread(target=self._follow, name="Dask's jobs", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._follow, name="jobs of Dask's workers", daemon=True
+                )
                 self._thread.start()
-        self._look.set()
+        self._wake.set()
 
     def forget(self, job_id: int) -> None:
-        """Its end is wanted: nothing more is said of it."""
+        """Stops following a job, because somebody ends it on purpose."""
         with self._lock:
             self._workers.pop(job_id, None)
 
-    def look(self) -> None:
-        """Looks now: something has happened."""
-        self._look.set()
+    def query_now(self) -> None:
+        """Queries Slurm at once, because something has happened."""
+        self._wake.set()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is no job to follow any more, and so no thread."""
+        return self._thread is None
 
     def node_of(self, worker: str) -> str | None:
-        """Where the worker's job was last seen to run, "" before that was seen; None if it is no job's."""
+        """The node of the worker's job, "" if it isn't known yet; None if no job belongs to the worker."""
         with self._lock:
-            mine = [job for job, name in self._workers.items() if worker.startswith(name)]
-            return self._nodes.get(mine[0], "") if mine else None
+            own = [job for job, name in self._workers.items() if worker.startswith(name)]
+            return self._nodes.get(own[0], "") if own else None
 
     def _follow(self) -> None:
         while True:
-            self._look.clear()
+            self._wake.clear()
             with self._lock:
                 ids = list(self._workers)
                 if not ids:
                     self._thread = None
                     return
             try:
-                jobs = asyncio.run(self._jobs(ids))
+                jobs = asyncio.run(self._query(ids))
             except SlurmError:  # says nothing about any job
                 jobs = []
-            self._tell(jobs)
-            self._look.wait(self._pause(jobs))
+            self._report(jobs)
+            self._wake.wait(self._pause(jobs))
 
     def _pause(self, jobs: list[Job]) -> float:
         if time.monotonic() < self._young_until or any(job.state.is_starting for job in jobs):
-            return watch.BRISK
-        return watch.CALM if not jobs or any(job.state.is_waiting for job in jobs) else watch.RARE
+            return job_watch.YOUNG_PAUSE
+        is_waiting = not jobs or any(job.state.is_waiting for job in jobs)
+        return job_watch.WAITING_PAUSE if is_waiting else job_watch.RUNNING_PAUSE
 
-    async def _jobs(self, ids: list[int]) -> list[Job]:
-        """The jobs as Slurm knows them; one that it no longer lists is asked for by itself."""
+    async def _query(self, ids: list[int]) -> list[Job]:
+        """The jobs as Slurm knows them. A job that it doesn't list gets a query of its own."""
         listed = (await self.slurm.jobs()).jobs
-        return [listed[each] if each in listed else await watch.look(self.slurm, each) for each in ids]
+        return [
+            listed[each] if each in listed else await job_watch.query_job(self.slurm, each) for each in ids
+        ]
 
-    def _tell(self, jobs: list[Job]) -> None:
+    def _report(self, jobs: list[Job]) -> None:
         with self._lock:
             jobs = [job for job in jobs if job.id in self._workers]
             ended = [(self._workers.pop(job.id), job) for job in jobs if job.state.is_over]
             self._nodes |= {job.id: job.nodes for job in jobs if job.nodes}
         for worker, job in ended:
             print(messages.worker_ended(worker, job))
-        text = messages.workers_wait([job for job in jobs if job.state.is_waiting])
-        if text and text != self._told:
-            print(messages.news(text, self._told))
-        self._told = text or self._told
+        message = messages.workers_wait([job for job in jobs if job.state.is_waiting])
+        if message and message != self.shown:
+            print(messages.new_part(message, self.shown))
+        self.shown = message or self.shown
 
 
-def follow(kind: Any, jobs: Jobs) -> None:
-    """Has `jobs` know of each job of dask_jobqueue's class from now on; a second time is no error."""
-    start, close = kind.start, kind.close
-    if start.__module__ == __name__:
-        return
+class WorkerLosses:
+    """A scheduler's plugin that reports workers which ended unexpectedly, if their node is silent."""
 
-    async def started(self: Any) -> None:
-        try:
-            await start(self)
-        except RuntimeError as error:
-            raise explained(error) from None
-        jobs.add(int(self.job_id), str(self.name))
-
-    async def closed(self: Any) -> None:
-        if self.job_id:
-            jobs.forget(int(self.job_id))
-        await close(self)
-
-    kind.start, kind.close = started, closed
-
-
-def explained(error: RuntimeError) -> Exception:
-    """The error of a job that can't be submitted, with Slurm's own sentence and what to do; else as it is."""
-    _, found, said = str(error).partition(_STDERR)
-    return refused(CommandFailed(["sbatch"], 1, "", said)) if found else error
-
-
-class Losses:
-    """A scheduler's plugin: tells of workers that went without being asked to, if their node is silent."""
-
-    def __init__(self, jobs: Jobs) -> None:
+    def __init__(self, jobs: WorkerJobs) -> None:
         self.jobs = jobs
         self._names: dict[str, str] = {}
 
     def add_worker(self, scheduler: Any, worker: str) -> None:
-        """Takes note of the worker's name: it is gone by the time that we hear of its end."""
+        """Records the name of a worker; Dask has forgotten it when it reports the worker's end."""
         self._names[worker] = str(scheduler.workers[worker].name)
 
     def remove_worker(self, scheduler: Any, worker: str, *, stimulus_id: str, **kwargs: Any) -> None:
-        """Asks the worker's node for a sign of life, in a thread, unless its end was expected."""
+        """Probes the worker's node, in a thread, unless Dask itself ended the worker."""
         name = self._names.pop(worker, "")
-        _, last = scheduler.get_events(worker)[-1]
         node = self.jobs.node_of(name)
-        if node is None or last.get("expected"):
+        if node is None or compat.was_expected(scheduler, worker):
             return
-        self.jobs.look()
+        self.jobs.query_now()
         host = worker.rpartition("/")[2].rpartition(":")[0]
         node = node or host
 
-        def ask() -> None:
+        def probe() -> None:
             if falls_silent(host):
                 print(messages.worker_lost(name, node, len(scheduler.workers)))
 
-        threading.Thread(target=ask, name=f"Dask's worker on {node}", daemon=True).start()
+        threading.Thread(target=probe, name=f"probe of {node}", daemon=True).start()
 
 
-def of_this_process() -> Jobs:
-    """The jobs of our own that Slurm tells of, whatever their names."""
-    slurm = slurm_of(os.environ)
-    me = pwd.getpwuid(os.getuid()).pw_name
-    return Jobs(SlurmClient(slurm.cluster, slurm.runner, owner=me))
+def explain_refusal(stderr: str) -> Exception:
+    """The error for a job that sbatch refused: Slurm's own sentence, and what to do."""
+    return refused(CommandFailed(["sbatch"], 1, "", stderr))
 
 
-JOBS = of_this_process()
+@functools.cache
+def worker_jobs() -> WorkerJobs:
+    """The jobs of this process's workers, made when they are first used.
+
+    Its client lists the user's jobs whatever their names.
+    """
+    slurm = slurm_client(os.environ)
+    return WorkerJobs(SlurmClient(slurm.cluster, slurm.runner, owner=user_name()))
 
 
 def dask_setup(scheduler: Any) -> None:
-    """What Dask calls when a scheduler has started."""
-    from distributed.diagnostics.plugin import SchedulerPlugin  # type: ignore[import-not-found]
-
-    if slurm_jobs := sys.modules.get("dask_jobqueue.slurm"):
-        follow(slurm_jobs.SLURMJob, JOBS)
-        plugin = type("Losses", (Losses, SchedulerPlugin), {})
-        scheduler.add_plugin(plugin(JOBS), name="flatirons-losses")
+    """Called by Dask when a scheduler has started."""
+    if kind := compat.loaded_job_class():
+        jobs = worker_jobs()
+        compat.follow_jobs(kind, jobs.add, jobs.forget, explain_refusal)
+        compat.add_plugin(scheduler, WorkerLosses(jobs))

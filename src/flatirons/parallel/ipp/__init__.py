@@ -1,1 +1,1 @@
-"""IPyParallel on Slurm: engines as one Slurm job, a controller that they reach."""
+"""IPyParallel on Slurm: the engines are one Slurm job, the controller runs beside the notebook."""

@@ -1,4 +1,4 @@
-"""ipyparallel's Cluster with what is asked of Slurm as keywords."""
+"""ipyparallel's Cluster with Slurm's options as keywords; `flatirons.parallel.Cluster` for users."""
 
 from __future__ import annotations
 
@@ -9,54 +9,48 @@ from traitlets import default
 
 from flatirons.errors import OptionsRefused
 from flatirons.parallel.ipp.launcher import FlatironsControllerLauncher, FlatironsEngineSetLauncher
-from flatirons.parallel.ipp.traits import Asked
+from flatirons.parallel.ipp.option_traits import OptionTraits, describe_keywords
 from flatirons.parallel.options import NAMES
 
-_ARGUMENTS = {"engines", "controller", "parent", "config", "log"}
+_OTHER_KEYWORDS = {"engines", "controller", "parent", "config", "log"}
 
 
-class Cluster(Asked, ipyparallel.Cluster):
-    """A controller here, and engines in a Slurm job of their own.
-
-    Keywords, each optional: `n` engines; `partition`, `account`, `qos`, `reservation`; `runtime`, minutes or
-    "2:00:00"; `nodes` to spread over, or `engines_per_node` at most; `cpus` and `memory`, MiB or "4G", for
-    each engine; and all that ipyparallel's own Cluster takes. `start_engines_sync(4, partition="sknl")` adds
-    a set.
-    """
-
+class EngineCluster(OptionTraits, ipyparallel.Cluster):
     def __init__(self, **kwargs: Any) -> None:
         for name in kwargs:
-            if name not in _ARGUMENTS and not self.has_trait(name):
+            if name not in _OTHER_KEYWORDS and not self.has_trait(name):
                 known = ", ".join(("n", *NAMES))
-                raise TypeError(f"Cluster() has no keyword {name!r}; it takes {known} and ipyparallel's.")
+                raise TypeError(
+                    f"Cluster() has no keyword {name!r}; it takes {known} and ipyparallel's own keywords."
+                )
         super().__init__(**kwargs)
 
     @default("engine_launcher_class")
-    def _default_engines(self) -> type:
+    def _default_engine_launcher(self) -> type:
         return FlatironsEngineSetLauncher
 
     @default("controller_launcher_class")
-    def _default_controller(self) -> type:
+    def _default_controller_launcher(self) -> type:
         return FlatironsControllerLauncher
 
     async def start_engines(
         self, n: int | None = None, engine_set_id: str | None = None, **kwargs: Any
     ) -> Any:
-        """Starts a set of engines and gives its id; keywords override what the cluster was made with."""
+        """The id of a new set of engines. Keywords override those that the cluster was made with."""
         if issubclass(self.engine_launcher_class, FlatironsEngineSetLauncher):
-            said = {name: getattr(self, name) for name in NAMES if getattr(self, name)}
-            kwargs = {**said, **kwargs}
+            set_options = {name: getattr(self, name) for name in NAMES if getattr(self, name)}
+            kwargs = {**set_options, **kwargs}
         return await super().start_engines(n, engine_set_id, **kwargs)
 
     async def resize(self, n: int) -> None:
-        """Has `n` engines from now on; new ones, a set of their own, may have to wait for Slurm.
+        """Changes the number of engines to `n`; new engines are a set of their own and may wait in the queue.
 
-        Sets that are too many end, the newest first; of one that is too large the engines with the highest
-        numbers end, and its job keeps their cores until its last has ended. Raises OptionsRefused when that
-        would part an MPI program, and when `n` isn't a number of engines.
+        When there are too many engines, whole sets end, the newest first. Of a set that is too large, the
+        engines with the highest ids end; its job keeps their cores until its last engine has ended. Raises
+        OptionsRefused when that would split an MPI program, or when `n` isn't positive.
         """
         if n < 1:
-            raise OptionsRefused({"n": f"A cluster is resized to at least one engine, not to {n}."})
+            raise OptionsRefused({"n": f"A cluster has at least one engine; it can't be resized to {n}."})
         surplus = sum(each.n for each in self.engines.values()) - n
         if surplus < 0:
             await self.start_engines(-surplus)
@@ -70,14 +64,16 @@ class Cluster(Asked, ipyparallel.Cluster):
 
     async def _shrink(self, engines: Any, count: int) -> None:
         if engines.mpi:
-            raise OptionsRefused({"n": "The engines of one MPI program can't be parted: stop the whole set."})
+            raise OptionsRefused(
+                {"n": "The engines of an MPI program only end together: stop the whole set."}
+            )
         with await self.connect_client() as client:
             client.shutdown(sorted(client.ids)[-count:], block=True)
         engines.n -= count
         self.update_cluster_file()
 
-    async def start_cluster(self, n: int | None = None) -> Cluster:
-        """Starts controller and engines; when Slurm refuses the engines, no controller is left behind."""
+    async def start_cluster(self, n: int | None = None) -> EngineCluster:
+        """Starts the controller and the engines. If Slurm refuses the engines, it stops the controller."""
         started_here = self.controller is None
         try:
             await super().start_cluster(n)
@@ -86,3 +82,14 @@ class Cluster(Asked, ipyparallel.Cluster):
                 await self.stop_controller()
             raise
         return self
+
+
+EngineCluster.__doc__ = f"""A controller beside the notebook, and engines in a Slurm job of their own.
+
+`Cluster(n=8, partition="shas")` takes these keywords and all keywords of ipyparallel's own Cluster:
+
+    n: Number of engines.
+{describe_keywords()}
+
+`start_engines_sync(4, partition="sknl")` adds a set of engines.
+"""

@@ -1,9 +1,10 @@
-"""ipyparallel's controller; the engines end with it: `python -m flatirons.parallel.ipp.controller`.
+"""ipyparallel's controller, with which the engines end: `python -m flatirons.parallel.ipp.controller`.
 
-It listens on one port more, the lifeline, where it never says anything. The job of the engines keeps a
-connection to it, which the operating system ends when the controller ends, however that happens. At the end
-of a notebook's job Slurm signals every process, that which serves the container's files included, so nothing
-may be left to run a last command with; where something is, engines that still wait are cancelled.
+It listens on one more port, the liveness port, and never accepts or sends anything there. The engines' job
+holds a connection to that port. The operating system closes the connection when the controller ends, for
+whatever reason, and then the job ends too. A last command of the controller would not be enough: at the end
+of a notebook's job Slurm kills all of its processes, even the one that serves the container's files. Where
+the controller can still run a command, it cancels engines that wait in the queue.
 """
 
 from __future__ import annotations
@@ -20,80 +21,64 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import psutil  # type: ignore[import-untyped]
-from ipyparallel.controller.app import IPController
-from tornado.ioloop import IOLoop
 
 from flatirons.errors import SlurmError
-from flatirons.parallel.job_context import OWNER, slurm_of
+from flatirons.parallel.ipp.compat import HookedController
+from flatirons.parallel.job_context import OWNER_PID, slurm_client
 
-BACKLOG = 128  # connections, one from each job of engines; none is ever accepted, the kernel keeps them
+BACKLOG = 128  # connections, one for each job of engines; the kernel keeps them, nobody accepts them
 
 
-class Controller(IPController):
-    """A controller that ends when its owner does, and with which its engines end."""
+class FlatironsController(HookedController):
+    """A controller that ends when its owner ends, and with which its engines end."""
 
-    lifeline: socket.socket
+    liveness: socket.socket
 
-    def init_hub(self) -> None:
-        """Sets up the hub; an engine counts as there when its heart was heard, so that beats each second."""
+    def before_hub(self) -> None:
+        """Opens the liveness port. Checks engines each second: a new one counts from its first beat."""
         hearts = self.config.HeartMonitor
         if "period" not in hearts:
             hearts.period = 1000  # milliseconds; ipyparallel's default is 3000
             hearts.setdefault("max_heartmonitor_misses", 30)
-        self.lifeline = self._listen()
-        super().init_hub()
+        self.liveness = socket.create_server((self._host(), self.next_port("engine")), backlog=BACKLOG)
+        os.register_at_fork(after_in_child=self.liveness.close)  # a child that lives on must not keep it open
 
-    def next_port(self, pool_name: str = "common") -> int:
-        """A port of the site's pools that nobody on this node uses, a random one if none is left."""
-        while True:
-            port: int = super().next_port(pool_name)
-            with contextlib.suppress(OSError), socket.create_server((self._host(), port)):
-                return port
+    def is_free(self, port: int) -> bool:
+        """Whether nobody on this node uses the port."""
+        with contextlib.suppress(OSError), socket.create_server((self._host(), port)):
+            return True
+        return False
 
     def _host(self) -> str:
         return "" if self.engine_ip == "*" else str(self.engine_ip)
 
-    def _listen(self) -> socket.socket:
-        listener = socket.create_server((self._host(), self.next_port("engine")), backlog=BACKLOG)
-        os.register_at_fork(after_in_child=listener.close)  # a child that lives on must not keep it open
-        return listener
-
-    def save_connection_dict(self, fname: str, cdict: dict[str, Any]) -> None:
-        """Writes a connection file; that of the engines tells of the lifeline."""
-        if fname == self.engine_json_file:
-            cdict["lifeline"] = self.lifeline.getsockname()[1]
-        super().save_connection_dict(fname, cdict)
+    def engine_connection_items(self) -> dict[str, Any]:
+        """The liveness port, by which the engines' job watches this process."""
+        return {"liveness": self.liveness.getsockname()[1]}
 
     def start(self) -> None:
-        """Serves until a signal, a client or the owner's end makes it stop."""
-        self._end_with_owner(os.environ.get(OWNER, ""))
+        """Serves until a signal, a client or the end of its owner stops it, then cancels its engines."""
+        self._end_with_owner(os.environ.get(OWNER_PID, ""))
         try:
             super().start()
         finally:
-            cluster = f"cluster-{self.cluster_id}.json"
-            asyncio.run(cancel(jobs_of(Path(self.profile_dir.security_dir, cluster))))
-
-    def remove_connection_files(self) -> None:
-        """Removes them if they are there and weren't meant to be used again."""
-        if self.profile_dir and not self.reuse_files:
-            for name in (self.client_json_file, self.engine_json_file):
-                Path(self.profile_dir.security_dir, name).unlink(missing_ok=True)
+            asyncio.run(cancel(read_job_ids(self.cluster_file())))
 
     def _end_with_owner(self, owner: str) -> None:
         if not owner:
             return
         try:
-            watched = os.pidfd_open(int(owner))
+            descriptor = os.pidfd_open(int(owner))
         except ProcessLookupError:
             sys.exit(1)
         except OSError:
             self.log.warning("This kernel can't watch a process: the controller may outlive its notebook.")
         else:
-            self.loop.add_handler(watched, lambda *_: self.handle_signal(signal.SIGTERM, None), IOLoop.READ)
+            self.end_when_readable(descriptor)
 
 
-def jobs_of(cluster_file: Path) -> list[int]:
-    """The jobs of a cluster's engines as its file tells them; none when there is no such file any more."""
+def read_job_ids(cluster_file: Path) -> list[int]:
+    """The ids of the engines' jobs in a cluster's file; none when that file is gone or can't be read."""
     try:
         sets = json.loads(cluster_file.read_text())["engines"]["sets"]
         return [job for job in (state.get("job_id", 0) for state in sets.values()) if job]
@@ -102,8 +87,8 @@ def jobs_of(cluster_file: Path) -> list[int]:
 
 
 async def cancel(job_ids: list[int]) -> None:
-    """Cancels the jobs as far as Slurm answers."""
-    slurm = slurm_of(os.environ)
+    """Cancels the jobs, if Slurm answers."""
+    slurm = slurm_client(os.environ)
     for job_id in job_ids:
         try:
             await slurm.cancel(job_id, user=None)
@@ -111,11 +96,11 @@ async def cancel(job_ids: list[int]) -> None:
             print(f"The engines (job {job_id}) can't be cancelled: {error.detail or error}", flush=True)
 
 
-def end(controller: Controller, status: int) -> NoReturn:
-    """Ends at once, with every child and without the connection files, wherever the controller had got to.
+def end(controller: FlatironsController, status: int) -> NoReturn:
+    """Ends this process at once, with all children and without connection files left behind.
 
-    An ordinary exit joins the children and waits for the sockets, and may wait for ever when a signal came
-    while it was being set up.
+    An ordinary exit joins the children and waits for the sockets; it may wait for ever when a signal came
+    while they were being set up.
     """
     children = psutil.Process().children(recursive=True)
     for child in children:
@@ -129,8 +114,8 @@ def end(controller: Controller, status: int) -> NoReturn:
 
 def main() -> None:
     """Runs a controller to its end."""
-    controller = Controller.instance()
-    # until ipyparallel handles it, and not in the children
+    controller = FlatironsController.instance()
+    # In this process until ipyparallel handles the signal; not in its children.
     signal.signal(signal.SIGTERM, lambda number, _: end(controller, 128 + number))
     os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
     status = 1

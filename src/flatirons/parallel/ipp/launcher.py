@@ -1,4 +1,4 @@
-"""What ipyparallel starts by the name `flatirons`: engines as a Slurm job, a controller that they reach."""
+"""What ipyparallel starts by the name `flatirons`: engines as a Slurm job, and a controller for them."""
 
 from __future__ import annotations
 
@@ -6,65 +6,47 @@ import asyncio
 import os
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ipyparallel.cluster import Cluster
-from ipyparallel.cluster.launcher import (
-    EngineLauncher,
-    LocalControllerLauncher,
-    NotRunning,
-    ipcontroller_cmd_argv,
-    ipengine_cmd_argv,
-)
+from ipyparallel.cluster.launcher import EngineLauncher, LocalControllerLauncher, NotRunning
 from traitlets import Integer, Unicode, default
 
 from flatirons.errors import FlatironsError, OptionsRefused, SlurmError, SlurmUnreachable
-from flatirons.parallel import address, login_environment, messages
-from flatirons.parallel.container import container, log_in
-from flatirons.parallel.ipp import engines
-from flatirons.parallel.ipp.engine_registry import Roll
-from flatirons.parallel.ipp.progress_bar import Bar, beside_bars
-from flatirons.parallel.ipp.step import Step
-from flatirons.parallel.ipp.traits import Asked
-from flatirons.parallel.job_context import OWNER, find, signal_steps, slurm_of
+from flatirons.parallel import address, login_environment
+from flatirons.parallel.background import run_sync
+from flatirons.parallel.container import login_lines, notebook_container
+from flatirons.parallel.ipp import compat, engines
+from flatirons.parallel.ipp.compat import StopData
+from flatirons.parallel.ipp.engine_registry import EngineRegistry
+from flatirons.parallel.ipp.option_traits import OptionTraits
+from flatirons.parallel.ipp.set_progress import EngineSetProgress
+from flatirons.parallel.ipp.step import SrunStep
+from flatirons.parallel.job_context import OWNER_PID, find_job, signal_steps, slurm_client
+from flatirons.parallel.job_watch import JobWatch, query_job
 from flatirons.parallel.options import EngineOptions, resolve
-from flatirons.parallel.watch import Watch, look, wait_for
 from flatirons.slurm import explain
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Job, JobSpec, JobState
 
-IPYPARALLELS_PATIENCE = 60  # seconds; default of Cluster.engine_timeout
-IPYPARALLELS_DELAY = 1.0  # seconds; default of Cluster.delay
-NO_LIMIT = -1
+NO_TIMEOUT = -1
 STOPPED = "they were stopped."
-STOP_PAUSE = 0.5  # seconds between two looks at a job that was cancelled
+STOP_PAUSE = 0.5  # seconds between two queries for a job that was cancelled
 
 
-class Ending(dict[str, Any]):
-    """How a set ended. ipyparallel prints it as it is, in an error and in the log: as its sentence, `why`."""
-
-    def __repr__(self) -> str:
-        return str(self["why"])
-
-
-class FlatironsEngineSetLauncher(Asked, EngineLauncher):
-    """Starts a set of engines as one Slurm job, or inside the notebook's, in the notebook's own container."""
+class FlatironsEngineSetLauncher(OptionTraits, EngineLauncher):
+    """Starts a set of engines in the notebook's own container: as one Slurm job, or in the notebook's job."""
 
     entrypoint_name = "flatirons"
 
-    job_id = Integer(help="The set's own Slurm job, 0 before there is one.").tag(to_dict=True)
-    output_file = Unicode(config=True, help="Where the engines' output goes.").tag(to_dict=True)
+    job_id = Integer(help="Id of the set's own Slurm job; 0 before it is submitted.").tag(to_dict=True)
+    output_file = Unicode(config=True, help="File for the engines' output.").tag(to_dict=True)
+    step_pid = Integer(help="Process id of srun, for engines in the notebook's job.").tag(to_dict=True)
 
-    step_pid = Integer(help="Of srun, for engines inside the notebook's job.").tag(to_dict=True)
-
-    watch: Watch | None = None
-    step: Step | None = None
+    watch: JobWatch | None = None
+    step: SrunStep | None = None
+    progress: EngineSetProgress | None = None
     output = ""
-    bar: Bar | None = None
-    on_bar = ""
-    told = ""
 
     @default("output_file")
     def _default_output_file(self) -> str:
@@ -72,27 +54,27 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
 
     @property
     def is_forked(self) -> bool:
-        """Whether the engines of a node are forked from one process: not MPI's, no command of the user's."""
-        return not self.mpi and self.engine_cmd == ipengine_cmd_argv
+        """Whether the engines of a node are forked from one process: neither MPI nor another engine_cmd."""
+        return not self.mpi and self.engine_cmd == compat.ENGINE_COMMAND
 
     def find_args(self) -> list[str]:
-        """The argv of a task, container included: all engines of a node, or one."""
-        ours = self.is_forked or self.engine_cmd == ipengine_cmd_argv
-        command = [sys.executable, "-m", "flatirons.parallel.ipp.node"] if ours else self.engine_cmd
+        """The argv of a task, which is all engines of a node or one engine, in the notebook's container."""
+        is_ours = self.is_forked or self.engine_cmd == compat.ENGINE_COMMAND
+        command = [sys.executable, "-m", "flatirons.parallel.ipp.node"] if is_ours else self.engine_cmd
         more = [*(["--mpi"] if self.mpi else []), *self.engine_args]
         engine = engines.engine_argv(command, self.profile_dir, self.cluster_id, more)
-        return [*container(os.environ), *engine]
+        return [*notebook_container(os.environ), *engine]
 
-    # -- the life of a set
+    # -- start
 
     async def start(self, n: int) -> int:
-        """Starts the set and gives its job's id, or srun's; the job may still have to wait.
+        """Starts the set; its job may still have to wait. Returns the id of its job, or srun's process id.
 
         Raises FlatironsError.
         """
         self.n = n
         try:
-            options = resolve(self.asked(), self._job())
+            options = resolve(self.engine_options(), self._job())
             Path(self.output_file).parent.mkdir(parents=True, exist_ok=True)
             if options.inside:
                 self._start_inside(n, options)
@@ -100,10 +82,10 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
                 self.job_id = await self._submit(n, options)
                 self._start_watching()
         except FlatironsError as error:
-            self.notify_stop(Ending(exit_code=1, why=error.user))
+            self.notify_stop(StopData(exit_code=1, why=error.user))
             raise
         self.notify_start(self.job_id or self.step_pid)
-        self._be_patient()
+        self._remove_timeout()
         return self.job_id or self.step_pid
 
     async def _submit(self, n: int, options: EngineOptions) -> int:
@@ -113,45 +95,49 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
         return job_id
 
     def _start_inside(self, n: int, options: EngineOptions) -> None:
-        """A step of the notebook's own job, with its cores and memory."""
-        engines.refuse_a_jobs_wishes(self.asked())
+        """Starts a step of the notebook's own job."""
+        engines.refuse_job_options(self.engine_options())
         if not self.is_forked:
             raise OptionsRefused(
-                {"inside": "MPI engines, and those of another engine_cmd, need a job of theirs."}
+                {"inside": "Engines with MPI or with another engine_cmd need a job of their own."}
             )
         job = self._job()
-        placed = engines.places(n, options, job)
-        name, control = f"ipengines-{self.engine_set_id}", self._controller()
-        line = engines.step_argv(job["SLURM_JOB_ID"], name, placed, self.find_args(), control)
-        self.step = self._step(cmd_and_args=[*login_environment.clean(os.environ), *line])
+        placed = engines.place_inside(n, options, job)
+        line = engines.step_argv(
+            job["SLURM_JOB_ID"], self._step_name(), placed, self.find_args(), self._controller()
+        )
+        self.step = self._make_step(cmd_and_args=[*login_environment.env_command(os.environ), *line])
         self.step.start()
         self.step_pid = self.step.pid
         self.log.info("Engines start inside the notebook's job (%s).", job["SLURM_JOB_ID"])
 
-    def _step(self, **traits: Any) -> Step:
-        self.loop.asyncio_loop  # noqa: B018  found now, for in the step's thread it would be another
-        return Step(
+    def _make_step(self, **traits: Any) -> SrunStep:
+        compat.bind_loop(self)
+        return SrunStep(
             parent=self.parent,
             log=self.log,
             output_file=self.output_file,
             environment=self.environment_without_keys(),
-            ended=self._step_ended,
+            on_end=self._step_ended,
             **traits,
         )
 
+    def _step_name(self) -> str:
+        return f"ipengines-{self.engine_set_id}"
+
     def _job(self) -> Mapping[str, str]:
-        return login_environment.of_own_job(os.environ)
+        return login_environment.job_environment(os.environ)
 
     def _comment(self) -> str:
-        """By which the job is found again, and known to belong to the notebook's."""
+        """The job's comment, by which it can be found again; it names the notebook's job."""
         notebook = self._job().get("SLURM_JOB_ID", "")
         return f"flatirons-engines:{notebook}:{self.cluster_id}:{self.engine_set_id}"
 
-    def _controller(self) -> engines.Controller | None:
-        return engines.Controller.of(self.environment.get("IPP_CONNECTION_INFO", ""))
+    def _controller(self) -> engines.ControllerAddress | None:
+        return engines.ControllerAddress.parse(self.environment.get(compat.CONNECTION_INFO, ""))
 
     def _script(self, n: int, options: EngineOptions) -> str:
-        """Slurm keeps scripts, so keys stay in the profile's connection file."""
+        """The batch script. Slurm keeps scripts, so keys stay in the profile's connection file."""
         return engines.job_script(
             n,
             options,
@@ -159,49 +145,59 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
             environment=self.environment_without_keys(),
             controller=self._controller(),
             is_forked=self.is_forked,
-            log_in=log_in(os.environ),
+            login=login_lines(os.environ),
         )
 
     async def _send(self, spec: JobSpec, script: str) -> int:
-        slurm = slurm_of(os.environ)
+        slurm = slurm_client(os.environ)
         try:
             return await slurm.submit(spec, script, user=None)
-        except SlurmUnreachable:  # Slurm may have taken the job, and only its answer was lost
-            job_id = await find(slurm, spec.comment)
+        except SlurmUnreachable:  # Slurm may have accepted the job although its answer was lost
+            job_id = await find_job(slurm, spec.comment)
             if not job_id:
                 raise
             return job_id
 
     def environment_without_keys(self) -> dict[str, str]:
-        """What the user wants engines to find in their environment."""
+        """The variables that the user set for the engines."""
         return {name: text for name, text in self.environment.items() if not name.startswith("IPP_")}
 
-    def _be_patient(self) -> None:
-        """Waiting for engines ends when the job does, not by ipyparallel's clock, which knows no queue."""
-        if getattr(self.parent, "engine_timeout", None) == IPYPARALLELS_PATIENCE:
-            self.parent.engine_timeout = NO_LIMIT
+    def _remove_timeout(self) -> None:
+        """Waits for the engines for as long as their job lasts, unless the user set `engine_timeout`.
+
+        ipyparallel's default of a minute doesn't allow for a queue.
+        """
+        if self.parent is not None and compat.is_default(self.parent, "engine_timeout"):
+            self.parent.engine_timeout = NO_TIMEOUT
+
+    # -- stop
 
     async def stop(self) -> None:
-        """Cancels the job and returns when Slurm says that it is gone. Raises SlurmError, TimeoutError."""
+        """Ends the set and returns when it is gone. Raises SlurmError, TimeoutError."""
         if self.watch:
             self.watch.stop()
-        self._close_bar("stopped")
+        if self.progress:
+            self.progress.close_bar("stopped")
         if self.state != "running":
             return
         if self.step:
-            if not await asyncio.to_thread(self.step.end, self.stop_timeout):
-                raise TimeoutError(
-                    f"srun (process {self.step_pid}) did not end in {self.stop_timeout} seconds."
-                )
-            self.notify_stop(Ending(pid=self.step_pid, exit_code=0, why=STOPPED))
-            return
-        slurm = slurm_of(os.environ)
+            await self._stop_step(self.step)
+        else:
+            await self._stop_job()
+
+    async def _stop_step(self, step: SrunStep) -> None:
+        if not await asyncio.to_thread(step.end, self.stop_timeout):
+            raise TimeoutError(f"srun (process {self.step_pid}) did not end in {self.stop_timeout} seconds.")
+        self.notify_stop(StopData(pid=self.step_pid, exit_code=0, why=STOPPED))
+
+    async def _stop_job(self) -> None:
+        slurm = slurm_client(os.environ)
         await slurm.cancel(self.job_id, user=None)
         async with asyncio.timeout(self.stop_timeout):
-            state = await self._last_state(slurm)
-        self.notify_stop(Ending(job_id=self.job_id, state=state.value, exit_code=0, why=STOPPED))
+            state = await self._wait_for_end(slurm)
+        self.notify_stop(StopData(job_id=self.job_id, state=state.value, exit_code=0, why=STOPPED))
 
-    async def _last_state(self, slurm: SlurmClient) -> JobState:
+    async def _wait_for_end(self, slurm: SlurmClient) -> JobState:
         while True:
             job = await slurm.job(self.job_id)
             if job is None or job.state.is_over:
@@ -209,25 +205,25 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
             await asyncio.sleep(STOP_PAUSE)
 
     async def signal(self, sig: int | str) -> None:
-        """Sends every engine a signal, by number or name."""
+        """Sends a signal, given by its number or name, to every engine."""
         if self.state == "running":
             job = int(self._job()["SLURM_JOB_ID"]) if self.step else self.job_id
-            name = f"ipengines-{self.engine_set_id}" if self.step else ""
+            name = self._step_name() if self.step else ""
             text = str(int(sig)) if isinstance(sig, int) else sig
             await signal_steps(os.environ, job, text, name)
 
     async def join(self, timeout: float | None = None) -> None:
         """Returns when the set has ended. Raises TimeoutError."""
-        over = self.step.is_over if self.step else self.watch.join if self.watch else None
-        if over and not await asyncio.to_thread(over, timeout):
+        wait = self.step.wait_for_end if self.step else self.watch.join if self.watch else None
+        if wait and not await asyncio.to_thread(wait, timeout):
             raise TimeoutError(f"Engines (job {self.job_id}) did not end in {timeout} seconds.")
 
     def poll(self) -> int | None:
-        """None while the set isn't known to have ended, else its exit code. Asks nobody."""
+        """The set's exit code, or None as long as it isn't known to have ended. Does not query Slurm."""
         return self.stop_data.get("exit_code") if self.state == "after" else None
 
     def get_output(self, remove: bool = False) -> str:
-        """What the engines printed so far, or until their log was removed."""
+        """What the engines have printed so far, or had printed when their log was removed."""
         path = Path(self.output_file)
         if path.is_file():
             self.output = path.read_text(errors="replace")
@@ -239,141 +235,114 @@ class FlatironsEngineSetLauncher(Asked, EngineLauncher):
 
     @classmethod
     def from_dict(cls, d: dict[str, Any], **kwargs: Any) -> FlatironsEngineSetLauncher:
-        """The set as another process left it. Raises NotRunning when its job is over.
+        """The set that another process has started. Raises NotRunning when its job is over.
 
-        When Slurm doesn't answer the set is taken to live: a failed query says nothing about a job.
+        If Slurm doesn't answer, the set counts as running: a failed query says nothing about a job.
         """
         self: FlatironsEngineSetLauncher = super().from_dict(d, **kwargs)
-        seen = None
         if not self.job_id and not self.step_pid:
             raise NotRunning("The engines were never submitted.")
         if self.step_pid:
-            self.step = self._step()
-            self.step._reconstruct_process({"pid": self.step_pid})
-            return self
-        try:
-            seen = wait_for(look(slurm_of(os.environ), self.job_id))
-        except SlurmError as error:
-            self.log.warning("Job %s of engines may have ended: %s", self.job_id, error)
+            self.step = self._make_step()
+            self.step.find_process(self.step_pid)
         else:
-            if seen.state.is_over:
-                raise NotRunning(f"Job {self.job_id} has ended: {seen.state.value}.")
-        self._start_watching(seen)
+            self._start_watching(self._query())
         return self
 
-    # -- what the watch sees, in its thread
+    def _query(self) -> Job | None:
+        try:
+            job = run_sync(query_job(slurm_client(os.environ), self.job_id))
+        except SlurmError as error:
+            self.log.warning("Job %s of engines may have ended: %s", self.job_id, error)
+            return None
+        if job.state.is_over:
+            raise NotRunning(f"Job {self.job_id} has ended: {job.state.value}.")
+        return job
 
-    def _start_watching(self, seen: Job | None = None) -> None:
-        self.loop.asyncio_loop  # noqa: B018  found now, for in the watch's thread it would be another
-        self.watch = Watch(
-            lambda: slurm_of(os.environ), self.job_id, self._changed, self._ended, seen, self._looked
+    # -- while it runs
+
+    def _start_watching(self, known: Job | None = None) -> None:
+        compat.bind_loop(self)
+        registry = EngineRegistry.of(self.parent) if self.parent is not None else None
+        self.progress = progress = EngineSetProgress(self.log, registry, known)
+        self.watch = JobWatch(
+            lambda: slurm_client(os.environ),
+            self.job_id,
+            progress.log_change,
+            self._job_ended,
+            known,
+            progress.update_bar,
         )
         self.watch.start()
-        if self.parent is not None:
-            Roll.of(self.parent)
 
     def on_stop(self, f: Any) -> Any:
-        """Calls `f` when the set has ended. ipyparallel does this once it has drawn a bar to wait beside."""
-        known = super().on_stop(f)
-        if self.watch and self.state == "running":
-            self.bar = Bar.newest()
-            if self.bar and self.on_bar:
-                self.bar.say(self.on_bar)
-        return known
+        """Registers `f`, to be called when the set has ended.
 
-    def _looked(self, job: Job) -> None:
-        before, self.on_bar = self.on_bar, messages.on_bar(job, datetime.now(UTC))
-        if self.bar and before != self.on_bar:
-            self.bar.say(self.on_bar)
+        ipyparallel calls this also when it has just opened a progress bar to wait for engines.
+        """
+        result = super().on_stop(f)
+        if self.progress and self.state == "running":
+            self.progress.attach_to_newest_bar()
+        return result
 
-    def _close_bar(self, text: str) -> None:
-        if self.bar:
-            self.bar.close(text)
-            self.bar = None
-
-    def _changed(self, job: Job) -> None:
-        lost = messages.lost_nodes(self.watch.seen if self.watch else None, job)
-        with beside_bars():
-            if job.state.is_waiting and job.reason not in ("", "None"):
-                before, self.told = self.told, messages.waiting(job)
-                self.log.info(messages.news(self.told, before))
-            elif lost:
-                self._lost(lost, job)
-            elif job.state.is_running:
-                self.log.info("Engines (job %s) start on %s.", job.id, job.nodes)
-
-    def _lost(self, nodes: tuple[str, ...], job: Job) -> None:
-        news = tuple(filter(Roll.of(self.parent).is_news, nodes)) if self.parent is not None else nodes
-        if news:
-            self.log.warning(messages.slurm_lost(news, job))
-
-    def _ended(self, job: Job) -> None:
+    def _job_ended(self, job: Job) -> None:
         status = job.exit_code or job.signal or int(job.state is not JobState.COMPLETED)
         why = f"Engines (job {job.id}) have ended: {explain.end(job)}"
-        self._close_bar(self.on_bar)
-        self._tell_end(Ending(job_id=job.id, state=job.state.value, exit_code=status, why=why))
+        if self.progress:
+            self.progress.close_bar()
+        compat.report_end(self, StopData(job_id=job.id, state=job.state.value, exit_code=status, why=why))
 
     def _step_ended(self, code: int | None) -> None:
-        why = "The engines inside the notebook's job have ended; their log says more. Start the set again."
-        self._tell_end(Ending(pid=self.step_pid, exit_code=code or 0, why=why))
-
-    def _tell_end(self, data: Ending) -> None:
-        if self.loop.asyncio_loop.is_closed():  # that of a synchronous call, in a program without a loop
-            self.notify_stop(data)
-        else:
-            self.loop.add_callback(self.notify_stop, data)
+        why = "The engines inside the notebook's job have ended. See their log, then start the set again."
+        compat.report_end(self, StopData(pid=self.step_pid, exit_code=code or 0, why=why))
 
 
 class FlatironsControllerLauncher(LocalControllerLauncher):
-    """A controller beside the notebook; for our engines it listens on the node's own address, and only there.
+    """Starts a controller beside the notebook. For our engines it listens on the node's own address only.
 
-    For any other engines it is what ipyparallel starts by default, which listens on loopback.
+    For other engines it is ipyparallel's own controller, which listens on the loopback address.
     """
 
     entrypoint_name = "flatirons"
 
-    controller_args: Any  # declared by ipyparallel
+    controller_args: Any  # traits of ipyparallel's class
     controller_cmd: Any
     environment: Any
 
     async def start(self) -> None:
         """Starts the controller. Raises FlatironsError when the node has no address to listen on."""
         if self._is_for_our_engines():
-            await self._listen_to_other_nodes()
-            self._end_together()
-            self._lose_no_time()
+            await self._set_address()
+            self._set_command()
+            self._remove_delay()
         super().start()
 
-    async def _listen_to_other_nodes(self) -> None:
+    async def _set_address(self) -> None:
         if not any(word.startswith(("--ip=", "--IPController.ip=")) for word in self.controller_args):
-            job = login_environment.of_own_job(os.environ)
+            job = login_environment.job_environment(os.environ)
             own = await asyncio.to_thread(address.of_this_node, job)
             self.controller_args = [*self.controller_args, f"--ip={own}", f"--location={own}"]
 
-    def _end_together(self) -> None:
-        """With the controller the engines end, and with this process the controller, if it is meant to."""
-        if self.controller_cmd == ipcontroller_cmd_argv:
+    def _set_command(self) -> None:
+        """Chooses the controller that ends its engines and, unless it is to live on, ends with us."""
+        if self.controller_cmd == compat.CONTROLLER_COMMAND:
             self.controller_cmd = [sys.executable, "-m", "flatirons.parallel.ipp.controller"]
         if getattr(self.parent, "shutdown_atexit", False):
-            self.environment = {**self.environment, OWNER: str(os.getpid())}
+            self.environment = {**self.environment, OWNER_PID: str(os.getpid())}
 
-    def _lose_no_time(self) -> None:
-        """Engines are submitted once the connection files are there, so no pause before that is needed."""
-        if self.parent.send_engines_connection_env and self.parent.delay == IPYPARALLELS_DELAY:
+    def _remove_delay(self) -> None:
+        """Removes the pause before the engines start, unless the user set `delay`.
+
+        They are submitted when the connection files exist, so they need no pause.
+        """
+        if self.parent.send_engines_connection_env and compat.is_default(self.parent, "delay"):
             self.parent.delay = 0
 
     def _is_for_our_engines(self) -> bool:
-        wanted = getattr(self.parent, "engine_launcher_class", None)
-        return isinstance(wanted, type) and issubclass(wanted, FlatironsEngineSetLauncher)
+        launcher = getattr(self.parent, "engine_launcher_class", None)
+        return isinstance(launcher, type) and issubclass(launcher, FlatironsEngineSetLauncher)
 
 
-def offer_controller() -> None:
-    """Makes our controller ipyparallel's default, so that engines="flatirons" alone is enough.
-
-    ipyparallel starts the controller before it asks the engines' launcher anything, and on loopback, where
-    other nodes can't reach it. It imports this module when the name `flatirons` is first used.
-    """
-    Cluster.controller_launcher_class.default_value = FlatironsControllerLauncher
-
-
-offer_controller()
+# ipyparallel imports this module when the name `flatirons` is first used.
+compat.record_settings("engine_timeout", "delay")
+compat.make_default_controller(FlatironsControllerLauncher)

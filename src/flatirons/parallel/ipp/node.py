@@ -1,11 +1,12 @@
 """The engines of one node, in one container: `python -m flatirons.parallel.ipp.node ARGUMENT...`.
 
-What all engines have in common is imported once; then each is forked from here, and shares that memory with
-the others. This process stays as the nanny of them all, where ipyparallel starts another Python for each: it
-passes signals on to single engines, and tells the controller at once when one has ended.
+This process imports once what all engines need, and then forks the engines, which share that memory. It stays
+as the nanny of all of them (ipyparallel's word for the process that looks after an engine), where ipyparallel
+starts another Python for each engine: it passes signals on to single engines, and tells the controller at
+once when an engine has ended.
 
-$FLATIRONS_ENGINES is how many engines each node of the step has, as Slurm writes it: `4(x2),3`. Without it
-this process is an engine itself, with ipyparallel's own nanny: one task of an MPI program.
+$FLATIRONS_ENGINES holds the number of engines on each node of the step, as Slurm writes it: `4(x2),3`.
+Without it this process is an engine itself, with ipyparallel's own nanny: one task of an MPI program.
 """
 
 from __future__ import annotations
@@ -22,23 +23,23 @@ import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import IO, Any
+from typing import Any
 
 from ipykernel.zmqshell import ZMQInteractiveShell  # noqa: F401  so that no engine has to import it
 from ipyparallel.engine.app import IPEngine
-from ipyparallel.engine.nanny import KernelNanny
 
-from flatirons.parallel.ipp.engine_registry import MARK
-from flatirons.parallel.ipp.engines import PER_NODE, counts
+from flatirons.parallel.ipp.compat import EngineNanny, HookedEngine
+from flatirons.parallel.ipp.engine_registry import SEPARATOR
+from flatirons.parallel.ipp.engines import PER_NODE, parse_counts
 
-MESSAGE = 1 << 16  # bytes; what an engine asks its nanny for takes less than two thousand
+MESSAGE_BYTES = 1 << 16  # an engine's request for a nanny takes less than two thousand
 
 
-def share(cores: Sequence[int], number: int, count: int, allocated: int) -> list[int]:
-    """The cores of engine `number` of `count`; [] when this step isn't bound to those that Slurm gave it.
+def pick_cores(cores: Sequence[int], number: int, count: int, allocated: int) -> list[int]:
+    """The cores of engine `number` of `count`; [] when this step isn't bound to the `allocated` cores.
 
-    Slurm binds a task to its cores, and there is but one task here. Where it doesn't bind, all cores of the
-    node are seen, those of others' jobs too: then nothing is known about which are ours.
+    Slurm binds a task to its cores, and there is only one task here. Where Slurm doesn't bind tasks, all
+    cores of the node are visible, also those of other jobs, and nothing says which belong to this job.
     """
     each = len(cores) // count
     if len(cores) != allocated or not each:
@@ -46,74 +47,31 @@ def share(cores: Sequence[int], number: int, count: int, allocated: int) -> list
     return list(cores[number * each : (number + 1) * each])
 
 
-class Engine(IPEngine):
-    """An engine whose nanny is the process that it was forked from."""
+class ForkedEngine(HookedEngine):
+    """An engine whose nanny is in the process that it was forked from."""
 
-    to_nanny: socket.socket
-    is_stopping = False
+    to_parent: socket.socket
 
-    def start(self) -> None:
-        """Serves until it is told to stop, which is no error."""
-        try:
-            super().start()
-        except RuntimeError:  # of the event loop, which ipyparallel stops under its own feet
-            if not self.is_stopping:
-                raise
-
-    def _signal_stop(self, sig: int, frame: Any) -> None:
-        self.is_stopping = True
-        super()._signal_stop(sig, frame)
-
-    def start_nanny(self, control_url: str) -> tuple[str, socket.socket]:
-        """The address at which the nanny listens for us."""
-        asked = {
-            "pid": os.getpid(),
-            "engine_id": self.id,
-            "identity": self.bident,
-            "control_url": control_url,
-            "registration_url": self.registration_url,
-            "curve_serverkey": self.curve_serverkey,
-            "curve_secretkey": self.curve_secretkey,
-            "curve_publickey": self.curve_publickey,
-            "config": type(self.config)(Session=self.config.Session),
-        }
-        self.to_nanny.send(pickle.dumps(asked))
-        address = self.to_nanny.recv(MESSAGE).decode().strip()
-        if not address:
-            raise RuntimeError("This node's engines have lost their parent.")
-        return address, self.to_nanny
+    def request_nanny(self, arguments: dict[str, Any]) -> tuple[str, socket.socket]:
+        """The URL of the nanny that the parent process starts for this engine."""
+        self.to_parent.send(pickle.dumps(arguments))
+        url = self.to_parent.recv(MESSAGE_BYTES).decode().strip()
+        if not url:
+            raise RuntimeError("The parent process of this node's engines has ended.")
+        return url, self.to_parent
 
 
-class Nanny(KernelNanny):
-    """The nanny of one engine, one of many in this process."""
-
-    def wait_for_parent_thread(self) -> None:
-        """The node itself waits for its engines."""
-
-    def pipe_handler(self, fd: IO[str], events: int) -> None:
-        """The engine has closed its end: whether it has ended is the node's to say."""
-        self.loop.remove_handler(fd)
-
-    def finish(self) -> None:
-        """Tells the controller that the engine has ended, and lets go of what belonged to it."""
-        self.notify_exit()
-        self.loop.remove_handler(self.pipe)
-        for stream in (self.control_stream, self.parent_stream):
-            stream.close(linger=0)
-        self.pipe.close()
-
-
-class Node:
+class NodeEngines:
     """All engines of a node, from the fork to the end of the last."""
 
     def __init__(self) -> None:
-        self.engines: dict[int, socket.socket] = {}  # by process id: our end of what an engine speaks over
-        self.nannies: dict[int, Nanny] = {}
-        self.worst = 0
+        self.engines: dict[int, socket.socket] = {}  # process id -> our end of the connection to that engine
+        self.nannies: dict[int, EngineNanny] = {}
+        self.exit_code = 0
 
     def fork(self, count: int) -> socket.socket | None:
-        """Forks engines. None in this process; in an engine its way to the nanny."""
-        gc.freeze()  # what the collector doesn't touch stays shared
+        """Forks engines. Returns None in this process, and in each engine its connection to this process."""
+        gc.freeze()  # memory that the garbage collector doesn't touch stays shared
         cores, allocated = sorted(os.sched_getaffinity(0)), int(os.environ.get("SLURM_CPUS_ON_NODE") or 0)
         for number in range(count):
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -122,95 +80,97 @@ class Node:
                 ours.close()
                 for other in self.engines.values():
                     other.close()
-                if mine := share(cores, number, count, allocated):
-                    os.sched_setaffinity(0, mine)
+                if own_cores := pick_cores(cores, number, count, allocated):
+                    os.sched_setaffinity(0, own_cores)
                 return theirs
             theirs.close()
             self.engines[pid] = ours
         return None
 
     async def serve(self) -> int:
-        """Is there for the engines until the last has ended; gives the worst of their exit codes."""
+        """Serves the engines until the last has ended. Returns the highest of their exit codes."""
         loop = asyncio.get_running_loop()
         self.all_ended = loop.create_future()
-        for pid, end in self.engines.items():
-            loop.add_reader(end, self._engine_asks, pid)
+        for pid, connection in self.engines.items():
+            loop.add_reader(connection, self._start_nanny, pid)
         if not self.engines:
             return 0
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # meant for the engines, which get it from Slurm
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Slurm sends it to the engines as well, who need it
         for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._pass_on, number)
+            loop.add_signal_handler(number, self._forward, number)
         threading.Thread(target=self._wait, args=[loop, len(self.engines)], daemon=True).start()
         await self.all_ended
-        return self.worst
+        return self.exit_code
 
-    def _engine_asks(self, pid: int) -> None:
-        end = self.engines[pid]
+    def _start_nanny(self, pid: int) -> None:
+        connection = self.engines[pid]
         loop = asyncio.get_running_loop()
-        loop.remove_reader(end)
-        if asked := end.recv(MESSAGE):
-            pipe = end.makefile("w")
+        loop.remove_reader(connection)
+        if request := connection.recv(MESSAGE_BYTES):
+            pipe = connection.makefile("w")
             pipe.reconfigure(line_buffering=True)
-            self.nannies[pid] = Nanny(**pickle.loads(asked), pipe=pipe)
+            self.nannies[pid] = EngineNanny(pickle.loads(request), pipe)
             self.starting = loop.create_task(self.nannies[pid].start())
 
     def _wait(self, loop: asyncio.AbstractEventLoop, count: int) -> None:
         for _ in range(count):
             pid, status = os.wait()
-            loop.call_soon_threadsafe(self._ended, pid, os.waitstatus_to_exitcode(status))
+            loop.call_soon_threadsafe(self._engine_ended, pid, os.waitstatus_to_exitcode(status))
 
-    def _ended(self, pid: int, code: int) -> None:
-        self.worst = max(self.worst, code if code >= 0 else 128 - code)
+    def _engine_ended(self, pid: int, code: int) -> None:
+        self.exit_code = max(self.exit_code, code if code >= 0 else 128 - code)
         self.engines.pop(pid).close()
         if nanny := self.nannies.pop(pid, None):
-            print(f"Engine {nanny.engine_id} (process {pid}) has ended: {_told(code)}.", file=sys.stderr)
+            print(f"Engine {nanny.engine_id} (process {pid}) has ended: {_describe(code)}.", file=sys.stderr)
             nanny.finish()
         if not self.engines:
             self.all_ended.set_result(None)
 
-    def _pass_on(self, number: int) -> None:
+    def _forward(self, number: int) -> None:
         for pid in self.engines:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
 
-def _told(code: int) -> str:
+def _describe(code: int) -> str:
     return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def speak_to_slurm(environ: Mapping[str, str]) -> dict[str, str]:
-    """What MPI must be told in a container: Slurm may offer munge, for which the image has no plugin."""
+def choose_pmix_security(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that MPI needs in a container: Slurm may offer munge, which the image doesn't support."""
     offered = environ.get("PMIX_SECURITY_MODE", "").split(",")
     return {"PMIX_SECURITY_MODE": "native"} if "native" in offered else {}
 
 
-def name(environ: Mapping[str, str]) -> str:
-    """An engine's own name for the controller, which ends with that of its node (parallel.roll)."""
-    return f"{uuid.uuid4().hex}{MARK}{environ.get('SLURMD_NODENAME') or socket.gethostname()}"
+def make_name(environ: Mapping[str, str]) -> str:
+    """A new engine's name for the controller; it ends with the node's name (ipp.engine_registry)."""
+    return f"{uuid.uuid4().hex}{SEPARATOR}{environ.get('SLURMD_NODENAME') or socket.gethostname()}"
 
 
 def run_engine(kind: type[IPEngine], arguments: Sequence[str]) -> None:
-    """Is an engine, to its end."""
+    """Runs an engine in this process, to its end."""
     app = kind.instance()
-    app.initialize([f"--Session.session={name(os.environ)}", *arguments])
+    app.initialize([f"--Session.session={make_name(os.environ)}", *arguments])
     app.start()
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Is a node, or one of the engines that are forked from it; gives the exit code."""
+    """Runs the engines of this node, or in a fork one of them. Returns the exit code."""
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, most))  # as the notebook has it: cores fill a home
+    resource.setrlimit(
+        resource.RLIMIT_CORE, (0, most)
+    )  # as in the notebook: core files fill a home directory
     per_node = os.environ.pop(PER_NODE, "")
     if not per_node:
-        os.environ.update(speak_to_slurm(os.environ))
+        os.environ.update(choose_pmix_security(os.environ))
         run_engine(IPEngine, arguments)
         return 0
-    node = Node()
-    to_nanny = node.fork(counts(per_node)[int(os.environ.get("SLURM_NODEID") or 0)])
-    if to_nanny is None:
+    node = NodeEngines()
+    to_parent = node.fork(parse_counts(per_node)[int(os.environ.get("SLURM_NODEID") or 0)])
+    if to_parent is None:
         return asyncio.run(node.serve())
-    Engine.to_nanny = to_nanny
-    run_engine(Engine, arguments)
+    ForkedEngine.to_parent = to_parent
+    run_engine(ForkedEngine, arguments)
     return 0
 
 

@@ -1,54 +1,54 @@
-"""The IPython profile `slurm`: engines by Slurm without a word about launchers.
+"""The IPython profile `slurm`, with which engines are Slurm jobs and no launcher needs to be named.
 
-`ipcluster start --profile=slurm --n=8` on a log-in node or in a terminal of JupyterLab, and
-`ipyparallel.Cluster(profile="slurm", n=8)` in a notebook. A file that is there is never overwritten.
+It serves `ipcluster start --profile=slurm --n=8` on a log-in node or in a terminal of JupyterLab, and
+`ipyparallel.Cluster(profile="slurm", n=8)` in a notebook. A file that exists is never overwritten.
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
 from pathlib import Path
 
+from flatirons.files import write_atomically
+from flatirons.parallel.options import FIELDS
+
 PROFILE = "slurm"
-TEXT = """\
+_HEAD = """\
 # IPyParallel engines as a Slurm job: ipcluster start --profile=slurm --n=8
 c = get_config()  # noqa: F821
 
 c.Cluster.engine_launcher_class = "flatirons"
 c.Cluster.controller_launcher_class = "flatirons"
 
-# What is asked of Slurm. Without a value: the site's defaults, then those of the notebook's own job.
-# c.FlatironsEngineSetLauncher.partition = "shas"
-# c.FlatironsEngineSetLauncher.account = "ucb-general"
-# c.FlatironsEngineSetLauncher.qos = "normal"
-# c.FlatironsEngineSetLauncher.reservation = ""
-# c.FlatironsEngineSetLauncher.runtime = "2:00:00"
-# c.FlatironsEngineSetLauncher.nodes = 2             # spread evenly over so many
-# c.FlatironsEngineSetLauncher.engines_per_node = 4  # or at most so many on each
-# c.FlatironsEngineSetLauncher.cpus = 1              # for each engine
-# c.FlatironsEngineSetLauncher.memory = "4G"         # for each engine
-# c.FlatironsEngineSetLauncher.inside = True         # in the notebook's own job, if that has room
-# c.FlatironsEngineSetLauncher.mpi = True            # one MPI program
+# Options of the engines' job. An option without a value comes from the site's defaults, then from the
+# notebook's own job.
 """
 
 
-def ensure(ipython_dir: str = "", name: str = PROFILE) -> Path:
-    """The profile's configuration file, made now if there is none. Raises OSError when it can't be made."""
-    folder = Path(ipython_dir or _ipython_dir()) / f"profile_{name}"
+def create(ipython_dir: str = "", name: str = PROFILE) -> Path:
+    """The profile's configuration file, which this makes if it doesn't exist. Raises OSError."""
+    folder = Path(ipython_dir or _find_ipython_dir()) / f"profile_{name}"
     file = folder / "ipcluster_config.py"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / f".{file.name}.{os.getpid()}"
-        draft.write_text(TEXT, encoding="utf-8")
-        os.replace(draft, file)
+        with contextlib.suppress(FileExistsError):  # another process was faster
+            write_atomically(file, _write_text(), 0o644, replace=False)
     return file
 
 
-def _ipython_dir() -> str:
+def _write_text() -> str:
+    lines = []
+    for name, each in FIELDS.items():
+        setting = f"# c.FlatironsEngineSetLauncher.{name} = {each.metadata['example']}"
+        lines += [f"\n# {each.metadata['help']}", setting]
+    return _HEAD + "\n".join(lines) + "\n"
+
+
+def _find_ipython_dir() -> str:
     from IPython.paths import get_ipython_dir
 
     return str(get_ipython_dir())
 
 
 if __name__ == "__main__":
-    print(ensure())
+    print(create())

@@ -14,7 +14,7 @@ __all__ = ["session"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what `session` needs when it is first asked for: the parts on the nodes need none of it."""
+    """Imports the modules of `session` only when somebody uses it; the programs on nodes don't need them."""
     if name != "session":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from flatirons.parallel.spark.launch import session

@@ -1,4 +1,4 @@
-"""A standalone Spark cluster as one Slurm job: how big, what is asked, its script, its settings. Pure."""
+"""A standalone Spark cluster as one Slurm job: its size, its request, its script, its settings. Pure."""
 
 from __future__ import annotations
 
@@ -6,31 +6,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flatirons import units
 from flatirons.errors import OptionsRefused
 from flatirons.job import script
-from flatirons.parallel.login_environment import LOG_IN
+from flatirons.parallel.job_specs import make_job_spec, read_count, read_memory_mib
+from flatirons.parallel.login_environment import LOGIN_LINES
 from flatirons.parallel.options import EngineOptions
 from flatirons.slurm.model import JobSpec
 
 JOB_NAME = "spark"
 CONFIG = "spark.conf"
-"""File with the settings of master and workers in the cluster's directory; it holds the secret."""
+"""File in the cluster's directory with the settings of master and workers; it holds the secret."""
 MASTER = "master"
-"""File in which the master says its URL."""
-DAEMONS_MIB = 768  # master and worker on one node, as seen: 200 to 250 MiB each
-HEAP_SHARE = 0.6  # of what they leave; the rest is for Python's workers and what Java has besides its heap
-WORKER_TIMEOUT = 30  # seconds without a sign of life, after which its work is done elsewhere; Spark says 60
+"""File in the cluster's directory with the master's URL."""
+DAEMONS_MIB = 768  # for master and worker on one node; each was seen to use 200 to 250 MiB
+HEAP_SHARE = 0.6  # of the rest; the remainder is for Python's workers and for Java outside of its heap
+WORKER_TIMEOUT = 30  # seconds without a heartbeat, after which others repeat a worker's work; default 60
 LEAST_HEAP_MIB = 512  # Spark refuses less than 450
 LEAST_NODE_MIB = 2048
 _PAGES = {
-    "spark.ui.killEnabled": "false",  # they have no password, and others may be on this node
+    "spark.ui.killEnabled": "false",  # the pages have no password, and others may use this node
     "spark.ui.port": "0",
-    # From any page up to the root of the host, whose name we don't know: jupyter-server-proxy would put its
-    # own prefix before an absolute path, which has that already.
+    # From any page up to the root of the host, whose name isn't known here: jupyter-server-proxy would put
+    # its prefix before an absolute path, which has the prefix already.
     "spark.ui.proxyRedirectUri": "/".join([".."] * 16),
 }
-# From the top: the lifeline to the notebook, which the operating system ends when that ends, even by a kill;
-# the master; a worker on each node. Whichever ends first ends the job.
+# In order: the connection to the notebook's liveness port, which the operating system closes when the
+# notebook ends, even if it was killed; the master; a worker on each node. Whichever ends first ends the job.
 _RUN = """\
 if ! exec 3<>"/dev/tcp/$1/$2"; then
     echo "Nothing listens at $1 port $2: the notebook has ended, or this node can't reach it." >&2
@@ -52,82 +54,88 @@ wait -n"""
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
-    """What one node of the cluster has: cores, MiB, and how much of those is Java's heap."""
+class NodeSize:
+    """What one node of the cluster has: cores, MiB of memory, and how much of that is Java's heap."""
 
     cores: int
     memory_mib: int
     heap_mib: int
 
 
-def own_size(job: Mapping[str, str], cores_seen: int) -> tuple[int, int]:
-    """Cores and MiB that the notebook's job has on this node; 0 MiB where Slurm doesn't tell."""
-    cores = _number(job, "SLURM_CPUS_ON_NODE") or cores_seen
-    return cores, _number(job, "SLURM_MEM_PER_NODE") or _number(job, "SLURM_MEM_PER_CPU") * cores
+def notebook_size(job: Mapping[str, str], cores_seen: int) -> tuple[int, int]:
+    """Cores and MiB of the notebook's job on this node; 0 MiB where Slurm doesn't say."""
+    cores = read_count(job, "SLURM_CPUS_ON_NODE") or cores_seen
+    return cores, read_memory_mib(job, cores)
 
 
-def node_size(options: EngineOptions, own: tuple[int, int]) -> Size:
-    """Each node of a cluster: what is asked, else what the notebook has. Raises OptionsRefused."""
+def node_size(options: EngineOptions, own: tuple[int, int]) -> NodeSize:
+    """Each node of a cluster: what the user requests, else what the notebook has. Raises OptionsRefused."""
     cores = options.cpus or own[0]
     memory = options.memory or max(own[1], LEAST_NODE_MIB)
     heap = int((memory - DAEMONS_MIB) * HEAP_SHARE)
     if heap < LEAST_HEAP_MIB:
         least = int(LEAST_HEAP_MIB / HEAP_SHARE) + DAEMONS_MIB + 1
-        raise OptionsRefused(
-            {"memory": f'Spark needs {least}M or more on each node, not {memory}M. Say memory="4G".'}
+        sentence = (
+            f"Spark needs {least}M or more on each node, not {units.memory(memory)}. Choose memory="
+            '"4G", for example.'
         )
-    return Size(cores, memory, heap)
+        raise OptionsRefused({"memory": sentence})
+    return NodeSize(cores, memory, heap)
 
 
-def local_size(options: EngineOptions, own: tuple[int, int]) -> Size:
-    """Spark inside the notebook's own job; it can't have more than that has. Raises OptionsRefused."""
+def local_size(options: EngineOptions, own: tuple[int, int]) -> NodeSize:
+    """Spark inside the notebook's own job, with at most what that job has. Raises OptionsRefused."""
+    _refuse_more_than(own, options)
+    cores, notebook_memory = own
+    memory = options.memory or notebook_memory
+    heap = memory // 2 if memory else 1024
+    if heap < LEAST_HEAP_MIB:
+        least = units.memory(2 * LEAST_HEAP_MIB)
+        raise OptionsRefused({"memory": f"Spark needs {least} or more: start a notebook with more memory."})
+    return NodeSize(options.cpus or cores, memory, heap)
+
+
+def _refuse_more_than(own: tuple[int, int], options: EngineOptions) -> None:
     cores, memory = own
     refused = {}
     if options.cpus > cores:
         refused["cpus"] = f"Your notebook's job has {cores} cores on this node, not {options.cpus}."
     if memory and options.memory > memory:
-        refused["memory"] = f"Your notebook's job has {memory}M on this node, not {options.memory}M."
+        has, wanted = units.memory(memory), units.memory(options.memory)
+        refused["memory"] = f"Your notebook's job has {has} on this node, not {wanted}."
     if refused:
-        last = "Ask for no more than that, start a notebook with more, or say nodes=2 for a job of its own."
-        raise OptionsRefused({**refused, "nodes": last})
-    asked = options.memory or memory
-    heap = asked // 2 if asked else 1024
-    if heap < LEAST_HEAP_MIB:
-        raise OptionsRefused(
-            {"memory": f"Spark needs {2 * LEAST_HEAP_MIB}M or more: start a notebook with more memory."}
-        )
-    return Size(options.cpus or cores, asked, heap)
+        advice = "Request no more than that, start a larger notebook, or use nodes=2 for a job of its own."
+        raise OptionsRefused({**refused, "nodes": advice})
 
 
-def job_spec(nodes: int, size: Size, options: EngineOptions, *, comment: str, log: str) -> JobSpec:
-    """The job of a cluster: one task on each node, which gets all that is asked there."""
-    return JobSpec(
+def job_spec(nodes: int, size: NodeSize, options: EngineOptions, *, comment: str, log: str) -> JobSpec:
+    """The job of a cluster: one task on each node, with all that is requested there."""
+    return make_job_spec(
+        options,
         name=JOB_NAME,
         comment=comment,
-        partition=options.partition,
-        account=options.account,
-        qos=options.qos,
-        reservation=options.reservation,
+        log=log,
         nodes=nodes,
         ntasks=nodes,
         cpus=size.cores,
         memory_mib=size.memory_mib,
-        runtime_minutes=options.runtime,
-        output=log.replace("%", "%%"),  # sbatch(1), filename pattern
         extra=("--ntasks-per-node=1", "--no-kill"),
     )
 
 
 def job_script(
     nodes: int,
-    size: Size,
+    size: NodeSize,
     python: Sequence[str],
     *,
     folder: str,
-    lifeline: tuple[str, int],
-    log_in: str = LOG_IN,
+    liveness: tuple[str, int],
+    login: str = LOGIN_LINES,
 ) -> str:
-    """The batch script; `python` is the notebook's, container included. Slurm keeps scripts: no secret."""
+    """The batch script. It holds no secret, because Slurm keeps scripts.
+
+    `python` is the notebook's, with its container; `liveness` the address of the notebook's liveness port.
+    """
     node = [*python, "-m", "flatirons.parallel.spark.node"]
     master = [*node, "master", folder]
     step = [
@@ -135,12 +143,12 @@ def job_script(
         *(f"--cpus-per-task={size.cores}", "--kill-on-bad-exit=1", "--no-kill", "--label"),
     ]
     worker = [*step, *node, "worker", folder, str(size.cores), str(size.heap_mib)]
-    where = [lifeline[0], str(lifeline[1]), folder, str(len(master))]
-    return script.compose(log_in, [["exec", "bash", "-c", _RUN, "bash", *where, *master, *worker]])
+    where = [liveness[0], str(liveness[1]), folder, str(len(master))]
+    return script.compose(login, [["exec", "bash", "-c", _RUN, "bash", *where, *master, *worker]])
 
 
-def secured(secret: str) -> dict[str, str]:
-    """Settings by which all of a cluster know each other, and encrypt what they say."""
+def _security_settings(secret: str) -> dict[str, str]:
+    """Settings by which the parts of a cluster authenticate each other and encrypt their connections."""
     return {
         "spark.authenticate": "true",
         "spark.authenticate.secret": secret,
@@ -149,22 +157,22 @@ def secured(secret: str) -> dict[str, str]:
     }
 
 
-def daemons_settings(secret: str) -> str:
-    """The text of the file for master and workers."""
+def daemon_settings(secret: str) -> str:
+    """The text of the settings file for master and workers."""
     more = {
-        "spark.master.rest.enabled": "false",  # would take jobs from anybody
+        "spark.master.rest.enabled": "false",  # it would accept jobs from anybody
         "spark.ui.killEnabled": "false",
-        "spark.port.maxRetries": "0",  # the master's port is known to others
+        "spark.port.maxRetries": "0",  # the master must have the port that was written down
         "spark.worker.timeout": str(WORKER_TIMEOUT),
     }
-    return "".join(f"{name} {text}\n" for name, text in {**secured(secret), **more}.items())
+    return "".join(f"{name} {text}\n" for name, text in {**_security_settings(secret), **more}.items())
 
 
-def cluster_settings(master: str, nodes: int, size: Size, address: str, secret: str) -> dict[str, str]:
-    """The notebook's settings for a cluster; its first computation waits for all nodes, at most a minute."""
+def cluster_settings(master: str, nodes: int, size: NodeSize, address: str, secret: str) -> dict[str, str]:
+    """The driver's settings for a cluster; its first computation waits up to a minute for all nodes."""
     return {
         **_PAGES,
-        **secured(secret),
+        **_security_settings(secret),
         "spark.master": master,
         "spark.driver.host": address,
         "spark.driver.bindAddress": address,
@@ -176,8 +184,8 @@ def cluster_settings(master: str, nodes: int, size: Size, address: str, secret: 
     }
 
 
-def local_settings(size: Size) -> dict[str, str]:
-    """The notebook's settings without a cluster; nobody else can reach it."""
+def local_settings(size: NodeSize) -> dict[str, str]:
+    """The driver's settings without a cluster; no other node can reach it."""
     return {
         **_PAGES,
         "spark.master": f"local[{size.cores}]",
@@ -187,18 +195,13 @@ def local_settings(size: Size) -> dict[str, str]:
     }
 
 
-def with_users(settings: Mapping[str, str], users: Mapping[str, Any]) -> dict[str, str]:
-    """The settings, the user's own over them but for those that keep others out. Raises OptionsRefused."""
+def add_user_settings(settings: Mapping[str, str], users: Mapping[str, Any]) -> dict[str, str]:
+    """The settings, overridden by the user's. Raises OptionsRefused for those that keep others out."""
     for name in users:
         if name == "spark.master" or name.startswith(("spark.authenticate", "spark.network.crypto")):
-            raise OptionsRefused({"conf": f"{name} is decided by session(); leave it out."})
+            raise OptionsRefused({"conf": f"session() sets {name} itself; leave it out."})
     return {**settings, **{name: _text(value) for name, value in users.items()}}
 
 
 def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _number(job: Mapping[str, str], name: str) -> int:
-    text = job.get(name, "")
-    return int(text) if text.isdecimal() else 0

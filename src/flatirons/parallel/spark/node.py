@@ -1,7 +1,7 @@
-"""A part of a Spark cluster on its node: `python -m flatirons.parallel.spark.node master|worker FOLDER ...`.
+"""A part of a Spark cluster, on its node: `python -m flatirons.parallel.spark.node master|worker FOLDER ...`.
 
-Becomes Spark's own program. The secret is in a file of the cluster's directory, never in an argv. Spark's
-pages have no password: they are shown on this node's loopback only.
+The process becomes Spark's own program. The secret is in a file in the cluster's directory, never in an argv.
+Spark's pages have no password, so they listen on this node's loopback address only.
 """
 
 from __future__ import annotations
@@ -15,40 +15,39 @@ from typing import NoReturn
 from urllib.parse import urlsplit
 
 from flatirons.errors import FlatironsError
+from flatirons.files import write_atomically
 from flatirons.parallel import address
 from flatirons.parallel.spark.job import CONFIG, MASTER
 
-PATIENCE = 90.0  # seconds for the master to be up, and for a shared filesystem to show its file
-PAUSE = 0.2  # seconds between two looks
-_CLASSES = "org.apache.spark.deploy"
+MASTER_TIMEOUT = 90.0  # seconds for the master to start, and for a shared file system to show its file
+POLL_PAUSE = 0.2  # seconds
+_PACKAGE = "org.apache.spark.deploy"
 
 
-def master(folder: Path) -> list[str]:
-    """The argv of the master; says its URL in the cluster's directory. Raises FlatironsError, OSError."""
+def master_argv(folder: Path) -> list[str]:
+    """The argv of the master. Writes its URL into the cluster's directory. Raises FlatironsError, OSError."""
     host = address.of_this_node(os.environ)
     with socket.create_server((host, 0)) as probe:
         port = probe.getsockname()[1]
-    draft = folder / f".{MASTER}"
-    draft.write_text(f"spark://{host}:{port}")
-    os.replace(draft, folder / MASTER)
-    return _spark(f"{_CLASSES}.master.Master", folder, host, port)
+    write_atomically(folder / MASTER, f"spark://{host}:{port}")
+    return _spark_class(f"{_PACKAGE}.master.Master", folder, host, port)
 
 
-def worker(folder: Path, cores: str, heap_mib: str) -> list[str]:
-    """The argv of a worker, once the master listens. Raises FlatironsError."""
-    deadline = time.monotonic() + PATIENCE
-    while not (url := url_of_master(folder)):
+def worker_argv(folder: Path, cores: str, heap_mib: str) -> list[str]:
+    """The argv of a worker, as soon as the master listens. Raises FlatironsError."""
+    deadline = time.monotonic() + MASTER_TIMEOUT
+    while not (url := find_master(folder)):
         if time.monotonic() > deadline:
-            raise FlatironsError(f"Spark's master did not listen within {PATIENCE:g} seconds.")
-        time.sleep(PAUSE)
+            raise FlatironsError(f"Spark's master did not listen within {MASTER_TIMEOUT:g} seconds.")
+        time.sleep(POLL_PAUSE)
     host = address.of_this_node(os.environ)
     work = folder / "work" / socket.gethostname()
     more = ["--cores", cores, "--memory", f"{heap_mib}M", "--work-dir", str(work), url]
-    return [*_spark(f"{_CLASSES}.worker.Worker", folder, host, 0), *more]
+    return [*_spark_class(f"{_PACKAGE}.worker.Worker", folder, host, 0), *more]
 
 
-def url_of_master(folder: Path) -> str:
-    """The URL of the cluster's master once it listens, before that ""."""
+def find_master(folder: Path) -> str:
+    """The URL of the cluster's master if it listens, else ""."""
     try:
         url = (folder / MASTER).read_text()
         place = urlsplit(url)
@@ -58,18 +57,18 @@ def url_of_master(folder: Path) -> str:
         return ""
 
 
-def _spark(name: str, folder: Path, host: str, port: int) -> list[str]:
+def _spark_class(name: str, folder: Path, host: str, port: int) -> list[str]:
     program = f"{os.environ.get('SPARK_HOME', '/opt/spark')}/bin/spark-class"
     where = ["--host", host, "--port", str(port), "--webui-port", "0"]
     return [program, name, *where, "--properties-file", str(folder / CONFIG)]
 
 
 def main() -> NoReturn:
-    """Becomes what the command line names."""
+    """Becomes the program that the command line names."""
     role, folder, *rest = sys.argv[1:]
     try:
-        argv = master(Path(folder)) if role == "master" else worker(Path(folder), *rest)
-        os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"  # for the pages; `--host` is for all else
+        argv = master_argv(Path(folder)) if role == "master" else worker_argv(Path(folder), *rest)
+        os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"  # for the pages; `--host` counts for everything else
         os.execv(argv[0], argv)
     except FlatironsError as error:
         sys.exit(error.user)

@@ -12,7 +12,7 @@ import pytest
 
 from flatirons.errors import OptionsRefused
 from flatirons.parallel import login_environment
-from flatirons.parallel.dask import certificate, configuration, preload
+from flatirons.parallel.dask import certificate, compat, configuration
 
 JOB = {
     "SLURM_JOB_ID": "7",
@@ -34,8 +34,8 @@ def node(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def of(tmp_path: Path, **more: str) -> dict[str, Any]:
     environ = {**JOB, **more}
-    login_environment.scrub(environ)
-    return configuration.configuration(environ, tmp_path)
+    login_environment.hide_job(environ)
+    return configuration.make_settings(environ, tmp_path)
 
 
 def test_workers_run_in_the_notebooks_container_where_the_notebook_may(tmp_path: Path) -> None:
@@ -92,32 +92,32 @@ def test_the_same_settings_are_written_once_and_others_beside_them(tmp_path: Pat
     assert first.stat().st_mode & 0o777 == 0o700
 
 
-def offered(monkeypatch: pytest.MonkeyPatch, home: Path, environ: dict[str, str]) -> str:
+def configured(monkeypatch: pytest.MonkeyPatch, home: Path, environ: dict[str, str]) -> str:
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setattr(configuration, "_NEEDED", ("json",))
-    login_environment.scrub(environ)
-    configuration.offer_or_say(environ)
+    login_environment.hide_job(environ)
+    configuration.configure_or_log(environ)
     return environ.get("DASK_ROOT_CONFIG", "")
 
 
-def test_it_is_offered_inside_a_job_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert offered(monkeypatch, tmp_path, dict(JOB)).startswith(str(tmp_path))
+def test_dask_is_configured_inside_a_job_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert configured(monkeypatch, tmp_path, dict(JOB)).startswith(str(tmp_path))
     outside = {key: text for key, text in JOB.items() if not key.startswith("SLURM_")}
-    assert offered(monkeypatch, tmp_path, outside) == ""
+    assert configured(monkeypatch, tmp_path, outside) == ""
 
 
 def test_a_directory_that_somebody_named_already_stays(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert offered(monkeypatch, tmp_path, {**JOB, "DASK_ROOT_CONFIG": "/etc/mine"}) == "/etc/mine"
+    assert configured(monkeypatch, tmp_path, {**JOB, "DASK_ROOT_CONFIG": "/etc/mine"}) == "/etc/mine"
 
 
 def test_without_dask_nothing_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(configuration, "_NEEDED", ("there_is_no_such_package",))
     environ = dict(JOB)
-    login_environment.scrub(environ)
-    configuration.offer(environ)
+    login_environment.hide_job(environ)
+    configuration.configure(environ)
     assert list(tmp_path.iterdir()) == []
     assert "DASK_ROOT_CONFIG" not in environ
 
@@ -132,7 +132,7 @@ def test_a_server_starts_whatever_is_wrong_and_its_log_says_what(
     else:
         home = tmp_path / "file"
         home.write_text("")
-    assert offered(monkeypatch, home, environ) == ""
+    assert configured(monkeypatch, home, environ) == ""
     assert "Dask isn't configured" in capsys.readouterr().err
 
 
@@ -189,9 +189,9 @@ def test_a_mistake_of_the_sites_is_told_by_its_name(tmp_path: Path) -> None:
 
 def test_a_certificate_is_made_once_and_is_its_own_authority(tmp_path: Path) -> None:
     file = tmp_path / "below" / "certificate.pem"
-    certificate.ensure(file)
+    certificate.create(file)
     made = file.read_bytes()
-    certificate.ensure(file)
+    certificate.create(file)
     assert file.read_bytes() == made
     assert file.stat().st_mode & 0o777 == 0o600
     assert [each.name for each in file.parent.iterdir()] == ["certificate.pem"]
@@ -213,11 +213,11 @@ class Stream:
 
 
 def test_a_read_that_raises_broken_pipe_looks_again_once() -> None:
-    mended = type("Mended", (Stream,), {"read_from_fd": Stream.read_from_fd})
-    preload.mend(mended)
-    preload.mend(mended)
-    assert mended(BrokenPipeError(), 3).read_from_fd(bytearray()) == 3
+    repaired = type("Repaired", (Stream,), {"read_from_fd": Stream.read_from_fd})
+    compat.repair_tls_reads(repaired)
+    compat.repair_tls_reads(repaired)
+    assert repaired(BrokenPipeError(), 3).read_from_fd(bytearray()) == 3
     with pytest.raises(BrokenPipeError):
-        mended(BrokenPipeError(), BrokenPipeError(), 3).read_from_fd(bytearray())
+        repaired(BrokenPipeError(), BrokenPipeError(), 3).read_from_fd(bytearray())
     with pytest.raises(ConnectionResetError):
-        mended(ConnectionResetError(), 3).read_from_fd(bytearray())
+        repaired(ConnectionResetError(), 3).read_from_fd(bytearray())

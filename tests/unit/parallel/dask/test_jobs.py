@@ -1,7 +1,8 @@
-"""What a notebook is told of Dask's workers, against a Slurm in memory and a class like dask_jobqueue's."""
+"""What a notebook shows of the jobs of Dask's workers, with a Slurm in memory and a class like Dask's."""
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 import time
 from collections.abc import Callable
@@ -11,15 +12,16 @@ from typing import Any
 import pytest
 
 from flatirons.errors import SlurmUnreachable, SubmitRefused
-from flatirons.parallel import watch
+from flatirons.parallel import job_watch
+from flatirons.parallel.dask import compat
 from flatirons.parallel.dask import jobs as dask_jobs
-from flatirons.parallel.dask.jobs import Jobs, Losses, explained, follow
+from flatirons.parallel.dask.jobs import WorkerJobs, WorkerLosses, explain_refusal
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster
 from tests.fakes.slurm import FakeSlurm
 
 Capture = pytest.CaptureFixture[str]
-# as dask_jobqueue 0.9 words it
+# the error of dask_jobqueue 0.9
 FAILED = (
     "Command exited with non-zero exit code.\nExit code: 1\nCommand:\nsbatch /tmp/x.sh\nstdout:\n\nstderr:\n"
 )
@@ -37,18 +39,14 @@ def eventually(question: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def slurm(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
-    for pause in ("BRISK", "CALM", "RARE"):
-        monkeypatch.setattr(watch, pause, 0.002)
+    for pause in ("YOUNG_PAUSE", "WAITING_PAUSE", "RUNNING_PAUSE"):
+        monkeypatch.setattr(job_watch, pause, 0.002)
     return FakeSlurm()
 
 
 @pytest.fixture
-def jobs(slurm: FakeSlurm) -> Jobs:
-    return Jobs(SlurmClient(Cluster("summit"), slurm, owner="alice"))
-
-
-def is_idle(jobs: Jobs) -> bool:
-    return jobs._thread is None
+def jobs(slurm: FakeSlurm) -> WorkerJobs:
+    return WorkerJobs(SlurmClient(Cluster("summit"), slurm, owner="alice"))
 
 
 def looks(slurm: FakeSlurm, more: int) -> None:
@@ -58,58 +56,58 @@ def looks(slurm: FakeSlurm, more: int) -> None:
 
 
 def test_a_refusal_is_slurms_sentence_and_what_to_do() -> None:
-    error = explained(RuntimeError(f"{FAILED}{ACCOUNT}\n"))
+    error = explain_refusal(f"{ACCOUNT}\n")
     assert isinstance(error, SubmitRefused)
     assert str(error).startswith("Slurm refused the job: Invalid account or account/partition combination")
-    unreached = explained(RuntimeError(f"{FAILED}sbatch: error: Unable to contact slurm controller\n"))
+    unreached = explain_refusal("sbatch: error: Unable to contact slurm controller\n")
     assert isinstance(unreached, SlurmUnreachable)
-    other = RuntimeError("something else")
-    assert explained(other) is other
 
 
-def test_workers_that_wait_say_why_once(jobs: Jobs, slurm: FakeSlurm, capsys: Capture) -> None:
+def test_workers_that_wait_say_why_once(jobs: WorkerJobs, slurm: FakeSlurm, capsys: Capture) -> None:
     ids = [slurm.add_job("alice", reason="Priority") for _ in range(3)]
     for number, job_id in enumerate(ids):
         jobs.add(job_id, f"SLURMCluster-{number}")
     looks(slurm, 6)
     for job_id in ids:
         jobs.forget(job_id)
-    eventually(lambda: is_idle(jobs))
+    eventually(lambda: jobs.is_idle)
     told = capsys.readouterr().out.splitlines()
     assert told[-1].startswith(f"3 of Dask's workers wait, the first (job {ids[0]}): Other jobs are ahead")
     assert len(told) == len(set(told))
 
 
-def test_a_worker_that_nobody_ended_is_told_with_the_reason(
-    jobs: Jobs, slurm: FakeSlurm, capsys: Capture
+def test_a_worker_that_nobody_ended_is_reported_with_the_reason(
+    jobs: WorkerJobs, slurm: FakeSlurm, capsys: Capture
 ) -> None:
     job_id = slurm.add_job("alice", state="RUNNING")
     jobs.add(job_id, "SLURMCluster-0")
     looks(slurm, 2)
     slurm.end_job(job_id, "NODE_FAIL")
-    eventually(lambda: is_idle(jobs))
+    eventually(lambda: jobs.is_idle)
     [told] = capsys.readouterr().out.splitlines()
     assert told.startswith(f"Dask's worker SLURMCluster-0 (job {job_id}) has ended: ")
     assert "failed." in told and "cluster.scale" in told
 
 
-def test_a_worker_whose_end_is_wanted_is_not_told(jobs: Jobs, slurm: FakeSlurm, capsys: Capture) -> None:
+def test_a_worker_that_is_ended_on_purpose_is_not_reported(
+    jobs: WorkerJobs, slurm: FakeSlurm, capsys: Capture
+) -> None:
     job_id = slurm.add_job("alice", state="RUNNING")
     jobs.add(job_id, "SLURMCluster-0")
     jobs.forget(job_id)
     slurm.end_job(job_id, "CANCELLED")
-    eventually(lambda: is_idle(jobs))
+    eventually(lambda: jobs.is_idle)
     assert capsys.readouterr().out == ""
 
 
-def test_a_look_that_fails_says_nothing(jobs: Jobs, slurm: FakeSlurm, capsys: Capture) -> None:
+def test_a_look_that_fails_says_nothing(jobs: WorkerJobs, slurm: FakeSlurm, capsys: Capture) -> None:
     slurm.fail("squeue", "slurm_load_jobs error: Unable to contact slurm controller", times=3)
     job_id = slurm.add_job("alice", state="RUNNING")
     jobs.add(job_id, "SLURMCluster-0")
     looks(slurm, 5)
     assert capsys.readouterr().out == ""
     jobs.forget(job_id)
-    eventually(lambda: is_idle(jobs))
+    eventually(lambda: jobs.is_idle)
 
 
 class Job:
@@ -130,19 +128,20 @@ class Job:
         self.said = "closed"
 
 
-async def test_dasks_own_class_tells_of_its_jobs_and_explains_refusals() -> None:
+async def test_dasks_own_class_reports_its_jobs_and_explains_refusals() -> None:
     calls: list[tuple[Any, ...]] = []
-    diary: Any = SimpleNamespace(
-        add=lambda *words: calls.append(("add", *words)),
-        forget=lambda *words: calls.append(("forget", *words)),
-    )
     kind = type("Followed", (Job,), {"start": Job.start, "close": Job.close})
-    follow(kind, diary)
-    follow(kind, diary)
+    for _ in range(2):
+        compat.follow_jobs(
+            kind,
+            lambda *words: calls.append(("started", *words)),
+            lambda *words: calls.append(("closing", *words)),
+            explain_refusal,
+        )
     job = kind()
     await job.start()
     await job.close()
-    assert calls == [("add", 7, "SLURMCluster-0"), ("forget", 7)]
+    assert calls == [("started", 7, "SLURMCluster-0"), ("closing", 7)]
     assert job.said == "closed"
     with pytest.raises(SubmitRefused, match="Invalid account"):
         await kind(f"{FAILED}{ACCOUNT}\n").start()
@@ -152,11 +151,10 @@ async def test_dasks_own_class_tells_of_its_jobs_and_explains_refusals() -> None
 @pytest.mark.parametrize(
     ("expected", "silent", "told"), [(False, True, True), (False, False, False), (True, True, False)]
 )
-def test_a_lost_node_is_told_with_its_worker(
+def test_a_lost_node_is_reported_with_its_worker(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture, expected: bool, silent: bool, told: bool
 ) -> None:
-    looked: list[int] = []
-    jobs: Any = SimpleNamespace(node_of=lambda worker: "shas0102", look=lambda: looked.append(1))
+    jobs: Any = SimpleNamespace(node_of=lambda worker: "shas0102", query_now=lambda: None)
     hosts: list[str] = []
     monkeypatch.setattr(dask_jobs, "falls_silent", lambda host: hosts.append(host) or silent)
     address = "tls://10.0.0.7:4321"
@@ -164,7 +162,7 @@ def test_a_lost_node_is_told_with_its_worker(
         workers={address: SimpleNamespace(name="SLURMCluster-1"), "other": None},
         get_events=lambda topic: ((0.0, {"action": "remove-worker", "expected": expected}),),
     )
-    losses = Losses(jobs)
+    losses = WorkerLosses(jobs)
     losses.add_worker(scheduler, address)
     del scheduler.workers[address]
     before = set(threading.enumerate())
@@ -177,3 +175,28 @@ def test_a_lost_node_is_told_with_its_worker(
     )
     assert bool(printed) == told
     assert hosts == ([] if expected else ["10.0.0.7"])
+
+
+async def test_an_error_that_is_not_sbatchs_stays_as_it_is() -> None:
+    class Broken(Job):
+        async def start(self) -> None:
+            raise RuntimeError("something else")
+
+    compat.follow_jobs(Broken, lambda *_: None, lambda _: None, explain_refusal)
+    with pytest.raises(RuntimeError, match=r"^something else$"):
+        await Broken().start()
+
+
+def test_importing_the_module_asks_the_machine_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise KeyError("no such user")
+
+    monkeypatch.setattr("pwd.getpwuid", fail)
+    spec = importlib.util.find_spec("flatirons.parallel.dask.jobs")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with pytest.raises(KeyError):
+        module.worker_jobs()
+    monkeypatch.undo()
+    assert module.worker_jobs() is module.worker_jobs()

@@ -34,7 +34,7 @@ def until(condition, seconds=30):
 """
 
 
-class Desk:
+class Sandbox:
     """A place to run programs in, with Slurm's commands on PATH and a home."""
 
     def __init__(self, folder: Path) -> None:
@@ -87,8 +87,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+def sandbox(tmp_path: Path) -> Sandbox:
+    return Sandbox(tmp_path)
 
 
 START = """
@@ -97,29 +97,29 @@ rc = ipp.Cluster(engines="flatirons", n=2, log_level=30, controller_ip="127.0.0.
 """
 
 
-def test_engines_answer_and_end_with_the_program(desk: Desk) -> None:
-    printed = desk.run(START + "print(sorted(rc[:].apply_sync(lambda: 6 * 7)))")
+def test_engines_answer_and_end_with_the_program(sandbox: Sandbox) -> None:
+    printed = sandbox.run(START + "print(sorted(rc[:].apply_sync(lambda: 6 * 7)))")
     assert printed == "[42, 42]\n"
-    assert desk.is_over(1)
-    security = desk.folder / "home/.ipython/profile_default/security"
+    assert sandbox.is_over(1)
+    security = sandbox.folder / "home/.ipython/profile_default/security"
     assert list(security.iterdir()) == []
 
 
-def test_neither_the_key_nor_the_notebooks_job_reaches_slurm(desk: Desk) -> None:
-    key = desk.run(
+def test_neither_the_key_nor_the_notebooks_job_reaches_slurm(sandbox: Sandbox) -> None:
+    key = sandbox.run(
         START + "import json; print(json.load(open(rc.cluster.controller.connection_files['engine']))['key'])"
     ).strip()
-    record = json.loads((desk.folder / "jobs/1.json").read_text())
+    record = json.loads((sandbox.folder / "jobs/1.json").read_text())
     assert len(key) > 20
-    assert key not in json.dumps(record) + (desk.folder / "jobs/1.script").read_text()
+    assert key not in json.dumps(record) + (sandbox.folder / "jobs/1.script").read_text()
     left = [name for name in record["env"] if name.startswith(("SLURM", "SBATCH", "PMI"))]
     assert set(left) <= {"SLURM_CONF", "SLURM_TIME_FORMAT"}
     assert record["env"]["SLURM_CONF"] == "/etc/x.conf"
     assert {"--partition=shas", "--account=ucb-general", "--ntasks=2"} <= set(record["argv"])
 
 
-def test_an_interrupt_reaches_the_engines(desk: Desk) -> None:
-    printed = desk.run(
+def test_an_interrupt_reaches_the_engines(sandbox: Sandbox) -> None:
+    printed = sandbox.run(
         START
         + """
 import signal
@@ -139,11 +139,11 @@ except ipp.CompositeError as error:
     assert printed == "{'KeyboardInterrupt'}\n"
 
 
-def test_a_program_that_is_killed_takes_its_engines_along(desk: Desk) -> None:
+def test_a_program_that_is_killed_takes_its_engines_along(sandbox: Sandbox) -> None:
     program = subprocess.Popen(
         [sys.executable, "-c", START + "print('up', flush=True); import signal; signal.pause()"],
-        env=desk.env,
-        cwd=desk.folder,
+        env=sandbox.env,
+        cwd=sandbox.folder,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -152,12 +152,12 @@ def test_a_program_that_is_killed_takes_its_engines_along(desk: Desk) -> None:
     program.kill()
     program.wait()
     program.stdout.close()
-    desk.run("until(lambda: os.path.exists('jobs/1.status'))")
-    assert desk.is_over(1)
+    sandbox.run("until(lambda: os.path.exists('jobs/1.status'))")
+    assert sandbox.is_over(1)
 
 
-def test_another_program_lists_and_stops_them(desk: Desk) -> None:
-    printed = desk.run(
+def test_another_program_lists_and_stops_them(sandbox: Sandbox) -> None:
+    printed = sandbox.run(
         START
         + """
 import sys
@@ -170,11 +170,11 @@ assert done.returncode == 0, done.stderr
 """
     )
     assert printed == "[['True', '2', 'Flatirons']]\n"
-    assert desk.is_over(1)
+    assert sandbox.is_over(1)
 
 
-def test_engines_that_cannot_start_are_told_by_their_log(desk: Desk) -> None:
-    printed = desk.run(
+def test_engines_that_cannot_start_are_told_by_their_log(sandbox: Sandbox) -> None:
+    printed = sandbox.run(
         """
 import ipyparallel as ipp, json
 os.environ["FLATIRONS_CONTAINER"] = json.dumps(["no-such-apptainer", "exec"])
@@ -191,8 +191,8 @@ cluster.stop_cluster_sync()
     assert "no-such-apptainer" in printed
 
 
-def test_refused_engines_leave_no_controller(desk: Desk) -> None:
-    printed = desk.run(
+def test_refused_engines_leave_no_controller(sandbox: Sandbox) -> None:
+    printed = sandbox.run(
         """
 from flatirons.parallel import Cluster
 from flatirons.errors import SubmitRefused
@@ -208,8 +208,8 @@ print(cluster.controller)
     assert printed.endswith("None\n")
 
 
-def test_the_profile_slurm_works_without_any_set_up(desk: Desk) -> None:
-    etc = desk.folder / "etc"
+def test_the_profile_slurm_works_without_any_set_up(sandbox: Sandbox) -> None:
+    etc = sandbox.folder / "etc"
     etc.mkdir()
     code = f"""
 import IPython.core.application as app, shutil, flatirons.parallel
@@ -219,34 +219,79 @@ import ipyparallel as ipp
 cluster = ipp.Cluster(profile="slurm", n=1, log_level=30, controller_ip="127.0.0.1")
 print(cluster.engine_launcher_class.__name__, cluster.controller_launcher_class.__name__)
 """
-    assert desk.run(code) == "FlatironsEngineSetLauncher FlatironsControllerLauncher\n"
-    assert os.path.exists(desk.folder / "home/.ipython/profile_slurm/ipcluster_config.py")
+    assert sandbox.run(code) == "FlatironsEngineSetLauncher FlatironsControllerLauncher\n"
+    assert os.path.exists(sandbox.folder / "home/.ipython/profile_slurm/ipcluster_config.py")
 
 
 @pytest.mark.parametrize("attempt", range(3))
-def test_a_controller_that_is_ended_while_it_starts_leaves_nothing(desk: Desk, attempt: int) -> None:
-    profile = desk.folder / "profile"
+def test_a_controller_that_is_ended_while_it_starts_leaves_nothing(sandbox: Sandbox, attempt: int) -> None:
+    profile = sandbox.folder / "profile"
     words = ["-m", "flatirons.parallel.ipp.controller", f"--profile-dir={profile}", "--ip=127.0.0.1"]
-    with (desk.folder / "log").open("w") as log:
+    with (sandbox.folder / "log").open("w") as log:
         controller = subprocess.Popen(
-            [sys.executable, *words], env=desk.env, stdout=log, stderr=log, start_new_session=True
+            [sys.executable, *words], env=sandbox.env, stdout=log, stderr=log, start_new_session=True
         )
     file = profile / "security" / "ipcontroller-engine.json"
-    desk.run(f"until(lambda: os.path.exists({str(file)!r}))")
+    sandbox.run(f"until(lambda: os.path.exists({str(file)!r}))")
     controller.terminate()
     controller.wait(10)
     assert list(file.parent.iterdir()) == []
     assert subprocess.run(["pgrep", "-g", str(controller.pid)], check=False).returncode == 1
 
 
-def test_the_controller_keeps_to_the_sites_ports_and_leaves_those_in_use_alone(desk: Desk) -> None:
+def test_the_controller_keeps_to_the_sites_ports_and_leaves_those_in_use_alone(sandbox: Sandbox) -> None:
     with contextlib.ExitStack() as taken:
         first = taken.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
         ports = list(range(first, first + 60))
-        profile = desk.folder / "home/.ipython/profile_default"
+        profile = sandbox.folder / "home/.ipython/profile_default"
         profile.mkdir(parents=True)
         (profile / "ipcontroller_config.py").write_text(f"get_config().IPController.ports = {ports}\n")
-        printed = desk.run(START + "print(open(rc.cluster.controller.connection_files['engine']).read())")
+        printed = sandbox.run(START + "print(open(rc.cluster.controller.connection_files['engine']).read())")
     known = json.loads(printed)
-    used = [known[name] for name in ("registration", "control", "mux", "task", "iopub", "lifeline")]
+    used = [known[name] for name in ("registration", "control", "mux", "task", "iopub", "liveness")]
     assert set(used) <= set(ports) - {first}
+
+
+@pytest.mark.parametrize(
+    ("keywords", "is_default"),
+    [
+        ("", True),
+        ("engine_timeout=60", False),
+        ("engine_timeout=300", False),
+        ("config=Config(Cluster=Config(engine_timeout=60))", False),
+    ],
+)
+def test_a_timeout_is_removed_only_if_nobody_set_it_also_where_the_launcher_is_first_used(
+    sandbox: Sandbox, keywords: str, is_default: bool
+) -> None:
+    """The module of the launcher is imported while ipyparallel makes its first cluster."""
+    printed = sandbox.run(
+        f"""
+import sys
+import ipyparallel as ipp
+from traitlets.config import Config
+assert not [name for name in sys.modules if name.startswith("flatirons")]
+cluster = ipp.Cluster(n=1, engines="flatirons", {keywords})
+from flatirons.parallel.ipp import compat
+print(compat.is_default(cluster, "engine_timeout"), compat.is_default(cluster, "delay"))
+"""
+    )
+    assert printed == f"{is_default} True\n"
+
+
+def test_a_stock_cluster_keeps_the_timeout_that_the_user_chose(sandbox: Sandbox) -> None:
+    printed = sandbox.run(
+        """
+import ipyparallel as ipp
+words = {"engines": "flatirons", "n": 1, "log_level": 30, "controller_ip": "127.0.0.1"}
+cluster = ipp.Cluster(engine_timeout=60, delay=1.0, **words)
+cluster.start_and_connect_sync()
+print(cluster.engine_timeout, cluster.delay)
+cluster.stop_cluster_sync()
+other = ipp.Cluster(**words)
+other.start_and_connect_sync()
+print(other.engine_timeout, other.delay)
+other.stop_cluster_sync()
+"""
+    )
+    assert printed == "60 1.0\n-1 0.0\n"

@@ -13,15 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flatirons.errors import ImageError, OptionsRefused
-from flatirons.parallel.container import container, log_in
+from flatirons.parallel.container import login_lines, notebook_container
 from flatirons.parallel.ipp.engines import (
-    Controller,
-    counts,
+    ControllerAddress,
     engine_argv,
     job_script,
     job_spec,
-    places,
-    refuse_a_jobs_wishes,
+    parse_counts,
+    place_inside,
+    refuse_job_options,
     step_argv,
 )
 from flatirons.parallel.options import EngineOptions
@@ -58,7 +58,7 @@ def test_the_script_is_one_step_with_a_task_for_each_node() -> None:
         EngineOptions(cpus=2),
         ["python", "-m", "engine"],
         environment={"GREETING": 'it\'s "me" $HOME'},
-        controller=Controller("10.0.0.7", 40000, lifeline=40009),
+        controller=ControllerAddress("10.0.0.7", 40000, liveness=40009),
     )
     assert script == GOLDEN
 
@@ -90,7 +90,7 @@ def test_no_shell_reads_an_engines_arguments(word: str, tmp_path: Path) -> None:
 
 
 def test_a_job_whose_notebook_has_gone_ends_before_any_engine(tmp_path: Path) -> None:
-    gone = Controller("127.0.0.1", 1)
+    gone = ControllerAddress("127.0.0.1", 1)
     status, printed = run(job_script(1, EngineOptions(), ["engine"], controller=gone), tmp_path)
     assert status == 1
     assert "Nothing listens at 127.0.0.1 port 1" in printed
@@ -102,8 +102,8 @@ def test_a_job_is_cancelled_when_its_controller_ends(tmp_path: Path) -> None:
     scancel.write_text('#!/bin/sh\necho "$@" > "$OUT.cancelled"\n')
     scancel.chmod(0o755)
     with socket.create_server(("127.0.0.1", 0)) as controller:
-        where = Controller("127.0.0.1", 1, lifeline=controller.getsockname()[1])
-        # srun ends at once here, and its script with it, so the watch on the lifeline is what is left
+        where = ControllerAddress("127.0.0.1", 1, liveness=controller.getsockname()[1])
+        # srun ends at once here, and its script with it, so the watch on the liveness is what is left
         assert run(job_script(1, EngineOptions(), ["engine"], controller=where), tmp_path) == (0, "")
         assert not (tmp_path / "out.cancelled").exists()
     while not (tmp_path / "out.cancelled").exists():
@@ -180,26 +180,29 @@ def test_engines_find_the_controller_by_file_and_no_key_is_in_their_argv() -> No
 
 def test_the_container_is_the_notebooks_own() -> None:
     prefix = ["apptainer", "exec", "--bind", "/a:/b", "/srv/base.sif"]
-    assert container({"FLATIRONS_CONTAINER": json.dumps(prefix), "FLATIRONS_IMAGE": "/other.sif"}) == prefix
+    assert (
+        notebook_container({"FLATIRONS_CONTAINER": json.dumps(prefix), "FLATIRONS_IMAGE": "/other.sif"})
+        == prefix
+    )
 
 
 def test_an_empty_prefix_means_no_container() -> None:
-    assert container({"FLATIRONS_CONTAINER": "[]", "FLATIRONS_IMAGE": ""}) == []
+    assert notebook_container({"FLATIRONS_CONTAINER": "[]", "FLATIRONS_IMAGE": ""}) == []
 
 
 def test_an_image_alone_is_run_plainly() -> None:
-    assert container({"FLATIRONS_IMAGE": "/srv/base.sif"}) == ["apptainer", "exec", "/srv/base.sif"]
+    assert notebook_container({"FLATIRONS_IMAGE": "/srv/base.sif"}) == ["apptainer", "exec", "/srv/base.sif"]
 
 
 def test_outside_of_a_notebook_there_is_no_container() -> None:
-    assert container({}) == []
+    assert notebook_container({}) == []
 
 
 @pytest.mark.parametrize("environ", [{}, {"FLATIRONS_IMAGE": "/srv/base.sif"}])
 def test_what_the_node_says_of_its_own_software_is_kept_only_without_a_container(
     environ: dict[str, str],
 ) -> None:
-    lines = log_in(environ).partition("/etc/profile\n")[2]  # after what sets them
+    lines = login_lines(environ).partition("/etc/profile\n")[2]  # after what sets them
     script = f"export PYTHONPATH=/node/lib\n{lines}echo ${{PYTHONPATH-none}}"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ("none" if environ else "/node/lib")
@@ -208,18 +211,18 @@ def test_what_the_node_says_of_its_own_software_is_kept_only_without_a_container
 @pytest.mark.parametrize("text", ["{", '"apptainer"', "[1]", "{}"])
 def test_a_prefix_that_is_no_list_of_words_is_refused(text: str) -> None:
     with pytest.raises(ImageError, match="FLATIRONS_CONTAINER"):
-        container({"FLATIRONS_CONTAINER": text})
+        notebook_container({"FLATIRONS_CONTAINER": text})
 
 
 def test_the_connection_file_says_where_the_controller_listens() -> None:
     known = {"interface": "tcp://10.0.0.7", "registration": 40000}
-    assert Controller.of(json.dumps(known)) == ("10.0.0.7", 40000, 0)
-    assert Controller.of(json.dumps({**known, "lifeline": 40009})) == ("10.0.0.7", 40000, 40009)
+    assert ControllerAddress.parse(json.dumps(known)) == ("10.0.0.7", 40000, 0)
+    assert ControllerAddress.parse(json.dumps({**known, "liveness": 40009})) == ("10.0.0.7", 40000, 40009)
 
 
 def test_a_controller_that_is_not_on_the_network_is_not_knocked_at() -> None:
-    assert Controller.of('{"interface": "ipc:///tmp/x", "registration": 1}') is None
-    assert Controller.of("") is None
+    assert ControllerAddress.parse('{"interface": "ipc:///tmp/x", "registration": 1}') is None
+    assert ControllerAddress.parse("") is None
 
 
 def test_mpi_has_a_task_for_each_engine_and_lives_and_dies_as_one() -> None:
@@ -232,13 +235,13 @@ def test_mpi_has_a_task_for_each_engine_and_lives_and_dies_as_one() -> None:
 
 @pytest.mark.parametrize(("text", "wanted"), [("4(x2),3", [4, 4, 3]), ("1", [1]), ("2,0,5(x1)", [2, 0, 5])])
 def test_counts_are_read_as_slurm_writes_them(text: str, wanted: list[int]) -> None:
-    assert counts(text) == wanted
+    assert parse_counts(text) == wanted
 
 
 @pytest.mark.parametrize("text", ["", "x", "4(x)", "4,,3", "-1"])
 def test_counts_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="as Slurm writes them"):
-        counts(text)
+        parse_counts(text)
 
 
 JOB = {"SLURM_JOB_ID": "7", "SLURM_JOB_CPUS_PER_NODE": "4(x2),2", "SLURM_MEM_PER_NODE": "4000"}
@@ -256,7 +259,7 @@ JOB = {"SLURM_JOB_ID": "7", "SLURM_JOB_CPUS_PER_NODE": "4(x2),2", "SLURM_MEM_PER
     ],
 )
 def test_engines_inside_a_job_are_spread_evenly(n: int, options: EngineOptions, wanted: list[int]) -> None:
-    assert places(n, options, JOB) == wanted
+    assert place_inside(n, options, JOB) == wanted
 
 
 @pytest.mark.parametrize(
@@ -269,17 +272,17 @@ def test_engines_inside_a_job_are_spread_evenly(n: int, options: EngineOptions, 
     ],
 )
 def test_engines_for_which_a_job_has_no_room_are_refused(n: int, options: EngineOptions) -> None:
-    with pytest.raises(OptionsRefused, match=r"has 10 cores, room for .* leave inside out"):
-        places(n, options, JOB)
+    with pytest.raises(OptionsRefused, match=r"has 10 cores, room for .* leave out inside"):
+        place_inside(n, options, JOB)
 
 
 def test_outside_of_a_job_nothing_is_inside() -> None:
-    with pytest.raises(OptionsRefused, match="no job here"):
-        places(1, EngineOptions(), {})
+    with pytest.raises(OptionsRefused, match="doesn't run in a job"):
+        place_inside(1, EngineOptions(), {})
 
 
 def test_a_step_of_the_notebooks_job_ends_with_the_controller_and_the_job_does_not() -> None:
-    words = step_argv("7", "ipengines-1", [2, 1], ["engine"], Controller("10.0.0.7", 1, lifeline=2))
+    words = step_argv("7", "ipengines-1", [2, 1], ["engine"], ControllerAddress("10.0.0.7", 1, liveness=2))
     assert words[:2] == ["env", "FLATIRONS_ENGINES=2,1"]
     assert {"--jobid=7", "--overlap", "--nodes=2", "--ntasks=2", "--ntasks-per-node=1"} <= set(words)
     assert "kill $$" in words[4]
@@ -288,4 +291,4 @@ def test_a_step_of_the_notebooks_job_ends_with_the_controller_and_the_job_does_n
 
 def test_what_only_a_job_has_is_refused_inside_of_one() -> None:
     with pytest.raises(OptionsRefused, match=r"partition: .* Leave this out"):
-        refuse_a_jobs_wishes(EngineOptions(partition="shas", inside=True))
+        refuse_job_options(EngineOptions(partition="shas", inside=True))

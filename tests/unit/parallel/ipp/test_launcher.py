@@ -30,10 +30,10 @@ def slurm(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     fake = FakeSlurm()
     fake.accounts["root"] = ("ucb-general",)
     client = SlurmClient(SlurmCluster("summit"), fake)
-    monkeypatch.setattr(launcher, "slurm_of", lambda environ: client)
-    monkeypatch.setattr(controller, "slurm_of", lambda environ: client)
+    monkeypatch.setattr(launcher, "slurm_client", lambda environ: client)
+    monkeypatch.setattr(controller, "slurm_client", lambda environ: client)
     monkeypatch.setattr(launcher, "STOP_PAUSE", 0)
-    monkeypatch.setattr("flatirons.parallel.watch.BRISK", 0.005)
+    monkeypatch.setattr("flatirons.parallel.job_watch.YOUNG_PAUSE", 0.005)
     for name in ("SLURM_JOB_PARTITION", "SLURM_JOB_ACCOUNT", "SLURM_JOB_QOS", "FLATIRONS_PARALLEL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SLURM_JOB_ID", "77")
@@ -206,10 +206,22 @@ async def test_waiting_for_engines_ends_with_their_job_and_not_by_the_clock(
     await ours.start_engines(1)
     assert ours.engine_timeout == -1
     await ours.stop_engines()
-    patient = Cluster(profile_dir=str(tmp_path), engine_timeout=300)
-    await patient.start_engines(1)
-    assert patient.engine_timeout == 300
-    await patient.stop_engines()
+
+
+@pytest.mark.parametrize("seconds", [60, 300])
+async def test_a_timeout_that_the_user_chose_stays_even_if_it_is_the_default_value(
+    tmp_path: Path, slurm: FakeSlurm, seconds: int
+) -> None:
+    ours = Cluster(profile_dir=str(tmp_path), engine_timeout=seconds)
+    await ours.start_engines(1)
+    assert ours.engine_timeout == seconds
+    await ours.stop_engines()
+    stock = StockCluster(profile_dir=str(tmp_path))
+    stock.engine_launcher_class = FlatironsEngineSetLauncher
+    stock.engine_timeout = seconds
+    await stock.start_engines(1)
+    assert stock.engine_timeout == seconds
+    await stock.stop_engines()
 
 
 def beside(engines: type, folder: Path, *args: str) -> FlatironsControllerLauncher:
@@ -256,8 +268,8 @@ async def test_a_controllers_end_cancels_the_engines_of_its_cluster(
     file = tmp_path / "cluster-abc.json"
     sets = {str(number): {"job_id": number} for number in job_ids} | {"unsubmitted": {"job_id": 0}}
     file.write_text(json.dumps({"cluster": {}, "engines": {"class": "flatirons", "sets": sets}}))
-    assert controller.jobs_of(file) == job_ids
-    await controller.cancel(controller.jobs_of(file))
+    assert controller.read_job_ids(file) == job_ids
+    await controller.cancel(controller.read_job_ids(file))
     assert {job.state for job in slurm.jobs.values()} == {"CANCELLED"}
 
 
@@ -265,5 +277,5 @@ async def test_a_controllers_end_cancels_the_engines_of_its_cluster(
 def test_a_cluster_file_that_tells_nothing_names_no_jobs(text: str, tmp_path: Path) -> None:
     file = tmp_path / "cluster-abc.json"
     file.write_text(text)
-    assert controller.jobs_of(file) == []
-    assert controller.jobs_of(tmp_path / "absent.json") == []
+    assert controller.read_job_ids(file) == []
+    assert controller.read_job_ids(tmp_path / "absent.json") == []

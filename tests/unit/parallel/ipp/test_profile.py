@@ -16,20 +16,20 @@ from tests.repository import REPO
 
 
 def test_it_chooses_our_launchers(tmp_path: Path) -> None:
-    file = profile.ensure(str(tmp_path))
+    file = profile.create(str(tmp_path))
     config = PyFileConfigLoader(str(file)).load_config()
     assert file == tmp_path / "profile_slurm" / "ipcluster_config.py"
     assert config.Cluster.engine_launcher_class == config.Cluster.controller_launcher_class == "flatirons"
 
 
 def test_it_tells_every_option_there_is(tmp_path: Path) -> None:
-    text = profile.ensure(str(tmp_path)).read_text().replace("# c.", "c.")
+    text = profile.create(str(tmp_path)).read_text().replace("# c.", "c.")
     (tmp_path / "all.py").write_text(text)
     config = PyFileConfigLoader(str(tmp_path / "all.py")).load_config()
     assert set(config.FlatironsEngineSetLauncher) == set(NAMES)
     launcher = FlatironsEngineSetLauncher(config=config)
-    assert launcher.asked().runtime == 120
-    assert launcher.asked().memory == 4096
+    assert launcher.engine_options().runtime == 120
+    assert launcher.engine_options().memory == 4096
 
 
 def test_the_how_to_tells_every_option_there_is() -> None:
@@ -42,9 +42,9 @@ def test_the_how_to_tells_every_option_there_is() -> None:
 
 
 def test_what_a_user_changed_stays(tmp_path: Path) -> None:
-    file = profile.ensure(str(tmp_path))
+    file = profile.create(str(tmp_path))
     file.write_text("# mine\n")
-    assert profile.ensure(str(tmp_path)).read_text() == "# mine\n"
+    assert profile.create(str(tmp_path)).read_text() == "# mine\n"
     assert [each.name for each in file.parent.iterdir()] == ["ipcluster_config.py"]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ipyparallel.util import progress
 
-from flatirons.parallel.ipp.progress_bar import Bar, beside_bars
+from flatirons.parallel.ipp.progress_bar import ProgressBar, printing_above_bars
 
 
 class Screen(io.StringIO):
@@ -23,27 +23,27 @@ class Screen(io.StringIO):
         return [(line.rstrip("\r").rpartition("\r")[2]).strip() for line in lines]
 
 
-def opened(total: int) -> tuple[Any, Bar]:
+def opened(total: int) -> tuple[Any, ProgressBar]:
     """ipyparallel's own bar, and ours."""
     bar = progress(widget=False, initial=0, total=total, unit="engine", mininterval=0)
-    found = Bar.newest()
+    found = ProgressBar.newest()
     assert found
     return bar, found
 
 
 def test_without_a_bar_there_is_none_to_write_on() -> None:
-    assert Bar.newest() is None
+    assert ProgressBar.newest() is None
 
 
 def test_a_bar_says_what_it_is_told_until_engines_come() -> None:
     with redirect_stdout(Screen()) as screen:
         theirs, bar = opened(2)
-        bar.say("waits (Priority)")
+        bar.show("waits (Priority)")
         assert screen.shown()[-1].startswith("waits (Priority):   0%")
         theirs.update(2)
         theirs.close()
         assert "waits" not in screen.shown()[0] and "100%" in screen.shown()[0]
-        bar.say("too late")
+        bar.show("too late")
         assert "too late" not in screen.getvalue()
 
 
@@ -52,14 +52,14 @@ def test_a_bar_that_gets_no_more_engines_is_closed_with_the_reason() -> None:
         _, bar = opened(2)
         bar.close("job 12 has ended")
         assert screen.shown()[0].startswith("job 12 has ended:   0%")
-        assert Bar.newest() is None
+        assert ProgressBar.newest() is None
 
 
 def test_a_line_stands_above_the_bar_and_not_in_it() -> None:
     with redirect_stdout(Screen()) as screen:
         theirs, bar = opened(2)
-        bar.say("waits")
-        with beside_bars():
+        bar.show("waits")
+        with printing_above_bars():
             print("Engines (job 12) wait: Other jobs are ahead.")
         assert screen.shown()[0] == "Engines (job 12) wait: Other jobs are ahead."
         assert screen.shown()[1].startswith("waits:   0%")
@@ -70,7 +70,7 @@ def test_the_bar_that_was_opened_last_is_written_on() -> None:
     with redirect_stdout(Screen()) as screen:
         old, _ = opened(1)
         new, bar = opened(7)
-        bar.say("waits")
+        bar.show("waits")
         assert "waits:   0%|          | 0/7" in screen.getvalue()
         for each in (old, new):
             each.close()

@@ -1,7 +1,7 @@
-# ipyparallel reads this before a profile's own file, so the profile `slurm` is there when first asked for.
+# ipyparallel reads this file before those of a profile, so the profile `slurm` exists whenever it is used.
 import contextlib
 
 from flatirons.parallel.ipp import profile
 
-with contextlib.suppress(OSError):  # a home that is full or read-only: engines of other kinds still start
-    profile.ensure()
+with contextlib.suppress(OSError):  # the home directory may be full or read-only; other engines still start
+    profile.create()

@@ -1,5 +1,5 @@
-# A Jupyter server reads this when it starts: sbatch and srun in its notebooks and terminals are to behave
-# as on a log-in node, Dask is to know the cluster, and the Clusters tab is to list the profile `slurm`.
+# A Jupyter server reads this file when it starts. In its notebooks and terminals, sbatch and srun then behave
+# as on a log-in node, Dask knows the cluster, and the Clusters tab lists the profile `slurm`.
 import contextlib
 import os
 
@@ -7,7 +7,7 @@ from flatirons.parallel import login_environment
 from flatirons.parallel.dask import configuration
 from flatirons.parallel.ipp import profile
 
-login_environment.scrub(os.environ)
-configuration.offer_or_say(os.environ)
-with contextlib.suppress(OSError):  # a home that is full or read-only: the tab has other profiles
-    profile.ensure(os.environ.get("IPYTHONDIR") or os.path.expanduser("~/.ipython"))
+login_environment.hide_job(os.environ)
+configuration.configure_or_log(os.environ)
+with contextlib.suppress(OSError):  # the home directory may be full or read-only; other profiles still work
+    profile.create(os.environ.get("IPYTHONDIR") or os.path.expanduser("~/.ipython"))

@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from flatirons.errors import SlurmUnreachable
-from flatirons.parallel import watch
-from flatirons.parallel.watch import Watch, look, wait_for
+from flatirons.parallel import job_watch
+from flatirons.parallel.background import run_sync
+from flatirons.parallel.job_watch import JobWatch, query_job
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, Job, JobState
 from tests.fakes.slurm import FakeSlurm
@@ -18,8 +19,8 @@ UNREACHED = "slurm_load_jobs error: Unable to contact slurm controller (connect 
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    for pause in ("BRISK", "CALM", "RARE"):
-        monkeypatch.setattr(watch, pause, 0.0)
+    for pause in ("YOUNG_PAUSE", "WAITING_PAUSE", "RUNNING_PAUSE"):
+        monkeypatch.setattr(job_watch, pause, 0.0)
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ class Diary:
         self.slurm = slurm
         self.states: list[JobState] = []
         self.ends: list[JobState] = []
-        self.watch = Watch(lambda: client, slurm.add_job("alice"), self.changed, self.ends_with)
+        self.watch = JobWatch(lambda: client, slurm.add_job("alice"), self.changed, self.ends_with)
         self.job_id = self.watch.job_id
 
     def changed(self, job: Job) -> None:
@@ -96,19 +97,19 @@ def test_a_watch_that_is_stopped_says_nothing_more(diary: Diary) -> None:
 
 def test_an_answer_can_be_waited_for_without_a_loop(client: SlurmClient, slurm: FakeSlurm) -> None:
     job_id = slurm.add_job("alice", state="RUNNING")
-    assert wait_for(look(client, job_id)).state is JobState.RUNNING
+    assert run_sync(query_job(client, job_id)).state is JobState.RUNNING
 
 
 async def test_an_answer_can_be_waited_for_inside_a_loop(client: SlurmClient, slurm: FakeSlurm) -> None:
     job_id = slurm.add_job("alice", state="RUNNING")
-    assert wait_for(look(client, job_id)).state is JobState.RUNNING
+    assert run_sync(query_job(client, job_id)).state is JobState.RUNNING
     assert asyncio.get_running_loop().is_running()
 
 
 def test_a_failure_of_what_was_waited_for_is_the_callers(client: SlurmClient, slurm: FakeSlurm) -> None:
     slurm.fail("squeue", UNREACHED)
     with pytest.raises(SlurmUnreachable):
-        wait_for(look(client, 1))
+        run_sync(query_job(client, 1))
 
 
 def test_every_look_is_told_and_before_the_change_that_it_brings(
@@ -117,7 +118,7 @@ def test_every_look_is_told_and_before_the_change_that_it_brings(
     told: list[str] = []
     job_id = slurm.add_job("alice")
 
-    def looked(job: Job) -> None:
+    def queried(job: Job) -> None:
         told.append(f"looked {job.state.value}")
         if told.count("looked PENDING") == 3:
             slurm.end_job(job_id)
@@ -125,7 +126,7 @@ def test_every_look_is_told_and_before_the_change_that_it_brings(
     def changed(job: Job) -> None:
         told.append(f"changed {job.state.value}")
 
-    watch = Watch(lambda: client, job_id, changed, lambda job: told.append("ended"), looked=looked)
+    watch = JobWatch(lambda: client, job_id, changed, lambda job: told.append("ended"), on_query=queried)
     watch.start()
     assert watch.join(10)
     assert told[:2] == ["looked PENDING", "changed PENDING"]

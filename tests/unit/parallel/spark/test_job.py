@@ -11,16 +11,16 @@ from flatirons.parallel.options import EngineOptions
 from flatirons.parallel.spark import job as spark_job
 from flatirons.parallel.spark import launch
 from flatirons.parallel.spark import node as spark_node
-from flatirons.parallel.spark.job import Size
+from flatirons.parallel.spark.job import NodeSize
 from flatirons.slurm import argv
 
-SIZE = Size(cores=4, memory_mib=8192, heap_mib=4454)
+SIZE = NodeSize(cores=4, memory_mib=8192, heap_mib=4454)
 SECRET = "s3cr3t"
 
 
 def script() -> str:
     python = ["apptainer", "exec", "/srv/my image.sif", "/opt/jupyter/bin/python"]
-    return spark_job.job_script(2, SIZE, python, folder="/home/a/x", lifeline=("10.0.0.7", 4711))
+    return spark_job.job_script(2, SIZE, python, folder="/home/a/x", liveness=("10.0.0.7", 4711))
 
 
 def test_one_task_on_each_node_gets_all_that_is_asked_there() -> None:
@@ -32,7 +32,7 @@ def test_one_task_on_each_node_gets_all_that_is_asked_there() -> None:
     assert "--output=/home/a/%%x.log" in line
 
 
-def test_the_script_holds_a_lifeline_a_master_and_a_worker_on_each_node() -> None:
+def test_the_script_holds_a_liveness_a_master_and_a_worker_on_each_node() -> None:
     last = script().strip().splitlines()[-1]
     node = "apptainer exec '/srv/my image.sif' /opt/jupyter/bin/python -m flatirons.parallel.spark.node"
     srun = "srun --export=ALL --ntasks=2 --ntasks-per-node=1 --cpus-per-task=4 "
@@ -44,19 +44,19 @@ def test_the_script_holds_a_lifeline_a_master_and_a_worker_on_each_node() -> Non
 @pytest.mark.parametrize(
     ("options", "own", "size"),
     [
-        (EngineOptions(), (4, 8192), Size(4, 8192, 4454)),
-        (EngineOptions(cpus=2, memory=4096), (4, 8192), Size(2, 4096, 1996)),
-        (EngineOptions(), (1, 0), Size(1, 2048, 768)),
+        (EngineOptions(), (4, 8192), NodeSize(4, 8192, 4454)),
+        (EngineOptions(cpus=2, memory=4096), (4, 8192), NodeSize(2, 4096, 1996)),
+        (EngineOptions(), (1, 0), NodeSize(1, 2048, 768)),
     ],
 )
 def test_a_node_has_what_is_asked_else_what_the_notebook_has(
-    options: EngineOptions, own: tuple[int, int], size: Size
+    options: EngineOptions, own: tuple[int, int], size: NodeSize
 ) -> None:
     assert spark_job.node_size(options, own) == size
 
 
 def test_the_least_memory_that_is_named_is_enough() -> None:
-    sentence = r'needs \d+M or more on each node, not 1000M. Say memory="4G"'
+    sentence = r'needs \d+M or more on each node, not 1000M. Choose memory="4G"'
     with pytest.raises(OptionsRefused, match=sentence) as refused:
         spark_job.node_size(EngineOptions(memory=1000), (1, 0))
     least = int(refused.value.user.split("needs ")[1].split("M")[0])
@@ -64,8 +64,8 @@ def test_the_least_memory_that_is_named_is_enough() -> None:
 
 
 def test_local_spark_has_no_more_than_the_notebooks_job() -> None:
-    assert spark_job.local_size(EngineOptions(), (4, 8192)) == Size(4, 8192, 4096)
-    assert spark_job.local_settings(Size(4, 8192, 4096))["spark.master"] == "local[4]"
+    assert spark_job.local_size(EngineOptions(), (4, 8192)) == NodeSize(4, 8192, 4096)
+    assert spark_job.local_settings(NodeSize(4, 8192, 4096))["spark.master"] == "local[4]"
     with pytest.raises(OptionsRefused) as refused:
         spark_job.local_size(EngineOptions(cpus=5, memory=9000), (4, 8192))
     assert set(refused.value.messages) == {"cpus", "memory", "nodes"}
@@ -83,12 +83,12 @@ def test_local_spark_has_no_more_than_the_notebooks_job() -> None:
     ],
 )
 def test_what_the_notebook_has_is_slurms_to_say(job: dict[str, str], own: tuple[int, int]) -> None:
-    assert spark_job.own_size(job, 3) == own
+    assert spark_job.notebook_size(job, 3) == own
 
 
 def test_all_of_a_cluster_share_a_secret_which_the_script_does_not_hold() -> None:
     driver = spark_job.cluster_settings("spark://10.0.0.8:1", 2, SIZE, "10.0.0.7", SECRET)
-    daemons = dict(line.split(" ", 1) for line in spark_job.daemons_settings(SECRET).splitlines())
+    daemons = dict(line.split(" ", 1) for line in spark_job.daemon_settings(SECRET).splitlines())
     for settings in (driver, daemons):
         assert settings["spark.authenticate"] == "true"
         assert settings["spark.authenticate.secret"] == SECRET
@@ -99,16 +99,16 @@ def test_all_of_a_cluster_share_a_secret_which_the_script_does_not_hold() -> Non
 
 
 def test_a_users_own_settings_win_but_for_those_that_keep_others_out() -> None:
-    made = spark_job.with_users({"a": "1"}, {"a": 2, "b": True})
+    made = spark_job.add_user_settings({"a": "1"}, {"a": 2, "b": True})
     assert made == {"a": "2", "b": "true"}
     for name in ("spark.master", "spark.authenticate", "spark.network.crypto.enabled"):
-        with pytest.raises(OptionsRefused, match="is decided by session"):
-            spark_job.with_users({}, {name: "x"})
+        with pytest.raises(OptionsRefused, match=r"session\(\) sets"):
+            spark_job.add_user_settings({}, {name: "x"})
 
 
 @pytest.mark.parametrize("nodes", [0, -1, True, 1.5, "2", None])
 def test_nodes_are_a_whole_number(nodes: object) -> None:
-    with pytest.raises(OptionsRefused, match="nodes: This is a whole number from 1 up"):
+    with pytest.raises(OptionsRefused, match="nodes: Give a whole number from 1 up"):
         launch.session(nodes=nodes)  # type: ignore[arg-type]
 
 
@@ -121,6 +121,6 @@ def test_every_wish_that_cannot_be_taken_is_named() -> None:
 
 
 def test_a_master_that_does_not_listen_is_none(tmp_path: Path) -> None:
-    assert spark_node.url_of_master(tmp_path) == ""
+    assert spark_node.find_master(tmp_path) == ""
     (tmp_path / "master").write_text("spark://127.0.0.1:9")
-    assert spark_node.url_of_master(tmp_path) == ""
+    assert spark_node.find_master(tmp_path) == ""

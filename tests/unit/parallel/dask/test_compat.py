@@ -1,0 +1,111 @@
+"""The undocumented parts of dask-jobqueue, distributed and tornado that `dask.compat` leans on are there."""
+
+from __future__ import annotations
+
+import inspect
+import ssl
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from dask_jobqueue.core import Job
+from dask_jobqueue.slurm import SLURMJob
+from distributed.diagnostics.plugin import SchedulerPlugin
+from distributed.scheduler import Scheduler
+from tornado.iostream import IOStream, SSLIOStream
+
+from flatirons.parallel.dask import compat
+
+
+def parameters(function: Any) -> list[str]:
+    return list(inspect.signature(function).parameters)
+
+
+def test_a_workers_job_is_submitted_and_cancelled_by_the_methods_that_are_replaced() -> None:
+    assert compat.loaded_job_class() is SLURMJob
+    for name in ("start", "close"):
+        method = getattr(SLURMJob, name)
+        assert inspect.iscoroutinefunction(method)
+        assert parameters(method) == ["self"]
+    assert "self.job_id = self._job_id_from_submit_output(" in inspect.getsource(Job.start)
+    assert "self.name = name" in inspect.getsource(Job)
+
+
+async def test_the_error_of_a_command_ends_with_what_it_printed_on_standard_error() -> None:
+    code = "import sys; print('out'); print('sbatch: error: No.', file=sys.stderr); sys.exit(1)"
+    with pytest.raises(RuntimeError) as failed:
+        await Job._call([sys.executable, "-c", code])
+    assert compat.sbatch_message(failed.value) == "sbatch: error: No.\n\n"
+    assert compat.sbatch_message(RuntimeError("something else")) is None
+
+
+def test_a_plugin_hears_of_workers_by_these_methods() -> None:
+    assert parameters(SchedulerPlugin.add_worker) == ["self", "scheduler", "worker"]
+    assert parameters(SchedulerPlugin.remove_worker) == [
+        "self",
+        "scheduler",
+        "worker",
+        "stimulus_id",
+        "kwargs",
+    ]
+    assert parameters(Scheduler.add_plugin)[:2] == ["self", "plugin"]
+    assert "name" in parameters(Scheduler.add_plugin)
+
+
+def test_our_object_becomes_a_plugin_of_the_scheduler() -> None:
+    calls: list[tuple[Any, ...]] = []
+    ours = SimpleNamespace(
+        add_worker=lambda scheduler, worker: calls.append(("add", worker)),
+        remove_worker=lambda scheduler, worker, *, stimulus_id, **_: calls.append(("remove", worker)),
+    )
+    added: list[Any] = []
+    compat.add_plugin(SimpleNamespace(add_plugin=lambda plugin, name: added.append((plugin, name))), ours)
+    [(plugin, name)] = added
+    assert isinstance(plugin, SchedulerPlugin) and name == compat.PLUGIN_NAME
+    plugin.add_worker(scheduler=None, worker="tls://a")
+    plugin.remove_worker(scheduler=None, worker="tls://a", stimulus_id="x")
+    assert calls == [("add", "tls://a"), ("remove", "tls://a")]
+
+
+def test_the_scheduler_logs_whether_a_workers_end_was_expected_before_plugins_hear_of_it() -> None:
+    code = inspect.getsource(Scheduler.remove_worker)
+    assert '"expected": expected' in code
+    assert code.index("self.log_event(address, event_msg") < code.index("plugin.remove_worker")
+    assert parameters(Scheduler.get_events) == ["self", "topic"]
+    events = ((0.0, {"action": "add-worker"}), (1.0, {"action": "remove-worker", "expected": True}))
+    assert compat.was_expected(SimpleNamespace(get_events=lambda topic: events), "tls://a")
+
+
+def test_dask_reads_the_directory_of_this_variable_first() -> None:
+    import dask.config
+
+    assert f'os.getenv("{compat.ROOT_CONFIG}", "/etc/dask")' in inspect.getsource(dask.config)
+
+
+def test_dask_imports_preloads_and_calls_their_dask_setup() -> None:
+    import distributed.preloading
+
+    assert '"dask_setup"' in inspect.getsource(distributed.preloading)
+
+
+def test_tornado_reads_from_an_encrypted_connection_by_the_method_that_is_repaired() -> None:
+    assert "read_from_fd" in vars(SSLIOStream)
+    assert parameters(SSLIOStream.read_from_fd) in (["self", "buf"], ["self", "buffer"])
+    assert parameters(IOStream.read_from_fd) == ["self", "buf"]
+
+
+def test_the_method_of_tornado_is_repaired_once_and_passes_reads_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SSLIOStream, "read_from_fd", SSLIOStream.read_from_fd)
+    compat.repair_tls_reads()
+    repaired = SSLIOStream.read_from_fd
+    compat.repair_tls_reads()
+    assert SSLIOStream.read_from_fd is repaired
+    stream = SimpleNamespace(_ssl_accepting=False, socket=SimpleNamespace(recv_into=lambda buf, size: size))
+    assert repaired(stream, bytearray(5)) == 5
+
+
+def test_python_empties_openssls_queue_of_errors_when_it_makes_an_object() -> None:
+    """The only way that Python offers; see the docstring of `repair_tls_reads`."""
+    compat._clear_openssl_errors()
+    assert issubclass(ssl.SSLObject, object)
