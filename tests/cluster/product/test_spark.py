@@ -1,7 +1,7 @@
 """Spark from a notebook on the virtual cluster: a cluster over two nodes, and inside the notebook's job.
 
-In the full form only (`--full`): many clusters that start and end take minutes. See also
-test_environments.py.
+The ordinary run has one session on two nodes and one that Slurm refuses. The others run in the full form
+(`--full`), because many clusters that start and end take minutes. See also test_environments.py.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ pytestmark = [
     pytest.mark.cluster,
     pytest.mark.timeout(300),
     pytest.mark.images("pyspark"),
-    pytest.mark.skipif(not IS_FULL, reason="many clusters take minutes: --full"),
     # websockets of the demo's visitor, when a cell fails
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
     pytest.mark.filterwarnings("ignore:Unclosed WebSocketClientConnection:ResourceWarning"),
 ]
+
+full = pytest.mark.skipif(not IS_FULL, reason="many clusters take minutes: --full")
 
 JOB = "spark"
 START = """
@@ -72,6 +73,12 @@ def test_executors_on_two_nodes_compute_and_are_gone_when_the_session_stops(
     eventually(lambda: "deploy.worker.Worker" not in command_lines(cluster, "shas0101", "shas0102"), 40)
 
 
+def test_pyspark_in_the_image_has_the_private_parts_that_we_use(kernel: Kernel) -> None:
+    missing = kernel.run("from flatirons.parallel.spark import compat\nprint(compat.check())")
+    assert missing.strip() == "[]"
+
+
+@full
 def test_the_secret_is_in_no_command_line_and_in_nothing_that_slurm_keeps(
     cluster: RealCluster, kernel: Kernel, slurm: Slurm
 ) -> None:
@@ -89,6 +96,7 @@ def test_the_secret_is_in_no_command_line_and_in_nothing_that_slurm_keeps(
     assert modes == ["700", "600"]
 
 
+@full
 def test_sparks_pages_are_behind_the_notebook_server_and_nowhere_else(
     cluster: RealCluster, kernel: Kernel
 ) -> None:
@@ -104,6 +112,7 @@ def test_sparks_pages_are_behind_the_notebook_server_and_nowhere_else(
     assert re.search(rf"\b127\.0\.0\.1\]?:{port}", listening), listening
 
 
+@full
 def test_a_stranger_cannot_join(cluster: RealCluster, kernel: Kernel) -> None:
     kernel.run(TWO_NODES)
     [folder] = spark_files(cluster)
@@ -122,6 +131,7 @@ def test_a_stranger_cannot_join(cluster: RealCluster, kernel: Kernel) -> None:
     assert "Failed to connect to master" in done.stdout + done.stderr, done
 
 
+@full
 def test_a_kernel_that_dies_takes_its_cluster_along(
     cluster: RealCluster, kernel: Kernel, slurm: Slurm
 ) -> None:
@@ -133,6 +143,7 @@ def test_a_kernel_that_dies_takes_its_cluster_along(
     assert spark_files(cluster) == []
 
 
+@full
 def test_a_job_that_waits_says_why_and_an_interrupt_cancels_it(
     kernel: Kernel, slurm: Slurm, sknl_is_taken: Callable[[], None]
 ) -> None:
@@ -152,6 +163,7 @@ except KeyboardInterrupt:
     eventually(lambda: not slurm.live(JOB), 20)
 
 
+@full
 def test_one_node_is_the_notebooks_own_job(kernel: Kernel, slurm: Slurm) -> None:
     printed = kernel.run(START + "spark = session()\nprint(spark.sparkContext.master)\n" + HOSTS)
     assert "local[2]" in printed
@@ -162,17 +174,22 @@ def test_one_node_is_the_notebooks_own_job(kernel: Kernel, slurm: Slurm) -> None
     kernel.run("spark.stop()")
 
 
+REFUSALS = [
+    ("session(nodes=0)", "nodes: Give a whole number from 1 up, not 0"),
+    ("session(cpus=16)", "Your notebook's job has 2 cores on this node, not 16.*nodes=2"),
+    ('session(nodes=2, memory="1G")', 'Spark needs .* or more on each node, not 1G. Choose memory="4G"'),
+    ("session(nodes=2, cpus=99)", "Slurm refused the job: .*"),
+    ('session(nodes=2, account="csdms")', "Slurm refused the job: .*account"),
+    ('session(nodes=2, conf={"spark.authenticate": False})', r"session\(\) sets spark.authenticate itself"),
+    ("session(node=2)", "has no keyword 'node'; it takes nodes"),
+]
+
+
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        ("session(nodes=0)", "nodes: This is a whole number from 1 up, not 0"),
-        ("session(cpus=16)", "Your notebook's job has 2 cores on this node, not 16.*nodes=2"),
-        ('session(nodes=2, memory="1G")', 'Spark needs .* or more on each node, not 1024M. Say memory="4G"'),
         ("session(nodes=7)", "Slurm refused the job: .*"),
-        ("session(nodes=2, cpus=99)", "Slurm refused the job: .*"),
-        ('session(nodes=2, account="csdms")', "Slurm refused the job: .*account"),
-        ('session(nodes=2, conf={"spark.authenticate": False})', "is decided by session"),
-        ("session(node=2)", "has no keyword 'node'; it takes nodes"),
+        *(pytest.param(*each, marks=full) for each in REFUSALS),
     ],
 )
 def test_bad_input_gets_a_sentence(kernel: Kernel, slurm: Slurm, call: str, sentence: str) -> None:
@@ -181,15 +198,17 @@ def test_bad_input_gets_a_sentence(kernel: Kernel, slurm: Slurm, call: str, sent
     assert slurm.live(JOB) == []
 
 
+@full
 def test_a_second_session_is_refused_and_after_the_first_there_may_be_another(kernel: Kernel) -> None:
     kernel.run(START + "spark = session()")
-    with pytest.raises(SmokeFailure, match=r"is there already; end it first: spark.stop()"):
+    with pytest.raises(SmokeFailure, match=r"has a Spark session already. End it first: spark.stop()"):
         kernel.run("session(nodes=2)")
     kernel.run("spark.stop()")
     kernel.run(TWO_NODES)
     assert last_json(kernel.run(HOSTS)) == ["shas0101", "shas0102"]
 
 
+@full
 def test_stopping_the_server_ends_its_cluster(visitor: Visitor, kernel: Kernel, slurm: Slurm) -> None:
     kernel.run(TWO_NODES)
     [job] = slurm.live(JOB)
@@ -210,6 +229,7 @@ work.start()
 """
 
 
+@full
 def test_a_node_that_dies_is_told_and_its_work_is_done_by_the_others(
     cluster: RealCluster, kernel: Kernel, slurm: Slurm
 ) -> None:
@@ -230,6 +250,7 @@ def test_a_node_that_dies_is_told_and_its_work_is_done_by_the_others(
     eventually(lambda: slurm.ask(*state) in ("idle", "mixed", "reserved"), 60)
 
 
+@full
 def test_the_tutorial_works_as_it_is_written(kernel: Kernel, slurm: Slurm) -> None:
     printed = [kernel.run(block) for block in blocks("tutorial/spark.md")]
     assert "['shas0101', 'shas0102']" in "".join(printed)
