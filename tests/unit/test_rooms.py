@@ -32,6 +32,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "slurm": (*BASE, "slurm", "runner"),
     "forms": BASE,
     "environments.catalogue": BASE,
+    "images": ("environments.catalogue",),
     "job": (*BASE, "slurm.model", "environments.catalogue"),
     "slurm_form": (*BASE, "slurm", "forms"),
     "site": (*PURE, "slurm", "slurm_form"),

@@ -47,6 +47,14 @@ shared.metrics           what Prometheus is told
 shared.host_names        the addresses that machines' names have, looked up once at a time and kept
 =======================  ==================================================================================
 
+Old names, kept for configurations that import them:
+
+=======================  ==================================================================================
+options                  form.hooks
+presets                  form.presets
+slurm_form               flatirons.slurm_form.form
+=======================  ==================================================================================
+
 What a server is without a hub (its job followed and cancelled, what its user is told, why it ended, its
 report) is in `servers`; the standard Slurm form is in `slurm_form`.
 
