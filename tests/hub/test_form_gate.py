@@ -140,7 +140,7 @@ def test_without_slurm_the_form_opens_says_how_old_it_is_and_a_post_gets_a_sente
     page = seen.form()
     assert page.status_code == 200 and time.monotonic() - began < 5
     assert 'value="shas"' in page.text, "what was known is offered"
-    said = "Slurm doesn&#39;t answer on summit: what is shown is"
+    said = "Slurm doesn&#39;t answer on summit. What is shown is"
     eventually(lambda: said in changed(seen, **SHAS).text, 40, 0.5)
     assert said in seen.form().text
     began = time.monotonic()

@@ -1,6 +1,7 @@
-"""Who may charge what, as Slurm's accounting database holds it: frozen values; no I/O.
+"""Associations, accounts and QOS of Slurm's accounting database, as frozen values; no I/O.
 
-Run times are in minutes; None and an empty mapping mean that nothing is set.
+Run times are in minutes. None and an empty mapping mean that no limit is set. TRES have Slurm's names, such
+as "gres/gpu"; memory is in MiB.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Association:
-    """A user's right to charge an account, in one of the accounting database's clusters (or partitions)."""
+    """A user's right to use an account, on one cluster of the accounting database or in one partition."""
 
     cluster: str
     account: str
@@ -30,7 +31,7 @@ class Association:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account of one cluster, its parent ("" for the root) and what all below it may use at a time."""
+    """An account of one cluster, its parent ("" for the root), and what jobs below it may use at a time."""
 
     name: str
     parent: str = ""
@@ -39,7 +40,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Qos:
-    """A quality of service and its limits; TRES are by Slurm's names, such as "gres/gpu"; memory in MiB."""
+    """A quality of service and its limits."""
 
     name: str
     priority: int = 0

@@ -1,9 +1,8 @@
 """How much one job may ask for with one partition, account and QOS; pure.
 
-Slurm would accept some jobs that can never start (a QOS without DenyOnLimit, a limit of a group): they are
-out of bounds too. Source: resource_limits.html (which limit counts), slurm.conf(5), sacctmgr(1); for how,
-acct_policy.c and job_mgr.c of Slurm 24.11. Held against a real Slurm by
-tests/cluster/product/test_offers.py.
+Slurm accepts some jobs that can never start (a QOS without DenyOnLimit, a limit of a group); these are out of
+bounds here. Source: resource_limits.html (which limit counts), slurm.conf(5), sacctmgr(1), and acct_policy.c
+and job_mgr.c of Slurm 24.11. tests/cluster/product/test_offers.py compares the results with a real Slurm.
 """
 
 from __future__ import annotations
@@ -20,11 +19,14 @@ _GPUS = re.compile(r"(?:(?P<kind>[^:]+):)?(?P<count>[0-9]+)")
 
 @dataclass(frozen=True)
 class Bounds:
-    """Limits of one job. None is no limit. TRES are by Slurm's names ("cpu", "mem", "node", "gres/gpu:v100").
+    """Limits of one job; None means no limit. TRES have Slurm's names ("cpu", "mem", "gres/gpu:v100").
 
-    `shapes` has what one job may use of each node. `per_node` limits what a job asks for divided by its
-    nodes, which are one where it doesn't say how many. Arguments of the methods are what is chosen already,
-    None for nothing: `gpus` as text for each node ("2", "v100:2"), `cpus` for each task.
+    `shapes` holds what one job may use of each node. `per_node` limits what a job asks for divided by its
+    number of nodes, which is 1 if the job doesn't give one. `least` holds the amounts that a job must ask
+    for.
+
+    The arguments of the methods are the choices made so far, None for no choice: `gpus` is a text for each
+    node ("2", "v100:2"), `cpus` is for each task.
     """
 
     shapes: tuple[Shape, ...]
@@ -40,7 +42,7 @@ class Bounds:
     max_memory_per_cpu_mib: int | None = None
 
     def gpu_types(self) -> dict[str, int]:
-        """The most GPUs of each type that a job can have on a node; "" is any type."""
+        """The most GPUs of each type that a job can have on one node; "" stands for any type."""
         kinds = sorted({kind for shape in self.shapes for kind, _ in shape.gpus if kind})
         found = {}
         for kind in ["", *kinds]:
@@ -108,16 +110,16 @@ class Bounds:
         return max(ceil(self.least.get("mem", 1) / (nodes or 1)), 1)
 
     def default_memory_mib(self, nodes: int | None, ntasks: int | None, cpus: int | None) -> int | None:
-        """What a job gets on each node that says nothing of memory; None when Slurm doesn't tell."""
+        """The memory on each node of a job that doesn't ask for any; None when Slurm doesn't say."""
         if self.default_memory_per_cpu_mib is not None:
             count = nodes or 1
             return self.default_memory_per_cpu_mib * ceil((ntasks or count) / count) * (cpus or 1)
         return self.default_memory_per_node_mib
 
     def _by_cores(self, shape: Shape, nodes: int, ntasks: int | None) -> list[int]:
-        """The most memory where that is by core: Slurm gives a job the cores that its memory needs.
+        """The most memory where the limit is per core: Slurm gives a job as many cores as its memory needs.
 
-        Each task gets as many more as any other. Source: _valid_pn_min_mem() in job_mgr.c.
+        Every task gets the same number of additional cores. Source: _valid_pn_min_mem() in job_mgr.c.
         """
         if self.max_memory_per_cpu_mib is None:
             return []
@@ -126,7 +128,7 @@ class Bounds:
         return [cores // tasks * tasks // nodes * self.max_memory_per_cpu_mib]
 
     def _all_cpus(self, nodes: int | None) -> list[int]:
-        """Limits of how many cores a job may have on so many nodes."""
+        """The limits for the number of cores of a job on so many nodes."""
         per_node = [limit * (nodes or 1) for limit in _given(self.per_node.get("cpu"))]
         return [*_given(self.per_job.get("cpu")), *per_node]
 
@@ -134,12 +136,12 @@ class Bounds:
         return [limits[name] for limits in (self.per_job, self.per_node) if name in limits]
 
     def _fitting(self, gpus: str | None) -> list[Shape]:
-        """The sorts of nodes that have the GPUs."""
+        """The shapes of the nodes that have the GPUs."""
         kind, count = parsed(gpus)
         return [shape for shape in self.shapes if shape.gpus_of(kind) >= count]
 
     def _largest(self, count: int, gpus: str | None) -> list[Shape]:
-        """So many nodes, those with the most cores."""
+        """The `count` nodes with the most cores."""
         taken = []
         for shape in sorted(self._fitting(gpus), key=lambda shape: shape.cpus, reverse=True):
             if count > 0:
@@ -153,7 +155,7 @@ def _given(limit: int | None) -> list[int]:
 
 
 def _on_each(memory: Sequence[int], among: Sequence[Shape], count: int) -> int:
-    """The most memory that so many nodes have, each of them."""
+    """The most memory that each of `count` nodes has."""
     least = 0
     for most, shape in sorted(zip(memory, among, strict=True), key=lambda pair: pair[0], reverse=True):
         least = most
@@ -164,6 +166,6 @@ def _on_each(memory: Sequence[int], among: Sequence[Shape], count: int) -> int:
 
 
 def parsed(gpus: str | None) -> tuple[str, int]:
-    """ "v100:2" as ("v100", 2), "2" as ("", 2), nothing as ("", 0)."""
+    """Type and number of GPUs: ("v100", 2) for "v100:2", ("", 2) for "2", ("", 0) for none."""
     match = _GPUS.fullmatch(gpus or "0")
     return (match["kind"] or "", int(match["count"])) if match else ("", 0)

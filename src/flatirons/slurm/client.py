@@ -1,7 +1,8 @@
-"""Asks Slurm and tells it what to do, through a runner; async. One client for each cluster.
+"""Runs Slurm's commands through a runner, and gives their answers as values of `model`.
 
-Raises SubmitRefused where Slurm said no to a job, SlurmUnreachable where there was no answer or none that can
-be read, SlurmError where it refused anything else. Never says "no such job" for an error that we don't know.
+There is one client for each cluster. Its methods raise SubmitRefused when Slurm refuses a job,
+SlurmUnreachable when there is no answer or none that can be read, and SlurmError when Slurm refuses anything
+else. An unknown error never counts as "no such job".
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import contextlib
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TypeAlias, TypeVar
 
@@ -43,10 +44,10 @@ T = TypeVar("T")
 
 QUERY_SECONDS = 30.0
 SUBMIT_SECONDS = 60.0
-SUBMISSIONS_AT_ONCE = 8  # more of them only wait for slurmctld and munged, and for each other
-SUBMISSION_PATIENCE = 10.0  # seconds: when Slurm hangs, a few that hang hold nobody else up
+SUBMISSIONS_AT_ONCE = 8  # more of them would only wait for slurmctld and munged, and for each other
+SUBMISSION_PATIENCE = 10.0  # seconds: when Slurm hangs, submissions that hang must not block the others
 SACCT_IDS = 1000  # at a time: one argument of a command holds at most 128 KiB
-# Characters: a longer answer (about 1,000 jobs) is parsed in a thread, so that the event loop isn't held up.
+# Characters. A longer answer (about 1,000 jobs) is parsed in a thread, so as not to block the event loop.
 THREAD_FROM = 250_000
 
 NOT_ANSWERING = "Slurm does not answer at the moment. Please try again in a minute."
@@ -56,8 +57,8 @@ MAYBE_SUBMITTED = (
 )
 NOT_ALLOWED = "The hub may not run Slurm's commands in your name. Please tell the operator."
 
-# Slurm's words for "I wasn't reached" and "not now", from slurm_errno.c of 22.05 to 26.05. Anything else that
-# sbatch prints is a refusal.
+# What Slurm prints when a daemon wasn't reached or is busy, from slurm_errno.c of 22.05 to 26.05. Anything
+# else that sbatch prints is a refusal.
 _UNREACHED = re.compile(
     r"""
     Unable\ to\ contact\ slurm\ controller | Communication\ connection\ failure
@@ -73,7 +74,7 @@ _UNREACHED = re.compile(
     """,
     re.VERBOSE | re.MULTILINE,
 )
-# What sudo says of itself, but for the warning that it can't look up its own host's name.
+# What sudo prints about itself, except the warning that it can't look up the name of its own host.
 _NOT_ALLOWED = re.compile(r"^sudo: (?!unable to resolve host)|^Sorry, user .* not allowed", re.MULTILINE)
 _CONNECT_FAILURE = "Unable to contact slurm controller (connect failure)"
 _NO_SUCH_JOB = "Invalid job id specified"
@@ -84,26 +85,28 @@ _OVER_ALREADY = re.compile(
 
 
 OnCommand: TypeAlias = Callable[[str, str, str, float], None]
-"""Told of each command that ended: the cluster, the command, its outcome (ok, failed, late, missing or
-cancelled), and how many seconds it took."""
+"""Called when a command has ended, with the cluster, the command, its outcome (ok, failed, late, missing or
+cancelled) and the seconds that it took."""
 
 
-def _nobody_counts(cluster: str, command: str, outcome: str, seconds: float) -> None:
-    """What a client tells nobody."""
+def _ignore(cluster: str, command: str, outcome: str, seconds: float) -> None:
+    """An OnCommand that does nothing."""
 
 
 class SlurmClient:
-    """One cluster's Slurm."""
+    """The Slurm of one cluster."""
 
     def __init__(
         self, cluster: Cluster, runner: Runner, *, job_names: Sequence[str] = (), owner: str = ""
     ) -> None:
-        """`job_names`: when all jobs that matter have one of a few names, squeue prints only those. `owner`:
-        when they are all of one user, slurmctld tells of that user's alone, unless queues are asked for.
+        """Makes queries cheaper where possible.
+
+        `job_names`: if all jobs that matter have one of these names, squeue prints only those. `owner`: if
+        they all belong to this user, slurmctld sends only that user's jobs, unless queues are asked for.
         """
         self.cluster = cluster
         self.runner = runner
-        self.on_command: OnCommand = _nobody_counts
+        self.on_command: OnCommand = _ignore
         self.job_names = tuple(job_names)
         self.owner = owner
         self._abandoned: set[asyncio.Task[None]] = set()
@@ -111,11 +114,10 @@ class SlurmClient:
         self._turns = asyncio.Semaphore(SUBMISSIONS_AT_ONCE)
 
     async def submit(self, spec: JobSpec, script: str, *, user: str | None) -> int:
-        """The id of the job that runs `script` as `user` (None: as ourselves).
+        """Submits `script` as `user` (None: as this process's own user); gives the job's id.
 
-        Raises SubmitRefused, or SlurmUnreachable: then the job may be there or not, and is to be looked for
-        by its comment. A caller that is cancelled meanwhile leaves no job behind: once its id is known, it is
-        cancelled.
+        Raises SubmitRefused, or SlurmUnreachable: then the job may exist or not, and its comment helps to
+        find it. When the caller is cancelled meanwhile, the job is cancelled as soon as its id is known.
         """
         submission = asyncio.ensure_future(self._submit(spec, script, user))
         try:
@@ -139,7 +141,7 @@ class SlurmClient:
 
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """One of the few turns to submit, or after some patience none."""
+        """Waits for one of the few turns to submit; goes on without one after SUBMISSION_PATIENCE seconds."""
         try:
             async with asyncio.timeout(SUBMISSION_PATIENCE):
                 await self._turns.acquire()
@@ -156,7 +158,7 @@ class SlurmClient:
             await self.cancel(await submission, user=user)
 
     async def test_only(self, spec: JobSpec, script: str, *, user: str | None) -> tuple[datetime | None, str]:
-        """When the job could start if it were submitted now, and Slurm's sentence; raises like `submit`."""
+        """When the job could start if it were submitted now, and Slurm's sentence. Raises like `submit`."""
         try:
             done = await self._run(argv.sbatch(spec, test_only=True), user=user, stdin=script)
         except CommandFailed as error:
@@ -164,7 +166,7 @@ class SlurmClient:
         return parse.estimated_start(done.stderr), explain.slurm_sentence(done.stderr)
 
     async def cancel(self, job_id: int, *, user: str | None, signal: str = "") -> None:
-        """Cancels the job, or signals it; a job that is over already, or unknown to Slurm, is no error."""
+        """Cancels the job, or sends it a signal. A job that has ended or is unknown to Slurm is no error."""
         try:
             await self._run(argv.scancel(job_id, signal), user=user)
         except CommandFailed as error:
@@ -173,22 +175,22 @@ class SlurmClient:
             raise _failed(error) from error
 
     async def jobs(self, *, of: str = "", with_queues: bool = False) -> Snapshot:
-        """All jobs that slurmctld has (with `job_names`: of those names, with `owner`: theirs), in one query.
+        """All jobs that slurmctld has (see `job_names` and `owner` above), in one query.
 
-        `of`: only those whose comment holds this. `with_queues`: and in which order all jobs wait.
+        `of`: only jobs whose comment contains this text. `with_queues`: also the order in which jobs wait.
         """
         mark = secrets.token_hex(4)
         began = time.monotonic()
         owner = "" if with_queues else self.owner
         text = await self._ask(argv.squeue_jobs(mark, user=owner, names=self.job_names))
-        jobs = await _apart(parse.jobs, text, mark, of)
-        queues = await _apart(parse.queues, text, mark) if with_queues else {}
+        jobs = await _parse(parse.jobs, text, mark, of)
+        queues = await _parse(parse.queues, text, mark) if with_queues else {}
         return Snapshot(jobs, began, time.monotonic(), queues)
 
     async def job(self, job_id: int, *, user: str | None = None) -> Job | None:
-        """The job; None when Slurm answers that it has none.
+        """The job; None when Slurm answers that there is no such job.
 
-        Where PrivateData hides others' jobs from the hub's account, ask as the job's `user`.
+        Where PrivateData hides the jobs of others from the hub's account, ask as the job's `user`.
         """
         mark = secrets.token_hex(4)
         try:
@@ -200,10 +202,10 @@ class SlurmClient:
         return parse.jobs(done.stdout, mark).get(job_id)
 
     async def ends(self, job_ids: Iterable[int]) -> dict[int, End]:
-        """What accounting knows of the jobs, by id; of those that still live too (see End.state).
+        """What accounting knows of the jobs, by id, including those that still live (see End.state).
 
-        Without accounting, what slurmctld still remembers of those that are over (its MinJobAge, 5 minutes).
-        Whoever asks while a question is under way shares the next one.
+        Without accounting: what slurmctld still knows of those that ended (for its MinJobAge, 5 minutes).
+        Callers who ask while a query is running share the next one.
         """
         return await self._end_query.get(job_ids)
 
@@ -226,23 +228,23 @@ class SlurmClient:
         return {job.id: parse.end_of(job) for job in remembered if job.state.is_over}
 
     async def partitions(self) -> list[Partition]:
-        """All partitions, hidden ones too."""
-        return await _apart(parse_cluster.partitions, await self._ask(argv.scontrol_partitions()))
+        """All partitions, including hidden ones."""
+        return await _parse(parse_cluster.partitions, await self._ask(argv.scontrol_partitions()))
 
     async def nodes(self) -> list[Node]:
-        """All nodes with what is in use of them now."""
-        return await _apart(parse_cluster.nodes, await self._ask(argv.scontrol_nodes()))
+        """All nodes, with what is in use on each."""
+        return await _parse(parse_cluster.nodes, await self._ask(argv.scontrol_nodes()))
 
     async def node_reason(self, name: str) -> str:
-        """Why a node is out of service; "" while it isn't."""
+        """Why a node is out of service; "" while it is in service."""
         return parse_cluster.node_reason(await self._ask(argv.scontrol_node(name)))
 
     async def reservations(self) -> list[Reservation]:
-        """All reservations, those to come too."""
-        return await _apart(parse_cluster.reservations, await self._ask(argv.scontrol_reservations()))
+        """All reservations, including future ones."""
+        return await _parse(parse_cluster.reservations, await self._ask(argv.scontrol_reservations()))
 
     async def configuration(self) -> Configuration:
-        """What of slurmctld's configuration matters to its users."""
+        """The settings of slurmctld that matter to users."""
         return parse_cluster.configuration(await self._ask(argv.scontrol_config()))
 
     async def waiting(self) -> Mapping[str, int]:
@@ -250,11 +252,11 @@ class SlurmClient:
         return parse_cluster.waiting(await self._ask(argv.squeue_waiting()))
 
     async def associations(self, *users: str) -> list[Association]:
-        """What users may charge, in every cluster of the accounting database."""
-        return await _apart(parse_cluster.associations, await self._ask(argv.sacctmgr_associations(*users)))
+        """The associations of users, in every cluster of the accounting database."""
+        return await _parse(parse_cluster.associations, await self._ask(argv.sacctmgr_associations(*users)))
 
     async def accounts(self, cluster_name: str) -> list[Account]:
-        """The accounts of the cluster that accounting calls so."""
+        """The accounts of the cluster that has this name in the accounting database."""
         return parse_cluster.accounts(await self._ask(argv.sacctmgr_accounts(cluster_name)))
 
     async def qos(self) -> list[Qos]:
@@ -276,31 +278,45 @@ class SlurmClient:
         deadline: float = QUERY_SECONDS,
         late: str = NOT_ANSWERING,
     ) -> Completed:
-        """Runs one of argv's lines on this cluster; one that is late or missing is SlurmUnreachable."""
+        """Runs one of argv's command lines on this cluster. Raises CommandFailed when it fails.
+
+        Raises SlurmUnreachable when it doesn't end within `deadline` seconds, with the text `late`, and when
+        it can't be run.
+        """
         command = [self.cluster.command(line[0]), *line[1:]]
         env = self.cluster.environment() if user else {**argv.EPOCH_TIMES, **self.cluster.environment()}
-        outcome, began = "missing", time.monotonic()
         try:
-            done = await self.runner.run(command, user=user, stdin=stdin, env=env, deadline=deadline)
-            outcome = "ok"
-            return done
+            with self._reported(line[0]):
+                return await self.runner.run(command, user=user, stdin=stdin, env=env, deadline=deadline)
         except CommandFailed:
-            outcome = "failed"
             raise
         except CommandTimeout as error:
-            outcome = "late"
             raise SlurmUnreachable(late, error.detail) from error
         except CommandError as error:  # no such command, or no such account: waiting won't help
             raise SlurmUnreachable(f"{error.user} Please tell the operator.", error.detail) from error
+
+    @contextlib.contextmanager
+    def _reported(self, command: str) -> Iterator[None]:
+        """Calls `on_command` when the command has ended, however it ended."""
+        outcome, began = "missing", time.monotonic()
+        try:
+            yield
+            outcome = "ok"
+        except CommandFailed:
+            outcome = "failed"
+            raise
+        except CommandTimeout:
+            outcome = "late"
+            raise
         except asyncio.CancelledError:
             outcome = "cancelled"
             raise
         finally:
-            self.on_command(self.cluster.name, line[0], outcome, time.monotonic() - began)
+            self.on_command(self.cluster.name, command, outcome, time.monotonic() - began)
 
 
 def _failed(error: CommandFailed) -> SlurmError:
-    """What a command other than sbatch means by its failure."""
+    """The error that the failure of a command other than sbatch means."""
     if _NOT_ALLOWED.search(error.stderr):
         return SlurmUnreachable(NOT_ALLOWED, error.detail)
     if _UNREACHED.search(error.stderr) or not error.stderr.strip():
@@ -310,7 +326,7 @@ def _failed(error: CommandFailed) -> SlurmError:
 
 
 def refused(error: CommandFailed, unreached: str = NOT_ANSWERING) -> SlurmError:
-    """What sbatch means by its failure; `unreached` is said when it didn't reach Slurm."""
+    """The error that the failure of sbatch means; `unreached` is its text when sbatch didn't reach Slurm."""
     failure = _failed(error)
     if isinstance(failure, SlurmUnreachable):
         return failure if failure.user == NOT_ALLOWED else SlurmUnreachable(unreached, error.detail)
@@ -318,8 +334,8 @@ def refused(error: CommandFailed, unreached: str = NOT_ANSWERING) -> SlurmError:
     return SubmitRefused(f"Slurm refused the job: {sentence} {explanation}".strip(), error.detail)
 
 
-async def _apart(parser: Callable[..., T], text: str, *more: str) -> T:
-    """Parses here, or in a thread where that would take long."""
+async def _parse(parser: Callable[..., T], text: str, *more: str) -> T:
+    """Parses here, or in a thread when that would block the event loop for long."""
     if len(text) < THREAD_FROM:
         return parser(text, *more)
     return await asyncio.to_thread(parser, text, *more)

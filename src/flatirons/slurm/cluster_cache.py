@@ -1,7 +1,7 @@
-"""What a cluster offers, asked for when somebody looks and what is known has grown old.
+"""What a cluster offers, renewed when somebody looks and the last answer has grown old.
 
 However many people fill in forms, slurmctld is asked at most every few seconds. A failed query changes
-nothing: what was known stays known, and its age tells.
+nothing: the last answer stays, and its age shows that it is old.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SELDOM_SECONDS = 600.0
-"""How long QOS, accounts and configuration count as new: operators change them by hand."""
+"""How long QOS, accounts and configuration count as new. Operators change them by hand, so rarely."""
 
 BACK_OFF_SECONDS = 10.0
-"""How long after a failure Slurm isn't asked the same thing again."""
+"""How long after a failure the same query isn't tried again."""
 
 MOST_USERS = 2000
 MOST_AT_ONCE = 200
-"""Users whose associations are asked for by one command."""
+"""The most users whose associations one command asks for."""
 
 
 class CachedAnswer(Generic[T]):
@@ -90,17 +90,20 @@ class ClusterCache:
 
     @property
     def trouble(self) -> str:
-        """Why the facts couldn't be renewed, "" when they could."""
+        """Why the facts couldn't be renewed the last time, "" when they could."""
         return self._facts.trouble
 
     async def look(self, *, max_age: float, patience: float) -> ClusterFacts | None:
-        """The newest facts; None while Slurm has never answered. Never raises for a silent Slurm."""
+        """The newest facts, None before Slurm's first answer. Raises nothing when Slurm doesn't answer.
+
+        They aren't older than `max_age` seconds if Slurm answers within `patience` seconds.
+        """
         return await self._facts.get(max_age, patience)
 
     async def associations(
         self, user: str, *, max_age: float, patience: float
     ) -> tuple[Association, ...] | None:
-        """What the user may charge; None while that isn't known, or where there is no accounting."""
+        """The user's associations; None while they aren't known, or where there is no accounting."""
         if not user or not user.isprintable() or set(user) & set(", ="):
             return ()  # no name that accounting could have
         answer = CachedAnswer(partial(self._ask_own_associations, user), self._now)
@@ -126,7 +129,7 @@ class ClusterCache:
             began,
             {each.name: each for each in accounts},
         )
-        await asyncio.to_thread(_work_out, facts, self._facts.value)
+        await asyncio.to_thread(_compute, facts, self._facts.value)
         return facts
 
     async def _ask_seldom(self) -> tuple[Configuration, list[Qos], list[Account]]:
@@ -148,8 +151,8 @@ class ClusterCache:
         return found
 
 
-def _work_out(facts: ClusterFacts, before: ClusterFacts | None) -> None:
-    """What every form needs of a snapshot, and costs a large cluster some time."""
+def _compute(facts: ClusterFacts, before: ClusterFacts | None) -> None:
+    """Computes what every form needs of a snapshot, which takes a while for a large cluster."""
     _ = facts.shapes_of, facts.supply
     if before:
         facts.keep_rules_of(before)

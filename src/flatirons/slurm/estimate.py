@@ -1,6 +1,7 @@
-"""When a job would start, asked of Slurm by `sbatch --test-only`, as its user, and not too often.
+"""When a job would start, according to `sbatch --test-only`, run as the job's user and not too often.
 
-It is an estimate: Slurm counts with the time limits of what runs now, and with nothing that is yet to come.
+It is an estimate: Slurm goes by the time limits of the jobs that run now, and ignores jobs that are still to
+be submitted.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ MOST_AT_ONCE = 4
 MOST_USERS = 2000
 MOST_SUGGESTIONS = 3
 MOST_QUESTIONS = 6
-"""How many estimates one user may ask for at once ..."""
+"""How many estimates one user may ask for at once."""
 
 QUESTION_SECONDS = 2.0
-"""... and in how many seconds one more."""
+"""After how many seconds the same user may ask for one more."""
 
 
 class Kind(Enum):
-    """What came out."""
+    """What the estimate says."""
 
     NOW = "now"
     LATER = "later"
@@ -56,18 +57,18 @@ class Estimate:
 
     @property
     def is_long(self) -> bool:
-        """Is the wait worth a change?"""
+        """Is the wait so long that alternatives are worth looking for?"""
         return self.kind is Kind.LATER and self.wait_seconds > LONG_WAIT_SECONDS
 
 
 SILENT = Estimate(
-    Kind.UNKNOWN, "Slurm doesn't say at the moment when this would start. You can start all the same."
+    Kind.UNKNOWN, "Slurm can't say at the moment when this would start. You can start it all the same."
 )
 TOO_OFTEN = Estimate(Kind.TOO_OFTEN, "The estimate follows in a moment.")
 
 
 class Estimator:
-    """One cluster's estimates. Each user has a few questions, and gets back one every other second."""
+    """Asks one cluster for estimates, within a limit for each user: see MOST_QUESTIONS."""
 
     def __init__(self, client: SlurmClient, now: Callable[[], float] = time.time) -> None:
         """`now` gives seconds since 1970."""
@@ -78,7 +79,7 @@ class Estimator:
         self._turns = asyncio.Semaphore(MOST_AT_ONCE)
 
     async def estimate(self, spec: JobSpec, *, user: str) -> Estimate:
-        """When this job of this user would start. Never raises for what Slurm says, or doesn't."""
+        """When this job of this user would start. Raises no error when Slurm refuses it or doesn't answer."""
         asked = SharedCall(partial(self._ask, spec, user), now=self._now)
         question = self._questions.setdefault((user, spec), asked)
         costs_one = not (question.is_running or question.is_kept(FRESH_SECONDS))
@@ -93,7 +94,7 @@ class Estimator:
     async def find_sooner(
         self, estimate: Estimate, candidates: Sequence[Alternative], *, user: str
     ) -> list[tuple[Alternative, Estimate]]:
-        """The candidates that Slurm says would start clearly sooner, soonest first, at most three."""
+        """At most three candidates that would start in less than half the time, soonest first."""
         if not estimate.is_long:
             return []
         answers = await asyncio.gather(*(self.estimate(each.spec, user=user) for each in candidates))
@@ -121,7 +122,7 @@ class Estimator:
 
 
 def when(start: datetime, now: datetime) -> Estimate:
-    """An estimated start in words, as round as it is uncertain."""
+    """An estimated start in words, rounded the more, the later it is."""
     wait = (start - now).total_seconds()
     if wait <= NOW_SECONDS:
         return Estimate(Kind.NOW, "Starts at once.")

@@ -1,4 +1,4 @@
-"""What a cluster offers at one moment: partitions, nodes, reservations, QOS, jobs that wait; pure."""
+"""What a cluster offers at one moment: partitions, nodes, reservations, QOS, waiting jobs; pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flatirons.slurm.model import Configuration, Node, Partition, Reservation
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Nodes that are alike: what each has, and how many there are. GPUs are by type, "" for no type."""
+    """What each of `count` equal nodes has; GPUs are by type, "" for those without a type."""
 
     cpus: int
     memory_mib: int
@@ -22,13 +22,13 @@ class Shape:
     count: int = 1
 
     def gpus_of(self, kind: str) -> int:
-        """How many GPUs of a type each has, of any with ""."""
+        """The number of GPUs of a type that each node has; with "" those of any type."""
         return sum(count for name, count in self.gpus if kind in ("", name))
 
 
 @dataclass(frozen=True, slots=True)
 class Supply:
-    """What of a partition is free now; `gpus` is (free, total) by type."""
+    """What is free in a partition now; `gpus` holds (free, total) by type."""
 
     idle_nodes: int = 0
     total_nodes: int = 0
@@ -39,12 +39,12 @@ class Supply:
 
 
 RULES = ("configuration", "partitions", "reservations", "qos", "accounts", "shapes_of")
-"""What of a snapshot says who may use what, and how much."""
+"""The parts of a snapshot that decide who may use what, and how much."""
 
 
 @dataclass(frozen=True)
 class ClusterFacts:
-    """A snapshot of a cluster; `taken_at` is in seconds since 1970. What is derived is worked out once."""
+    """A snapshot of a cluster, taken at `taken_at` seconds since 1970. Derived values are computed once."""
 
     configuration: Configuration
     partitions: tuple[Partition, ...] = ()
@@ -55,18 +55,18 @@ class ClusterFacts:
     taken_at: float = 0.0
     accounts: Mapping[str, Account] = field(default_factory=dict)
     rules: object = field(default_factory=object, compare=False, repr=False)
-    """The same for snapshots that differ only in what is free now: what follows from the rules holds on."""
+    """The same object in snapshots with equal RULES: what was derived from them still holds."""
 
     kept: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)
-    """What others work out of this snapshot, for as long as it is the newest."""
+    """Cache for values that other modules derive from this snapshot."""
 
     def keep_rules_of(self, before: ClusterFacts) -> None:
-        """Notes that the rules are those of an earlier snapshot, if they are."""
+        """Takes over `rules` from an earlier snapshot if the RULES of both are equal."""
         if all(getattr(self, name) == getattr(before, name) for name in RULES):
             object.__setattr__(self, "rules", before.rules)
 
     def lineage(self, account: str) -> tuple[str, ...]:
-        """The account and those above it, as far as they are known."""
+        """The account and the accounts above it, as far as they are known."""
         found: dict[str, None] = {}
         while account and account not in found:
             found[account] = None
@@ -89,7 +89,7 @@ class ClusterFacts:
 
     @cached_property
     def shapes_of(self) -> Mapping[str, tuple[Shape, ...]]:
-        """The sorts of nodes of each partition, those that are down as well: a job may wait for them."""
+        """The shapes of each partition's nodes, including nodes that are down: a job may wait for them."""
         return {name: shapes(nodes) for name, nodes in self.nodes_of.items()}
 
     @cached_property
@@ -102,7 +102,7 @@ class ClusterFacts:
 
 
 def shapes(nodes: Iterable[Node]) -> tuple[Shape, ...]:
-    """The sorts of nodes, largest first."""
+    """The shapes of the nodes, largest first."""
     sorts = Counter((node.cpus, node.memory_mib, tuple(sorted(node.gpus.items()))) for node in nodes)
     return tuple(Shape(*sort, count) for sort, count in sorted(sorts.items(), reverse=True))
 

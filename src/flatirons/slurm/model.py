@@ -1,7 +1,7 @@
-"""Slurm's things as frozen values; no I/O.
+"""What Slurm deals with, as frozen values: states, jobs, nodes, partitions ...; no I/O.
 
-Zero and the empty text mean "not said": of a request that Slurm decides, of an answer that Slurm didn't tell.
-Memory is in MiB, run times are in minutes, times of day are aware datetimes in UTC.
+Zero and the empty text mean "not given": in a request, Slurm decides; in an answer, Slurm didn't say. Memory
+is in MiB, run times are in minutes, and points in time are aware datetimes in UTC.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _STATE_TEXT = re.compile(r"([A-Z_]+(?:[,+][A-Z_]+)*)\+?(?: BY .*)?", re.DOTALL)
 
 
 class JobState(enum.Enum):
-    """Every job state that Slurm 22.05 to 26.05 prints, and two of ours: UNKNOWN and VANISHED.
+    """Every job state that Slurm 22.05 to 26.05 prints, and two more: UNKNOWN and VANISHED.
 
-    UNKNOWN is a text that we don't know: it answers False to every question, so nothing is concluded from it.
-    VANISHED is a job that Slurm, asked successfully and twice, no longer knows.
-    Source: job_state_string() in Slurm's slurm_protocol_defs.c, "JOB STATE CODES" in squeue(1) and sacct(1).
+    UNKNOWN stands for any other text. It answers False to every question, so that nothing is concluded from
+    it. VANISHED is the state of a job that neither slurmctld nor accounting knows any more. Source:
+    job_state_string() in Slurm's slurm_protocol_defs.c, "JOB STATE CODES" in squeue(1) and sacct(1).
     """
 
     PENDING = "PENDING"
@@ -61,8 +61,8 @@ class JobState(enum.Enum):
     def parse(cls, text: str) -> JobState:
         """The state that Slurm's text names, UNKNOWN for any other text. Never raises.
 
-        Takes long names, the two-letter codes of `squeue --format=%t`, sacct's "CANCELLED by 1000", and lists
-        such as "RUNNING,COMPLETING", where the flag (completing) says more than the state under it.
+        Reads long names, the two-letter codes of `squeue --format=%t`, sacct's "CANCELLED by 1000", and lists
+        such as "RUNNING,COMPLETING". In a list, the flag (completing) counts rather than the base state.
         """
         match = _STATE_TEXT.fullmatch(text.strip().upper())
         if not match:
@@ -72,27 +72,27 @@ class JobState(enum.Enum):
 
     @property
     def is_waiting(self) -> bool:
-        """Is it in the queue (again), without a node?"""
+        """Is the job in the queue, for the first time or again?"""
         return self in _WAITING
 
     @property
     def is_starting(self) -> bool:
-        """Has it nodes that aren't ready yet (booting, prolog)?"""
+        """Does the job have nodes that aren't ready yet (booting, prolog)?"""
         return self in _STARTING
 
     @property
     def is_running(self) -> bool:
-        """Does its script run, or would it if it weren't suspended or stopped?"""
+        """Does the job's script run, or would it run if it weren't suspended or stopped?"""
         return self in _RUNNING
 
     @property
     def is_ending(self) -> bool:
-        """Are its processes told to end, or gone, with some cleaning up left to do?"""
+        """Is the job ending: processes are being stopped, or Slurm is cleaning up after them?"""
         return self in _ENDING
 
     @property
     def is_over(self) -> bool:
-        """Has it ended for good, on this cluster?"""
+        """Has the job ended for good, on this cluster?"""
         return self in _OVER
 
 
@@ -118,7 +118,7 @@ _OVER = frozenset(
     }
 )
 _BASE = (_S.PENDING, _S.RUNNING, _S.SUSPENDED, *sorted(_OVER - {_S.REVOKED}, key=lambda state: state.value))
-# flags first, as Slurm itself prints a job that has several
+# flags come first, as they do where Slurm itself prints one state for a job with several
 _PRECEDENCE = (*(state for state in JobState if state not in _BASE and state is not _S.UNKNOWN), *_BASE)
 _CODES = {
     **{"PD": _S.PENDING, "R": _S.RUNNING, "S": _S.SUSPENDED, "CD": _S.COMPLETED, "CA": _S.CANCELLED},
@@ -134,27 +134,27 @@ _BY_TEXT = {**_CODES, **{state.value: state for state in JobState if state is no
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """How to reach one Slurm: its slurm.conf and where its commands are; empty for the system's own."""
+    """How to reach one Slurm: its slurm.conf and its commands' directory, "" for those of the system."""
 
     name: str
     slurm_conf: str = ""
     bin_dir: str = ""
 
     def environment(self) -> dict[str, str]:
-        """What a command of this cluster must find in its environment."""
+        """The variables that a command for this cluster needs."""
         return {"SLURM_CONF": self.slurm_conf} if self.slurm_conf else {}
 
     def command(self, name: str) -> str:
-        """The command's path, or its name where PATH decides."""
+        """The path of the command, or only its name when PATH is to decide."""
         return f"{self.bin_dir.rstrip('/')}/{name}" if self.bin_dir else name
 
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:
-    """What is asked of Slurm for one batch job; see argv.sbatch for what each becomes.
+    """What is asked of Slurm for one batch job; argv.sbatch makes options of it.
 
-    `memory_mib`, `gpus` and `gpu_type` are per node, `cpus` per task. `extra` holds whole sbatch options of
-    the site, such as "--signal=B:TERM@60"; a user's text never gets in there.
+    `memory_mib`, `gpus` and `gpu_type` are per node, `cpus` per task. `extra` holds whole options of sbatch
+    from the site, such as "--signal=B:TERM@60", and never a text from a user.
     """
 
     name: str
@@ -180,9 +180,9 @@ class JobSpec:
 class Job:
     """A job as Slurm last described it.
 
-    `start` is an estimate while the job waits, `nodes` is Slurm's compressed list ("c[1-3]"), `batch_host`
-    the node that runs the script. `exit_code` and `signal` mean something once the state is over. `comment`
-    and `name` were chosen by the job's owner, so they prove nothing without `user`.
+    `start` is an estimate while the job waits. `nodes` is Slurm's compressed list ("c[1-3]"), and
+    `batch_host` is the node that runs the script. `exit_code` and `signal` are valid once the state is over.
+    The job's owner chose `comment` and `name`, so they prove nothing without `user`.
     """
 
     id: int
@@ -209,12 +209,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a job ended, as accounting tells it; memory figures are None where none were kept.
+    """How a job ended, as accounting reports it; memory figures are None where accounting has none.
 
-    `requested_memory_mib` is that of all its `nodes` together, `max_rss_mib` the most that any one task was
-    seen to use: a sample, so short peaks are missed. `cancelled_by` is the numeric user id of who cancelled
-    it, its name what a machine calls that: accounting doesn't tell. `cpu_seconds` is what all its processes
-    used.
+    `requested_memory_mib` is for all `nodes` of the job together. `max_rss_mib` is the most that any one task
+    was seen to use; it is sampled, so short peaks are missed. `cancelled_by` is the numeric id of the user
+    who cancelled the job; accounting doesn't report `cancelled_by_name`, this machine looks it up.
+    `cpu_seconds` is the time that all processes of the job used.
     """
 
     job_id: int
@@ -234,16 +234,16 @@ class End:
 
     @property
     def memory_per_node_mib(self) -> int | None:
-        """What was asked for on each node, as an option of sbatch says it."""
+        """The memory that was asked for on each node, as in sbatch's option --mem."""
         total = self.requested_memory_mib
         return None if total is None else ceil(total / (self.nodes or 1))
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All jobs that one query saw; `began_at` and `taken_at` are of the monotonic clock, in seconds.
+    """All jobs that one query saw; it began at `began_at` and ended at `taken_at`, in monotonic seconds.
 
-    `queues` holds, where it was asked for, the ids of all waiting jobs of each partition, in their order.
+    `queues` holds the ids of the jobs that wait for each partition, in their order, if that was asked for.
     """
 
     jobs: Mapping[int, Job] = field(default_factory=dict)
@@ -272,9 +272,9 @@ class QueuePosition:
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """What a partition offers and whom it admits; None where it sets no limit or admits all.
+    """What a partition offers and whom it admits; None where it sets no limit or admits everyone.
 
-    `gpus` counts by type, under "" those without one; a partition of mixed types has several.
+    `gpus` counts its GPUs by type, those without a type under "".
     """
 
     name: str
@@ -306,7 +306,7 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node, what it has and what of that is in use; `state` is Slurm's base state, `flags` the rest."""
+    """A node: what it has, and how much of that is in use. `state` is its base state, `flags` the rest."""
 
     name: str
     state: str
@@ -322,7 +322,7 @@ class Node:
 
     @property
     def is_usable(self) -> bool:
-        """Could a job that fits start there now? Not while it is down, drained or reserved for upkeep."""
+        """Could a job that fits start there now? No when the node is down, drained or under maintenance."""
         return self.state in ("IDLE", "MIXED") and not self.flags & _UNUSABLE
 
 
@@ -333,10 +333,11 @@ _UNUSABLE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What of slurm.conf matters to users. Memory is for partitions that say nothing of it themselves.
+    """The settings of slurm.conf that matter to users. Memory is for partitions without such settings.
 
-    `cluster_name` is Slurm's own, as accounting writes it; `enforced` the words of AccountingStorageEnforce,
-    with what they imply (`associations`, `limits`, `qos`); `version` such as (24, 11, 5).
+    `cluster_name` is the name in the accounting database. `enforced` holds the words of
+    AccountingStorageEnforce, and those that they imply (`associations`, `limits`, `qos`). `version` is for
+    example (24, 11, 5).
     """
 
     cluster_name: str
@@ -350,7 +351,7 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Nodes set aside, from when until when and for whom."""
+    """Nodes that are set aside for some users, for a time."""
 
     name: str
     is_active: bool

@@ -1,7 +1,7 @@
-"""Output of Slurm's commands -> model; pure. Takes what Slurm 22.05 to 26.05 print.
+"""The output of squeue, sacct and sbatch -> model; pure. It reads what Slurm 22.05 to 26.05 print.
 
-Output that can't be read whole raises SlurmUnreachable: it says nothing about any job, above all not that
-there are none.
+Output that can't be read completely raises SlurmUnreachable: it says nothing about any job, and certainly not
+that there are no jobs.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 from flatirons.errors import SlurmUnreachable
 from flatirons.slurm.argv import END_FIELDS, JOB_FIELDS
@@ -27,6 +28,7 @@ _CANCELLED_BY = re.compile(r"CANCELLED by (\d+)")
 _ESTIMATE = re.compile(r"Job \d+ to start at (\S+)")
 _MIB = {"": 1 / 2**20, "K": 1 / 2**10, "M": 1.0, "G": 2.0**10, "T": 2.0**20, "P": 2.0**30, "E": 2.0**40}
 _PARTITION, _PRIORITY = JOB_FIELDS.index("Partition"), JOB_FIELDS.index("PriorityLong")
+_TEXTS = ("user", "account", "partition", "qos", "reason", "nodes", "batch_host")
 _NOTHING = ("", "(null)", "N/A", "n/a", "None", "NONE", "Unknown", "NOT_SET")
 
 
@@ -40,12 +42,14 @@ def job_id(text: str) -> int:
 
 
 def jobs(text: str, mark: str, of: str = "") -> dict[int, Job]:
-    """The jobs of a squeue whose format argv made with the same `mark`, by id; with `of` those whose comment
-    begins so, or at least holds it. The others aren't read: there may be many.
+    """The jobs in squeue's output, by id; argv made its format with the same `mark`.
 
-    Names and comments may hold any character, line ends too, and anybody may have chosen them so as to look
-    like another job's record. They can't: fields are parted by a mark that was drawn for this one query. The
-    heading shows that squeue did answer, and each record's end mark that it wasn't cut.
+    With `of`, only jobs whose comment contains that text: the others aren't parsed, as there may be many.
+
+    Names and comments may contain any character, including line ends, and a user may choose them to look like
+    the record of another job. That doesn't work, because the fields are separated by a mark that was drawn
+    for this one query. The heading shows that squeue did answer, and the mark at the end of each record shows
+    that the record is complete.
     """
     heading, *records = _records(text, mark)
     if len(heading) != len(JOB_FIELDS) or heading[0].upper() != JOB_FIELDS[0].upper():
@@ -59,10 +63,9 @@ def jobs(text: str, mark: str, of: str = "") -> dict[int, Job]:
 
 
 def queues(text: str, mark: str) -> dict[str, tuple[int, ...]]:
-    """The waiting jobs of each partition, by id, in the order of their priority; of the same answer.
+    """The ids of the jobs that wait for each partition, highest priority first; from the output for `jobs`.
 
-    A job that would take several partitions waits in each of them. Jobs that are held have no priority, and
-    come last.
+    A job that names several partitions waits in each of them. Held jobs have no priority and come last.
     """
     found: dict[str, list[tuple[int, int]]] = {}
     waiting = f"|{mark}|{JobState.PENDING.value}|{mark}|"
@@ -71,7 +74,7 @@ def queues(text: str, mark: str) -> dict[str, tuple[int, ...]]:
             continue
         record = line.split(f"|{mark}|")
         job_number, priority = number(record[0]), number(record[_PRIORITY])
-        if job_number is None:  # of an array or the like: not ours
+        if job_number is None:  # a task of an array, for example: never a job of ours
             continue
         for name in record[_PARTITION].split(","):
             found.setdefault(name, []).append((-(priority or 0), job_number))
@@ -89,12 +92,8 @@ def _job(record: list[str]) -> Job:
     job_number = number(record[0])
     if job_number is None or len(record) != len(JOB_FIELDS):
         raise SlurmUnreachable(NO_ANSWER, f"squeue printed a record that can't be read: {record!r}")
-    return _job_of(job_number, record)
-
-
-def _job_of(job_number: int, record: list[str]) -> Job:
     state = JobState.parse(record[1])
-    user, account, partition, qos, reason, nodes, host = map(_given, record[2:9])
+    texts: dict[str, Any] = dict(zip(_TEXTS, map(_given, record[2:9]), strict=True))
     submit, start, end, limit, code, priority, restarts, name, comment = record[9:]
     exit_code, signal = _wait_status(code) if state.is_over else (None, None)
     return Job(
@@ -102,13 +101,7 @@ def _job_of(job_number: int, record: list[str]) -> Job:
         state=state,
         name=name,
         comment=_given(comment),
-        user=user,
-        account=account,
-        partition=partition,
-        qos=qos,
-        reason=reason,
-        nodes=nodes,
-        batch_host=host,
+        **texts,
         submit=time(submit),
         start=time(start),
         end=time(end),
@@ -131,10 +124,10 @@ def number(text: str) -> int | None:
 
 
 def time(text: str) -> datetime | None:
-    """A time of day in UTC, None where Slurm has none ("N/A", "Unknown", "NONE").
+    """A time in UTC, None where Slurm has none ("N/A", "Unknown", "NONE").
 
-    Takes seconds since 1970 (see argv.EPOCH_TIMES) and Slurm's own form, which is in this machine's time
-    zone.
+    Reads seconds since 1970 (see argv.EPOCH_TIMES) and Slurm's own format, which is in the time zone of this
+    machine.
     """
     if text in _NOTHING:
         return None
@@ -144,7 +137,7 @@ def time(text: str) -> datetime | None:
             return datetime.fromtimestamp(seconds, UTC)
         return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError, OSError):
-        return None  # a time is never worth losing a job for
+        return None  # without its time, a job is still worth reading
 
 
 def minutes(text: str) -> int | None:
@@ -166,9 +159,9 @@ def cpu_seconds(text: str) -> float | None:
 
 
 def mebibytes(text: str) -> int | None:
-    """Slurm's memory ("1234K", "4G", "4000Mn", bytes) in MiB, rounded up; None where there is none.
+    """An amount of memory ("1234K", "4G", "4000Mn", or bytes) in MiB, rounded up; None for any other text.
 
-    sacct of 22.05 prints 2**64 for a moment after a job was cancelled: that is none too.
+    sacct of 22.05 prints 2**64 for a moment after a job was cancelled; that gives None as well.
     """
     match = _SIZE.fullmatch(text)
     size = math.ceil(float(match[1]) * _MIB[match[2]]) if match else _TOO_MUCH
@@ -185,9 +178,10 @@ def _wait_status(text: str) -> tuple[int | None, int | None]:
 
 
 def ends(text: str) -> dict[int, End]:
-    """How jobs ended, from sacct, by id; a job that isn't there is unknown to accounting.
+    """The ends of jobs in sacct's output, by id; accounting doesn't know a job that is missing there.
 
-    A job's memory is that of its steps, and a step that ran out of memory may leave its job merely FAILED.
+    The memory that a job used is that of its steps. When a step ran out of memory, the state of its job may
+    be only FAILED.
     """
     jobs: dict[int, dict[str, str]] = {}
     steps: dict[int, list[dict[str, str]]] = {}
@@ -215,8 +209,8 @@ def _rows(text: str) -> Iterator[dict[str, str]]:
 
 def _end(job_number: int, row: dict[str, str], steps: list[dict[str, str]]) -> End:
     state = JobState.parse(row["State"])
-    starved = any(JobState.parse(step["State"]) is JobState.OUT_OF_MEMORY for step in steps)
-    if starved and state is JobState.FAILED:
+    is_out_of_memory = any(JobState.parse(step["State"]) is JobState.OUT_OF_MEMORY for step in steps)
+    if is_out_of_memory and state is JobState.FAILED:
         state = JobState.OUT_OF_MEMORY
     exit_code, signal = _wait_status(row["ExitCode"])
     used = [size for step in steps if (size := mebibytes(step["MaxRSS"])) is not None]
@@ -239,7 +233,7 @@ def _end(job_number: int, row: dict[str, str], steps: list[dict[str, str]]) -> E
 
 
 def end_of(job: Job) -> End:
-    """What squeue alone tells of a job's end, for a site without accounting."""
+    """The end of a job as far as squeue tells it, for a site without accounting."""
     elapsed = (job.end - job.start).total_seconds() if job.start and job.end else None
     return End(
         job_id=job.id,

@@ -1,6 +1,6 @@
-"""What a cluster offers, read from scontrol and sacctmgr: partitions, nodes, reservations, rights; pure.
+"""The output of scontrol and sacctmgr -> what a cluster offers: partitions, nodes, associations ...; pure.
 
-Raises SlurmUnreachable for what can't be read, as `parse` does.
+Output that can't be read completely raises SlurmUnreachable, as in `parse`.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from flatirons.errors import SlurmUnreachable
 from flatirons.slurm.accounting import Account, Association, Qos
@@ -30,7 +31,6 @@ def partitions(text: str) -> list[Partition]:
 
 
 def _partition(facts: Mapping[str, str]) -> Partition:
-    tres = _tres(facts.get("TRES", ""))
     return Partition(
         name=facts["PartitionName"],
         is_up=facts.get("State") == "UP",
@@ -39,25 +39,39 @@ def _partition(facts: Mapping[str, str]) -> Partition:
         nodes=_given(facts.get("Nodes", "")),
         total_nodes=number(facts.get("TotalNodes", "")) or 0,
         total_cpus=number(facts.get("TotalCPUs", "")) or 0,
-        gpus=_gpus(tres),
-        default_minutes=minutes(facts.get("DefaultTime", "")),
-        max_minutes=minutes(facts.get("MaxTime", "")),
-        max_nodes=number(facts.get("MaxNodes", "")),
-        max_cpus_per_node=number(facts.get("MaxCPUsPerNode", "")),
-        max_memory_per_node_mib=number(facts.get("MaxMemPerNode", "")),
-        allow_accounts=_admitted(facts.get("AllowAccounts", "")),
-        deny_accounts=_names(facts.get("DenyAccounts", "")),
-        allow_qos=_admitted(facts.get("AllowQos", "")),
-        deny_qos=_names(facts.get("DenyQos", "")),
-        allow_groups=_admitted(facts.get("AllowGroups", "")),
+        gpus=_gpus(_tres(facts.get("TRES", ""))),
         qos=_given(facts.get("QoS", "")),
-        needs_reservation=facts.get("ReqResv") == "YES",
-        is_root_only=facts.get("RootOnly") == "YES",
-        min_nodes=number(facts.get("MinNodes", "")) or 0,
-        default_memory_per_cpu_mib=number(facts.get("DefMemPerCPU", "")),
-        default_memory_per_node_mib=number(facts.get("DefMemPerNode", "")),
-        max_memory_per_cpu_mib=number(facts.get("MaxMemPerCPU", "")),
+        **_admissions(facts),
+        **_limits(facts),
     )
+
+
+def _admissions(facts: Mapping[str, str]) -> dict[str, Any]:
+    """Whom a partition admits."""
+    return {
+        "allow_accounts": _admitted(facts.get("AllowAccounts", "")),
+        "deny_accounts": _names(facts.get("DenyAccounts", "")),
+        "allow_qos": _admitted(facts.get("AllowQos", "")),
+        "deny_qos": _names(facts.get("DenyQos", "")),
+        "allow_groups": _admitted(facts.get("AllowGroups", "")),
+        "needs_reservation": facts.get("ReqResv") == "YES",
+        "is_root_only": facts.get("RootOnly") == "YES",
+    }
+
+
+def _limits(facts: Mapping[str, str]) -> dict[str, Any]:
+    """How much a job in a partition may ask for, and what it gets when it doesn't say."""
+    return {
+        "default_minutes": minutes(facts.get("DefaultTime", "")),
+        "max_minutes": minutes(facts.get("MaxTime", "")),
+        "min_nodes": number(facts.get("MinNodes", "")) or 0,
+        "max_nodes": number(facts.get("MaxNodes", "")),
+        "max_cpus_per_node": number(facts.get("MaxCPUsPerNode", "")),
+        "default_memory_per_cpu_mib": number(facts.get("DefMemPerCPU", "")),
+        "default_memory_per_node_mib": number(facts.get("DefMemPerNode", "")),
+        "max_memory_per_cpu_mib": number(facts.get("MaxMemPerCPU", "")),
+        "max_memory_per_node_mib": number(facts.get("MaxMemPerNode", "")),
+    }
 
 
 def nodes(text: str) -> list[Node]:
@@ -85,13 +99,13 @@ def _node(facts: Mapping[str, str]) -> Node:
 
 
 def node_reason(text: str) -> str:
-    """Why the node of `scontrol show node` is out of service, in Slurm's or an operator's words; else ""."""
+    """Why a node is out of service, in the words of Slurm or of an operator; "" while it is in service."""
     found = _REASON.search(text)
     return found[1] if found else ""
 
 
 def reservations(text: str) -> list[Reservation]:
-    """The reservations of `scontrol show reservation`; none when it says that there are none."""
+    """The reservations of `scontrol show reservation`, in its order."""
     if text.strip() == "No reservations in the system":
         return []
     return [_reservation(facts) for facts in _lines(text, "ReservationName")]
@@ -116,7 +130,7 @@ def _reservation(facts: Mapping[str, str]) -> Reservation:
 
 
 def associations(text: str) -> list[Association]:
-    """What a user may charge; none for a user whom accounting doesn't know."""
+    """The associations of the users that were asked for; none for a user whom accounting doesn't know."""
     return [_association(row) for row in _rows(text, ASSOCIATION_FIELDS)]
 
 
@@ -139,7 +153,7 @@ def _association(row: Mapping[str, str]) -> Association:
 
 
 def accounts(text: str) -> list[Account]:
-    """The accounts of a cluster, those without users too."""
+    """The accounts of a cluster, including those without users."""
     return [
         Account(row["Account"], row["ParentName"], _tres(row["GrpTRES"]))
         for row in _rows(text, ACCOUNT_FIELDS)
@@ -168,7 +182,7 @@ def qos(text: str) -> list[Qos]:
 
 
 def configuration(text: str) -> Configuration:
-    """What of `scontrol show config` matters to its users."""
+    """The settings of `scontrol show config` that matter to users."""
     _refuse_cut(text)
     settings = dict(_SETTING.findall(text))
     if "AccountingStorageEnforce" not in settings or not settings.get("ClusterName"):
@@ -191,13 +205,13 @@ def configuration(text: str) -> Configuration:
 
 
 def waiting(text: str) -> Counter[str]:
-    """How many jobs wait for each partition; one that would take several counts for each of them."""
+    """How many jobs wait for each partition; a job that names several partitions counts for each of them."""
     _refuse_cut(text)
     return Counter(name for line in text.split() for name in line.split(","))
 
 
 def expanded(text: str) -> tuple[str, ...]:
-    """The names in a list of nodes as Slurm writes it: "c[1-3,07],login" is c1 c2 c3 c07 login."""
+    """The names in a list of nodes as Slurm writes it: "c[1-3,07],login" gives c1, c2, c3, c07 and login."""
     names: list[str] = []
     for prefix, ranges in _NODES.findall(text):
         for part in ranges.split(",") if ranges else ():
@@ -211,7 +225,7 @@ def expanded(text: str) -> tuple[str, ...]:
 
 
 def _lines(text: str, first: str) -> Iterator[dict[str, str]]:
-    """Each line's words `Key=value`; of a key that comes twice the first counts."""
+    """The words `Key=value` of each line; when a key comes twice, the first one counts."""
     _refuse_cut(text)
     for line in text.splitlines():
         if not line.strip():
@@ -235,7 +249,7 @@ def _rows(text: str, fields: Sequence[str]) -> Iterator[dict[str, str]]:
 
 def _refuse_cut(text: str) -> None:
     if text and not text.endswith("\n"):
-        raise SlurmUnreachable(NO_ANSWER, f"an answer of Slurm's is cut: ...{text[-200:]!r}")
+        raise SlurmUnreachable(NO_ANSWER, f"Slurm's answer is incomplete: ...{text[-200:]!r}")
 
 
 def _given(text: str) -> str:
@@ -251,7 +265,7 @@ def _admitted(text: str) -> tuple[str, ...] | None:
 
 
 def _tres(text: str) -> dict[str, int]:
-    """ "cpu=8,mem=16000M,gres/gpu:v100=2" by name; memory in MiB."""
+    """The amounts in "cpu=8,mem=16000M,gres/gpu:v100=2", by name; memory in MiB."""
     found: dict[str, int] = {}
     for part in text.split(","):
         name, _, value = part.partition("=")
@@ -262,7 +276,7 @@ def _tres(text: str) -> dict[str, int]:
 
 
 def _gpus(tres: Mapping[str, int]) -> dict[str, int]:
-    """GPUs by type; what no type accounts for is under ""."""
+    """The number of GPUs of each type; those without a type are under ""."""
     prefix = "gres/gpu:"
     typed = {name.removeprefix(prefix): count for name, count in tres.items() if name.startswith(prefix)}
     rest = tres.get("gres/gpu", 0) - sum(typed.values())
@@ -270,7 +284,7 @@ def _gpus(tres: Mapping[str, int]) -> dict[str, int]:
 
 
 def _gres(text: str) -> dict[str, int]:
-    """ "gpu:v100:2(S:0-1),gpu:a100:1" by type."""
+    """The number of GPUs of each type in "gpu:v100:2(S:0-1),gpu:a100:1"."""
     found: dict[str, int] = {}
     for kind, count in _GRES.findall(text):
         found[kind] = found.get(kind, 0) + int(count)

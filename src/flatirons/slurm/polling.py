@@ -1,4 +1,4 @@
-"""When a watcher asks Slurm: how often, how much less where that is dear, how many times in a row."""
+"""When a watcher asks Slurm: how often, and how much less often when queries are slow or fail."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 class Clock:
-    """Time as the watcher sees it; a test has its own."""
+    """The time that the watcher goes by; tests replace it."""
 
     def now(self) -> float:
         """Seconds of a monotonic clock."""
@@ -17,7 +17,7 @@ class Clock:
 
     async def wait(self, event: asyncio.Event, seconds: float) -> None:
         """Returns when `event` is set or `seconds` have passed."""
-        # not wait_for: before Python 3.12 it swallows a cancellation that comes together with the event
+        # not wait_for: before Python 3.12 it loses a cancellation that comes together with the event
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await event.wait()
@@ -25,16 +25,19 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class PollSchedule:
-    """How often Slurm is asked; all in seconds.
+    """How often Slurm is asked; all values are in seconds, except `burst`.
 
-    `starting`, `waiting` and `quiet` are the time between two queries while something starts, something
-    waits, or neither. A slow Slurm is asked less: at most a tenth of the time is spent in queries. A failing
-    one is asked half as often with each failure, down to every `longest`. `burst` queries may follow each
-    other at once when there is news to fetch, after that one each `gap`: a query is two RPCs, so that the
-    start of many servers asks slurmctld for less than three a second. A job of which slurmctld knows
-    nothing, while accounting doesn't answer or believes it alive, counts as vanished after `doubt`. A job
-    that has been seen running for `settled` isn't starting any more, even if nobody said so.
-    The same trouble is logged once in `warnings` seconds.
+    `starting`, `waiting`, `quiet`: the time between two queries while some job starts, while some job waits,
+    and otherwise. A slow Slurm is asked less often, so that queries take at most a tenth of the time. A
+    failing one is asked half as often after each failure, down to one query in `longest` seconds.
+
+    `burst`, `gap`: when there is news to fetch, so many queries may follow each other at once, and after that
+    one in `gap` seconds. A query is two RPCs, so slurmctld gets fewer than three RPCs per second however many
+    servers start.
+
+    `doubt`: a job that slurmctld doesn't know, while accounting doesn't answer or believes it alive, counts
+    as vanished after this time. `settled`: a job that has been seen running for this time doesn't count as
+    starting any more. `warnings`: the same problem is logged once in this time.
     """
 
     starting: float = 1.0
@@ -48,7 +51,10 @@ class PollSchedule:
     warnings: float = 300.0
 
     def interval(self, wanted: float, query_seconds: float, failures: int) -> float:
-        """Seconds from one query's end to the next one's start."""
+        """Seconds from the end of one query to the start of the next.
+
+        `wanted` is the interval that the jobs need, and `query_seconds` the time that the last query took.
+        """
         slow = max(wanted, 9 * query_seconds)
         failing = self.starting * 2.0 ** min(failures, 10) if failures else 0.0
         return min(max(slow, failing), max(self.longest, wanted))

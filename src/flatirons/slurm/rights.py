@@ -1,8 +1,9 @@
-"""What one user may use together on a cluster: partitions, accounts, QOS, reservations, and how much; pure.
+"""What one user may combine on a cluster: partitions, accounts, QOS, reservations, and how much; pure.
 
-None stands for what isn't known (associations where there is no accounting, the user's groups): then nothing
-is held against the user for it, and Slurm judges. Source: slurm.conf(5) (AllowAccounts and the like),
-sacctmgr(1), scontrol(1) (reservations), resource_limits.html; tests/cluster/product/test_offers.py.
+None stands for what isn't known: associations where there is no accounting, or the user's groups. Then
+nothing is refused for that reason here, and Slurm decides. Source: slurm.conf(5) (AllowAccounts and the
+like), sacctmgr(1), scontrol(1) (reservations), resource_limits.html. tests/cluster/product/test_offers.py
+compares the results with a real Slurm.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ NO_QOS = Qos("")
 NO_ASSOCIATION = Association("", "", "")
 ALLOWS_SUBACCOUNTS = (23, 2)
 ANYWHERE = frozenset({"FLEX", "ANY_NODES"})
-"""Flags of a reservation whose jobs aren't bound to its nodes."""
+"""Flags of a reservation whose jobs may also use other nodes."""
 
 
 class Rights:
-    """One user's rights on one cluster, as of one snapshot. Answers are worked out when first asked for."""
+    """One user's rights on one cluster, as of one snapshot. Each is computed when it is first asked for."""
 
     def __init__(
         self,
@@ -43,9 +44,7 @@ class Rights:
         self._enforces_qos = "qos" in enforced
         self._enforces_limits = "limits" in enforced
         self.knows_accounts = associations is not None and "associations" in enforced
-        self.kept: dict[
-            object, Any
-        ] = {}  # what others work out of these rights, for as long as the rules hold
+        self.kept: dict[object, Any] = {}  # cache for values that other modules derive from these rights
         self._offered: dict[str, Mapping[str, tuple[str, ...]]] = {}
         self._bounds: dict[tuple[str, str, str, str], Bounds] = {}
 
@@ -55,11 +54,11 @@ class Rights:
         associations: Sequence[Association] | None,
         groups: frozenset[str] | None,
     ) -> Rights | None:
-        """These rights as of another snapshot, with all that was worked out; None when they may differ."""
+        """These rights as of another snapshot, with everything computed so far; None when they may differ."""
         made_from = (self.user, groups, associations)
         if self._made_from != made_from or self.facts.rules is not facts.rules:
             return None
-        self._made_from = made_from  # the same, but the newest objects are compared at once
+        self._made_from = made_from  # equal, but identical objects compare faster next time
         if self.facts is facts:
             return self
         again = copy.copy(self)
@@ -68,14 +67,14 @@ class Rights:
 
     @cached_property
     def _associations(self) -> list[Association]:
-        """Those on this cluster, the user's default account first."""
+        """The associations on this cluster, the user's default account first."""
         here = self.facts.configuration.cluster_name
         mine = [each for each in self._made_from[2] or () if each.cluster == here]
         return sorted(mine, key=lambda each: (not each.is_default, each.account))
 
     @cached_property
     def _association_of(self) -> Mapping[tuple[str, str], Association]:
-        """(account, partition) -> association; with "" for the partition: the one for all."""
+        """(account, partition) -> association; the partition is "" for an association with all of them."""
         found: dict[tuple[str, str], Association] = {}
         for each in self._associations:
             found.setdefault((each.account, each.partition), each)
@@ -83,29 +82,30 @@ class Rights:
 
     @cached_property
     def partitions(self) -> tuple[Partition, ...]:
-        """Those in which a job of this user could start, in Slurm's order."""
+        """The partitions in which a job of this user could start, in Slurm's order."""
         return tuple(each for each in self.facts.partitions if self._may_use(each))
 
     @property
     def default_partition(self) -> str:
-        """Slurm's default if this user may use it, else the first that they may; "" for none."""
+        """Slurm's default partition if this user may use it, else the first usable one; "" for none."""
         names = [each.name for each in self.partitions]
         defaults = [each.name for each in self.partitions if each.is_default]
         return next(iter([*defaults, *names]), "")
 
     def accounts(self, partition: str) -> tuple[str, ...]:
-        """The accounts that may be charged there, the user's default first; none where any may be."""
+        """The accounts that the user may charge there, the default first; none where any account will do."""
         return tuple(self._of(partition))
 
     def qos(self, partition: str, account: str) -> tuple[str, ...]:
-        """The QOS of an account that the partition admits, the default first; none where none is known."""
+        """The account's QOS that the partition admits, the default first; none where none is known."""
         if self.knows_accounts:
             return self._of(partition).get(account, ())
         there = self.facts.partition.get(partition)
-        return _admitted(there, tuple(self.facts.qos)) if there and self._lets_in(there, account) else ()
+        is_admitted = there is not None and self._account_test(there)(account)
+        return _admitted(there, tuple(self.facts.qos)) if there and is_admitted else ()
 
     def reservations(self, partition: str, account: str = "") -> tuple[Reservation, ...]:
-        """Those, now or to come, that a job there may name; with no account: with any of the user's."""
+        """The present and future reservations that a job there may name, with the account or with any."""
         there = self.facts.partition.get(partition)
         if there is None:
             return ()
@@ -113,10 +113,10 @@ class Rights:
         return self._reservations(there, [account] if account else known)
 
     def bounds(self, partition: str, account: str, qos: str, reservation: str = "") -> Bounds:
-        """How much a job may ask for."""
+        """How much a job with these choices may ask for."""
         key = (partition, account, qos, reservation)
         if key not in self._bounds:
-            self._bounds[key] = self._worked_out(*key)
+            self._bounds[key] = self._compute_bounds(*key)
         return self._bounds[key]
 
     # -- who may
@@ -140,10 +140,10 @@ class Rights:
         return self._offered[partition]
 
     def _accounts_of(self, partition: Partition) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """The accounts that the partition admits, each with its QOS; the user's default first."""
-        lets_in = self._lists_of(partition)
+        """The accounts that the partition admits, the user's default first, each with its QOS."""
+        admits = self._account_test(partition)
         for each in self._associations:
-            if each is not self._association(partition.name, each.account) or not lets_in(each.account):
+            if each is not self._association(partition.name, each.account) or not admits(each.account):
                 continue
             if partition.needs_reservation and not self._reservations(partition, [each.account]):
                 continue
@@ -153,18 +153,16 @@ class Rights:
                 yield each.account, admitted
 
     def _with_default(self, association: Association) -> tuple[str, ...]:
-        """Its QOS, first the one that Slurm takes when none is named."""
+        """The association's QOS, first the one that Slurm takes for a job that names none."""
         default = association.default_qos or "normal"
         first = [default] if default in association.qos else []
         return tuple(dict.fromkeys([*first, *association.qos]))
 
-    def _lets_in(self, partition: Partition, account: str) -> bool:
-        return self._lists_of(partition)(account)
+    def _account_test(self, partition: Partition) -> Callable[[str], bool]:
+        """A test whether the partition's lists of accounts admit an account.
 
-    def _lists_of(self, partition: Partition) -> Callable[[str], bool]:
-        """Whether the lists of accounts let in an account, or one above it: they are for all below, too.
-
-        Source: AllowAccounts in slurm.conf(5), since 23.02; before, they were for the very account.
+        Since 23.02 a list applies to the accounts below those that it names, too. Source: AllowAccounts in
+        slurm.conf(5).
         """
         is_old = () < self.facts.configuration.version < ALLOWS_SUBACCOUNTS
 
@@ -183,11 +181,11 @@ class Rights:
         return tuple(each for each in here if self._admits(each, accounts))
 
     def _admits(self, reservation: Reservation, accounts: Sequence[str]) -> bool:
-        """Whether the reservation is for this user with one of these accounts, or with one above it."""
+        """Does the reservation admit this user with one of these accounts, or with an account above them?"""
         groups = sorted(self.groups) if self.groups is not None else list(reservation.groups)
         if not (_is_on(reservation.users, [self.user]) and _is_on(reservation.groups, groups)):
             return False
-        if "TIME_FLOAT" in reservation.flags:  # no job gets in: its start is always a little ahead
+        if "TIME_FLOAT" in reservation.flags:  # its start is always in the near future, so no job can use it
             return False
         if not (accounts or self.knows_accounts):
             return True
@@ -195,7 +193,7 @@ class Rights:
 
     # -- how much
 
-    def _worked_out(self, partition: str, account: str, qos: str, reservation: str) -> Bounds:
+    def _compute_bounds(self, partition: str, account: str, qos: str, reservation: str) -> Bounds:
         there = self.facts.partition.get(partition)
         if there is None:
             return Bounds(())
@@ -216,7 +214,7 @@ class Rights:
     def _limits(
         self, there: Partition, account: str, own: Qos, set_aside: Reservation | None
     ) -> dict[str, Any]:
-        """What QOS and associations allow. Of those that speak of a thing the first counts, but for groups.
+        """What QOS and associations allow. The first that sets a limit counts, except for group limits.
 
         Source: acct_policy_validate() and acct_policy_job_runnable_post_select() in Slurm's acct_policy.c.
         """
@@ -241,13 +239,13 @@ class Rights:
         return self.facts.qos.get(qos, NO_QOS) if self._enforces_limits else NO_QOS
 
     def _group_tres(self, association: Association, account: str) -> dict[str, int]:
-        """What the association, its account and each account above it may use at a time."""
+        """What the jobs of the association, of its account and of each account above it may use at a time."""
         names = self.facts.lineage(account) if self._enforces_limits else ()
         accounts = [self.facts.accounts[name] for name in names if name in self.facts.accounts]
         return _tightest(association.group_tres, *(each.group_tres for each in accounts))
 
     def _association(self, partition: str, account: str) -> Association | None:
-        """The one that counts: one for the very partition hides the one for all, with its QOS too.
+        """The association that counts: one with this partition replaces the one without, including its QOS.
 
         Source: assoc_mgr_fill_in_assoc() in Slurm's assoc_mgr.c.
         """
@@ -255,15 +253,15 @@ class Rights:
         return known.get((account, partition)) or known.get((account, ""))
 
     def _set_aside(self, reservation: str) -> Reservation | None:
-        """The reservation, if it bounds a job that names it."""
+        """The reservation, if a job that names it is restricted to its nodes."""
         named = (each for each in self.facts.reservations if each.name == reservation)
         return next((each for each in named if not each.flags & ANYWHERE), None)
 
     def _is_in(self, reservation: Reservation, partition: str) -> bool:
-        """Whether a job of the partition could use nodes of the reservation.
+        """Could a job in the partition use nodes of the reservation?
 
-        Its own partition is only where its nodes were looked for; scontrol fills in the default one.
-        Source: job_test_resv() in Slurm's reservation.c, as for the flags.
+        The reservation's own partition only says where its nodes were selected; by default it is the default
+        partition. Source, also for the flags: job_test_resv() in Slurm's reservation.c.
         """
         if reservation.flags & ANYWHERE:
             return True
@@ -273,7 +271,7 @@ class Rights:
         return not there.isdisjoint(reservation.node_names)
 
     def _shapes(self, partition: Partition, set_aside: Reservation | None) -> tuple[Shape, ...]:
-        """The sorts of nodes, with what a job in the partition may use of each."""
+        """The shapes of the nodes, reduced to what a job in the partition may use of each."""
         found = self.facts.shapes_of.get(partition.name, ())
         if set_aside and set_aside.node_names:
             names = set(set_aside.node_names)
@@ -294,7 +292,7 @@ def _size(reservation: Reservation | None) -> dict[str, int]:
 
 
 def _is_on(names: Sequence[str], mine: Sequence[str]) -> bool:
-    """Whether a list of a reservation lets in one of these; "-name" keeps out, an empty list nobody."""
+    """Does a list of a reservation admit one of these? "-name" excludes one; an empty list admits all."""
     denied = {name[1:] for name in names if name.startswith("-")}
     if denied:
         return not denied & set(mine)
@@ -310,12 +308,12 @@ def _least(*limits: int | None) -> int | None:
 
 
 def _first_of_each(places: Sequence[Mapping[str, int]]) -> dict[str, int]:
-    """Slurm's way: of each TRES the limit counts that is set first."""
+    """The first limit that is set for each TRES: that one counts in Slurm."""
     return {name: limit for place in reversed(places) for name, limit in place.items()}
 
 
 def _tightest(*places: Mapping[str, int]) -> dict[str, int]:
-    """Limits that hold side by side."""
+    """The tightest limit for each TRES: all of them apply."""
     found: dict[str, int] = {}
     for place in places:
         for name, limit in place.items():
@@ -324,14 +322,14 @@ def _tightest(*places: Mapping[str, int]) -> dict[str, int]:
 
 
 def _admitted(partition: Partition, names: Sequence[str]) -> tuple[str, ...]:
-    """Those of these QOS that the partition's lists let in."""
+    """The QOS among these that the partition's lists admit."""
     if partition.allow_qos is not None:
         return tuple(name for name in names if name in partition.allow_qos)
     return tuple(name for name in names if name not in partition.deny_qos)
 
 
 def _with_memory(partition: Partition, configuration: Configuration) -> Partition:
-    """The partition, with the cluster's own memory settings where it has none, by core or by node.
+    """The partition, with the cluster's memory settings where it has none of its own.
 
     Source: _valid_pn_min_mem() and _validate_job_desc() in Slurm's job_mgr.c.
     """

@@ -1,4 +1,4 @@
-"""What the rules of the Slurm form look at: for one user, every cluster as it was last seen."""
+"""What the rules of the Slurm form go by: the rights of one user on every cluster, as last seen."""
 
 from __future__ import annotations
 
@@ -17,24 +17,27 @@ from flatirons.concurrency import SharedCall
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.cluster_cache import ClusterCache
 from flatirons.slurm.rights import Rights
+from flatirons.units import time_in_words
 
 GLANCE_SECONDS = 20.0
-"""How old facts may be that a page shows, before newer ones are fetched behind it."""
+"""How old the facts on a page may be; older ones are shown too, and renewed in the background."""
 
 GATE_SECONDS = 10.0
-"""How old facts may be by which a start is judged."""
+"""How old the facts may be by which the start of a server is checked."""
 
 RIGHTS_SECONDS = 60.0
-"""The same for a user's associations and groups, which change by hand."""
+"""How old associations and groups on a page may be: people change them by hand, so rarely."""
 
 PATIENCE_SECONDS = 1.5
-OLD_SECONDS = 120.0
 MOST_USERS = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A cluster as one user sees it; without rights it was never seen. `trouble` says why it isn't now."""
+    """A cluster as one user sees it; `rights` are None before Slurm's first answer.
+
+    `trouble` says why the facts couldn't be renewed, "" when they could.
+    """
 
     rights: Rights | None = None
     age_seconds: float = 0.0
@@ -51,25 +54,24 @@ class SlurmOffers:
     clusters: Mapping[str, Seen] = field(default_factory=dict)
 
     def rights(self, cluster: str | None) -> Rights | None:
-        """The user's rights there; None while they aren't known."""
+        """The user's rights on this cluster; None while they aren't known."""
         return self.clusters.get(cluster or "", NEVER_SEEN).rights
 
     @property
     def age(self) -> str:
-        """A sentence on facts that can't be renewed, "" when all is well."""
+        """A sentence about facts that can't be renewed, "" when they can."""
         silent = {name: seen for name, seen in self.clusters.items() if seen.trouble}
         if not silent:
             return ""
         names = " and ".join(silent)
         known = [seen.age_seconds for seen in silent.values() if seen.rights]
         if len(known) < len(silent):
-            return f"Slurm doesn't answer on {names}: what you may choose there isn't known at the moment."
-        ago = f"{max(known) / 60:.0f} minutes" if max(known) >= OLD_SECONDS else f"{max(known):.0f} seconds"
-        return f"Slurm doesn't answer on {names}: what is shown is {ago} old."
+            return f"Slurm doesn't answer on {names}, so it isn't known what you may choose there."
+        return f"Slurm doesn't answer on {names}. What is shown is {time_in_words(max(known))} old."
 
 
 class OfferCache:
-    """All clusters for all users; each user's rights are worked out once for each snapshot."""
+    """All clusters for all users; the rights of each user are computed once for each snapshot."""
 
     def __init__(self, clients: Mapping[str, SlurmClient]) -> None:
         self.caches = {name: ClusterCache(client) for name, client in clients.items()}
@@ -77,7 +79,7 @@ class OfferCache:
         self._groups: LRUCache[str, SharedCall[frozenset[str] | None]] = LRUCache(MOST_USERS)
 
     async def facts(self, user: str, *, fresh: bool) -> SlurmOffers:
-        """What this user may use; `fresh`: to judge by, else to show."""
+        """What this user may use; `fresh` to check a start by, else to show on a page."""
         names = list(self.caches)
         seen = await asyncio.gather(*(self._seen(name, user, fresh) for name in names))
         return SlurmOffers(dict(zip(names, seen, strict=True)))

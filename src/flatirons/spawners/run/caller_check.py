@@ -1,8 +1,8 @@
-"""Where a starter's calls come from: the node that Slurm names for its job, or they are refused.
+"""Accepts calls of a starter only from the node that runs its job, according to Slurm.
 
-A boot code stands in the job's script, which others than its job may come to read: a code that was stolen
-is of no use elsewhere. The node's addresses are what its name has on this machine: by that name the hub and
-the proxy reach the server, so a name without an address here is no node that could serve anybody.
+The boot code is in the job's script, which others may manage to read. Because of this check, a stolen code is
+useless on any other machine. The addresses of the node are those that this machine finds for its name. The
+hub and the proxy reach the server by that name, so a node without an address here couldn't serve anyone.
 """
 
 from __future__ import annotations
@@ -17,64 +17,64 @@ from flatirons.spawners.run.stored_state import Followed
 from flatirons.spawners.shared.host_names import Address, HostNames
 
 SWITCH = (
-    "Where nodes call from other addresses than their names', set check_address = false below [servers] in "
-    "site.toml (SlurmSpawner.check_address)."
+    "If nodes call from other addresses than those of their names, set check_address = false in [servers] "
+    "of site.toml (SlurmSpawner.check_address)."
 )
 TELL = "Please tell the operator, whose log says more."
 
 
 class NotExpected(Exception):
-    """A starter's call that doesn't fit what we know: wrong job, used code, server already up."""
+    """A call that doesn't fit the state of the server: wrong job, used code, server already up."""
 
 
 class Elsewhere(NotExpected):
-    """A starter's call that doesn't come from its job's node."""
+    """A call that doesn't come from the node of the job."""
 
 
 class Unsettled(Exception):
-    """It can't be said at the moment where a call comes from: it may be made again."""
+    """At the moment it can't be decided where a call comes from; the starter may try again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls; `is_here`: from this very machine."""
+    """The address of a caller; `is_here`: the call comes from this machine."""
 
     address: Address
     is_here: bool
 
     def is_one_of(self, addresses: frozenset[Address]) -> bool:
-        """Is it the machine with these addresses? A name that is a loopback address here is this one's."""
+        """Is the caller the machine with these addresses? A loopback address stands for this machine."""
         return self.address in addresses or (self.is_here and any(each.is_loopback for each in addresses))
 
 
 class Placed(Followed, Protocol):
-    """A run, as its check sees it."""
+    """What the check needs to know of a run."""
 
     @property
     def is_wanted(self) -> bool:
-        """Is there still somebody who waits for the server, or has it?"""
+        """Is the server still wanted: neither ended nor being stopped?"""
 
     async def submitted(self) -> None:
-        """Returns once the job's id is known, as far as it can be."""
+        """Returns once the job's id is known, or can't become known."""
 
     def learn(self, job: Job) -> Job:
-        """Slurm shows this job by the run's id; gives what the run makes of it."""
+        """Takes note of the job that Slurm shows under the run's job id."""
 
 
 class CallerCheck:
-    """Where the starter of one run is."""
+    """Checks where the calls for one run come from."""
 
     def __init__(self, of: Placed, watcher: Watcher) -> None:
         self._run = of
         self._watcher = watcher
-        self.admitted = ""  # the node from which the last call came that was admitted
-        self.refusal = ""  # what the user is told of a first call that was refused, if it was the starter's
+        self.admitted = ""  # the node of the last admitted call
+        self.refusal = ""  # what to tell the user about a refused first call, in case it was the starter's
 
     async def node(self, *, anew: bool = False) -> str:
-        """The node that runs the job's script, as Slurm says; asks until Slurm knows, `anew` in any case.
+        """The node that runs the job's script, according to Slurm; waits until Slurm knows.
 
-        Raises NotExpected when the run is over before that, or when its job waits in the queue by now, so
-        that none of its can call; SlurmError when Slurm doesn't answer.
+        `anew`: not from what is known already. Raises NotExpected when the run is over, or when its job waits
+        in the queue, so that it can't call; SlurmError when Slurm doesn't answer.
         """
         await self._run.submitted()
         while True:
@@ -103,12 +103,12 @@ class CallerCheck:
         return job is not None and bool(job.batch_host) and not job.state.is_waiting
 
     async def admit(self, caller: Caller, names: HostNames) -> None:
-        """Returns for a caller on the run's node; raises Elsewhere for another, and as `node` does.
+        """Returns if the caller is on the run's node. Raises Elsewhere if not, and what `node` raises.
 
-        Raises Unsettled while names can't be looked up at all.
+        Raises Unsettled while names can't be looked up.
         """
         node, known = await self.node(), "no address"
-        for anew in (False, True):  # the job may have been requeued, or the node's address have changed
+        for anew in (False, True):  # the job may have been requeued, or the node may have another address now
             if anew and not self._run.attempt.host:
                 node = await self.node(anew=True)
             try:
@@ -125,7 +125,7 @@ class CallerCheck:
 
     def _turn_away(self, caller: Caller, node: str, known: str) -> None:
         run = self._run.attempt
-        if not run.key_digest:  # else the true starter has been heard, and this is somebody else
+        if not run.key_digest:  # otherwise the starter has called before, and this is somebody else
             self.refusal = (
                 f"The hub refused a call for this server from {caller.address}: its job runs on {node}, "
                 f"which has {known} at the hub. {TELL}"
