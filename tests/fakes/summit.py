@@ -11,7 +11,7 @@ from flatirons.slurm.accounting import Association, Qos
 from flatirons.slurm.facts import ClusterFacts
 from flatirons.slurm.model import Configuration, Node, Partition, Reservation
 from flatirons.slurm.rights import Rights
-from flatirons.slurm_form.offers import Seen, SlurmOffers
+from flatirons.slurm_form.offers import ClusterOffer, SlurmOffers
 
 CONFIGURATION = Configuration("summit", frozenset({"associations", "limits", "qos"}))
 PARTITIONS = (
@@ -55,8 +55,8 @@ def rights(user: str = "alice", facts: ClusterFacts = FACTS) -> Rights:
 
 def facts(user: str = "alice", seen: ClusterFacts = FACTS) -> SlurmOffers:
     """The same as a form looks at it: `summit` is known, `blanca` was never seen."""
-    never = Seen(trouble="Slurm hasn't answered yet.")
-    return SlurmOffers({"summit": Seen(rights(user, seen)), "blanca": never})
+    never = ClusterOffer(trouble="Slurm hasn't answered yet.")
+    return SlurmOffers({"summit": ClusterOffer(rights(user, seen)), "blanca": never})
 
 
 def context(user: str = "alice", seen: ClusterFacts = FACTS) -> Context:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import grp
-import os
 import pwd
+import os
+import grp
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ MOST_USERS = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ClusterOffer:
     """A cluster as one user sees it; `rights` are None before Slurm's first answer.
 
     `trouble` says why the facts couldn't be renewed, "" when they could.
@@ -44,18 +44,18 @@ class Seen:
     trouble: str = ""
 
 
-NEVER_SEEN = Seen()
+NO_OFFER = ClusterOffer()
 
 
 @dataclass(frozen=True, slots=True)
 class SlurmOffers:
     """All clusters as one user sees them, by the site's names."""
 
-    clusters: Mapping[str, Seen] = field(default_factory=dict)
+    clusters: Mapping[str, ClusterOffer] = field(default_factory=dict)
 
     def rights(self, cluster: str | None) -> Rights | None:
         """The user's rights on this cluster; None while they aren't known."""
-        return self.clusters.get(cluster or "", NEVER_SEEN).rights
+        return self.clusters.get(cluster or "", NO_OFFER).rights
 
     @property
     def age(self) -> str:
@@ -84,7 +84,7 @@ class OfferCache:
         seen = await asyncio.gather(*(self._seen(name, user, fresh) for name in names))
         return SlurmOffers(dict(zip(names, seen, strict=True)))
 
-    async def _seen(self, cluster: str, user: str, fresh: bool) -> Seen:
+    async def _seen(self, cluster: str, user: str, fresh: bool) -> ClusterOffer:
         cache = self.caches[cluster]
         is_first = (cluster, user) not in self._rights
         patience = PATIENCE_SECONDS if fresh or is_first else 0.0
@@ -94,21 +94,21 @@ class OfferCache:
             self._groups_of(user),
         )
         if facts is None:
-            return Seen(trouble=cache.trouble or "Slurm hasn't answered yet.")
+            return ClusterOffer(trouble=cache.trouble or "Slurm hasn't answered yet.")
         known = self._rights.get((cluster, user))
         rights = known.renewed(facts, associations, groups) if known else None
         rights = rights or Rights(facts, associations, user, groups)
         self._rights[cluster, user] = rights
-        return Seen(rights, time.time() - facts.taken_at, cache.trouble)
+        return ClusterOffer(rights, time.time() - facts.taken_at, cache.trouble)
 
     async def _groups_of(self, user: str) -> frozenset[str] | None:
         """The user's groups, looked up in a thread: SSSD may take its time."""
-        lookup = SharedCall(partial(asyncio.to_thread, unix_groups, user))
+        lookup = SharedCall(partial(asyncio.to_thread, find_groups, user))
         return await self._groups.setdefault(user, lookup).get(RIGHTS_SECONDS)
 
 
-def unix_groups(user: str) -> frozenset[str] | None:
-    """The user's groups on this machine; None when it doesn't know the user."""
+def find_groups(user: str) -> frozenset[str] | None:
+    """The names of the user's groups on this machine; None when it doesn't know the user. May block."""
     try:
         account = pwd.getpwnam(user)
     except (KeyError, ValueError):

@@ -14,7 +14,7 @@ from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.rights import Rights
 from flatirons.slurm_form.form import slurm_form
 from flatirons.slurm_form.job import request
-from flatirons.slurm_form.offers import Seen, SlurmOffers
+from flatirons.slurm_form.offers import ClusterOffer, SlurmOffers
 from tests.cluster.product.asking import CLUSTERS, STARTS, WAITS, Slurm, has_reserved_nodes, look, sample
 from tests.cluster.product.offered import USERS, Ask, Place, places, there
 
@@ -72,7 +72,9 @@ def asked(options: Options, what: str) -> Ask:
 
 
 def context_of(slurm: Slurm, user: str) -> Context:
-    return Context(user=user, facts=SlurmOffers({name: Seen(slurm.rights[name][user]) for name in CLUSTERS}))
+    return Context(
+        user=user, facts=SlurmOffers({name: ClusterOffer(slurm.rights[name][user]) for name in CLUSTERS})
+    )
 
 
 async def test_the_form_offers_every_place_and_nothing_that_slurm_refuses(

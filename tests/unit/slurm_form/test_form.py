@@ -12,7 +12,7 @@ from flatirons.errors import OptionsRefused, SiteError
 from flatirons.forms import Context, Form
 from flatirons.slurm.rights import Rights
 from flatirons.slurm_form.form import slurm_form
-from flatirons.slurm_form.offers import Seen, SlurmOffers
+from flatirons.slurm_form.offers import ClusterOffer, SlurmOffers
 from flatirons.spawners.form.hooks import FormHooks, RefusedOptions
 from tests.fakes import summit
 from tests.unit.spawners.form.test_hooks import Thing
@@ -359,12 +359,14 @@ def with_gpus(kind: str) -> Context:
 def with_qos(name: str) -> Context:
     own = replace(summit.ASSOCIATIONS["alice"][0], qos=(name, "normal"), default_qos=name)
     facts = replace(summit.FACTS, qos={**summit.QOS, name: replace(summit.QOS["normal"], name=name)})
-    return Context(user="alice", facts=SlurmOffers({"summit": Seen(Rights(facts, [own], "alice"))}))
+    return Context(user="alice", facts=SlurmOffers({"summit": ClusterOffer(Rights(facts, [own], "alice"))}))
 
 
 def with_account(name: str) -> Context:
     own = replace(summit.ASSOCIATIONS["alice"][0], account=name)
-    return Context(user="alice", facts=SlurmOffers({"summit": Seen(Rights(summit.FACTS, [own], "alice"))}))
+    return Context(
+        user="alice", facts=SlurmOffers({"summit": ClusterOffer(Rights(summit.FACTS, [own], "alice"))})
+    )
 
 
 async def test_a_type_of_gpus_may_begin_with_a_digit() -> None:

@@ -12,7 +12,7 @@ from flatirons.slurm.bounds import Bounds
 from flatirons.slurm.facts import Shape
 from flatirons.slurm.model import Reservation
 from flatirons.slurm_form import rules as rules
-from flatirons.slurm_form.offers import Seen, SlurmOffers
+from flatirons.slurm_form.offers import ClusterOffer, SlurmOffers
 from tests.fakes import summit
 
 MINE = summit.rights("alice")
@@ -55,7 +55,9 @@ def test_a_cluster_is_offered_where_one_may_run_something_or_may_for_all_we_know
     assert values(offer(summit.facts("alice"))) == ["summit", "blanca"]
     assert values(offer(summit.facts("carol"))) == ["blanca"]
     assert values(offer(None)) == ["summit", "blanca"]
-    assert values(offer(SlurmOffers({"summit": Seen(NOBODYS), "blanca": Seen(NOBODYS)}))) == []
+    assert (
+        values(offer(SlurmOffers({"summit": ClusterOffer(NOBODYS), "blanca": ClusterOffer(NOBODYS)}))) == []
+    )
 
 
 def test_who_has_an_account_sees_the_partitions_that_admit_it() -> None:
