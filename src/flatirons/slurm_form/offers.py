@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import pwd
-import os
 import grp
+import os
+import pwd
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
