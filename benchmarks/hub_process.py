@@ -10,7 +10,7 @@ from pathlib import Path
 from cluster.demo.service import Demo
 from cluster.layout import HUB, HUB_ACCOUNT
 from cluster.node import last_line
-from cluster.processes import Process, children, end_all, wait_until
+from cluster.processes import Process, children, end_all, stat_fields, wait_until
 
 from .testbed import BenchFailure
 
@@ -31,7 +31,7 @@ class Cpu:
     @classmethod
     def of(cls, process: Process) -> "Cpu":
         """What the process used until now; see proc_pid_stat(5)."""
-        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+        fields = stat_fields(process.pid)
         own, commands = (int(fields[i]) + int(fields[i + 1]) for i in (11, 13))
         return cls(1000 * own / TICKS_PER_S, 1000 * commands / TICKS_PER_S)
 

@@ -15,7 +15,7 @@ from .tree import ensure_tree
 
 
 def parse_bind(text: str) -> Bind:
-    """HOST:NODEPATH[:ro], both absolute, the first one there."""
+    """The bind written as HOST:NODEPATH[:ro]; both must be absolute paths, and HOST must exist."""
     source, _, rest = text.partition(":")
     target, _, mode = rest.partition(":")
     if not source.startswith("/") or not target.startswith("/") or mode not in ("", "ro", "rw"):
@@ -26,7 +26,7 @@ def parse_bind(text: str) -> Bind:
 
 
 def _count(text: str) -> int:
-    """A number of nodes or cores that makes sense on one machine."""
+    """A number of nodes or cores that works on one machine."""
     if not 1 <= int(text) <= 240:
         raise argparse.ArgumentTypeError("must be from 1 to 240")
     return int(text)
@@ -47,11 +47,11 @@ def _up(instance: Instance, arguments: argparse.Namespace) -> None:
 
 
 def _argv(instance: Instance, name: str, user: str) -> list[str]:
-    """The argv that enters a node as a user."""
+    """The words that go before a command to run it in a node as this user."""
     homes = node.homes_of(instance.settings().site)
     inner = node.recorded(instance, name)
     if user not in homes:
-        raise ClusterError(f"there is no {user} in the cluster; there are {', '.join(homes)}")
+        raise ClusterError(f"there is no user {user} in the cluster; there are {', '.join(homes)}")
     if inner is None:
         raise ClusterError(f"there is no running node {name} in {instance.name}")
     return node.enter_argv(inner.pid, user, homes[user])
@@ -61,35 +61,41 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/cluster", description="Real Slurm on virtual nodes.")
     parser.add_argument("--name", default=DEFAULT_NAME, help="the instance (default: %(default)s)")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    up = verbs.add_parser("up", help="boot both clusters")
-    up.add_argument("--suite", choices=SUITES, default=DEFAULT_SUITE)
-    up.add_argument("--nodes", type=_count, default=3, help="nodes of summit (default: 3)")
-    up.add_argument("--cpus", type=_count, default=8, help="cores that each compute node claims (default: 8)")
-    up.add_argument("--homes", help="a directory to keep the homes in; else they go with the instance")
-    up.add_argument("--bind", action="append", default=[], metavar="HOST:NODEPATH[:ro]")
-    up.add_argument("--publish", action="append", default=[], metavar="[ADDRESS:]PORT=NODE:PORT")
-    verbs.add_parser("down", help="end it and remove everything that it made")
-    shown = verbs.add_parser("status", help="nodes, daemons, Slurm's view of them")
+    _add_up(verbs.add_parser("up", help="start both clusters"))
+    verbs.add_parser("down", help="end the instance and remove everything that it made")
+    shown = verbs.add_parser("status", help="show nodes, daemons and their states in Slurm")
     shown.add_argument("--json", action="store_true")
-    tree = verbs.add_parser("tree", help="build the tree of a suite if needed, print its path")
+    tree = verbs.add_parser("tree", help="build the tree of a suite if needed, and print its path")
     tree.add_argument("--suite", choices=SUITES, default=DEFAULT_SUITE)
-    printed = verbs.add_parser("logs", help="the logs of all nodes, or of one")
+    printed = verbs.add_parser("logs", help="print the logs of all nodes, or of one")
     printed.add_argument("node", nargs="?")
-    entered = verbs.add_parser("argv", help="what to put before a command to run it in a node, as JSON")
-    entered.add_argument("node")
-    entered.add_argument("--user", default="root")
+    entered = verbs.add_parser("argv", help="print as JSON what to put before a command to run it in a node")
+    _add_node_and_user(entered)
     run = verbs.add_parser("exec", help="run a command in a node")
-    run.add_argument("node")
-    run.add_argument("--user", default="root")
+    _add_node_and_user(run)
     run.add_argument("command", nargs="+")
-    fault = verbs.add_parser("fault", help="break or mend something")
+    fault = verbs.add_parser("fault", help="break or mend a part")
     fault.add_argument("what", choices=faults.FAULTS)
     fault.add_argument("target", metavar="NODE|NODE:NODE|DAEMON[@NODE|@CLUSTER]|COMMAND@NODE|/DIRECTORY@NODE")
     return parser
 
 
+def _add_up(up: argparse.ArgumentParser) -> None:
+    up.add_argument("--suite", choices=SUITES, default=DEFAULT_SUITE)
+    up.add_argument("--nodes", type=_count, default=3, help="nodes of summit (default: 3)")
+    up.add_argument("--cpus", type=_count, default=8, help="cores that each compute node claims (default: 8)")
+    up.add_argument("--homes", help="a directory for the homes, which stays (default: removed by `down`)")
+    up.add_argument("--bind", action="append", default=[], metavar="HOST:NODEPATH[:ro]")
+    up.add_argument("--publish", action="append", default=[], metavar="[ADDRESS:]PORT=NODE:PORT")
+
+
+def _add_node_and_user(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("node")
+    parser.add_argument("--user", default="root")
+
+
 def _do(arguments: argparse.Namespace) -> int:
-    """Runs one verb; the exit code."""
+    """Runs one verb; returns its exit code."""
     instance = Instance(arguments.name)
     require_root()
     match arguments.verb:
@@ -106,13 +112,13 @@ def _do(arguments: argparse.Namespace) -> int:
         case "argv":
             print(json.dumps(_argv(instance, arguments.node, arguments.user)))
         case "fault":
-            faults.do(instance, arguments.what, arguments.target)
+            faults.apply(instance, arguments.what, arguments.target)
     return 0
 
 
 def main() -> int:
-    """Does what the command line says; a ClusterError becomes one sentence and exit code 1."""
-    # An `up` that is told to end cleans up as after Ctrl-C.
+    """Runs the command line; a ClusterError becomes one sentence and exit code 1."""
+    # After SIGTERM, `up` cleans up as after Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         return _do(_parser().parse_args())

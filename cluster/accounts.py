@@ -1,11 +1,11 @@
-"""Who may use what, as input for sacctmgr; the people's passwords and groups. Pure."""
+"""Accounts, associations and limits as input for sacctmgr; the users' passwords and groups. Pure."""
 
 from .layout import ACCOUNTS, ASSOCIATIONS, GROUPS, QOS, RESERVATIONS, Person, Reservation, Site
 from .slurmconf import CONFIGURATION
 
 
 def _cluster_commands(cluster: str) -> list[str]:
-    """The accounts and users of one cluster, by sacctmgr's own verbs."""
+    """sacctmgr's commands for the accounts and users of one cluster."""
     associations = tuple(a for a in ASSOCIATIONS if a.cluster == cluster)
     below = {each.name: each.parent for each in ACCOUNTS if each.cluster == cluster}
     accounts = sorted({a.account for a in associations} - set(below))
@@ -17,7 +17,7 @@ def _cluster_commands(cluster: str) -> list[str]:
     for a in associations:
         words = ["add user", a.user, where, f"account={a.account}"]
         words += [f"partition={a.partition}"] * bool(a.partition)
-        # With a partition, naming the default account would add an association for that one too.
+        # With a partition, a default account would add an association for that account too.
         words += [f"defaultaccount={a.account}"] * (a.user not in known)
         known.add(a.user)
         commands.append(" ".join([*words, f"qos={','.join(a.qos)} defaultqos={a.qos[0]}"]))
@@ -25,7 +25,7 @@ def _cluster_commands(cluster: str) -> list[str]:
 
 
 def sacctmgr_input(site: Site) -> str:
-    """Everything that sacctmgr must be told first, one command a line; saying it twice changes nothing."""
+    """The first input of sacctmgr, one command per line; running it twice changes nothing."""
     lines = [f"add qos {qos.name}" for qos in QOS]
     lines += [f"add cluster {cluster.name}" for cluster in site.clusters]
     for cluster in site.clusters:
@@ -34,7 +34,7 @@ def sacctmgr_input(site: Site) -> str:
 
 
 def limits_input() -> str:
-    """All limits, for sacctmgr; may name GPUs, which accounting knows only after the controllers started."""
+    """All limits, as input of sacctmgr. Accounting knows GPUs only after the controllers started."""
     lines = [f"modify qos where name={qos.name} set {' '.join(qos.limits)}" for qos in QOS]
     for each in ACCOUNTS:
         which = f"name={each.name} cluster={each.cluster}"
@@ -48,7 +48,7 @@ def limits_input() -> str:
 
 
 def reservation_commands(site: Site) -> list[list[str]]:
-    """What makes the reservations, each on its own cluster."""
+    """The commands that create the reservations, each on its own cluster."""
     return [_reservation_command(site, each) for each in RESERVATIONS]
 
 
@@ -62,15 +62,15 @@ def _reservation_command(site: Site, reservation: Reservation) -> list[str]:
 
 
 def group_lines() -> str:
-    """Lines of /etc/group."""
+    """The lines for /etc/group."""
     return "".join(f"{group.name}:x:{group.gid}:{','.join(group.members)}\n" for group in GROUPS)
 
 
 def password_lines(people: tuple[Person, ...]) -> str:
-    """Input of chpasswd(8): everybody's password is their name. For a private network only."""
+    """The input of chpasswd(8): each user's password is their name. For a private network only."""
     return "".join(f"{person.name}:{person.name}\n" for person in people)
 
 
 def subordinate_ids(names: list[str]) -> str:
-    """Text of /etc/subuid and /etc/subgid: 65536 ids for each, none shared; what rootless containers need."""
+    """The text of /etc/subuid and /etc/subgid: 65536 ids for each user, as rootless containers need."""
     return "".join(f"{name}:{1_000_000 + i * 65536}:65536\n" for i, name in enumerate(names))

@@ -1,4 +1,4 @@
-"""Which daemons run on which node, in which order; as plans for the node's init. Pure."""
+"""The daemons of each node and their order, as plans for the node's init. Pure."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from .layout import ASSOCIATIONS, Cluster, Node, Site
 from .slurmconf import ACCOUNTING_PORT, CONFIGURATION
 
 MUNGE = "path:/run/munge/munge.socket.2"
-# In one of two places, by MariaDB's release; the client library in slurmdbd knows which.
+# The directory depends on MariaDB's release; the client library of slurmdbd uses the same.
 DATABASE = "path:/run/m*d/mysqld.sock"
 SHARED = "/run/flatirons"
 # path -> owner
@@ -30,14 +30,14 @@ def _plan(
     user: str = "",
     once: bool = False,
 ) -> dict[str, Any]:
-    """A daemon for inside/init.py; as another user if one is named."""
+    """The plan of a daemon for node_boot/init.py; as another user if one is named."""
     become = ["setpriv", "--reuid", user, "--regid", user, "--init-groups"] if user else []
     return {"name": name, "argv": [*become, *argv], "needs": needs, "env": env or {}, "once": once}
 
 
 def _controller(cluster: Cluster) -> dict[str, Any]:
     conf = f"{CONFIGURATION}/{cluster.name}/slurm.conf"
-    # Nothing that it saves must outlive the machine, so it need not wait for the disk.
+    # Nothing that it saves has to survive the machine, so it doesn't have to wait for the disk.
     env = {"SLURM_CONF": conf, "LD_PRELOAD": "libeatmydata.so"}
     name = f"slurmctld@{cluster.name}"
     return _plan(name, ["slurmctld", "-D", "-f", conf], [MUNGE, "once:accounts"], env, "slurm")
@@ -45,10 +45,10 @@ def _controller(cluster: Cluster) -> dict[str, Any]:
 
 def _controller_node(site: Site) -> list[dict[str, Any]]:
     fast = {"LD_PRELOAD": "libeatmydata.so"}
-    # sacctmgr's exit code says "nothing new" and "failed" alike; what counts is what is there afterwards.
+    # sacctmgr's exit code doesn't tell "nothing new" from "failed", so the result is counted.
     listed = "sacctmgr --noheader --parsable2 list association format=user | grep -c -v -e root -e '^$'"
     accounts = f"sacctmgr -i < {SHARED}/sacctmgr; test $({listed}) -eq {len(ASSOCIATIONS)}"
-    # GPUs are known to accounting a moment after the controllers listen.
+    # Accounting knows GPUs a moment after the controllers listen.
     kinds = {kind for node in site.nodes for kind, _ in node.gpus}
     gpus = "$(sacctmgr --noheader --parsable2 list tres format=name | grep -c ^gpu:)"
     complaints = f"sacctmgr -i < {SHARED}/limits 2>&1 | grep -i -e error -e unknown -e bad -e nothing"
@@ -81,7 +81,7 @@ def _compute_node(site: Site, node: Node) -> list[dict[str, Any]]:
 
 
 def daemon_plans(site: Site, node: Node) -> list[dict[str, Any]]:
-    """The daemons of a node, for inside/init.py."""
+    """The plans of a node's daemons, for node_boot/init.py."""
     munged = _plan("munged", ["munged", "--foreground", "--force"], [], user="munge")
     if node == site.controller:
         return [munged, *_controller_node(site)]
@@ -89,5 +89,5 @@ def daemon_plans(site: Site, node: Node) -> list[dict[str, Any]]:
 
 
 def once_names(site: Site, node: Node) -> list[str]:
-    """The commands of a node that run once and must have succeeded before it is up."""
+    """The commands of a node that run once and must succeed before the node is up."""
     return [plan["name"] for plan in daemon_plans(site, node) if plan["once"]]

@@ -1,5 +1,5 @@
-"""What the driver says when it can't do what was asked."""
+"""The error that ends the commands of the virtual cluster with a sentence."""
 
 
 class ClusterError(Exception):
-    """One sentence for the person at the keyboard; ends the driver with exit code 1."""
+    """One sentence for the user; the command ends with exit code 1."""

@@ -1,14 +1,14 @@
-"""Breaks single parts of a running cluster and mends them, for tests of what the hub does then."""
+"""Breaks single parts of a running cluster and mends them, to test how the hub reacts."""
 
 import signal
 from collections.abc import Iterator
 
-from . import network, node, spoil
+from . import network, node, node_faults
 from .errors import ClusterError
 from .processes import wait_until
 from .state import Instance, Settings
 
-FAULTS = ("kill", "stop", "cont", "start", "cut", "mend", *spoil.WAYS, "fill")
+FAULTS = ("kill", "stop", "cont", "start", "cut", "mend", *node_faults.COMMAND_FAULTS, "fill")
 SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP, "cont": signal.SIGCONT}
 
 
@@ -16,15 +16,15 @@ def _daemons(instance: Instance, settings: Settings) -> Iterator[tuple[str, str]
     """(node, daemon) of every daemon of every running node."""
     for each in settings.site.nodes:
         if node.recorded(instance, each.name):
-            for name, state in node.ask(instance, each.name, {"do": "status"}).items():
+            for name, state in node.send_request(instance, each.name, {"do": "status"}).items():
                 if not state["once"]:
                     yield each.name, name
 
 
 def find_daemon(known: list[tuple[str, str]], target: str) -> tuple[str, str]:
-    """(node, daemon) that `target` names: `slurmdbd`, `slurmd@shas0101`, `slurmctld@blanca`.
+    """(node, daemon) of a target such as `slurmdbd`, `slurmd@shas0101`, `slurmctld@blanca`.
 
-    `slurmctld` alone is summit's. ClusterError if it names none or several.
+    `slurmctld` alone means summit's. ClusterError if the target names no daemon or several.
     """
     name, _, where = target.partition("@")
     fits = [
@@ -41,11 +41,11 @@ def find_daemon(known: list[tuple[str, str]], target: str) -> tuple[str, str]:
 
 
 def _start_node(instance: Instance, settings: Settings, name: str) -> None:
-    """Switches a node on that was killed; what it had written is still there."""
+    """Starts a node that was killed; it still has the files that it had written."""
     if node.recorded(instance, name):
         raise ClusterError(f"the node {name} is already running")
     pid = node.start(instance, settings, name)
-    network.plug(instance.network, {name: pid})
+    network.connect(instance.network, {name: pid})
     own = instance.node(name)
 
     def is_up() -> bool:
@@ -57,7 +57,7 @@ def _start_node(instance: Instance, settings: Settings, name: str) -> None:
 
 
 def _signal_node(instance: Instance, name: str, what: str) -> None:
-    """Kills a node at once, or freezes or thaws all that runs in it."""
+    """Kills a node, or stops or continues all its processes."""
     if what == "kill":
         node.end(instance, name)
         return
@@ -69,7 +69,7 @@ def _signal_node(instance: Instance, name: str, what: str) -> None:
 
 def _on_node(instance: Instance, settings: Settings, what: str, name: str) -> None:
     if what in ("cut", "mend"):
-        network.switch(instance.network, name, is_up=what == "mend")
+        network.set_link(instance.network, name, is_up=what == "mend")
     elif what == "start":
         _start_node(instance, settings, name)
     else:
@@ -79,19 +79,21 @@ def _on_node(instance: Instance, settings: Settings, what: str, name: str) -> No
 def _on_daemon(instance: Instance, settings: Settings, what: str, target: str) -> None:
     where, name = find_daemon(list(_daemons(instance, settings)), target)
     if what in ("cut", "mend"):
-        raise ClusterError(f"only a node can be {what}, not the daemon {name}")
+        raise ClusterError(f"{what} applies to a node, not to the daemon {name}")
     request = {"do": "start"} if what == "start" else {"do": "signal", "signal": int(SIGNALS[what])}
-    node.ask(instance, where, {**request, "daemon": name})
+    node.send_request(instance, where, {**request, "daemon": name})
     if what in ("kill", "start"):
         wait_until(
-            lambda: bool(node.ask(instance, where, {"do": "status"})[name]["pid"]) == (what == "start"),
+            lambda: (
+                bool(node.send_request(instance, where, {"do": "status"})[name]["pid"]) == (what == "start")
+            ),
             f"{what} {name} on {where}",
             20,
         )
 
 
-def _running(instance: Instance, name: str) -> int:
-    """The pid of a running node's init; ClusterError when there is none."""
+def _init_pid(instance: Instance, name: str) -> int:
+    """The pid of a running node's init; ClusterError if the node isn't running."""
     inner = node.recorded(instance, name)
     if inner is None:
         raise ClusterError(f"there is no running node {name}")
@@ -99,31 +101,31 @@ def _running(instance: Instance, name: str) -> int:
 
 
 def _between(instance: Instance, settings: Settings, what: str, target: str) -> None:
-    """Cuts or mends the way between two nodes, NODE:NODE; both reach all others."""
+    """Cuts or mends the connection between two nodes, NODE:NODE; both still reach all others."""
     if what not in ("cut", "mend"):
-        raise ClusterError(f"the way between two nodes can be cut and mended, not {what}")
+        raise ClusterError(f"{what} doesn't apply to a connection between two nodes, only cut and mend do")
     ends = [settings.site.node(name) for name in target.split(":")]
     if len(ends) != 2 or ends[0] is None or ends[1] is None:
         raise ClusterError(f"{target!r} is not of the form NODE:NODE")
     one, other = ends
-    ways = {_running(instance, one.name): other.address, _running(instance, other.name): one.address}
-    network.part(ways, is_parted=what == "cut")
+    addresses = {_init_pid(instance, one.name): other.address, _init_pid(instance, other.name): one.address}
+    network.set_connection(addresses, is_cut=what == "cut")
 
 
 def _in_node(instance: Instance, settings: Settings, what: str, target: str) -> None:
-    """Spoils or mends a command or a disk of a node."""
-    thing, where = spoil.parse(target)
-    enter = node.enter_argv(_running(instance, where), "root", "/root")
+    """Breaks or mends a command or a disk of a node."""
+    broken, where = node_faults.parse(target)
+    enter = node.enter_argv(_init_pid(instance, where), "root", "/root")
     if what == "mend":
-        spoil.unspoil(enter, thing)
+        node_faults.mend_target(enter, broken)
     else:
-        spoil.spoil(enter, what, thing)
+        node_faults.break_target(enter, what, broken)
 
 
-def do(instance: Instance, what: str, target: str) -> None:
-    """Does one of FAULTS to a node, a daemon, the way between two nodes, a command or a disk.
+def apply(instance: Instance, what: str, target: str) -> None:
+    """Applies one of FAULTS to a node, a daemon, the connection between two nodes, a command or a disk.
 
-    Returns when it has happened.
+    Returns when it is in effect.
     """
     with instance.lock():
         settings = instance.settings()
@@ -131,7 +133,7 @@ def do(instance: Instance, what: str, target: str) -> None:
             act = _on_node
         elif ":" in target:
             act = _between
-        elif what in (*spoil.WAYS, "fill", "mend"):
+        elif what in (*node_faults.COMMAND_FAULTS, "fill", "mend"):
             act = _in_node
         else:
             act = _on_daemon

@@ -1,7 +1,7 @@
-"""TCP from the host into a cluster: listens in the host's network, connects in the cluster's.
+"""Forwards TCP from the host into a cluster: listens in the host's network, connects in the cluster's.
 
-Started as a process of its own with a listening socket as standard input; it then moves into the cluster's
-network namespace for good. A socket stays in the namespace where it was made, so accepting goes on working.
+It runs as a separate process with a listening socket as standard input, and moves into the cluster's network
+namespace. A socket stays in the namespace where it was created, so the listening socket keeps working.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ CLONE_NEWNET = 0x40000000
 
 @dataclass(frozen=True)
 class Listener:
-    """An open socket of the host and where its connections go."""
+    """An open socket of the host, and the node and port for its connections."""
 
     socket: socket.socket
     node: str
@@ -32,7 +32,7 @@ class Listener:
 
 
 def parse(text: str) -> tuple[str, int, str, int]:
-    """(host address, host port, node, port) of `[ADDRESS:]PORT=NODE:PORT`; on loopback by default."""
+    """(host address, host port, node, port) of `[ADDRESS:]PORT=NODE:PORT`; loopback by default."""
     match = re.fullmatch(r"(?:([0-9.]+):)?(\d{1,5})=([a-z0-9-]+):(\d{1,5})", text)
     if match is None or max(int(match[2]), int(match[4])) > 65535:
         raise ClusterError(f"{text!r} is not of the form [ADDRESS:]PORT=NODE:PORT")
@@ -40,7 +40,7 @@ def parse(text: str) -> tuple[str, int, str, int]:
 
 
 def listen(text: str) -> Listener:
-    """Takes the host's port now, so that a busy one is known before anything boots."""
+    """Opens the host's port now, so that a port in use is an error before anything starts."""
     address, port, node, target = parse(text)
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -53,7 +53,7 @@ def listen(text: str) -> Listener:
 
 
 def start(listener: Listener, namespace: Path, site: Site, records: Path) -> None:
-    """Starts the forwarding process and records it."""
+    """Starts the forwarding process and records its identity."""
     node = site.node(listener.node)
     if node is None:
         raise ClusterError(f"can't publish a port of {listener.node}: there is no such node")
@@ -76,7 +76,7 @@ def start(listener: Listener, namespace: Path, site: Site, records: Path) -> Non
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Passes on one direction to its end, and then the end itself."""
+    """Copies one direction to its end, and then passes the end on."""
     while data := await reader.read(CHUNK):
         writer.write(data)
         await writer.drain()
@@ -86,7 +86,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def _serve(
     near_reader: asyncio.StreamReader, near_writer: asyncio.StreamWriter, address: str, port: int
 ) -> None:
-    """Joins one connection with one to the node until both directions have ended or either is broken."""
+    """Connects one client to the node until both directions have ended or one is broken."""
     writers = [near_writer]
     try:
         far_reader, far_writer = await asyncio.open_connection(address, port)
@@ -95,7 +95,7 @@ async def _serve(
             group.create_task(_copy(near_reader, far_writer))
             group.create_task(_copy(far_reader, near_writer))
     except* OSError:
-        # Broken or refused: the other side learns it by a reset instead of a clean end.
+        # Broken or refused: the other side gets a reset instead of a clean end.
         for writer in writers:
             writer.transport.abort()
     finally:
@@ -104,7 +104,7 @@ async def _serve(
 
 
 async def _forward(listening: socket.socket, address: str, port: int) -> None:
-    # asyncio itself forgets a connection that has ended in one direction, and so the task that serves it.
+    # asyncio keeps no reference to a connection that has ended in one direction, nor to its task.
     serving: set[asyncio.Task[None]] = set()
 
     def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -117,7 +117,7 @@ async def _forward(listening: socket.socket, address: str, port: int) -> None:
 
 
 def enter_network(namespace: str) -> None:
-    """Moves this process into a network namespace; os.setns came only with Python 3.12."""
+    """Moves this process into a network namespace; os.setns exists only since Python 3.12."""
     descriptor = os.open(namespace, os.O_RDONLY)
     if ctypes.CDLL(None, use_errno=True).setns(descriptor, CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), f"entering {namespace}")

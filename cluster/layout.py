@@ -1,4 +1,4 @@
-"""What the virtual site consists of: clusters, nodes, partitions, people. Pure; the one truth of the room."""
+"""The virtual site: clusters, nodes, partitions, users, limits. Pure; everything else follows this file."""
 
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ NETWORK = f"10.89.0.0/{PREFIX}"
 
 @dataclass(frozen=True)
 class Node:
-    """A virtual machine; `cluster` is empty for the hub and the controller, which serve both clusters."""
+    """A virtual node; `cluster` is empty for the hub and the controller, which serve both clusters."""
 
     name: str
     address: str
@@ -22,15 +22,15 @@ class Node:
 
     @property
     def gpu_count(self) -> int:
-        """How many pretend GPUs, of whatever type."""
+        """The number of simulated GPUs, of any type."""
         return sum(count for _, count in self.gpus)
 
 
 @dataclass(frozen=True)
 class Partition:
-    """A partition; without accounts it is open to all, without QOS every QOS may run there.
+    """A partition; without `accounts` it admits all accounts, without `qos` every QOS.
 
-    `settings` are more of slurm.conf's own words, such as "MaxNodes=1".
+    `settings` are further words for slurm.conf, such as "MaxNodes=1".
     """
 
     name: str
@@ -45,7 +45,7 @@ class Partition:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A Slurm cluster: its own slurm.conf, ports, controller daemon; accounting is shared."""
+    """A Slurm cluster with its own slurm.conf, ports and controller; accounting is shared."""
 
     name: str
     controller_port: int
@@ -57,9 +57,9 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Association:
-    """Who may charge what, where, with which QOS; the first of a user in a cluster is the default account.
+    """A user's right to charge an account with some QOS; a user's first one in a cluster is the default.
 
-    With a partition it is for jobs there alone. Limits are in sacctmgr's own words.
+    With a partition it is only for jobs there. `limits` are words for sacctmgr.
     """
 
     cluster: str
@@ -72,7 +72,7 @@ class Association:
 
 @dataclass(frozen=True)
 class Account:
-    """An account that is below another one, with limits for all who charge it together."""
+    """An account below another one; `limits` apply to all its users together."""
 
     cluster: str
     name: str
@@ -82,7 +82,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Qos:
-    """A quality of service, limits in sacctmgr's own words."""
+    """A quality of service; `limits` are words for sacctmgr."""
 
     name: str
     limits: tuple[str, ...]
@@ -90,7 +90,7 @@ class Qos:
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody with a password (their own name) and the same uid on every node."""
+    """A user with a password (their name) and the same uid on every node."""
 
     name: str
     uid: int
@@ -98,7 +98,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Group:
-    """A Unix group that some people are in, the same on every node."""
+    """A Unix group of some users, the same on every node."""
 
     name: str
     gid: int
@@ -107,7 +107,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Reservation:
-    """Cores of a cluster's first node, set aside from now on; `admits` in scontrol's own words."""
+    """Reserved cores of a cluster's first node; `admits` are words for scontrol."""
 
     name: str
     cluster: str
@@ -123,7 +123,7 @@ QOS = (
     Qos("normal", ("Priority=10", "MaxWall=1-00:00:00")),
     Qos("long", ("Priority=5", "MaxWall=7-00:00:00", "MaxJobsPerUser=2")),
     Qos("debug", ("Priority=100", "MaxWall=01:00:00", "MaxTRESPerUser=cpu=8")),
-    # What exceeds `strict` is refused; what exceeds `loose` is taken and never starts.
+    # A job beyond `strict` is refused; a job beyond `loose` is accepted and never starts.
     Qos(
         "strict",
         (
@@ -189,16 +189,16 @@ class Site:
         return (self.controller, self.hub, *(node for cluster in self.clusters for node in cluster.nodes))
 
     def node(self, name: str) -> Node | None:
-        """The node of that name, if there is one."""
+        """The node with this name, or None."""
         return next((node for node in self.nodes if node.name == name), None)
 
     def cluster(self, name: str) -> Cluster:
-        """The cluster of that name; KeyError for none."""
+        """The cluster with this name; KeyError if there is none."""
         return {cluster.name: cluster for cluster in self.clusters}[name]
 
 
 def _summit(count: int, cpus: int) -> Cluster:
-    """`count` nodes; from three on, one in four (at least one) is in sknl alone."""
+    """Summit with `count` nodes; from three on, one in four (at least one) is only in sknl."""
     knl = max(1, count // 4) if count >= 3 else 0
     names = [f"shas{100 + i + 1:04d}" for i in range(count - knl)]
     names += [f"sknl{700 + i + 1:04d}" for i in range(knl)]
@@ -212,13 +212,13 @@ def _summit(count: int, cpus: int) -> Cluster:
     partitions = (
         Partition("shas", tuple(shas), max_time="7-00:00:00", is_default=True),
         Partition("sknl", tuple(sknl), accounts=("ucb-knl",), qos=("normal", "debug")),
-        *_peculiar(tuple(shas), tuple(dict.fromkeys([shas[-1], sknl[0]]))),
+        *_partitions_with_rules(tuple(shas), tuple(dict.fromkeys([shas[-1], sknl[0]]))),
     )
     return Cluster("summit", 6817, 6818, nodes, partitions)
 
 
-def _peculiar(shas: tuple[str, ...], with_gpus: tuple[str, ...]) -> tuple[Partition, ...]:
-    """Partitions on the same nodes, each with a rule of its own."""
+def _partitions_with_rules(shas: tuple[str, ...], with_gpus: tuple[str, ...]) -> tuple[Partition, ...]:
+    """Further partitions on the same nodes, each with a special rule."""
     return (
         Partition("sgpu", with_gpus, settings=("DenyQos=long",)),
         Partition(
@@ -235,7 +235,7 @@ def _peculiar(shas: tuple[str, ...], with_gpus: tuple[str, ...]) -> tuple[Partit
 
 
 def _blanca(cpus: int) -> Cluster:
-    """One node, shared by a course and the partitions of two groups that admit only their own account."""
+    """Blanca: one node, shared by a course and the partitions of two groups, each for its own account."""
     node = Node("bnode0101", "10.89.100.1", "blanca", cpus, cpus * 2000, (("a100", 2),))
     partitions = (
         Partition("blanca-csdms", (node.name,), accounts=("csdms",), max_time="7-00:00:00", is_default=True),
@@ -246,7 +246,7 @@ def _blanca(cpus: int) -> Cluster:
 
 
 def make_site(summit_nodes: int = 3, cpus: int = 8) -> Site:
-    """The site with that many nodes in summit, each claiming that many cores and 2000 MB for each."""
+    """The site with that many nodes in summit; each claims `cpus` cores and 2000 MB for each."""
     return Site(
         hub=Node(HUB, "10.89.0.3"),
         controller=Node(CONTROLLER, "10.89.0.2"),

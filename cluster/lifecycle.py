@@ -1,8 +1,10 @@
-"""`up` and `down`: a whole cluster from a cached tree, and nothing left of it."""
+"""`up` and `down`: start a cluster from a cached tree, and remove it without remains."""
 
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,9 +25,9 @@ UP_DEADLINE_S = 60.0
 
 
 def up(instance: Instance, wanted: Settings) -> Settings:
-    """Boots every node and returns when both clusters are idle; leaves nothing behind if it can't.
+    """Starts every node and returns when both clusters are idle; removes everything if that fails.
 
-    `wanted` need not have a tree or a store: they are filled in.
+    Fills in the tree and the store of `wanted`.
     """
     ensure_run_commands()
     with instance.lock():
@@ -38,21 +40,28 @@ def up(instance: Instance, wanted: Settings) -> Settings:
         listeners = [forward.listen(each) for each in settings.publish]
         warn_of_apparmor()
         started = time.monotonic()
-        try:
+        with _cleaned_on_failure(instance):
             _boot(instance, settings, listeners)
-        except ClusterError as error:
-            kept = _keep_logs(instance)
-            _clean(instance)
-            raise ClusterError(f"{error} (all logs: {kept})") from error
-        except BaseException:
-            _clean(instance)
-            raise
     say(f"{instance.name} is up after {time.monotonic() - started:.1f} s: {len(settings.site.nodes)} nodes")
     return settings
 
 
+@contextmanager
+def _cleaned_on_failure(instance: Instance) -> Iterator[None]:
+    """Removes the instance if an error or an interrupt ends the block; the logs of an error are kept."""
+    try:
+        yield
+    except ClusterError as error:
+        kept = _keep_logs(instance)
+        _clean(instance)
+        raise ClusterError(f"{error} (all logs: {kept})") from error
+    except BaseException:
+        _clean(instance)
+        raise
+
+
 def down(instance: Instance) -> bool:
-    """Ends an instance with everything that it made; false if there was none."""
+    """Ends an instance and removes everything that it made; returns whether there was one."""
     with instance.lock():
         instance.require_ours()
         was_there = instance.run.exists()
@@ -61,16 +70,16 @@ def down(instance: Instance) -> bool:
 
 
 def _keep_logs(instance: Instance) -> Path:
-    """Writes the logs of an instance that failed to a file that outlives it, and says where."""
-    place = cache() / "failed" / f"{instance.name}.log"
-    place.parent.mkdir(exist_ok=True)
-    with place.open("w") as file:
+    """Writes all logs of a failed instance to a file that stays; returns its path."""
+    path = cache() / "failed" / f"{instance.name}.log"
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w") as file:
         logs.show(instance, to=file)
-    return place
+    return path
 
 
 def _clean(instance: Instance) -> None:
-    """Ends every recorded process, then removes the network, the state and what the nodes wrote."""
+    """Ends every recorded process, then removes the network, the state and the nodes' files."""
     if not instance.marker.exists():
         return
     end_all(list(instance.recorded_processes().values()))
@@ -82,16 +91,16 @@ def _clean(instance: Instance) -> None:
 
 
 def _boot(instance: Instance, settings: Settings, listeners: list[forward.Listener]) -> None:
-    """Everything of `up` that leaves traces."""
+    """The part of `up` that has to be cleaned up after a failure."""
     if Path(settings.store).exists():
-        remove(Path(settings.store))  # of an instance that the machine went down with
+        remove(Path(settings.store))  # left from before a reboot of the machine
     instance.write_settings(settings)
     site = settings.site
     _prepare(instance, settings)
     try:
         network.create(instance.network)
         pids = {each.name: node.start(instance, settings, each.name) for each in site.nodes}
-        network.plug(instance.network, pids)
+        network.connect(instance.network, pids)
     except ClusterError:
         _require_alive(instance, site)
         require_namespaces()
@@ -105,7 +114,7 @@ def _boot(instance: Instance, settings: Settings, listeners: list[forward.Listen
 
 
 def _require_alive(instance: Instance, site: Site) -> None:
-    """ClusterError, with what it said last, if a node that was started is no longer there."""
+    """Raises ClusterError, with the last line of its log, if a node that was started has ended."""
     for each in site.nodes:
         if (instance.node(each.name) / "inner").exists() and node.recorded(instance, each.name) is None:
             last = node.last_line(instance.node(each.name) / "console")
@@ -113,7 +122,7 @@ def _require_alive(instance: Instance, site: Site) -> None:
 
 
 def _homes(settings: Settings) -> Path:
-    """The directory shown as /home, with a private home for each person."""
+    """The directory that the nodes see as /home, with a private home for each user."""
     homes = Path(settings.homes or Path(settings.store) / "homes")
     homes.mkdir(parents=True, exist_ok=True)
     homes.chmod(0o755)
@@ -122,13 +131,13 @@ def _homes(settings: Settings) -> Path:
         if not home.exists():
             shutil.copytree(Path(settings.tree) / "etc/skel", home)
             home.chmod(0o700)
-            for place in (home, *home.rglob("*")):
-                os.chown(place, person.uid, person.uid)
+            for path in (home, *home.rglob("*")):
+                os.chown(path, person.uid, person.uid)
     return homes
 
 
 def _prepare(instance: Instance, settings: Settings) -> None:
-    """Writes the files of every node before any of them starts."""
+    """Writes the files of all nodes, before any of them starts."""
     site, tree = settings.site, Path(settings.tree)
     Path(settings.store).mkdir(parents=True)
     instance.forwarders.mkdir()
@@ -146,7 +155,7 @@ def _prepare(instance: Instance, settings: Settings) -> None:
 
 
 def wait_until_ready(instance: Instance, site: Site, pids: dict[str, int]) -> None:
-    """Returns when every command that runs once has succeeded and every node of both clusters is idle."""
+    """Returns when all commands that run once have succeeded and all nodes of both clusters are idle."""
     wait_until(
         lambda: all(_has_started(instance, site, name) for name in pids),
         "starting the daemons",
@@ -158,11 +167,11 @@ def wait_until_ready(instance: Instance, site: Site, pids: dict[str, int]) -> No
 
 
 def _has_started(instance: Instance, site: Site, name: str) -> bool:
-    """Whether all daemons of a node have been started; ClusterError if one has died or a command failed."""
+    """Whether all daemons of a node have started; ClusterError if one has ended or a command failed."""
     if not (instance.node(name) / "shared" / "control").exists():
         _require_alive(instance, site)
         return False
-    daemons = node.ask(instance, name, {"do": "status"})
+    daemons = node.send_request(instance, name, {"do": "status"})
     for daemon, state in daemons.items():
         if state["ended"] is not None and not (state["once"] and state["ended"] == 0):
             log = instance.node(name) / "shared" / "log" / daemon
@@ -174,9 +183,9 @@ def _has_started(instance: Instance, site: Site, name: str) -> bool:
 
 
 def _is_idle(enter: list[str], cluster: Cluster) -> bool:
-    """Whether the controller answers and calls every node of the cluster idle."""
+    """Whether the controller answers that every node of the cluster is idle."""
     conf = f"SLURM_CONF={CONFIGURATION}/{cluster.name}/slurm.conf"
-    # A release may lose what it is asked while it starts (22.05 does), so an answer is not waited for long.
+    # Slurm 22.05 may lose a request while it starts, so don't wait long for an answer.
     try:
         out = run(
             [*enter, conf, "sinfo", "--noheader", "--Node", "--format=%N %T"], "asking Slurm", deadline_s=1

@@ -1,4 +1,4 @@
-"""Prints what the daemons of the nodes wrote."""
+"""Prints the logs of the nodes' daemons."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ def _print(title: str, file: Path, to: TextIO) -> None:
 
 
 def show(instance: Instance, only: str | None = None, to: TextIO = sys.stdout) -> None:
-    """Every log of every node, or of one, each under its own title."""
+    """Prints every log of every node, or of one node, each below a title."""
     nodes = [node.name for node in instance.settings().site.nodes]
     if only and only not in nodes:
         raise ClusterError(f"there is no node {only}; there are {', '.join(nodes)}")

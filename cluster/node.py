@@ -1,4 +1,4 @@
-"""One virtual node: prepare its files, start it, speak to its init, enter it, end it."""
+"""One virtual node: its files, its start, requests to its init, commands in it, its end."""
 
 import json
 import os
@@ -19,15 +19,15 @@ from .slurmconf import CONFIGURATION, slurmdbd_conf
 from .state import Instance, Settings
 from .tree import account_ids
 
-INSIDE = Path(__file__).with_name("inside")
-GPU_DEVICE = (1, 3)  # they are /dev/null by another name
+BOOT = Path(__file__).with_name("node_boot")
+GPU_DEVICE = (1, 3)  # a simulated GPU is /dev/null with another name
 NAMESPACES = ["--mount", "--uts", "--ipc", "--net", "--pid"]
 
 
-def _place(
+def _write(
     upper: Path, tree: Path, file: str, content: str | bytes, owner: str = "root", mode: int = 0o644
 ) -> None:
-    """Writes a file into a node's own layer; directories above it are as in the tree."""
+    """Writes a file into a node's own layer; its directories get the owner and mode they have in the tree."""
     target = upper
     for part in Path(file).parent.parts:
         target, below = target / part, tree / (target / part).relative_to(upper)
@@ -43,31 +43,31 @@ def _place(
 
 
 def hosts(site: Site) -> str:
-    """/etc/hosts: every node knows every other."""
+    """The text of /etc/hosts, with every node."""
     lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost"]
     return "\n".join(lines + [f"{node.address} {node.name}" for node in site.nodes]) + "\n"
 
 
 def _fill_upper(upper: Path, settings: Settings, node: Node, munge_key: bytes) -> None:
-    """Writes what differs from the tree on this node."""
+    """Writes the files that differ from the tree on this node."""
     tree, site = Path(settings.tree), settings.site
-    _place(upper, tree, "etc/hostname", f"{node.name}\n")
-    _place(upper, tree, "etc/hosts", hosts(site))
-    _place(upper, tree, "etc/group", (tree / "etc/group").read_text() + group_lines())
-    _place(upper, tree, "etc/munge/munge.key", munge_key, "munge", 0o400)
+    _write(upper, tree, "etc/hostname", f"{node.name}\n")
+    _write(upper, tree, "etc/hosts", hosts(site))
+    _write(upper, tree, "etc/group", (tree / "etc/group").read_text() + group_lines())
+    _write(upper, tree, "etc/munge/munge.key", munge_key, "munge", 0o400)
     slurm = upper / CONFIGURATION.lstrip("/")
     if node == site.controller:
-        _place(upper, tree, "etc/slurm/slurmdbd.conf", slurmdbd_conf(site), "slurm", 0o600)
+        _write(upper, tree, "etc/slurm/slurmdbd.conf", slurmdbd_conf(site), "slurm", 0o600)
     slurm.mkdir(exist_ok=True)
-    # Without SLURM_CONF, commands speak to the node's own cluster; on the hub to the first.
+    # Without SLURM_CONF, commands use the node's own cluster; on the hub, the first one.
     (slurm / "slurm.conf").symlink_to(f"{node.cluster or site.clusters[0].name}/slurm.conf")
 
 
 def _fill_shared(shared: Path, settings: Settings, node: Node) -> None:
-    """Writes what the node's init reads: itself, its plan, the input of the commands that run once."""
+    """Writes the files of the node's init: its program, its plan, the input of commands that run once."""
     site = settings.site
     (shared / "log").mkdir(parents=True)
-    shutil.copyfile(INSIDE / "init.py", shared / "init.py")
+    shutil.copyfile(BOOT / "init.py", shared / "init.py")
     directories = [[path, *account_ids(Path(settings.tree), owner)] for path, owner in DIRECTORIES.items()]
     plan = {
         "hostname": node.name,
@@ -86,14 +86,14 @@ def _fill_shared(shared: Path, settings: Settings, node: Node) -> None:
 
 
 def store(settings: Settings, node: str) -> Path:
-    """The place on the disk of what a node writes."""
+    """The directory for the files that a node writes."""
     return Path(settings.store) / "nodes" / node
 
 
 def prepare(
     instance: Instance, settings: Settings, node: Node, munge_key: bytes, binds: list[list[Any]]
 ) -> None:
-    """Makes the node's directories, as for a machine that was never switched on."""
+    """Creates the node's directories and files, before its first start."""
     own, place = instance.node(node.name), store(settings, node.name)
     for directory in (own / "root", own / "shared", own / "enter", place / "upper", place / "work"):
         directory.mkdir(parents=True)
@@ -113,17 +113,25 @@ def prepare(
 
 
 def new_munge_key() -> bytes:
-    """The secret that the nodes of one instance share."""
+    """A new secret for the nodes of one instance."""
     return secrets.token_bytes(128)
 
 
 def start(instance: Instance, settings: Settings, name: str) -> int:
-    """Starts a prepared node; the host's pid of its init, which still waits for its network cable."""
+    """Starts a prepared node; returns the host's pid of its init, which then waits for its network link."""
     own = instance.node(name)
     for leftover in (own / "shared" / "control", own / "outer", own / "inner"):
         leftover.unlink(missing_ok=True)
     flags = [*NAMESPACES, "--propagation", "private", "--fork", "--kill-child"]
-    argv = ["unshare", *flags, sys.executable, "-I", "-S", str(INSIDE / "root.py"), str(own / "plan.json")]
+    argv = [
+        "unshare",
+        *flags,
+        sys.executable,
+        "-I",
+        "-S",
+        str(BOOT / "file_system.py"),
+        str(own / "plan.json"),
+    ]
     with (own / "console").open("ab") as console:
         outer = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True
@@ -139,6 +147,24 @@ def start(instance: Instance, settings: Settings, name: str) -> int:
     return inner
 
 
+def _start_namespaces(own: Path) -> "subprocess.Popen[bytes]":
+    """The process that waits for a node's init, which starts in new namespaces."""
+    flags = [*NAMESPACES, "--propagation", "private", "--fork", "--kill-child"]
+    argv = [
+        "unshare",
+        *flags,
+        sys.executable,
+        "-I",
+        "-S",
+        str(BOOT / "file_system.py"),
+        str(own / "plan.json"),
+    ]
+    with (own / "console").open("ab") as console:
+        return subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True
+        )
+
+
 def _record(file: Path, pid: int, instance: Instance, name: str) -> None:
     process = Process.of(pid)
     if process is None:
@@ -147,21 +173,21 @@ def _record(file: Path, pid: int, instance: Instance, name: str) -> None:
 
 
 def last_line(log: Path) -> str:
-    """The last line of a log, or what to say without one."""
+    """The last line of a log, or a text for a missing or empty log."""
     lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
     return lines[-1] if lines else "it wrote no log"
 
 
 def homes_of(site: Site) -> dict[str, str]:
-    """User -> home directory, for everybody who may be entered as."""
+    """User -> home directory, for every account under which commands can run in a node."""
     people = {person.name: f"/home/{person.name}" for person in site.people}
     return {"root": "/root", **people, HUB_ACCOUNT.name: f"/var/lib/{HUB_ACCOUNT.name}"}
 
 
 def enter_argv(pid: int, user: str, home: str) -> list[str]:
-    """What to put before a command so that it runs in the node, as that user, in a clean log-in environment.
+    """The words that go before a command to run it in the node as this user, in a clean log-in environment.
 
-    Should the entering process be ended, the command gets SIGTERM.
+    If the entering process ends, the command gets SIGTERM.
     """
     enter = ["nsenter", "--target", str(pid), *NAMESPACES, "--"]
     become = [
@@ -178,8 +204,8 @@ def enter_argv(pid: int, user: str, home: str) -> list[str]:
     return [*enter, *become, "env", "-C", home, "LANG=C.UTF-8"]
 
 
-def ask(instance: Instance, name: str, request: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The states of the node's daemons, after its init did what was asked; ClusterError if it can't."""
+def send_request(instance: Instance, name: str, request: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The states of the node's daemons after its init handled the request; ClusterError if it can't."""
     try:
         with socket.socket(socket.AF_UNIX) as control:
             control.settimeout(5)
@@ -194,7 +220,7 @@ def ask(instance: Instance, name: str, request: dict[str, Any]) -> dict[str, dic
 
 
 def recorded(instance: Instance, name: str, which: str = "inner") -> Process | None:
-    """The node's init (or `outer`, the process that waits for it) if it is alive."""
+    """The node's init (or `outer`, the process that waits for it), or None if it isn't running."""
     try:
         process = Process.parse((instance.node(name) / which).read_text())
     except FileNotFoundError:
@@ -203,7 +229,7 @@ def recorded(instance: Instance, name: str, which: str = "inner") -> Process | N
 
 
 def end(instance: Instance, name: str) -> None:
-    """Ends a node with everything in it; returns when all of it is gone. Its files stay."""
+    """Kills a node with all its processes; returns when they have ended. Its files stay."""
     for which in ("inner", "outer"):
         process = recorded(instance, name, which)
         if process:
@@ -211,8 +237,8 @@ def end(instance: Instance, name: str) -> None:
 
 
 def signal_all(inner: Process, signum: int) -> None:
-    """Sends a signal to every process in the node but its init."""
+    """Sends a signal to every process in the node except its init."""
     run(
         ["nsenter", "--target", str(inner.pid), "--mount", "--pid", "--", "kill", f"-{signum}", "-1"],
-        "signalling",
+        "sending a signal",
     )

@@ -1,4 +1,4 @@
-"""What the driver needs of the machine: installs what is missing, says in one sentence what can't be had."""
+"""What the virtual cluster needs on the machine: installs what is missing, or raises a clear ClusterError."""
 
 import fcntl
 import os
@@ -19,23 +19,24 @@ BUILD_BYTES = 3 * 1024**3
 
 
 def say(sentence: str) -> None:
-    """Tells the person at the keyboard how it goes; on stderr, as stdout is for results."""
+    """Prints progress to stderr, as stdout is for results."""
     print(f"cluster: {sentence}", file=sys.stderr, flush=True)
 
 
 def require_root() -> None:
-    """ClusterError unless we are root."""
+    """Raises ClusterError unless this process runs as root."""
     if os.geteuid() != 0:
-        raise ClusterError("the virtual cluster needs root: it makes mounts and namespaces")
+        raise ClusterError("the virtual cluster needs root, because it makes mounts and namespaces")
 
 
 def install(packages: list[str]) -> None:
-    """Installs by apt-get; reads the package lists anew only if what they say no longer works.
+    """Installs packages with apt-get; updates the package lists if the installation fails without that.
 
-    One process at a time: apt refuses a second.
+    One process at a time, because apt refuses a second one.
     """
     if not shutil.which("apt-get"):
-        raise ClusterError(f"missing here, and there is no apt-get to install it: {' '.join(packages)}")
+        missing = " ".join(packages)
+        raise ClusterError(f"missing on this machine, which has no apt-get to install them: {missing}")
     with APT_LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _install(packages)
@@ -51,19 +52,19 @@ def _install(packages: list[str]) -> None:
         )
         if command is install and done.returncode == 0:
             return
-    lines = (done.stderr.strip() or done.stdout.strip() or "no reason given").splitlines()
+    lines = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()
     raise ClusterError(f"apt-get could not install {' '.join(packages)}: {lines[-1]}")
 
 
 def ensure_run_commands() -> None:
-    """Installs what `up` and the others need, if it isn't there."""
+    """Installs the commands that `up` and the other verbs need, if they are missing."""
     missing = sorted({package for command, package in RUN_COMMANDS.items() if not shutil.which(command)})
     if missing:
         install(missing)
 
 
 def ensure_build_commands() -> None:
-    """Installs what building a tree needs, if it isn't there."""
+    """Installs the commands that building a tree needs, if they are missing."""
     missing = {package for command, package in BUILD_COMMANDS.items() if not shutil.which(command)}
     if not DEBIAN_KEYRING.exists():
         missing.add("debian-archive-keyring")
@@ -72,23 +73,22 @@ def ensure_build_commands() -> None:
 
 
 def require_disk(place: Path) -> None:
-    """ClusterError unless a tree fits into the file system of an existing directory."""
+    """Raises ClusterError unless a tree fits into the file system of this directory."""
     free = shutil.disk_usage(place).free
     if free < BUILD_BYTES:
-        raise ClusterError(
-            f"too little disk: {place} has {free / 1e9:.1f} GB free, a tree needs {BUILD_BYTES / 1e9:.1f} GB"
-        )
+        needed = f"a tree needs {BUILD_BYTES / 1e9:.1f} GB"
+        raise ClusterError(f"not enough disk space: {place} has {free / 1e9:.1f} GB free, {needed}")
 
 
 def warn_of_apparmor() -> None:
-    """Says so if this machine keeps ordinary users from containers (Ubuntu's default since 23.10)."""
+    """Prints a warning if this machine denies containers to ordinary users (Ubuntu's default since 23.10)."""
     switch = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
     if switch.exists() and switch.read_text().strip() == "1":
-        say(f"containers of ordinary users will fail: AppArmor forbids them, sysctl {switch.name} is 1")
+        say(f"containers of ordinary users will fail: AppArmor forbids them (sysctl {switch.name} is 1)")
 
 
 def require_namespaces() -> None:
-    """ClusterError unless this machine lets us make namespaces, and in them mounts and bridges."""
+    """Raises ClusterError unless this machine allows namespaces, with mounts and bridges in them."""
     links = "ip link add name br0 type bridge && ip link add v0 type veth peer name v1"
     test = f"mount -t tmpfs tmpfs /mnt && {links}"
     flags = ["--mount", "--propagation", "private", "--uts", "--ipc", "--net", "--pid", "--fork"]

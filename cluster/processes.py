@@ -1,4 +1,4 @@
-"""Processes by an identity that survives the reuse of pids."""
+"""Processes, identified so that a reused pid is not mistaken for them; commands; waiting."""
 
 import os
 import select
@@ -12,6 +12,11 @@ from pathlib import Path
 from .errors import ClusterError
 
 
+def stat_fields(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat that follow the name, the state first; see proc_pid_stat(5)."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
 @dataclass(frozen=True)
 class Process:
     """A pid together with its start time (clock ticks since boot), as in /proc/PID/stat."""
@@ -21,16 +26,16 @@ class Process:
 
     @classmethod
     def of(cls, pid: int) -> "Process | None":
-        """The live process with this pid, or None; a zombie counts as gone."""
+        """The live process with this pid, or None; a zombie counts as ended."""
         try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            fields = stat_fields(pid)
         except (FileNotFoundError, ProcessLookupError):
             return None
         return None if fields[0] in "ZX" else cls(pid, int(fields[19]))
 
     @classmethod
     def parse(cls, text: str) -> "Process":
-        """The process that `str()` wrote."""
+        """The process that `str()` wrote as text."""
         pid, started = text.split()
         return cls(int(pid), int(started))
 
@@ -38,11 +43,11 @@ class Process:
         return f"{self.pid} {self.started}"
 
     def is_alive(self) -> bool:
-        """Whether this very process, not a later one with its pid, still runs."""
+        """Whether this process, and not a later one with its pid, still runs."""
         return Process.of(self.pid) == self
 
     def _open(self) -> int | None:
-        """A descriptor of this very process, or None if it is gone."""
+        """A descriptor of this process, or None if it has ended."""
         try:
             descriptor = os.pidfd_open(self.pid)
         except ProcessLookupError:
@@ -53,7 +58,7 @@ class Process:
         return None
 
     def send(self, signum: int) -> None:
-        """Sends a signal; a process that reused the pid never gets it."""
+        """Sends a signal; another process with the same pid never gets it."""
         descriptor = self._open()
         if descriptor is not None:
             try:
@@ -62,7 +67,7 @@ class Process:
                 os.close(descriptor)
 
     def end(self, deadline_s: float = 20.0) -> None:
-        """Kills it and returns once it is gone."""
+        """Kills it and returns when it has ended."""
         descriptor = self._open()
         if descriptor is None:
             return
@@ -75,7 +80,7 @@ class Process:
 
 
 def end_all(processes: Sequence[Process]) -> None:
-    """Kills them all, then returns once all are gone."""
+    """Kills them all, and returns when all have ended."""
     for process in processes:
         process.send(signal.SIGKILL)
     for process in processes:
@@ -91,7 +96,7 @@ def children(pid: int) -> list[int]:
 
 
 def run(argv: Sequence[str], what: str, *, stdin: str = "", deadline_s: float = 60.0) -> str:
-    """The stdout of a command that succeeded; ClusterError with its last line of stderr otherwise."""
+    """The stdout of a command; ClusterError with the last line of its stderr if it fails."""
     try:
         done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=deadline_s)
     except FileNotFoundError as error:
@@ -104,10 +109,10 @@ def run(argv: Sequence[str], what: str, *, stdin: str = "", deadline_s: float = 
     return done.stdout
 
 
-def wait_until(question: Callable[[], bool], what: str, deadline_s: float, every_s: float = 0.02) -> None:
-    """Returns once the question is answered with yes; ClusterError after the deadline."""
+def wait_until(condition: Callable[[], bool], what: str, deadline_s: float, every_s: float = 0.02) -> None:
+    """Returns once the condition holds; ClusterError after the deadline."""
     until = time.monotonic() + deadline_s
-    while not question():
+    while not condition():
         if time.monotonic() > until:
             raise ClusterError(f"{what} took longer than {deadline_s:g} s")
         time.sleep(every_s)

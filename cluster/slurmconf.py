@@ -1,4 +1,4 @@
-"""slurm.conf and its companions for a site, as text. Pure; holds from Slurm 22.05 to 26.05."""
+"""slurm.conf and related files of a site, as text. Pure; valid from Slurm 22.05 to 26.05."""
 
 from collections.abc import Sequence
 
@@ -7,8 +7,8 @@ from .layout import Cluster, Node, Partition, Site
 CONFIGURATION = "/etc/slurm"
 ACCOUNTING_PORT = 6819
 
-# No cgroups are needed, so that any machine will do; the rest makes Slurm react at once, as tests and a
-# demo want it: no delay before scheduling or launching, backfill every second, short goodbyes.
+# It works without cgroups, on any machine. The rest makes Slurm react at once, for tests and the demo: no
+# delay before scheduling or launching, backfill every second, short time to terminate.
 _COMMON = """\
 SlurmctldHost={controller}
 SlurmUser=slurm
@@ -58,7 +58,7 @@ SlurmdDebug=info
 
 
 def _gpu_types(cluster: Cluster) -> list[str]:
-    """The types of GPUs in a cluster, sorted, each once."""
+    """The types of GPUs in a cluster, sorted and without repetition."""
     return sorted({kind for node in cluster.nodes for kind, _ in node.gpus})
 
 
@@ -84,7 +84,7 @@ def _partition_line(partition: Partition) -> str:
 
 
 def slurm_conf(site: Site, cluster: Cluster) -> str:
-    """The slurm.conf of one cluster, the same on every node that speaks to it."""
+    """The slurm.conf of one cluster, the same on every node that uses it."""
     head = _COMMON.format(
         controller=site.controller.name,
         cluster=cluster.name,
@@ -98,13 +98,13 @@ def slurm_conf(site: Site, cluster: Cluster) -> str:
 
 
 def gpu_devices(count: int, first: int = 0) -> str:
-    """The device files of pretend GPUs as Slurm writes them: /dev/gpu0 or /dev/gpu[0-3]."""
+    """The device files of simulated GPUs as Slurm writes them: /dev/gpu0 or /dev/gpu[0-3]."""
     last = first + count - 1
     return f"/dev/gpu{first}" if count == 1 else f"/dev/gpu[{first}-{last}]"
 
 
 def gres_conf(cluster: Cluster) -> str:
-    """Which device files are which pretend GPU; the node's init makes them."""
+    """The gres.conf with the device files of the simulated GPUs, which the node's start creates."""
     lines = ["AutoDetect=off"]
     for node in cluster.nodes:
         first = 0
@@ -115,7 +115,7 @@ def gres_conf(cluster: Cluster) -> str:
 
 
 def slurmdbd_conf(site: Site) -> str:
-    """One accounting daemon for all clusters; MariaDB knows it by its uid, so there is no password."""
+    """The slurmdbd.conf for all clusters; MariaDB knows the daemon by its uid, without a password."""
     return (
         f"AuthType=auth/munge\nDbdHost={site.controller.name}\nDbdPort={ACCOUNTING_PORT}\nSlurmUser=slurm\n"
         "StorageType=accounting_storage/mysql\nStorageHost=localhost\nStorageUser=slurm\n"
@@ -126,6 +126,6 @@ def slurmdbd_conf(site: Site) -> str:
 def configuration_files(site: Site, cluster: Cluster, release: Sequence[int]) -> dict[str, str]:
     """File name -> text of a cluster's configuration directory, for a release of Slurm such as (24, 11)."""
     files = {"slurm.conf": slurm_conf(site, cluster), "gres.conf": gres_conf(cluster)}
-    # Before 23.11 there is no `disabled`; v1 asks for nothing as long as nothing uses it.
+    # Releases before 23.11 don't know `disabled`; v1 needs nothing as long as nothing uses it.
     files["cgroup.conf"] = f"CgroupPlugin={'disabled' if tuple(release) >= (23, 11) else 'cgroup/v1'}\n"
     return files

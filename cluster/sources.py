@@ -1,4 +1,4 @@
-"""The host's own apt sources: where its packages come from, and so where the tree's may."""
+"""The host's apt sources, from which the tree's packages can come as well."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Source:
-    """One place of binary packages; a stanza with several addresses or suites gives several."""
+    """One source of binary packages; a stanza with several URIs or suites gives several."""
 
     uri: str
     suite: str
@@ -64,7 +64,7 @@ def read_os_release(text: str) -> dict[str, str]:
 
 
 def first_mirror(uri: str) -> str:
-    """The address itself, or the first one of the list that a `mirror+file:` address names."""
+    """The URI itself, or the first one in the list that a `mirror+file:` URI names."""
     if not uri.startswith("mirror+file:"):
         return uri
     lines = Path(uri.removeprefix("mirror+file:")).read_text().split("\n")
@@ -72,7 +72,7 @@ def first_mirror(uri: str) -> str:
 
 
 def debian_mirror(sources: list[Source], release: dict[str, str]) -> str | None:
-    """The Debian mirror that this host uses, or None (not Debian: mmdebstrap knows a mirror itself)."""
+    """The Debian mirror of this host; None on other distributions, where mmdebstrap knows a mirror."""
     chosen = os.environ.get("FLATIRONS_DEBIAN_MIRROR")
     if chosen:
         return chosen

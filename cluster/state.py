@@ -1,4 +1,4 @@
-"""Where an instance keeps its state, how it is recognised as ours, and who may change it at a time."""
+"""The state directory of an instance: its paths, its marker, and the lock for changes."""
 
 import errno
 import fcntl
@@ -30,7 +30,7 @@ class Bind:
 
 @dataclass(frozen=True)
 class Settings:
-    """What `up` was asked for; kept in the instance's marker."""
+    """The settings of an `up`, stored in the instance's marker."""
 
     suite: str
     tree: str
@@ -43,24 +43,24 @@ class Settings:
 
     @property
     def site(self) -> Site:
-        """The nodes, clusters and people of this instance."""
+        """The nodes, clusters and users of this instance."""
         return make_site(self.summit_nodes, self.cpus)
 
 
 def _draft(name: str) -> Path:
-    """A new directory beside the instances' own, which is to become one of them."""
+    """A new directory beside those of the instances, to be renamed to one of them."""
     while True:
         RUN.mkdir(mode=0o700, exist_ok=True)
-        with suppress(FileNotFoundError):  # the last instance to go down takes the directory of all away
+        with suppress(FileNotFoundError):  # the last instance to go down removes the common directory
             return Path(tempfile.mkdtemp(prefix=f".{name}-", dir=RUN))
 
 
 class Instance:
-    """The paths of one virtual cluster, by name; making one touches nothing."""
+    """The paths of one virtual cluster; creating the object changes no files."""
 
     def __init__(self, name: str = DEFAULT_NAME) -> None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", name):
-            raise ClusterError(f"{name!r} can't be an instance's name: 1 to 32 of a-z, 0-9 and -")
+            raise ClusterError(f"{name!r} is not a valid name for an instance: use 1 to 32 of a-z, 0-9 and -")
         self.name = name
         self.run = RUN / name
         self.marker = self.run / MARKER
@@ -72,7 +72,7 @@ class Instance:
         return self.run / "nodes" / name
 
     def settings(self) -> Settings:
-        """What it was made with; ClusterError if it isn't up or isn't ours."""
+        """The settings of the running instance; ClusterError if it isn't up or not made by this program."""
         try:
             stored = json.loads(self.marker.read_text())
         except FileNotFoundError as error:
@@ -82,7 +82,7 @@ class Instance:
         return Settings(**stored, binds=binds)
 
     def write_settings(self, settings: Settings) -> None:
-        """Makes the state directory and marks it as ours; whoever is ended meanwhile leaves no half of it."""
+        """Creates the state directory with its marker; if this is interrupted, nothing incomplete is left."""
         place = self.run if self.run.exists() else _draft(self.run.name)
         draft = place / f"{MARKER}.draft"
         try:
@@ -96,17 +96,17 @@ class Instance:
             raise
 
     def require_ours(self) -> None:
-        """ClusterError if something that isn't ours has the place of our state."""
+        """Raises ClusterError if the state directory exists and wasn't made by this program."""
         if self.run.exists() and not self.marker.exists():
-            raise ClusterError(f"{self.run} was not made by this driver, so it is left alone")
+            raise ClusterError(f"{self.run} was not made by this program, so it is left alone")
 
     def recorded_processes(self) -> dict[str, Process]:
-        """File name relative to the state -> process, for every process that we started on the host."""
+        """File name in the state directory -> process, for every process that was started on the host."""
         found = [*self.run.glob("nodes/*/outer"), *self.run.glob("nodes/*/inner"), *self.forwarders.glob("*")]
         return {str(file.relative_to(self.run)): Process.parse(file.read_text()) for file in found}
 
     def remove_state(self) -> None:
-        """Removes the state directory, and the one of all instances if it was the last."""
+        """Removes the state directory, and the common directory if this was the last instance."""
         remove(self.run)
         try:
             RUN.rmdir()
@@ -120,10 +120,10 @@ class Instance:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Holds the instance for a change; ClusterError if somebody else does."""
-        place = cache() / "locks"
-        place.mkdir(exist_ok=True)
-        with (place / self.name).open("w") as file:
+        """Locks the instance for a change; ClusterError if another command has locked it."""
+        locks = cache() / "locks"
+        locks.mkdir(exist_ok=True)
+        with (locks / self.name).open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:

@@ -1,4 +1,4 @@
-"""Shows an instance: its nodes, their daemons, what Slurm thinks of them."""
+"""Shows the state of an instance: its nodes, their daemons, and their states in Slurm."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ from .state import Instance
 
 
 def slurm_states(instance: Instance, cluster: Cluster, hub: str) -> dict[str, str]:
-    """Node -> state in Slurm's words; empty if the controller does not answer."""
+    """Node -> state in Slurm's words; empty if the controller doesn't answer."""
     inner = node.recorded(instance, hub)
     if inner is None:
         return {}
@@ -37,14 +37,14 @@ def _node_row(instance: Instance, each: Node, states: dict[str, str]) -> dict[st
     row["slurm"] = states.get(each.name)
     daemons: dict[str, str] = {}
     if row["running"]:
-        for name, state in node.ask(instance, each.name, {"do": "status"}).items():
+        for name, state in node.send_request(instance, each.name, {"do": "status"}).items():
             if not state["once"]:
                 daemons[name] = "up" if state["pid"] else "waiting" if state["wanted"] else "down"
     return {**row, "daemons": daemons}
 
 
 def collect(instance: Instance) -> dict[str, Any]:
-    """The state of an instance as plain values."""
+    """The state of an instance as JSON values."""
     settings = instance.settings()
     states: dict[str, str] = {}
     for cluster in settings.site.clusters:
@@ -54,7 +54,7 @@ def collect(instance: Instance) -> dict[str, Any]:
 
 
 def show(instance: Instance, as_json: bool) -> int:
-    """Prints the state; 0 if every daemon of every node is up."""
+    """Prints the state; returns 0 if every daemon of every node is up, else 1."""
     found = collect(instance)
     if as_json:
         print(json.dumps(found, indent=1))
@@ -66,5 +66,5 @@ def show(instance: Instance, as_json: bool) -> int:
             widths = (12, 14, 9, 12)
             print("".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)), end="")
             print(daemons if row["running"] else "node is off")
-    is_whole = all(row["running"] and set(row["daemons"].values()) == {"up"} for row in found["nodes"])
-    return 0 if is_whole else 1
+    is_complete = all(row["running"] and set(row["daemons"].values()) == {"up"} for row in found["nodes"])
+    return 0 if is_complete else 1

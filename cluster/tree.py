@@ -1,6 +1,5 @@
-"""The file tree of all nodes: built once for each suite and recipe, read by all, written by nobody."""
+"""The file tree of all nodes: built once for each suite and recipe, and then only read."""
 
-import fcntl
 import hashlib
 import inspect
 import json
@@ -11,10 +10,10 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from . import recipe
+from .builds import ISOLATED, build_lock
 from .errors import ClusterError
 from .prerequisites import ensure_build_commands, require_disk, say
 from .processes import run
@@ -25,15 +24,15 @@ MARKER = "instance.json"
 UNUSED_S = 14 * 24 * 3600
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 LOCAL_CAS = Path("/usr/local/share/ca-certificates")
-# Where pip looks, site first, then root's own.
+# Where pip reads its configuration: the machine's first, then root's own.
 PIP_PLACES = (Path("/etc/pip.conf"), Path("/etc/xdg/pip"), Path("/root/.config/pip"), Path("/root/.pip"))
 
 
 def cache() -> Path:
-    """The directory of everything that outlives an instance; made if it isn't there."""
-    place = Path(os.environ.get("FLATIRONS_CACHE") or "/var/cache/flatirons").absolute()
-    place.mkdir(parents=True, exist_ok=True)
-    return place
+    """The directory of everything that outlives an instance; created if it doesn't exist."""
+    directory = Path(os.environ.get("FLATIRONS_CACHE") or "/var/cache/flatirons").absolute()
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
 
 
 def _host_mirror() -> str | None:
@@ -42,7 +41,7 @@ def _host_mirror() -> str | None:
 
 
 def _apt_options() -> list[str]:
-    """How this host fetches packages (proxies, checks), as options of apt."""
+    """apt's options for how this host fetches packages, such as proxies."""
     lines = run(["apt-config", "dump"], "reading apt's configuration").splitlines()
     kept = [
         line.rstrip(";")
@@ -53,7 +52,7 @@ def _apt_options() -> list[str]:
 
 
 def _host_files() -> Iterator[tuple[Path, Path]]:
-    """(file on the host, its place in the tree): the CA bundle, local CAs and pip's configuration."""
+    """(file on the host, its path in the tree): the CA bundle, local CAs and pip's configuration."""
     for place in (CA_BUNDLE, LOCAL_CAS, *PIP_PLACES):
         files = [place] if place.is_file() else sorted(place.rglob("*")) if place.is_dir() else []
         for file in files:
@@ -62,7 +61,7 @@ def _host_files() -> Iterator[tuple[Path, Path]]:
 
 
 def tree_key(suite: str, mirror: str | None, apt_options: list[str]) -> str:
-    """A short hash of all that a tree is made of, the host's copied files included."""
+    """A short hash of everything a tree is built from, with the files copied from the host."""
     digest = hashlib.sha256(repr((suite, mirror, apt_options)).encode())
     digest.update(Path(recipe.__file__).read_bytes())
     digest.update((recipe.SUBORDINATE_IDS + inspect.getsource(_finish)).encode())
@@ -71,28 +70,16 @@ def tree_key(suite: str, mirror: str | None, apt_options: list[str]) -> str:
     return digest.hexdigest()[:12]
 
 
-@contextmanager
-def _lock(place: Path) -> Iterator[int]:
-    """Holds the lock file; gives its descriptor, so that a child can go on holding it should we be killed."""
-    with place.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("waiting for another build of this tree")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield file.fileno()
-
-
-def remove(place: Path) -> None:
-    """Removes a directory with all that is in it; ClusterError if something is mounted there."""
+def remove(directory: Path) -> None:
+    """Removes a directory with its contents; ClusterError if something is mounted there."""
     mounts = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
-    if any(mount == str(place) or mount.startswith(f"{place}/") for mount in mounts):
-        raise ClusterError(f"something is mounted under {place}, so it was not removed")
-    run(["rm", "-rf", "--one-file-system", str(place)], f"removing {place}", deadline_s=300)
+    if any(mount == str(directory) or mount.startswith(f"{directory}/") for mount in mounts):
+        raise ClusterError(f"something is mounted under {directory}, so it was not removed")
+    run(["rm", "-rf", "--one-file-system", str(directory)], f"removing {directory}", deadline_s=300)
 
 
 def ensure_tree(suite: str = recipe.DEFAULT_SUITE) -> Path:
-    """The path of a whole tree of that suite, built if this recipe hasn't been yet."""
+    """The path of the complete tree of this suite; builds it if the cache lacks it."""
     if suite not in recipe.SUITES:
         raise ClusterError(f"unknown suite {suite}; there are {', '.join(recipe.SUITES)}")
     mirror, options = _host_mirror(), _apt_options()
@@ -100,7 +87,8 @@ def ensure_tree(suite: str = recipe.DEFAULT_SUITE) -> Path:
     if tree.is_dir():
         os.utime(tree)
         return tree
-    with _lock(cache() / f"tree-{suite}.lock") as lock:
+    waiting = "waiting for another build of this tree"
+    with build_lock(cache() / f"tree-{suite}.lock", lambda: say(waiting)) as lock:
         if not tree.is_dir():
             for stale in cache().glob(f".building-{suite}-*"):
                 remove(stale)
@@ -112,7 +100,7 @@ def ensure_tree(suite: str = recipe.DEFAULT_SUITE) -> Path:
 
 
 def _prune(suite: str) -> None:
-    """Removes the trees of a suite that no running instance has and nobody asked for in two weeks."""
+    """Removes the trees of a suite that no running instance uses and that weren't used for two weeks."""
     used = {json.loads(marker.read_text())["tree"] for marker in RUN.glob(f"*/{MARKER}")}
     for tree in cache().glob(f"tree-{suite}-*"):
         if str(tree) not in used and time.time() - tree.stat().st_mtime > UNUSED_S:
@@ -120,34 +108,28 @@ def _prune(suite: str) -> None:
 
 
 def _build(suite: str, tree: Path, mirror: str | None, options: list[str], lock: int) -> None:
-    """Makes the tree under a temporary name; only a whole one gets its own."""
+    """Builds the tree under a temporary name and renames it when it is complete."""
     say(f"building the {suite} tree (about half a minute)")
     temporary = Path(tempfile.mkdtemp(prefix=f".building-{suite}-", dir=cache()))
     temporary.chmod(0o755)
-    # Its own mount and pid namespace: whatever happens to the build, no mount or process of it stays behind.
-    isolated = [
-        "unshare",
-        "--mount",
-        "--propagation",
-        "private",
-        "--pid",
-        "--mount-proc",
-        "--fork",
-        "--kill-child",
-    ]
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
-    with tempfile.TemporaryDirectory(prefix=f".building-{suite}-seed-", dir=cache()) as seed:
-        for place, text in recipe.seed_files(suite).items():
-            (Path(seed) / place).parent.mkdir(parents=True, exist_ok=True)
-            (Path(seed) / place).write_text(text)
-        argv = isolated + recipe.mmdebstrap_argv(suite, str(temporary), seed, mirror, options)
-        done = subprocess.run(argv, env=environment, stdin=subprocess.DEVNULL, stdout=2, pass_fds=[lock])
-    if done.returncode:
+    if _run_mmdebstrap(suite, temporary, mirror, options, lock):
         remove(temporary)
         raise ClusterError(f"mmdebstrap could not build the {suite} tree; its own messages are above")
     _finish(temporary, options)
     temporary.rename(tree)
     say(f"built {tree.name}")
+
+
+def _run_mmdebstrap(suite: str, target: Path, mirror: str | None, options: list[str], lock: int) -> int:
+    """The exit code of mmdebstrap, which makes the tree of packages in `target`."""
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+    with tempfile.TemporaryDirectory(prefix=f".building-{suite}-seed-", dir=cache()) as seed:
+        for name, text in recipe.seed_files(suite).items():
+            (Path(seed) / name).parent.mkdir(parents=True, exist_ok=True)
+            (Path(seed) / name).write_text(text)
+        argv = [*ISOLATED, *recipe.mmdebstrap_argv(suite, str(target), seed, mirror, options)]
+        done = subprocess.run(argv, env=environment, stdin=subprocess.DEVNULL, stdout=2, pass_fds=[lock])
+    return done.returncode
 
 
 def _finish(tree: Path, apt_options: list[str]) -> None:
@@ -169,7 +151,7 @@ def _finish(tree: Path, apt_options: list[str]) -> None:
 
 
 def slurm_release(tree: Path) -> tuple[int, int]:
-    """The release of Slurm in a tree, such as (24, 11), from dpkg's own record."""
+    """The release of Slurm in a tree, such as (24, 11), from dpkg's records."""
     status = (tree / "var/lib/dpkg/status").read_text()
     match = re.search(r"^Package: slurmctld\n(?:.+\n)*?Version: (?:\d+:)?(\d+)\.(\d+)", status, re.MULTILINE)
     if match is None:
@@ -178,7 +160,7 @@ def slurm_release(tree: Path) -> tuple[int, int]:
 
 
 def account_ids(tree: Path, name: str) -> tuple[int, int]:
-    """uid and gid of an account in a tree."""
+    """(uid, gid) of an account in a tree."""
     for line in (tree / "etc/passwd").read_text().splitlines():
         fields = line.split(":")
         if fields[0] == name:

@@ -18,14 +18,13 @@ def _arguments() -> argparse.Namespace:
         "--suite",
         choices=recipe.SUITES,
         default=recipe.DEFAULT_SUITE,
-        help="of Debian (default: %(default)s)",
+        help="release of Debian (default: %(default)s)",
     )
     parser.add_argument(
         "--base",
         type=base.parse,
-        help="what to begin with instead of a Debian tree made here: docker://debian:trixie, "
-        "oras://REGISTRY/NAME:TAG, oci-archive:FILE, docker-archive:FILE or localimage:FILE; "
-        "it must be of the suite",
+        help="the base instead of a new Debian tree: docker://debian:trixie, oras://REGISTRY/NAME:TAG, "
+        "oci-archive:FILE, docker-archive:FILE or localimage:FILE; it must be of the suite",
     )
     parser.add_argument(
         "--jobs", type=int, default=len(os.sched_getaffinity(0)), help="stages at once (default: %(default)s)"
@@ -37,14 +36,14 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Builds what the command line names; a BuildError becomes one sentence and exit code 1."""
+    """Builds the images on the command line; a BuildError becomes one sentence and exit code 1."""
     arguments = _arguments()
-    # As Ctrl-C does: the build under way is ended and cleaned up.
+    # As after Ctrl-C, running builds are ended and cleaned up.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.umask(0o022)
     try:
         if os.geteuid() != 0:
-            raise BuildError("images are built as root: file trees have files of many users")
+            raise BuildError("this needs root, because file trees have files of many users")
         names = dict.fromkeys(arguments.images or recipe.IMAGES)
         wanted = [recipe.image(name, arguments.suite, arguments.base or "") for name in names]
         failed = schedule.build(wanted, max(1, arguments.jobs))
@@ -52,7 +51,8 @@ def main() -> int:
             if image not in failed:
                 print(stage.ensure(image), flush=True)
         if failed:
-            raise BuildError(f"not built: {', '.join(image.name for image in failed)}; what is whole is kept")
+            names_failed = ", ".join(image.name for image in failed)
+            raise BuildError(f"these images failed: {names_failed}; complete stages are kept")
     except BuildError as error:
         print(f"build: {error}", file=sys.stderr)
         return 1

@@ -1,5 +1,5 @@
-"""What the driver says when it can't do what was asked."""
+"""The error that ends the image builder with a sentence."""
 
 
 class BuildError(Exception):
-    """One sentence for the person at the keyboard; ends the driver with exit code 1."""
+    """One sentence for the user; the command ends with exit code 1."""

@@ -1,4 +1,4 @@
-"""Long commands, with a line that says how long they have been running; their output goes to a log."""
+"""Runs long commands: shows for how long they have been running, and writes their output to a log."""
 
 import subprocess
 import sys
@@ -6,41 +6,30 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cluster.builds import ISOLATED
+
 from .errors import BuildError
 
-# Whether no other build goes on beside the one that this process does.
+# Whether this process runs one build at a time.
 is_alone = True
 LOG_LINES_SHOWN = 20
 LIVE_EVERY_S = 1.0
 PLAIN_EVERY_S = 20.0
-# Killed with us, and then its whole pid namespace with it: no mount and no process outlives a build.
-ISOLATED = (
-    *("setpriv", "--pdeathsig", "KILL", "--"),
-    *(
-        "unshare",
-        "--mount",
-        "--propagation",
-        "private",
-        "--pid",
-        "--mount-proc",
-        "--fork",
-        "--kill-child",
-        "--",
-    ),
-)
+# The command is killed with this process, and with the command everything that it started.
+KILLED_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--", *ISOLATED)
 
 
 def say(sentence: str, end: str = "\n") -> None:
-    """Tells the person at the keyboard how it goes; on stderr, as stdout is for results."""
+    """Prints progress to stderr, as stdout is for results."""
     print(f"build: {sentence}", file=sys.stderr, end=end, flush=True)
 
 
 def _is_live() -> bool:
-    """Whether a line may be written over: nobody else writes to this terminal."""
+    """Whether the last line may be overwritten: stderr is a terminal, and nothing else writes to it."""
     return is_alone and sys.stderr.isatty()
 
 
-def _beat(what: str, seconds: float) -> None:
+def _say_seconds(what: str, seconds: float) -> None:
     if _is_live():
         say(f"{what} ... {seconds:.0f} s", end="\r")
     elif seconds >= PLAIN_EVERY_S / 2:
@@ -50,16 +39,15 @@ def _beat(what: str, seconds: float) -> None:
 def run(
     argv: Sequence[str], what: str, log: Path, hold: int, environment: Mapping[str, str] | None = None
 ) -> float:
-    """Runs a command to its end, which keeps the descriptor `hold` open; gives its seconds.
+    """Runs a command that keeps the descriptor `hold` open; returns the seconds it took.
 
-    Raises BuildError, after the last lines of the log, if it fails. `environment`: None is our own.
+    Raises BuildError, and prints the last lines of the log, if it fails. `environment` None means this
+    process's own.
     """
     started = time.monotonic()
-    every_s = LIVE_EVERY_S if _is_live() else PLAIN_EVERY_S
-    _beat(what, 0)
     with log.open("wb") as output:
         child = subprocess.Popen(
-            [*ISOLATED, *argv],
+            [*KILLED_WITH_US, *argv],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -67,23 +55,29 @@ def run(
             pass_fds=[hold],
         )
         try:
-            while (code := _wait(child, every_s)) is None:
-                _beat(what, time.monotonic() - started)
+            code = _wait(child, what, started)
         finally:
             child.kill()
             child.wait()
     seconds = time.monotonic() - started
     if code:
-        lines = log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
-        print("\n".join(lines), file=sys.stderr)
+        _print_end(log)
         raise BuildError(f"{what} failed after {seconds:.0f} s; the whole log is {log}")
     say(f"{what}: {seconds:.1f} s")
     return seconds
 
 
-def _wait(child: subprocess.Popen[bytes], seconds: float) -> int | None:
-    """The exit code, or None after that many seconds."""
-    try:
-        return child.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return None
+def _wait(child: subprocess.Popen[bytes], what: str, started: float) -> int:
+    """The exit code of the child; shows the seconds until then."""
+    every_s = LIVE_EVERY_S if _is_live() else PLAIN_EVERY_S
+    while True:
+        _say_seconds(what, time.monotonic() - started)
+        try:
+            return child.wait(every_s)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _print_end(log: Path) -> None:
+    lines = log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
+    print("\n".join(lines), file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What each image is made of, stage by stage, and the key of that. Reads files; builds nothing."""
+"""What each image is built from, stage by stage, and the key of each stage. Reads files; builds nothing."""
 
 import hashlib
 import os
@@ -13,7 +13,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 SUITES = ("trixie", "bookworm", "unstable")
 DEFAULT_SUITE = "trixie"
-# Which image an image is built on.
+# Image -> the image it is built on.
 PARENTS = {"base": "debian", "scientific": "base", "r": "base", "pyspark": "base"}
 IMAGES = tuple(PARENTS)
 KEY_LENGTH = 12
@@ -23,23 +23,23 @@ COMMON = {"image.def": HERE / "packages.def", "install.sh": HERE / "install.sh"}
 
 @dataclass(frozen=True)
 class Stage:
-    """One step to an image: its parent, changed by its inputs (name that the build sees -> file)."""
+    """One step of an image: its parent, changed by its inputs (name in the build -> file)."""
 
     name: str
     suite: str
     inputs: dict[str, Path] = field(hash=False)
     parent: "Stage | None" = None
     suffix: str = ""
-    base: str = ""  # of a stage without a parent: where it begins, see base.py; "" is a tree that we make
+    base: str = ""  # of a stage without a parent, see base.py; "" means a Debian tree
 
     @property
     def origin(self) -> str:
-        """Where the first of its parents begins."""
+        """The base of its first parent."""
         return self.parent.origin if self.parent else self.base or f"mmdebstrap:{self.suite}"
 
     @cached_property
     def key(self) -> str:
-        """A short hash of all that the stage is made of, its parent included."""
+        """A short hash of everything that the stage is built from, with its parent."""
         before = self.parent.key if self.parent else self.base
         digest = hashlib.sha256(f"{self.name} {self.suite} {before}".encode())
         for name, file in sorted(self.inputs.items()):
@@ -49,29 +49,29 @@ class Stage:
 
     @property
     def family(self) -> str:
-        """What all builds of this stage are called, without the key."""
+        """The name that all builds of this stage share: the file name without the key."""
         return f"{self.name}-{self.suite}"
 
     @property
     def file_name(self) -> str:
-        """The name in the cache of this very content."""
+        """The name in the cache for exactly this content."""
         return f"{self.family}-{self.key}{self.suffix}"
 
 
-def files_under(place: Path, prefix: str = "") -> dict[str, Path]:
-    """Every file below a directory by its relative name, caches of Python's left out."""
-    found = (file for file in place.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
-    return {f"{prefix}{file.relative_to(place)}": file for file in found}
+def files_under(directory: Path, prefix: str = "") -> dict[str, Path]:
+    """Relative name -> file, for every file below a directory except Python's caches."""
+    found = (file for file in directory.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    return {f"{prefix}{file.relative_to(directory)}": file for file in found}
 
 
 def flatirons_sources(root: Path = ROOT) -> dict[str, Path]:
-    """What Flatirons' wheel is built from."""
+    """The files that Flatirons' wheel is built from."""
     metadata = {f"source/{name}": root / name for name in ("pyproject.toml", "README.md", "LICENSE")}
     return metadata | files_under(root / "src/flatirons", "source/src/flatirons/")
 
 
 def debian(suite: str, base: str = "") -> Stage:
-    """The tree of Debian packages below every image, on a base from elsewhere if one is named."""
+    """The stage of Debian packages below every image; on `base` if one is given."""
     if base:
         inputs = COMMON | {"debian.txt": HERE / "debian.txt", "finish.sh": HERE / "debian-finish.sh"}
         return Stage("debian", suite, inputs | bases.files(base), base=base)
@@ -79,7 +79,7 @@ def debian(suite: str, base: str = "") -> Stage:
 
 
 def sandbox(name: str, suite: str, base: str = "") -> Stage:
-    """An image as a directory, whole but for Flatirons."""
+    """The stage of an image as a directory, complete except for Flatirons."""
     if name not in PARENTS:
         raise BuildError(f"there is no image {name}; there are {', '.join(IMAGES)}")
     parent = debian(suite, base) if PARENTS[name] == "debian" else sandbox(PARENTS[name], suite, base)
@@ -87,14 +87,14 @@ def sandbox(name: str, suite: str, base: str = "") -> Stage:
 
 
 def image(name: str, suite: str, base: str = "") -> Stage:
-    """The image file itself."""
+    """The last stage: the image file."""
     inputs = {"image.def": HERE / "flatirons.def", "run_tests.py": HERE / "run_tests.py"}
     inputs |= flatirons_sources()
     return Stage(name, suite, inputs, sandbox(name, suite, base), ".sif")
 
 
 def definition_arguments(stage: Stage, parent: str, revision: str, created: str) -> dict[str, str]:
-    """The values of `{{ NAME }}` in a stage's definition, those that it names; Apptainer refuses others."""
+    """The values of each `{{ NAME }}` in a stage's definition, and no others, as Apptainer refuses those."""
     values = {"PARENT": parent, "IMAGE": stage.name, "SUITE": stage.suite}
     values |= {"REVISION": revision, "CREATED": created, "ORIGIN": stage.origin}
     values["BOOTSTRAP"] = bases.agent(stage.base) if stage.base else "localimage"

@@ -1,4 +1,4 @@
-"""Builds several images side by side: each stage once and after its parent, in a process of its own."""
+"""Builds several images in parallel: each stage once, after its parent, in its own process."""
 
 import ctypes
 import multiprocessing
@@ -19,7 +19,7 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def missing(image: Stage) -> Iterator[Stage]:
-    """The stages of an image that must be built: from its end down to the first that the cache has."""
+    """The stages of an image that must be built: from the last one down to the first in the cache."""
     wanted: Stage | None = image
     while wanted and not stage.is_built(wanted):
         yield wanted
@@ -27,26 +27,22 @@ def missing(image: Stage) -> Iterator[Stage]:
 
 
 def build(images: Sequence[Stage], at_once: int) -> list[Stage]:
-    """Builds what the cache lacks, at most so many stages at once; gives the images that could not be had.
+    """Builds what the cache lacks, at most `at_once` stages in parallel; returns the images that failed.
 
-    A stage that fails says why, and what doesn't stand on it is built all the same. When we are interrupted,
-    so are the builds under way, and they clean up before this raises.
+    A stage that fails prints why; stages that don't depend on it are built nevertheless. An interrupt also
+    interrupts the builds, and they clean up before this raises.
     """
     todo = {each.file_name: each for image in images for each in missing(image)}
-    order = TopologicalSorter(
-        {
-            name: [each.parent.file_name]
-            for name, each in todo.items()
-            if each.parent and each.parent.file_name in todo
-        }
-    )
-    for name in todo:
-        order.add(name)
-    order.prepare()
-    ready, running = deque(order.get_ready()), dict[BaseProcess, str]()
     if len(todo) > 1:
         progress.say(f"{len(todo)} stages to build, at most {at_once} at a time")
     progress.is_alone = min(at_once, len(images)) == 1
+    _build_in_order(todo, at_once)
+    return [image for image in images if not stage.is_built(image)]
+
+
+def _build_in_order(todo: dict[str, Stage], at_once: int) -> None:
+    order = _parents_first(todo)
+    ready, running = deque(order.get_ready()), dict[BaseProcess, str]()
     try:
         while ready or running:
             while ready and len(running) < at_once:
@@ -62,7 +58,16 @@ def build(images: Sequence[Stage], at_once: int) -> list[Stage]:
             process.terminate()
         for process in running:
             process.join()
-    return [image for image in images if not stage.is_built(image)]
+
+
+def _parents_first(todo: dict[str, Stage]) -> "TopologicalSorter[str]":
+    """The names of the stages in an order in which they can be built."""
+    order: TopologicalSorter[str] = TopologicalSorter()
+    for name, each in todo.items():
+        parents = [each.parent.file_name] if each.parent and each.parent.file_name in todo else []
+        order.add(name, *parents)
+    order.prepare()
+    return order
 
 
 def _start(wanted: Stage) -> BaseProcess:
@@ -72,7 +77,7 @@ def _start(wanted: Stage) -> BaseProcess:
 
 
 def _ended(running: dict[BaseProcess, str]) -> list[BaseProcess]:
-    """Waits until some process has ended; gives those."""
+    """Waits until at least one process has ended; returns those that have."""
     ended = wait([process.sentinel for process in running])
     found = [process for process in running if process.sentinel in ended]
     for process in found:
@@ -81,8 +86,8 @@ def _ended(running: dict[BaseProcess, str]) -> list[BaseProcess]:
 
 
 def _work(wanted: Stage, parent: int) -> None:
-    """Builds one stage; ends with exit code 1, and a sentence on stderr, if it can't be."""
-    # Ctrl-C reaches all of us, but it is the parent that ends us; and we end with it, whatever ends it.
+    """Builds one stage; ends with exit code 1 and a sentence on stderr if that fails."""
+    # Ctrl-C reaches all processes, but the parent ends its children. They also end if the parent is killed.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:

@@ -1,7 +1,6 @@
-"""Builds stages into the cache: each under a temporary name, and only a whole one gets its own."""
+"""Builds stages into the cache: each under a temporary name, which is renamed when the stage is complete."""
 
 import datetime
-import fcntl
 import os
 import re
 import shlex
@@ -9,23 +8,24 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+
+from cluster.builds import build_lock
+from cluster.tree import cache as cluster_cache
 
 from . import base, debian, progress
 from .errors import BuildError
 from .recipe import DEFAULT_SUITE, HERE, ROOT, Stage, definition_arguments
 
-# Older ones of a family are removed, unless another build may be standing on them at this moment; a running
-# container keeps the file that it began with.
+# Older stages of a family are removed, unless another build may be using them now. A running container keeps
+# the file that it started with.
 KEPT = 3
 IN_USE_S = 600
-# Debian 12 has no Apptainer: its images are built by the one in the default suite's tree.
+# Debian 12 has no Apptainer: its images are built with the one in the default suite's tree.
 WITHOUT_APPTAINER = ("bookworm",)
-# Of the host's environment, what says how packages are reached.
-REACHING = re.compile(
+# Variables of the host that configure access to packages.
+PACKAGE_ACCESS = re.compile(
     r"PIP_(INDEX_URL|EXTRA_INDEX_URL|TRUSTED_HOST|PROXY|DEFAULT_TIMEOUT|RETRIES)$|(https?|no)_proxy$",
     re.IGNORECASE,
 )
@@ -34,57 +34,43 @@ REGISTRIES = re.compile(
 )
 CERTIFICATES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 DEBIAN_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
-# Fast to write and to read; gzip takes five times as long for a file of nearly the same size.
+# Fast to write and to read; gzip takes five times as long and makes a file of nearly the same size.
 SQUASHFS = "-comp zstd -Xcompression-level 3"
 NEEDED_BYTES = 4 * 1024**3
 
 
 def cache() -> Path:
-    """The directory of the images; made if it isn't there."""
-    place = Path(os.environ.get("FLATIRONS_CACHE") or "/var/cache/flatirons").absolute() / "images"
-    place.mkdir(parents=True, exist_ok=True)
-    return place
+    """The directory of the images; created if it doesn't exist."""
+    directory = cluster_cache() / "images"
+    directory.mkdir(exist_ok=True)
+    return directory
 
 
 def is_built(stage: Stage) -> bool:
-    """Whether the cache has it, whole."""
+    """Whether the cache has the complete stage."""
     return (cache() / stage.file_name).exists()
 
 
 def ensure(stage: Stage) -> Path:
-    """The path of a whole stage, built if it hasn't been yet, and its parents with it."""
-    place = cache() / stage.file_name
+    """The path of the complete stage; builds it, and its parents, if the cache lacks them."""
+    path = cache() / stage.file_name
     if is_built(stage):
-        os.utime(place)
-        return place
+        os.utime(path)
+        return path
     if stage.parent and ensure(stage.parent).name != stage.parent.file_name:
         raise BuildError(f"the sources of {stage.parent.family} changed while they were read; run again")
-    with _lock(cache() / f".{stage.family}{stage.suffix}.lock") as lock:
-        return place if place.exists() else _build(stage, lock)
-
-
-@contextmanager
-def _lock(place: Path) -> Iterator[int]:
-    """Holds the lock file; gives its descriptor, so that a child can go on holding it should we be killed."""
-    with place.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress.say(f"waiting for another build of {place.name.removesuffix('.lock').lstrip('.')}")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield file.fileno()
+    name = f"{stage.family}{stage.suffix}"
+    waiting = f"waiting for another build of {name}"
+    with build_lock(cache() / f".{name}.lock", lambda: progress.say(waiting)) as lock:
+        return path if path.exists() else _build(stage, lock)
 
 
 def _build(stage: Stage, lock: int) -> Path:
-    """Builds a stage from a copy of its inputs, under our lock; gives its path."""
+    """Builds a stage from a copy of its inputs while the lock is held; returns its path."""
     prefix = f".building-{stage.family}{stage.suffix}-"
     for stale in cache().glob(f"{prefix}*"):
         _remove(stale)
-    free = shutil.disk_usage(cache()).free
-    if free < NEEDED_BYTES:
-        raise BuildError(
-            f"too little disk: {cache()} has {free / 1e9:.1f} GB free of the {NEEDED_BYTES / 1e9:.1f} needed"
-        )
+    _require_disk_space()
     work = Path(tempfile.mkdtemp(prefix=prefix, dir=cache()))
     work.chmod(0o755)
     try:
@@ -102,16 +88,23 @@ def _build(stage: Stage, lock: int) -> Path:
     return cache() / stage.file_name
 
 
-def _snapshot(stage: Stage, place: Path) -> Stage:
-    """The same stage of copied inputs, so that its key holds even if a source is edited meanwhile."""
+def _require_disk_space() -> None:
+    free = shutil.disk_usage(cache()).free / 1e9
+    if free < NEEDED_BYTES / 1e9:
+        needed = f"{NEEDED_BYTES / 1e9:.1f} GB are needed"
+        raise BuildError(f"not enough disk space: {cache()} has {free:.1f} GB free, {needed}")
+
+
+def _snapshot(stage: Stage, directory: Path) -> Stage:
+    """The same stage made of copies of its inputs, so that its key stays right if a source is edited."""
     for name, file in stage.inputs.items():
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(file, place / name)
-    return replace(stage, inputs={name: place / name for name in stage.inputs})
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, directory / name)
+    return replace(stage, inputs={name: directory / name for name in stage.inputs})
 
 
 def _debian_argv(stage: Stage, work: Path) -> tuple[list[str], str]:
-    """The command that makes the Debian tree in `work`/out, and what to call it."""
+    """(command that makes the Debian tree in `work`/out, what to call it)."""
     if not shutil.which("mmdebstrap"):
         raise BuildError("mmdebstrap is missing; install it: apt-get install mmdebstrap")
     packages = debian.read_packages(stage.inputs["debian.txt"].read_text())
@@ -120,12 +113,12 @@ def _debian_argv(stage: Stage, work: Path) -> tuple[list[str], str]:
 
 
 def _apptainer_argv(stage: Stage, work: Path) -> tuple[list[str], str]:
-    """The command that builds from the stage's definition to `work`/out, and what to call it."""
+    """(command that builds the stage's definition to `work`/out, what to call it)."""
     _write_host_environment(work / "inputs")
     (work / "tmp").mkdir()
     inside = Path("/mnt") / work.name
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    parent = f"/mnt/{stage.parent.file_name}" if stage.parent else base.place(stage.base, inside / "inputs")
+    parent = f"/mnt/{stage.parent.file_name}" if stage.parent else base.source(stage.base, inside / "inputs")
     values = definition_arguments(stage, parent, revision(), created)
     tools = cluster_tree(DEFAULT_SUITE if stage.suite in WITHOUT_APPTAINER else stage.suite)
     argv = [str(HERE / "enter.sh"), str(tools), str(cache()), str(inside / "tmp"), "apptainer", "build"]
@@ -138,13 +131,13 @@ def _apptainer_argv(stage: Stage, work: Path) -> tuple[list[str], str]:
 
 
 def _environment() -> dict[str, str]:
-    """What Apptainer is given of our environment: how registries are reached, and as whom."""
+    """The variables that Apptainer gets: access to registries."""
     return {name: value for name, value in os.environ.items() if REGISTRIES.match(name)}
 
 
 def _write_host_environment(inputs: Path) -> None:
-    """What `%post` reads to reach packages as this host does; Apptainer passes none of it on."""
-    values = {name: value for name, value in os.environ.items() if REACHING.match(name)}
+    """Writes what `%post` reads to access packages as this host does; Apptainer passes no variables on."""
+    values = {name: value for name, value in os.environ.items() if PACKAGE_ACCESS.match(name)}
     named = [os.environ[name] for name in CERTIFICATES if os.environ.get(name)]
     for file in map(Path, [*named, DEBIAN_CERTIFICATES]):
         if file.is_file():
@@ -157,16 +150,16 @@ def _write_host_environment(inputs: Path) -> None:
 
 
 def cluster_tree(suite: str) -> Path:
-    """The virtual cluster's tree of a suite, which has Apptainer and says where packages come from."""
+    """The virtual cluster's tree of a suite, with its Apptainer and its package sources."""
     argv = [str(ROOT / "scripts/cluster"), "tree", "--suite", suite]
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     if done.returncode:
-        raise BuildError(f"the virtual cluster's {suite} tree, which has Apptainer, could not be had")
+        raise BuildError(f"the virtual cluster's {suite} tree, which has Apptainer, could not be built")
     return Path(done.stdout.strip())
 
 
 def revision() -> str:
-    """The commit of the checkout, with `+` if it is changed; `unknown` outside of one."""
+    """The commit of the checkout, with `+` if files differ from it; `unknown` outside of a checkout."""
     argv = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
     try:
         done = subprocess.run(argv, capture_output=True, text=True)
@@ -176,19 +169,19 @@ def revision() -> str:
 
 
 def _prune(stage: Stage) -> None:
-    """Removes all but the newest few of a family, and what was asked for a moment ago."""
+    """Removes the old stages of a family, apart from the newest few and those used a moment ago."""
     pattern = f"{stage.family}-{'[0-9a-f]' * len(stage.key)}{stage.suffix}"
-    found = sorted(cache().glob(pattern), key=lambda place: place.stat().st_mtime, reverse=True)
+    found = sorted(cache().glob(pattern), key=lambda path: path.stat().st_mtime, reverse=True)
     for old in found[KEPT:]:
         if time.time() - old.stat().st_mtime > IN_USE_S:
             _remove(old)
 
 
-def _remove(place: Path) -> None:
-    """Removes a file, or a directory under a name that says it is not whole."""
-    if not place.is_dir():
-        place.unlink(missing_ok=True)
+def _remove(path: Path) -> None:
+    """Removes a file or a directory; a directory first gets a name that marks it as incomplete."""
+    if not path.is_dir():
+        path.unlink(missing_ok=True)
         return
-    if not place.name.startswith("."):
-        place = place.rename(place.with_name(f".building-{place.name}"))
-    subprocess.run(["rm", "-rf", "--one-file-system", str(place)], check=True)
+    if not path.name.startswith("."):
+        path = path.rename(path.with_name(f".building-{path.name}"))
+    subprocess.run(["rm", "-rf", "--one-file-system", str(path)], check=True)

@@ -1,9 +1,9 @@
-"""Turns a fresh set of namespaces into a node's file system, then becomes the node's init.
+"""Mounts a node's file system in new namespaces, then becomes the node's init.
 
 Run by the host's Python as process 1 of new mount, pid, uts, ipc and network namespaces, with the path of
 a JSON file: tree, upper, work, root (an empty directory), binds [[source, target, writable]], shared
 (the node's own directory on the host, seen inside as /run/flatirons), devices [[name, major, minor]].
-Every mount made here is private to the node and goes away with its last process. Standard library only.
+Every mount made here is private to the node and ends with its last process. Standard library only.
 """
 
 import ctypes
@@ -24,13 +24,13 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def check(result: int, what: str) -> None:
-    """Ends the node with one sentence if a system call failed."""
+    """Ends the node with a sentence if a system call failed."""
     if result:
         sys.exit(f"{what}: {os.strerror(ctypes.get_errno())}")
 
 
 def mount(source: str, target: str, kind: str, flags: int = 0, options: str = "") -> None:
-    """mount(2); the node ends if it fails."""
+    """Mounts as mount(2); ends the node if that fails."""
     done = libc.mount(
         source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode()
     )
@@ -38,9 +38,9 @@ def mount(source: str, target: str, kind: str, flags: int = 0, options: str = ""
 
 
 def bind(source: str, target: str, writable: bool, root: str) -> None:
-    """Shows a file or directory of the host in the node, making the place for it.
+    """Mounts a file or directory of the host in the node; creates the target if needed.
 
-    The node ends if a link would lead the place out of its root.
+    Ends the node if a link would lead the target out of the node's root.
     """
     if os.path.commonpath([os.path.realpath(target), root]) != root:
         sys.exit(f"{target.removeprefix(root)} can't be bound: a link leads out of the node")
@@ -55,7 +55,7 @@ def bind(source: str, target: str, writable: bool, root: str) -> None:
 
 
 def make_devices(dev: str, extra: list[list[Any]]) -> None:
-    """A small /dev of the node's own; /dev/fuse is open to everybody, as rootless containers need it."""
+    """Mounts a small /dev for the node; every user can open /dev/fuse, as rootless containers need it."""
     mount("tmpfs", dev, "tmpfs", MS_NOSUID, "mode=755")
     for name, major, minor in [*DEVICES, *extra]:
         os.mknod(f"{dev}/{name}", stat.S_IFCHR | 0o666, os.makedev(major, minor))
@@ -71,7 +71,7 @@ def make_devices(dev: str, extra: list[list[Any]]) -> None:
 
 
 def mount_overlay(plan: dict[str, Any], upper: str, work: str) -> bool:
-    """The tree below, what the node writes above; false if the upper layer's file system isn't fit for it."""
+    """Mounts the overlay; returns False if the file system of the upper layer doesn't support one."""
     layers = f"lowerdir={plan['tree']},upperdir={upper},workdir={work}".encode()
     if not libc.mount(b"overlay", plan["root"].encode(), b"overlay", ctypes.c_ulong(0), layers):
         return True
@@ -82,10 +82,10 @@ def mount_overlay(plan: dict[str, Any], upper: str, work: str) -> bool:
 
 
 def make_root(plan: dict[str, Any]) -> None:
-    """The tree below, the node's own changes above, and what every Linux expects around it."""
+    """Mounts the node's root: the tree, the node's own layer above it, /proc, /sys, /dev, /run, the binds."""
     root = plan["root"]
     if not mount_overlay(plan, plan["upper"], plan["work"]):
-        # The disk can't carry an upper layer (it is an overlay itself): what is written stays in memory.
+        # The disk can't hold an upper layer (it is an overlay itself), so the layer is in memory.
         mount("tmpfs", plan["work"], "tmpfs", 0, "mode=755")
         subprocess.run(["cp", "-a", plan["upper"], plan["work"]], check=True)
         os.mkdir(f"{plan['work']}/work")
@@ -101,7 +101,7 @@ def make_root(plan: dict[str, Any]) -> None:
 
 
 def enter_root(root: str) -> None:
-    """Makes `root` the whole world: the host's files can no longer be reached."""
+    """Makes `root` the root directory; the host's files can no longer be reached."""
     os.chdir(root)
     check(libc.pivot_root(b".", b"."), "pivot_root")
     check(libc.umount2(b".", MNT_DETACH), "leaving the host's file system")
@@ -110,7 +110,7 @@ def enter_root(root: str) -> None:
 
 
 def main() -> None:
-    """See the module."""
+    """Mounts the file system and executes init."""
     with open(sys.argv[1]) as file:
         plan = json.load(file)
     os.umask(0o022)

@@ -1,10 +1,10 @@
-"""Process 1 of a node: sets its name and address, starts its daemons in order, reaps, and obeys the driver.
+"""Process 1 of a node: sets its name and address, starts its daemons in order, reaps, answers requests.
 
 Reads a JSON file: hostname, address (with prefix), network, directories [[path, uid, gid]], daemons. A daemon
-has name, argv, env, needs (conditions, see `is_met`), and `once` (a command that runs to its end). The driver
-speaks to it over /run/flatirons/control, which only root can reach: one JSON object a line,
-{"do": "status" | "signal" | "start"}. Daemons are not started again by themselves: a fault stays until the
-driver mends it. Standard library only.
+has name, argv, env, needs (conditions, see `is_met`), and `once` (a command that runs to its end).
+`scripts/cluster` sends requests over /run/flatirons/control, which only root can reach: one JSON object per
+line, {"do": "status" | "signal" | "start"}. A daemon that ended isn't restarted: a fault stays until it is
+mended. Standard library only.
 """
 
 import glob
@@ -23,7 +23,7 @@ POLL_S = 0.02
 
 
 def is_listening(port: int) -> bool:
-    """Whether something here listens on the TCP port; asks the kernel, so the daemon notices nothing."""
+    """Whether a process in this node listens on the TCP port, by the kernel's tables."""
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with open(table) as lines:
             for line in lines:
@@ -43,7 +43,7 @@ def is_reachable(host: str, port: int) -> bool:
 
 
 def is_met(need: str) -> bool:
-    """`path:PATTERN` matches a file, `port:N` is listened on here, `host:NAME:N` accepts connections."""
+    """Whether `path:PATTERN` matches a file, `port:N` has a listener, `host:NAME:N` accepts connections."""
     kind, _, rest = need.partition(":")
     if kind == "path":
         return bool(glob.glob(rest))
@@ -54,7 +54,7 @@ def is_met(need: str) -> bool:
 
 
 class Daemon:
-    """One daemon (or command that runs once) of the node."""
+    """One daemon, or command that runs once, of the node."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
         self.plan = plan
@@ -63,7 +63,7 @@ class Daemon:
         self.ended: int | None = None
 
     def start(self) -> None:
-        """Starts it in a session of its own, output to its log."""
+        """Starts it in a new session, with its output in its log."""
         self.is_wanted, self.ended = False, None
         self.pid = os.fork()
         if self.pid:
@@ -82,7 +82,7 @@ class Daemon:
             os._exit(127)
 
     def status(self) -> dict[str, Any]:
-        """What `status` reports."""
+        """The daemon's part of the answer to a request."""
         return {
             "pid": self.pid,
             "wanted": self.is_wanted,
@@ -92,7 +92,7 @@ class Daemon:
 
 
 class Init:
-    """The node's daemons and the socket that the driver speaks to."""
+    """The node's daemons, and the socket for requests."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
         self.daemons = {each["name"]: Daemon(each) for each in plan["daemons"]}
@@ -101,7 +101,7 @@ class Init:
         self.control.listen(16)
         self.selector = selectors.DefaultSelector()
         self.selector.register(self.control, selectors.EVENT_READ)
-        # A child's end wakes the selector.
+        # The end of a child wakes the selector.
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
         os.set_blocking(writing, False)
@@ -111,7 +111,7 @@ class Init:
         self.selector.register(reading, selectors.EVENT_READ)
 
     def reap(self) -> None:
-        """Collects every child that has ended, ours or an orphan."""
+        """Collects every child that has ended, including orphans of other processes."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -124,7 +124,7 @@ class Init:
                     daemon.pid, daemon.ended = 0, os.waitstatus_to_exitcode(status)
 
     def is_ready(self, daemon: Daemon) -> bool:
-        """Whether all that it needs is there; `once:NAME` is another of our own having succeeded."""
+        """Whether all its conditions hold; `once:NAME` means that this command of the node succeeded."""
         for need in daemon.plan["needs"]:
             kind, _, name = need.partition(":")
             if self.daemons[name].ended != 0 if kind == "once" else not is_met(need):
@@ -132,14 +132,14 @@ class Init:
         return True
 
     def start_wanted(self) -> bool:
-        """Starts what is wanted and ready; whether something still waits."""
+        """Starts the daemons that are wanted and ready; returns whether others still wait."""
         for daemon in self.daemons.values():
             if daemon.is_wanted and self.is_ready(daemon):
                 daemon.start()
         return any(daemon.is_wanted for daemon in self.daemons.values())
 
-    def obey(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Does what the driver asks; the answer always has the state of every daemon."""
+    def handle(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Handles a request; the answer always has the state of every daemon."""
         daemon = self.daemons.get(request.get("daemon", ""))
         if request["do"] == "signal" and daemon and daemon.pid:
             os.kill(daemon.pid, request["signal"])
@@ -148,18 +148,18 @@ class Init:
         return {name: each.status() for name, each in self.daemons.items()}
 
     def answer(self) -> None:
-        """Serves one request of the driver."""
+        """Reads one request from the socket and answers it."""
         connection, _ = self.control.accept()
         with connection:
             connection.settimeout(2)
             try:
                 request = json.loads(connection.makefile().readline())
-                connection.sendall(json.dumps(self.obey(request)).encode() + b"\n")
+                connection.sendall(json.dumps(self.handle(request)).encode() + b"\n")
             except (OSError, ValueError) as error:
-                print(f"driver's request failed: {error}", flush=True)
+                print(f"a request failed: {error}", flush=True)
 
     def run(self) -> None:
-        """Never returns; the driver ends the node by killing it."""
+        """Runs until it is killed, which ends the node."""
         while True:
             is_waiting = self.start_wanted()
             for key, _ in self.selector.select(POLL_S if is_waiting else None):
@@ -171,14 +171,14 @@ class Init:
 
 
 def configure_network(plan: dict[str, Any]) -> None:
-    """Brings up lo and eth0, once the driver has put eth0 into this node's namespace."""
+    """Configures lo and eth0, once eth0 has been put into this node's namespace."""
     until = time.monotonic() + 10
     while not os.path.exists("/sys/class/net/eth0"):
         if time.monotonic() > until:
             sys.exit("eth0 did not appear within 10 s")
         time.sleep(0.005)
     address, network = plan["address"].partition("/")[0], plan["network"]
-    # Slurm 22.05 writes each message in two pieces: with delayed acknowledgements, each would take 40 ms.
+    # Slurm 22.05 writes each message in two parts: with delayed acknowledgements, each would take 40 ms.
     commands = f"""\
 link set lo up
 address add {plan["address"]} dev eth0
@@ -190,14 +190,14 @@ route replace {network} dev eth0 proto kernel scope link src {address} quickack 
 
 
 def make_directories(plan: dict[str, Any]) -> None:
-    """Makes what the daemons expect to find, mostly in /run, which is empty at every start."""
+    """Creates the directories that the daemons need, mostly in /run, which is empty at every start."""
     for path, uid, gid in plan["directories"]:
         os.makedirs(path, exist_ok=True)
         os.chown(path, uid, gid)
 
 
 def main() -> None:
-    """See the module."""
+    """Sets the node up and runs its init."""
     with open(sys.argv[1]) as file:
         plan = json.load(file)
     os.umask(0o022)

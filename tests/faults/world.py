@@ -142,7 +142,7 @@ class World:
 
     def fault(self, what: str, target: str) -> None:
         """One of `scripts/cluster fault`."""
-        faults.do(self.demo.instance, what, target)
+        faults.apply(self.demo.instance, what, target)
 
     def slurm(self, *argv: str, user: str = "root") -> str:
         """What a command of Slurm says, asked where no fault of the hub's node is seen."""

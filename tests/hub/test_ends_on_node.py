@@ -50,7 +50,7 @@ def failing_prolog(cluster: RealCluster, slurm: Slurm) -> Iterator[None]:
 
     def restart_slurmd() -> None:
         for what in ("kill", "start"):
-            faults.do(cluster.demo.instance, what, f"slurmd@{NODE}")
+            faults.apply(cluster.demo.instance, what, f"slurmd@{NODE}")
 
     root(cluster, FAILING_PROLOG)
     try:

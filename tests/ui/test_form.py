@@ -622,13 +622,13 @@ def test_who_may_use_nothing_is_told_so(page: Page, log_in: LogIn) -> None:
 
 
 def test_while_slurm_is_down_the_form_opens_and_says_how_old_it_is(alice: Page, cluster: RealCluster) -> None:
-    faults.do(cluster.demo.instance, "kill", "slurmctld@summit")
+    faults.apply(cluster.demo.instance, "kill", "slurmctld@summit")
     try:
         eventually(lambda: refused_with_age(alice), 40)
         expect(alice.locator("#flatirons-age")).to_contain_text("Slurm doesn't answer on summit")
         assert "shas" in choices(alice, "partition")
     finally:
-        faults.do(cluster.demo.instance, "start", "slurmctld@summit")
+        faults.apply(cluster.demo.instance, "start", "slurmctld@summit")
     eventually(lambda: cluster.exec(HUB, ["scontrol", "ping"]).stdout.count("UP"), 20)
 
 

@@ -72,7 +72,7 @@ def kernel(cluster: RealCluster, slurm: Slurm) -> Iterator[Kernel]:
         start_server(alice)
     yield alice.kernel()
     if node.recorded(cluster.demo.instance, DIES) is None:
-        faults.do(cluster.demo.instance, "start", DIES)
+        faults.apply(cluster.demo.instance, "start", DIES)
     alice.stop()
     alice.http.close()
     slurm.end_all()
@@ -83,7 +83,7 @@ def kernel(cluster: RealCluster, slurm: Slurm) -> Iterator[Kernel]:
 @pytest.fixture
 def die(cluster: RealCluster) -> Callable[[], None]:
     """Kills a node."""
-    return lambda: faults.do(cluster.demo.instance, "kill", DIES)
+    return lambda: faults.apply(cluster.demo.instance, "kill", DIES)
 
 
 def last_json(printed: str) -> Any:

@@ -237,7 +237,7 @@ def test_a_node_that_dies_is_told_and_its_work_is_done_by_the_others(
     assert last_json(kernel.run(HOSTS)) == ["shas0101", "shas0102"]
     kernel.run(SLOW)
     instance = cluster.demo.instance
-    faults.do(instance, "kill", "shas0102")
+    faults.apply(instance, "kill", "shas0102")
     try:
         printed = kernel.run("work.join(); print(json.dumps(sorted(x for x, _ in results)))", 150)
         assert "Node shas0102 no longer answers: Spark has lost the executor on it" in printed
@@ -245,7 +245,7 @@ def test_a_node_that_dies_is_told_and_its_work_is_done_by_the_others(
         assert [slurm.state(job) for job in slurm.live(JOB)] == ["RUNNING"]
         kernel.run("spark.stop()")
     finally:
-        faults.do(instance, "start", "shas0102")
+        faults.apply(instance, "start", "shas0102")
     state = ("sinfo", "-h", "-n", "shas0102", "-p", "shas", "-o", "%T")
     eventually(lambda: slurm.ask(*state) in ("idle", "mixed", "reserved"), 60)
 

@@ -185,16 +185,16 @@ def test_the_controller_node_starts_again_with_its_jobs_and_accounts(site: Drive
     [
         ("kill", "nosuch", "names no daemons"),
         ("kill", "slurmd", "names several daemons"),
-        ("cut", "slurmdbd", "only a node can be cut"),
+        ("cut", "slurmdbd", "cut applies to a node"),
         ("start", "hub", "already running"),
         ("cut", "hub:nosuch", "not of the form NODE:NODE"),
-        ("kill", "hub:ctl", "can be cut and mended"),
+        ("kill", "hub:ctl", "only cut and mend do"),
         ("slow", "squeue", "not of the form COMMAND@NODE"),
         ("fill", "var/lib@hub", "not of the form COMMAND@NODE"),
         ("fail", "squeue@nosuch", "no running node nosuch"),
     ],
 )
-def test_a_fault_that_makes_no_sense_is_refused(site: Driver, what: str, target: str, why: str) -> None:
+def test_an_impossible_fault_is_refused(site: Driver, what: str, target: str, why: str) -> None:
     done = site.run("fault", what, target, check=False)
     assert done.returncode == 1
     assert why in done.stderr

@@ -84,7 +84,7 @@ def test_what_has_our_place_but_is_not_ours_stays(make_driver: Callable[[str], D
         for verb in ("up", "down"):
             done = site.run(verb, check=False)
             assert done.returncode == 1
-            assert "not made by this driver" in done.stderr
+            assert "not made by this program" in done.stderr
         assert run.is_dir()
     finally:
         run.rmdir()

@@ -73,7 +73,7 @@ def test_a_command_that_fails_is_told_by_its_last_line() -> None:
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "A", "-x", "x" * 33])
 def test_a_name_that_is_no_plain_word_is_refused(name: str) -> None:
-    with pytest.raises(ClusterError, match="can't be an instance's name"):
+    with pytest.raises(ClusterError, match="not a valid name"):
         state.Instance(name)
 
 
@@ -81,9 +81,9 @@ def test_a_directory_that_is_not_ours_is_left_alone(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(state, "RUN", tmp_path)
     (tmp_path / "theirs").mkdir()
     instance = state.Instance("theirs")
-    with pytest.raises(ClusterError, match="not made by this driver"):
+    with pytest.raises(ClusterError, match="not made by this program"):
         instance.require_ours()
-    with pytest.raises(ClusterError, match="not made by this driver"):
+    with pytest.raises(ClusterError, match="not made by this program"):
         instance.settings()
 
 
@@ -140,7 +140,8 @@ def test_who_is_not_root_is_told_so_in_one_sentence(
     monkeypatch.setattr(sys, "argv", ["cluster", "up"])
     assert __main__.main() == 1
     assert (
-        capsys.readouterr().err == "cluster: the virtual cluster needs root: it makes mounts and namespaces\n"
+        capsys.readouterr().err
+        == "cluster: the virtual cluster needs root, because it makes mounts and namespaces\n"
     )
 
 
@@ -148,7 +149,7 @@ def test_too_little_disk_is_told_with_how_much_it_takes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("cluster.prerequisites.BUILD_BYTES", 10**18)
-    with pytest.raises(ClusterError, match="too little disk"):
+    with pytest.raises(ClusterError, match="not enough disk space"):
         tree.require_disk(tmp_path)
 
 

@@ -89,16 +89,16 @@ def test_a_base_from_elsewhere_makes_other_images(tmp_path: Path) -> None:
 def test_apptainer_is_told_where_the_base_is(tmp_path: Path) -> None:
     by_name = recipe.debian("trixie", base.parse("docker://registry.example/debian:trixie"))
     assert recipe.definition_arguments(by_name, "x", "abc", "now")["BOOTSTRAP"] == "docker"
-    assert base.place(by_name.base, Path("/inputs")) == "registry.example/debian:trixie"
+    assert base.source(by_name.base, Path("/inputs")) == "registry.example/debian:trixie"
     (tmp_path / "base.tar").touch()
-    assert base.place(base.parse(f"oci-archive://{tmp_path}/base.tar"), Path("/inputs")) == "/inputs/base"
+    assert base.source(base.parse(f"oci-archive://{tmp_path}/base.tar"), Path("/inputs")) == "/inputs/base"
 
 
 @pytest.mark.parametrize(
     "text", ["debian", "docker:debian", "docker://a b", "oci-archive:/no/such", "http://x"]
 )
 def test_a_base_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match=r"is none of docker://NAME|there is no file"):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"is not one of docker://NAME|there is no file"):
         base.parse(text)
 
 
