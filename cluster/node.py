@@ -122,20 +122,7 @@ def start(instance: Instance, settings: Settings, name: str) -> int:
     own = instance.node(name)
     for leftover in (own / "shared" / "control", own / "outer", own / "inner"):
         leftover.unlink(missing_ok=True)
-    flags = [*NAMESPACES, "--propagation", "private", "--fork", "--kill-child"]
-    argv = [
-        "unshare",
-        *flags,
-        sys.executable,
-        "-I",
-        "-S",
-        str(BOOT / "file_system.py"),
-        str(own / "plan.json"),
-    ]
-    with (own / "console").open("ab") as console:
-        outer = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True
-        )
+    outer = _start_namespaces(own)
     _record(own / "outer", outer.pid, instance, name)
     wait_until(lambda: bool(children(outer.pid)) or outer.poll() is not None, f"starting {name}", 10, 0.001)
     if outer.poll() is not None:
