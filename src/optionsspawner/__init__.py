@@ -1,4 +1,4 @@
-"""What configurations for the `optionsspawner` package import; all that stands behind it is Flatirons'."""
+"""The names that configurations for the `optionsspawner` package import, implemented by Flatirons."""
 
 from flatirons.spawners.options_form import OptionsFormSpawner
 

@@ -1,8 +1,9 @@
 """Fields as the `optionsspawner` package named them: `TextInputField("req_account", label="Account")`.
 
-The first argument is the trait that the value lands on. `attr_NAME` are attributes of the HTML element; those
-that say what may be entered (required, value, pattern, maxlength, min, max, step, checked, readonly) hold on
-the server as well, for links and the REST API too. Any other keyword is a setting of `flatirons.forms.Field`.
+The first argument is the trait that gets the value. `attr_NAME` are attributes of the HTML element. Those
+that restrict the value (required, value, pattern, maxlength, min, max, step, checked, readonly) are also
+checked on the server, for links and the REST API too. Any other keyword is a setting of
+`flatirons.forms.Field`.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ FormField = Field
 
 
 def TextInputField(trait_name: str, label: str | None = None, **given: Any) -> Field:
-    """A line of text. Without `attr_pattern` any that prints is taken: a template of a job script that it
-    lands in must be able to bear it."""
+    """A line of text. Without `attr_pattern` all printable characters are accepted, so a template of a job
+    script has to quote the value."""
     settings, attrs = _split(given)
     kind = str(attrs.pop("type", "text"))
     base = (
@@ -35,7 +36,7 @@ def TextInputField(trait_name: str, label: str | None = None, **given: Any) -> F
     _check_pattern(trait_name, pattern)
     settings |= {
         "pattern": pattern,
-        "says": str(attrs.get("title", "This doesn't have the form that is needed.")),
+        "says": str(attrs.get("title", "This doesn't have the required format.")),
     }
     if "maxlength" in attrs:
         settings["longest"] = int(attrs["maxlength"])
@@ -62,7 +63,7 @@ def CheckboxInputField(trait_name: str, label: str | None = None, **given: Any) 
     if value is None or isinstance(value, bool):
         settings["default"] = is_ticked and value is not False
         if settings["required"]:
-            settings["must"] = lambda value: None if value else "Please tick this to go on."
+            settings["must"] = lambda value: None if value else "Please tick this to continue."
         return _made(Checkbox, trait_name, label, settings, attrs)
     settings |= {"on": str(value), "default": str(value) if is_ticked else None}
     return _made(Checkbox, trait_name, label, settings, attrs)
@@ -75,12 +76,12 @@ def SelectField(
     default: Any = None,
     **given: Any,
 ) -> Field:
-    """One of (value, label) pairs, by default the first; the values' type is that of the option."""
+    """One of (value, label) pairs, by default the first. The option has the type of the values."""
     settings, attrs = _split({**given, "attr_value": None})
-    attrs.pop("multiple", None)  # never was supported
+    attrs.pop("multiple", None)  # optionsspawner never supported it
     values = [value for value, _ in choices]
     if len(set(values)) < len(values):
-        raise ValueError(f"{trait_name}: each choice needs a value of its own")
+        raise ValueError(f"{trait_name}: two choices have the same value")
     kinds = set(map(type, values))
     if len(kinds) > 1:
         raise TypeError(f"{trait_name}: the choices' values must be of one type")
@@ -93,7 +94,7 @@ def SelectField(
 
 
 def _split(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Settings of a field, and the attributes that aren't settings."""
+    """The settings of a field, and the attributes that aren't settings."""
     attrs = {key.removeprefix("attr_"): value for key, value in given.items() if key.startswith("attr_")}
     settings = {key: value for key, value in given.items() if not key.startswith("attr_")}
     settings["default"] = attrs.pop("value", None)
@@ -101,15 +102,15 @@ def _split(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     settings["locked"] = any([attrs.pop("readonly", False), attrs.pop("disabled", False)])
     if "placeholder" in attrs:
         settings["nothing"] = str(attrs.pop("placeholder"))
-    for ours in ("id", "name"):
-        attrs.pop(ours, None)
+    for reserved in ("id", "name"):
+        attrs.pop(reserved, None)
     return settings, attrs
 
 
 def _made(
     base: type[Field], name: str, label: str | None, settings: dict[str, Any], attrs: dict[str, Any]
 ) -> Field:
-    """The field; raises ValueError for a default or a bound that it can't read itself."""
+    """The field; raises ValueError for a default or a bound that the field can't read."""
     written = {
         key: "" if value is True else str(value) for key, value in attrs.items() if value not in (None, False)
     }
@@ -129,6 +130,4 @@ def _check_pattern(name: str, pattern: str) -> None:
     try:
         re.compile(pattern)
     except re.error as error:
-        raise ValueError(
-            f"{name}: attr_pattern isn't a regular expression that Python knows: {error}"
-        ) from None
+        raise ValueError(f"{name}: attr_pattern isn't a regular expression of Python: {error}") from None

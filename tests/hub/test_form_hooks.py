@@ -205,7 +205,7 @@ async def test_the_form_of_a_link_posts_what_the_user_made_of_it(alice: Visitor)
         ({"nodes": True}, "nodes: One line of text is expected here."),
         ({"partition": 5}, "partition: One line of text is expected here."),
         ({"color": "red"}, 'color: There is no option "color".'),
-        ({"account": "100%s\n"}, "account: It holds characters that can't be seen"),
+        ({"account": "100%s\n"}, "account: It holds invisible characters"),
         ({"account": "x" * 1_000_000}, "account: Too long: at most 256 characters, not 1,000,000."),
         ({f"k{n}": n for n in range(5000)}, "options: Too many options were sent: 5,000."),
     ],
@@ -256,7 +256,7 @@ async def test_what_is_the_users_business_is_one_line_in_the_log(
 async def test_lone_surrogates_in_options_are_refused(alice: Visitor) -> None:
     answer = await alice.rest(b'{"account": "\\ud800", "\\udfff": 1}')
     assert answer.status_code == 400
-    assert "account: It holds characters that can't be seen" in answer.json()["message"]
+    assert "account: It holds invisible characters" in answer.json()["message"]
 
 
 async def test_nothing_hostile_is_an_error_of_the_hub_or_starts_a_server(alice: Visitor) -> None:

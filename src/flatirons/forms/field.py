@@ -1,6 +1,6 @@
-"""A field of a form, whatever its kind: its settings, and how they judge what was given.
+"""A field of a form of any kind: its settings, and how they judge a value.
 
-Every setting in `Field` that is typed `Setting` is a value, or a function of what its parameters name.
+Every setting in `Field` of the type `Setting` is a value, or a function of what its parameters name.
 """
 
 from __future__ import annotations
@@ -23,39 +23,39 @@ from flatirons.forms.values import (
 )
 
 Choices: TypeAlias = Sequence[object]
-"""What `Choice.of` takes."""
+"""Anything that `Choice.of` accepts."""
 
 RESERVED = {"options", "user_options", "display_name", "next", "value", *ABOUT_THE_REQUEST}
-"""Names that mean something else: the form as a whole, JupyterHub's own, what a function may look at."""
+"""Names with another meaning: the form as a whole, JupyterHub's names, and what a function can look at."""
 
 SETTINGS = (
     *("choices", "minimum", "maximum", "default", "visible", "required", "locked"),
     *("help", "nothing", "if_none", "gauges"),
 )
-"""Settings of every field that may be functions."""
+"""The settings that may be functions."""
 
 NOTHING_TO_CHOOSE = "There is nothing to choose from."
 
 
 class Missing(Refusal):
-    """Nothing was given where something is needed."""
+    """A required field was left empty."""
 
 
 class NotOffered(Refusal):
-    """What was given is none of the choices, or isn't to be chosen at all."""
+    """The value isn't one of the choices, or can't be chosen at all."""
 
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """One option. `trait` is the spawner's trait that its value lands on: the one with the option's name, if
-    empty; with None on none.
+    """One option.
 
-    `flag` is shown small beside the label; `nothing` says what an empty input means; `gauges` how much is
-    free of what this field is about; `if_none` why there is nothing to choose from; `group` is the part of
-    the form it stands in; `attrs` are HTML attributes of the input; `must` is a last rule, a function of
-    `value` and whatever else it names: it gives a sentence when the value can't be taken. `excludes` names
-    the fields of which this one is an alternative, each with the sentence for when both are given; beside a
-    value of one of them this field has no default and is not required.
+    `flag` stands in small letters beside the label. `nothing` says what an empty input means, `gauges` how
+    much is free, `if_none` why there is nothing to choose from. `group` is the part of the form with the
+    field. `attrs` are HTML attributes of the input. `must` is a last rule, a function of `value` and whatever
+    else it names: it returns a sentence for a value that can't be taken. `excludes` names the fields to which
+    this field is an alternative, each with the sentence for when both are given. When one of them is given,
+    this field has no default and isn't required. `trait` is the spawner's trait that gets the value: "" for
+    the one with the option's name, None for no trait.
     """
 
     name: str
@@ -86,9 +86,9 @@ class Field:
 
     def __post_init__(self) -> None:
         if not (self.name.isascii() and self.name.isidentifier()) or self.name.startswith("_"):
-            raise ValueError(f"an option's name is an identifier without a leading underscore: {self.name!r}")
+            raise ValueError(f"an option's name must be an identifier without a leading _: {self.name!r}")
         if self.name in RESERVED:
-            raise ValueError(f"{self.name!r} can't be an option's name: it is JupyterHub's or the form's own")
+            raise ValueError(f"{self.name!r} can't be an option's name: JupyterHub or the form uses it")
         if forbidden := {"id", "name"} & {key.lower() for key in self.attrs}:
             raise ValueError(f"{self.name}: the form itself sets {', '.join(sorted(forbidden))}")
         object.__setattr__(self, "_functions", self._read_functions())
@@ -102,25 +102,25 @@ class Field:
 
     @property
     def looks_at(self) -> Mapping[str, frozenset[str]]:
-        """The fields that each of its functions looks at, by the setting's name."""
+        """The fields that the function of each setting looks at."""
         known = {*ABOUT_THE_REQUEST, "value"}
         seen = {key: frozenset(rule.names) - known for key, rule in self._functions.items()}
         return {**seen, "excludes": frozenset(self.excludes)} if self.excludes else seen
 
     def read(self, given: object) -> Value:
-        """The typed value of a text or of a value from JSON; raises Refusal."""
+        """The typed value of a text, or of a value from JSON; raises Refusal."""
         raise NotImplementedError
 
     def write(self, value: Value) -> str:
-        """The text that `read` takes back to this value."""
+        """The text that `read` turns into this value."""
         return str(value)
 
     def measure(self, value: Value) -> Value:
-        """What minimum and maximum are compared with."""
+        """The number that is compared with minimum and maximum."""
         return value
 
     def unposted(self, default: Value | None) -> Value | None:
-        """The value when a page that showed this field posts nothing for it."""
+        """The value when a page showed this field and posts nothing for it."""
         return default
 
     async def rules(self, context: Context) -> Rules:
@@ -142,7 +142,7 @@ class Field:
         return replace(rules, default=self._possible(rules))
 
     async def accept(self, given: object, rules: Rules, context: Context) -> Value | None:
-        """The typed value, None when nothing was given; raises Refusal when the rules don't allow it."""
+        """The typed value, None when nothing was given; raises Refusal for what the rules don't allow."""
         value = None if is_empty(given) else self._read_choice(given, rules)
         holds = rules.default if rules.is_fixed else value
         if holds is not None and (sentence := self._refused_beside(context)):
@@ -159,9 +159,9 @@ class Field:
         return value
 
     def chosen(self, given: object, choices: Sequence[Choice]) -> Value | None:
-        """The value of the choice that is meant, None when it is none of them.
+        """The value of the choice that is meant, None for none.
 
-        What is offered can be chosen by its very text, even if nobody could type it here.
+        A choice can be given by its exact text, even where the field wouldn't accept such a text.
         """
         if isinstance(given, str) and any(choice.value == given for choice in choices):
             return self.value_of(given)
@@ -172,14 +172,14 @@ class Field:
         return value if any(self.value_of(choice.value) == value for choice in choices) else None
 
     def value_of(self, text: str) -> Value:
-        """The typed value of a choice's text; the text itself where the field can't read it."""
+        """The typed value of a choice's text, or the text itself where the field can't read it."""
         try:
             return self.read(text)
         except Refusal:
             return text
 
     def _refused_beside(self, context: Context) -> str:
-        """The sentence of a field with a value that this one excludes, "" while there is none."""
+        """The sentence for a field that this one excludes and that has a value; "" while none has."""
         given = (text for name, text in self.excludes.items() if context.values.get(name) is not None)
         return next(given, "")
 
@@ -206,7 +206,7 @@ class Field:
         return Missing("This is needed." if rules.choices is None else "Choose one.")
 
     def _possible(self, rules: Rules) -> Value | None:
-        """The default, or what comes nearest to it of what can be taken."""
+        """The default, or the nearest value that the rules allow."""
         default = rules.default
         if rules.choices is not None and (default is None or not self._is_offered(default, rules)):
             first = rules.required and default is not None and rules.choices
@@ -227,7 +227,7 @@ class Field:
         raise NotOffered("This can't be chosen here.")
 
     def _hold_fixed(self, rules: Rules) -> None:
-        """Refuses what a site fixed but this user can't have."""
+        """Raises Refusal for a default that the site fixed and this user can't have."""
         if rules.default is None:
             return
         try:
@@ -274,7 +274,7 @@ def is_empty(given: object) -> bool:
 
 
 def less(one: Value, other: Value) -> bool:
-    """Whether one number is less than the other; texts aren't ordered."""
+    """Whether one number is less than the other. Texts have no order: then False."""
     if isinstance(one, str) or isinstance(other, str):
         return False
     return one < other

@@ -1,4 +1,4 @@
-"""The kinds of fields: how what was given becomes a typed value, and how a value is written back."""
+"""The kinds of fields: how each reads a typed value from a text, and writes it back."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ LARGEST = 2**31 - 1
 
 @dataclass(frozen=True, eq=False)
 class Text(Field):
-    """A line of text of at most `longest` characters that matches `pattern` as a whole (by default: the
-    characters of Slurm's names); `says` is the message when it doesn't. `pattern=""` takes any that print."""
+    """A line of text of at most `longest` characters that matches the whole `pattern`.
+
+    The default pattern has the characters of Slurm's names; `pattern=""` accepts all printable ones. `says`
+    is the message for other texts.
+    """
 
     _: KW_ONLY
     pattern: str = SLURM_NAME
@@ -36,7 +39,7 @@ class Text(Field):
 
 @dataclass(frozen=True, eq=False)
 class Select(Text):
-    """One of the choices; nothing else is ever taken."""
+    """One of the choices, and nothing else."""
 
     _: KW_ONLY
     pattern: str = ""
@@ -57,7 +60,7 @@ class Radio(Select):
 
 @dataclass(frozen=True, eq=False)
 class Hidden(Text):
-    """A value that the page carries but doesn't show."""
+    """A value that the page holds but doesn't show."""
 
     widget: ClassVar[str] = "hidden"
     input_type: ClassVar[str] = "hidden"
@@ -136,9 +139,9 @@ class Memory(Field):
 
 @dataclass(frozen=True, eq=False)
 class Checkbox(Field):
-    """Yes or no. A browser posts nothing for an empty box, so that is a no.
+    """Yes or no. A browser posts nothing for an empty box: that is a no.
 
-    With `on`, a box that gives this text when it is ticked, and nothing (None) when it isn't.
+    With `on`, the value of a ticked box is this text, and an empty box gives None.
     """
 
     _: KW_ONLY
@@ -155,7 +158,7 @@ class Checkbox(Field):
         word = as_text(given, LONGEST_TEXT)
         if self.on:
             if word != self.on:
-                raise Refusal(f"{quoted(word)} is not what this box stands for: {quoted(self.on)} is.")
+                raise Refusal(f"{quoted(word)} isn't the value of this box, which is {quoted(self.on)}.")
             return word
         if word.lower() not in self.words:
             raise Refusal(f"{quoted(word)} is neither yes nor no.")
@@ -169,25 +172,25 @@ class Checkbox(Field):
 
 
 def as_text(given: object, longest: int) -> str:
-    """The given text without spaces around it; raises Refusal for anything but one printable line."""
+    """The text without spaces around it; raises Refusal for anything but one printable line."""
     if not isinstance(given, str):
         raise Refusal("One line of text is expected here.")
     if len(given) > longest:
         raise Refusal(f"Too long: at most {longest} characters, not {len(given):,}.")
     if not given.isprintable():
-        raise Refusal("It holds characters that can't be seen, such as a line break. Please type it anew.")
+        raise Refusal("It holds invisible characters, such as a line break. Please type it again.")
     return given.strip(" ")
 
 
 def in_range(number: int | float) -> int | float:
-    """The number; raises Refusal when it is too large for Slurm and for our database."""
+    """The number; raises Refusal for one that is too large for Slurm."""
     if not -LARGEST <= number <= LARGEST:
         raise Refusal("This number is too large." if number > 0 else "This number is too small.")
     return number
 
 
 def not_negative(number: int) -> int:
-    """The number; raises Refusal when it is negative or too large."""
+    """The number; raises Refusal for one that is negative or too large."""
     if number < 0:
         raise Refusal("This can't be negative.")
     return int(in_range(number))

@@ -1,4 +1,4 @@
-"""What fields are made of: choices, and the context that rules may depend on."""
+"""What fields consist of: choices, settings and resolved rules, and the context that rules look at."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Who fills the form in, the site's facts as rules may look at them, and the values known so far."""
+    """What rules can look at: the user's name, the facts of the site, and the values of earlier fields."""
 
     values: Mapping[str, Any] = field(default_factory=dict)
     user: str = ""
@@ -24,7 +24,7 @@ class Context:
 Setting: TypeAlias = T | Callable[..., T | Awaitable[T]]
 """A value, or a function (sync or async) that gives it.
 
-A function names what it looks at by its parameters: other fields, whose typed values (or None) it is given;
+A function names what it looks at by its parameters: other fields, whose typed values (or None) it gets;
 `user`; `facts`.
 """
 
@@ -33,31 +33,31 @@ ABOUT_THE_REQUEST = ("user", "facts")
 
 
 def parameters(function: Callable[..., object]) -> tuple[str, ...]:
-    """What a setting's function looks at, by name; raises ValueError for one that doesn't tell."""
+    """The names of what a setting's function looks at; raises ValueError for *args and the like."""
     found = inspect.signature(function).parameters.values()
     if any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD, each.POSITIONAL_ONLY) for each in found):
-        raise ValueError("a setting's function names each thing that it looks at")
+        raise ValueError("a setting's function must name each thing that it looks at")
     return tuple(each.name for each in found if each.default is each.empty)
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A setting's function with the names of what it looks at, read once."""
+    """A setting's function with the names of its parameters, read once."""
 
     function: Callable[..., Any]
     names: tuple[str, ...]
 
     @classmethod
     def of(cls, function: Callable[..., Any] | Rule) -> Rule:
-        """The rule, which may be one already; raises ValueError as `parameters` does."""
+        """The rule of a function, or the rule itself. Raises ValueError as `parameters` does."""
         return function if isinstance(function, Rule) else cls(function, parameters(function))
 
     def __call__(self, **seen: object) -> Any:
-        """What the function gives for these."""
+        """The function's result for these arguments."""
         return self.function(**seen)
 
     async def resolve(self, context: Context, **more: object) -> Any:
-        """What the function gives in this context."""
+        """The function's result in this context."""
         answer = self.function(**{name: self._seen(name, context, more) for name in self.names})
         return await answer if inspect.isawaitable(answer) else answer
 
@@ -69,7 +69,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """How much of something is free, as shown beside a field; without a total a bare count."""
+    """How much of something is free, as a field shows it. Without a total it is only a count."""
 
     label: str
     free: int
@@ -83,7 +83,7 @@ class Gauge:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One thing to choose; `group` is the heading that it stands under."""
+    """One thing to choose; `group` is the heading above it."""
 
     value: str
     label: str = ""
@@ -93,7 +93,7 @@ class Choice:
 
     @classmethod
     def of(cls, given: object) -> Choice:
-        """A choice from a choice, a value, a (value, label) pair or a mapping of this class's names."""
+        """A choice from a choice, a value, a (value, label) pair, or a mapping with this class's names."""
         match given:
             case Choice():
                 return given
@@ -110,18 +110,18 @@ class Choice:
 
 
 class Listed(tuple[Choice, ...]):
-    """Choices that are offered again and again: what is worked out of them may be kept in `kept`."""
+    """Choices that are offered many times. `kept` holds what is made from them, for the next time."""
 
     @functools.cached_property
     def kept(self) -> dict[str, Any]:
-        """By whatever name."""
+        """Results by a name of their own."""
         return {}
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """A field's settings, resolved: what holds for one user at one moment. Without choices (None) anything
-    goes that the field can read; of no choices, `()`, nothing does."""
+    """A field's settings, resolved for one user at one moment. With choices None, the field accepts what it
+    can read; with no choices, `()`, it accepts nothing."""
 
     choices: tuple[Choice, ...] | None = None
     minimum: Value | None = None
@@ -137,5 +137,5 @@ class Rules:
 
     @property
     def is_fixed(self) -> bool:
-        """Whether only the default can be taken."""
+        """Whether the field accepts only its default."""
         return self.locked or not self.visible

@@ -160,7 +160,7 @@ def update_spawner(c: Any, site: Site) -> None:
     spawner.python = servers.python
     spawner.prologue = servers.prologue
     spawner.parallel = site.parallel.settings()
-    spawner.own_fields = site.form.own_settings()
+    spawner.own_fields = site.form.site_fields()
 
 
 def update_form(c: Any, site: Site, folder: Path) -> None:

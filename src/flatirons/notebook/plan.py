@@ -72,7 +72,7 @@ async def plan(site: Site, given: Mapping[str, str], known: Mapping[str, SlurmCl
     client = known[str(options["cluster"])]
     chosen = Catalogue.from_dict(site.environment_settings()).get(str(options["environment"]))
     record = Record.new(client.cluster.name, chosen.name, site.servers.default_url)
-    own = site.form.own_settings()
+    own = site.form.site_fields()
     spec = replace(
         request(options, own),
         comment=f"{COMMENT}{record.id}:{chosen.name}",

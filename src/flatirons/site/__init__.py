@@ -1,1 +1,1 @@
-"""site.toml, the one file of an operator: schema, loading, problems. No jupyterhub."""
+"""site.toml, the operator's one file: its schema, how it is loaded, its mistakes. No jupyterhub."""

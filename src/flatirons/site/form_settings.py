@@ -1,6 +1,6 @@
 """The part of site.toml that sets up the options form: one small table for each field.
 
-Which fields there are says `slurm_form.fields`; the kind of a field decides which settings its table has.
+`slurm_form.fields` declares the fields. The kind of a field decides which settings its table has.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _choices(value: Any) -> list[tuple[str, str]]:
     ):
         raise ValueError('a list of texts, or a table { value = "label" }, is expected')
     if len(dict(listed)) < len(listed):
-        raise ValueError("a value is there twice")
+        raise ValueError("a value is listed twice")
     return listed
 
 
@@ -79,12 +79,12 @@ MemoryText = Annotated[str, BeforeValidator(_mebibytes), _Text]
 
 
 class FieldSettings(BaseModel):
-    """What any field of the form may be given."""
+    """The settings of every field."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
     label: Line = ""
-    """What stands beside the field."""
+    """The text beside the field."""
 
     help: Line = ""
     """A sentence below it."""
@@ -100,7 +100,7 @@ class FieldSettings(BaseModel):
     """Whether the field is shown, but only its default is accepted."""
 
     required: bool = False
-    """Whether it must be filled in."""
+    """Whether the user has to fill it in."""
 
     @model_validator(mode="after")
     def _visible_or_hidden(self) -> Self:
@@ -123,22 +123,21 @@ class TextSettings(FieldSettings):
     """A field for a name."""
 
     default: Line = ""
-    """What is chosen to begin with, where Slurm lets the user have it. Left out: what Slurm itself would
-    take."""
+    """The choice to begin with, where Slurm lets the user have it. Left out: what Slurm itself would take."""
 
     choices: Choices | None = None
-    """What may be chosen: `["a", "b"]`, or `{ a = "What a is" }`. Of these, people see
-    what Slurm lets them have. Left out: all that Slurm lets them have."""
+    """The choices: `["a", "b"]`, or `{ a = "What a is" }`. Users see those that Slurm lets them have. Left
+    out: all that Slurm lets them have."""
 
     @property
     def choice_values(self) -> list[str]:
-        """The values that may be chosen, [] for any."""
+        """The values to choose from, [] for any."""
         return [value for value, _ in self.choices or ()]
 
     @model_validator(mode="after")
     def _default_is_a_choice(self) -> Self:
         if self.default and self.choices and self.default not in self.choice_values:
-            raise ValueError(f"the default {self.default!r} is none of the choices")
+            raise ValueError(f"the default {self.default!r} isn't one of the choices")
         return self
 
 
@@ -146,10 +145,10 @@ class GpuSettings(TextSettings):
     """A field for GPUs: `0`, `1`, or with a type, `v100:2`."""
 
     minimum: Count | None = None
-    """The least that may be asked for, of whatever type."""
+    """The smallest number, of whatever type."""
 
     maximum: Count | None = None
-    """The most. Slurm's own limits hold beside it, here and below."""
+    """The largest number, of whatever type. Slurm's own limits hold beside it, here and below."""
 
     @model_validator(mode="after")
     def _values_are_gpus(self) -> Self:
@@ -167,8 +166,8 @@ class BoundedSettings(FieldSettings):
     @model_validator(mode="after")
     def _bounds_are_in_order(self) -> Self:
         given = [(key, getattr(self, key)) for key in ("minimum", "default", "maximum")]
-        said = [(key, type(self).measure(value)) for key, value in given if value is not None]
-        for (low, less), (high, more) in pairwise(said):
+        numbers = [(key, type(self).measure(value)) for key, value in given if value is not None]
+        for (low, less), (high, more) in pairwise(numbers):
             if less > more:
                 raise ValueError(f"{low} is larger than {high}")
         return self
@@ -178,13 +177,13 @@ class CountSettings(BoundedSettings):
     """A field for a whole number."""
 
     default: Count | None = None
-    """What is asked for when the user leaves it empty. Left out: Slurm decides."""
+    """The value when the user leaves it empty. Left out: Slurm decides."""
 
     minimum: Count | None = None
-    """The least that may be asked for."""
+    """The smallest value."""
 
     maximum: Count | None = None
-    """The most."""
+    """The largest value."""
 
 
 class MemorySettings(BoundedSettings):
@@ -193,13 +192,13 @@ class MemorySettings(BoundedSettings):
     measure: ClassVar[Any] = staticmethod(units.mebibytes)
 
     default: MemoryText | None = None
-    """What is asked for when the user leaves it empty. Left out: Slurm decides."""
+    """The value when the user leaves it empty. Left out: Slurm decides."""
 
     minimum: MemoryText | None = None
-    """The least that may be asked for."""
+    """The smallest value."""
 
     maximum: MemoryText | None = None
-    """The most."""
+    """The largest value."""
 
 
 class RuntimeSettings(BoundedSettings):
@@ -208,13 +207,13 @@ class RuntimeSettings(BoundedSettings):
     measure: ClassVar[Any] = staticmethod(units.minutes)
 
     default: RuntimeText | None = None
-    """What is asked for when the user leaves it empty. Left out: Slurm decides."""
+    """The value when the user leaves it empty. Left out: Slurm decides."""
 
     minimum: RuntimeText | None = None
-    """The least that may be asked for."""
+    """The smallest value."""
 
     maximum: RuntimeText | None = None
-    """The most."""
+    """The largest value."""
 
 
 class SiteFieldSettings(BaseModel):
@@ -225,29 +224,29 @@ class SiteFieldSettings(BaseModel):
     type: Literal[
         "text", "integer", "number", "checkbox", "select", "radio", "duration", "memory", "hidden"
     ] = "text"
-    """What kind of field it is. `radio` shows its choices as cards; `duration` takes `2:00:00` or `90m`,
-    `memory` `4G`."""
+    """The kind of field. `radio` shows its choices as cards; `duration` takes `2:00:00` or `90m`, `memory`
+    takes `4G`."""
 
     label: Line = ""
-    """What stands beside it. Left out: its name."""
+    """The text beside it. Left out: its name."""
 
     help: Line = ""
     """A sentence below it."""
 
     default: str | int | float | bool | None = None
-    """What holds when the user leaves it empty."""
+    """The value when the user leaves it empty."""
 
     choices: Choices | None = None
-    """What may be chosen: `["a", "b"]`, or `{ a = "What a is" }`. Needed for `select` and `radio`."""
+    """The choices: `["a", "b"]`, or `{ a = "What a is" }`. Needed for `select` and `radio`."""
 
     minimum: str | int | float | None = None
-    """The least."""
+    """The smallest value."""
 
     maximum: str | int | float | None = None
-    """The most."""
+    """The largest value."""
 
     required: bool = False
-    """Whether it must be filled in."""
+    """Whether the user has to fill it in."""
 
     locked: bool = False
     """Whether it is shown, but only its default is accepted."""
@@ -256,7 +255,7 @@ class SiteFieldSettings(BaseModel):
     """Whether it isn't shown. Then its default holds, and nothing else is accepted."""
 
     pattern: Line | None = None
-    """For `text`: a regular expression that the whole text must match. Left out: letters, digits and
+    """For `text`: a regular expression that must match the whole text. Left out: letters, digits and
     `_ . , : + @ = -`, no `-` first. Empty: any line of text."""
 
     on: Line | None = None
@@ -293,16 +292,16 @@ class _Fields(BaseModel):
 
     def named(self, name: str) -> list[str]:
         """The values that the file names for a standard field: its default, then its choices."""
-        said = self.standard(name)
-        if not isinstance(said, TextSettings):
+        given = self.standard(name)
+        if not isinstance(given, TextSettings):
             return []
-        return [*([said.default] if said.default else []), *said.choice_values]
+        return [*([given.default] if given.default else []), *given.choice_values]
 
     def settings(self) -> dict[str, dict[str, Any]]:
         """What the file says of each standard field, by its name."""
         return {name: self.standard(name).settings() for name in NAMES}
 
-    def own_settings(self) -> dict[str, dict[str, Any]]:
+    def site_fields(self) -> dict[str, dict[str, Any]]:
         """What the file says of the site's own fields, by their names."""
         return {name: field.settings() for name, field in self.own.items()}
 

@@ -94,7 +94,7 @@ def options_form(site: Site) -> Form:
     """The form that the site's users see; raises SiteError for settings that no form can have."""
     clusters = {name: cluster.model_dump() for name, cluster in site.clusters.items()}
     environments = {name: environment.model_dump() for name, environment in site.environments.items()}
-    return slurm_form(site.form.settings(), clusters, environments, site.form.own_settings())
+    return slurm_form(site.form.settings(), clusters, environments, site.form.site_fields())
 
 
 def _bad_presets(site: Site, form: Form) -> list[tuple[str, str]]:

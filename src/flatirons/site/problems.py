@@ -1,4 +1,4 @@
-"""What pydantic found wrong in a site file, as (dotted key, sentence) for an operator. Pure."""
+"""Turns pydantic's errors in a site file into pairs (dotted key, sentence) for an operator. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Location = tuple[int | str, ...]
 def problems(
     error: ValidationError, model: type[BaseModel], given: Mapping[str, Any]
 ) -> list[tuple[str, str]]:
-    """Every mistake once, in the order of the file's keys."""
+    """Every mistake once, in the order of the keys in the file."""
     found = [(_without_marks(item["loc"]), _sentence(item, model)) for item in error.errors()]
     order = {where: index for index, where in enumerate(_walk(given))}
     found.sort(key=lambda item: order.get(item[0], len(order)))
@@ -32,7 +32,7 @@ def problems(
 
 
 def dotted(where: Sequence[int | str]) -> str:
-    """`("clusters", "a b", "binds", 0)` as TOML and people write it: clusters."a b".binds[0]."""
+    """The key in TOML's notation: clusters."a b".binds[0] for `("clusters", "a b", "binds", 0)`."""
     text = ""
     for part in where:
         if isinstance(part, int):
@@ -44,13 +44,13 @@ def dotted(where: Sequence[int | str]) -> str:
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """The known word that was probably meant, "" for none."""
+    """The known word nearest to this one, "" if none is near."""
     close = difflib.get_close_matches(word.lower(), [name.lower() for name in known], n=1, cutoff=0.6)
     return next((name for name in known if name.lower() in close), "")
 
 
 def _without_marks(where: Location) -> Location:
-    """pydantic puts "[key]" behind a table's bad name."""
+    """The location without the "[key]" that pydantic appends for a bad name in a table."""
     return tuple(part for part in where if part != "[key]")
 
 
@@ -75,7 +75,7 @@ def _sentence(item: Any, model: type[BaseModel]) -> str:
 
 
 def _unknown(where: Location, model: type[BaseModel]) -> str:
-    """An unknown key, with the nearest known one of the same section, or where else such a key exists."""
+    """A sentence on an unknown key, with the nearest known key of its section, or the section that has it."""
     key = str(where[-1])
     section = _section(model, where[:-1])
     here = [field.alias or name for name, field in section.model_fields.items()] if section else []
@@ -88,7 +88,7 @@ def _unknown(where: Location, model: type[BaseModel]) -> str:
 
 
 def _section(model: type[BaseModel], where: Location) -> type[BaseModel] | None:
-    """The model that describes the section at `where`."""
+    """The model of the section at `where`, None if there is none."""
     current: type[BaseModel] | None = model
     rest = list(where)
     while rest and current:
@@ -101,7 +101,7 @@ def _section(model: type[BaseModel], where: Location) -> type[BaseModel] | None:
 
 
 def section_of(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
-    """The model in an annotation, and whether it stands in a table of the operator's names."""
+    """The model in an annotation, and whether it is in a table whose names the operator chooses."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation, False
     for part in getattr(annotation, "__args__", ()):
@@ -129,7 +129,7 @@ def _walk(given: Any, where: Location = ()) -> Iterator[Location]:
 
 
 def _shown(value: Any) -> str:
-    """A value as the operator wrote it, cut short."""
+    """The value as the operator wrote it, shortened."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Mapping):

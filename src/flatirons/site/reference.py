@@ -21,19 +21,19 @@ HEAD = """\
 
 <!-- Made by `python -m flatirons.site.reference docs/reference/site.md` from site/schema.py. -->
 
-The one file that describes a site. `flatirons check --site FILE` names every mistake in it by its key;
-`flatirons schema` prints its JSON Schema, for editors. A small one:
+This file describes a site. `flatirons check --site FILE` names every mistake in it by its key, and
+`flatirons schema` prints its JSON Schema for editors. A small example:
 
 ```toml
 {example}```
 
-Unknown keys are mistakes. Times are written as `90s`, `30m`, `2h`, `1d12h`.
+Unknown keys are mistakes. Write times as `90s`, `30m`, `2h`, `1d12h`.
 """
 
 FORM = """\
-Each field of the form may have a table, such as `[form.runtime]`. Without one a field offers what Slurm
-lets the user have with what is chosen in the fields before it; `cluster`, `environment`, `reservation` and
-`gpus` are shown when there is something to choose. What is said here narrows that and never widens it.
+Each field of the form may have a table, such as `[form.runtime]`. Without one, a field offers what Slurm lets
+the user have with the choices in the fields before it. `cluster`, `environment`, `reservation` and `gpus` are
+shown when there is something to choose. These settings narrow what Slurm offers and never widen it.
 """
 
 
@@ -63,11 +63,11 @@ def _form() -> Iterator[str]:
         kinds.setdefault(kind, []).append(each.name)
         shown = "" if each.is_shown else " Hidden by default."
         yield f"| `{each.name}` | {field.description}{shown} | {_kind_name(kind)} |"
-    yield "\nOf every field:\n"
+    yield "\nSettings of every field:\n"
     yield from _entries(FieldSettings)
     for kind, names in kinds.items():
         fields = ", ".join(f"`{name}`" for name in names)
-        yield f"\nOf {fields} ({_kind_name(kind)}):\n"
+        yield f"\nSettings of {fields} ({_kind_name(kind)}):\n"
         yield from _entries(kind, besides=FieldSettings)
     yield f"\n## [form.own.NAME]\n\n{_docstring(SiteFieldSettings)}\n"
     yield from _entries(SiteFieldSettings)

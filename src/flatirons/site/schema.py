@@ -1,4 +1,4 @@
-"""The sections of site.toml. The texts below the fields are its reference manual."""
+"""The sections of site.toml. The texts below the keys are its reference manual."""
 
 from __future__ import annotations
 
@@ -28,61 +28,60 @@ from flatirons.site.value_types import (
 
 
 class Section(BaseModel):
-    """A section of the file: no key that isn't here, no value of another type."""
+    """A section of the file. Unknown keys and values of other types are mistakes."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
 
 class HubSection(Section):
-    """The hub process: where it listens, what it keeps, as whom it talks to Slurm."""
+    """The hub process: where it listens, where it stores data, as whom it calls Slurm."""
 
     address: OriginWithPort
     """URL by which compute nodes and the proxy reach the hub, such as `http://hub.cluster.example.org:8081`.
-    Not the one that people type: that is `proxy.public`."""
+    Users don't type this URL; they type that of `proxy`."""
 
     listen: OriginWithPort = ""
-    """URL on which the hub listens when that isn't `address`, such as `http://0.0.0.0:8081`. Left out: it
-    listens on the interface that `address` names, and on no other."""
+    """URL on which the hub listens, if it isn't `address`, such as `http://0.0.0.0:8081`. Left out: the hub
+    listens only on the interface that `address` names."""
 
     base_url: UrlPrefix = "/"
-    """Path under which everything is served, for a hub that shares a host name: `/jupyter/`."""
+    """Path below which everything is served, for a hub that shares its host name: `/jupyter/`."""
 
     account: Account = "jupyterhub"
-    """System account that the hub runs as. `flatirons render` writes it into sudo rules and systemd units."""
+    """System account of the hub. `flatirons render` writes it into sudo rules and systemd units."""
 
     state_dir: AbsolutePath = "/var/lib/flatirons"
-    """Directory for the database and the secrets, on a disk of this machine, of the hub's account, mode 0700.
-    Made when it isn't there."""
+    """Directory for the database and the secrets, on a local disk, owned by the hub's account, mode 0700. The
+    hub makes it if it doesn't exist."""
 
     database: Line = ""
-    """SQLAlchemy URL of the database. Left out: a SQLite file in `state_dir` that writes ahead; while the
-    hub runs copy it with `sqlite3 FILE '.backup COPY'`."""
+    """SQLAlchemy URL of the database. Left out: a SQLite file in `state_dir` with a write-ahead log. To copy
+    it while the hub runs, use `sqlite3 FILE '.backup COPY'`."""
 
     run_as: Literal["sudo", "root", "ssh", "self"] = "sudo"
     """How the hub runs sbatch, scancel and squeue as a user. `sudo`: by sudo rules for exactly these
-    (`flatirons render sudoers`). `root`: the hub is root and drops to the user. `ssh`: on the log-in node
-    `ssh_host`, where the sudo rules hold. `self`: all jobs run as the hub's own account (for trying things
-    out)."""
+    (`flatirons render sudoers`). `root`: the hub is root and switches to the user. `ssh`: on the log-in node
+    `ssh_host`, which has the sudo rules. `self`: all jobs run as the hub's own account, for a trial."""
 
     ssh_host: Account = ""
-    """Log-in node for `run_as = "ssh"`; keys and options stand in the account's own ssh configuration."""
+    """Log-in node for `run_as = "ssh"`. The account's ssh configuration has the keys and options."""
 
     named_servers: NamedServers = 4
-    """How many servers with a name of their own a user may have besides the default one: a number; `true` for
-    any number; `false` or 0 for none."""
+    """How many named servers a user may have besides the default server: a number, `true` for any number,
+    `false` or 0 for none."""
 
     internal_tls: bool = False
-    """Whether hub, proxy and notebook servers talk by TLS among themselves, each with a certificate that the
-    hub makes; a server's names its very node. `hub.address` and `proxy.api` are https then. Nodes must reach
-    the proxy by `proxy.public_url`, or else by the hub's host name and the port of `proxy.public`: a job asks
-    there for its certificate."""
+    """Whether hub, proxy and notebook servers use TLS among themselves, each with a certificate that the hub
+    makes. A server's certificate names its node. `hub.address` and `proxy.api` must then be https. Nodes must
+    reach the proxy by `proxy.public_url`, or else by the hub's host name and the port of `proxy.public`:
+    there a job asks for its certificate."""
 
     extra_config: AbsolutePath = ""
-    """A `jupyterhub_config.py` that is read last, for what this file has no key for; it may use `c` and
+    """A `jupyterhub_config.py` that is read last, for settings that have no key here. It may use `c` and
     `site`."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """How much the hub says."""
+    """The lowest level of messages in the hub's log."""
 
     @model_validator(mode="after")
     def _ssh_has_a_host(self) -> Self:
@@ -92,39 +91,39 @@ class HubSection(Section):
 
 
 class ProxySection(Section):
-    """The proxy that people's browsers talk to. It runs apart, so that notebooks go on when the hub
-    restarts."""
+    """The proxy between the users' browsers and their servers. It is a service of its own, so that notebooks
+    stay reachable while the hub restarts."""
 
     public: OriginWithPort = "http://127.0.0.1:8000"
     """URL on which the proxy listens: `http://127.0.0.1:8000` behind nginx, `http://0.0.0.0:8000` without."""
 
     public_url: Origin = ""
-    """URL that people type, such as `https://jupyter.example.org`, where that isn't `public`."""
+    """URL that users type, such as `https://jupyter.example.org`, if it isn't `public`."""
 
     api: OriginWithPort = "http://127.0.0.1:8001"
-    """URL on which the proxy takes the hub's orders. Nobody else needs to reach it."""
+    """URL of the proxy's API, which only the hub needs to reach."""
 
     run: Literal["apart", "hub"] = "apart"
-    """Who starts the proxy. `apart`: a service of its own (`flatirons proxy`). `hub`: the hub, and it ends
-    with it."""
+    """Who starts the proxy. `apart`: a service of its own (`flatirons proxy`). `hub`: the hub; then the proxy
+    ends with the hub."""
 
     command: Annotated[list[Word], Field(min_length=1)] = ["configurable-http-proxy"]
-    """The proxy's program, and its first arguments."""
+    """The proxy's program and its first arguments."""
 
 
 class LoginSection(Section):
-    """Who may come in, and how they prove who they are."""
+    """Who may use the hub, and how users log in."""
 
     authenticator: DottedName = "pam"
     """`pam`: accounts and passwords of this machine. Or any JupyterHub authenticator, by its registered name
-    or class; its own settings then stand in `hub.extra_config`."""
+    or class; set it up in `hub.extra_config`."""
 
     pam_service: Name = "login"
-    """Name of the file in /etc/pam.d that says how passwords are checked; `sshd` for the rules of ssh."""
+    """Name of the file in /etc/pam.d with the rules for passwords; `sshd` for the same rules as ssh."""
 
     allow_all: bool | None = None
-    """Whether everybody who can log in may use the hub. Left out: with PAM yes, unless users or groups are
-    listed below; with another authenticator no."""
+    """Whether everybody who can log in may use the hub. Left out: yes with PAM unless users or groups are
+    listed below, no with another authenticator."""
 
     allowed_users: list[Account] = []
     """Users who may use the hub."""
@@ -133,17 +132,17 @@ class LoginSection(Section):
     """Unix groups (with PAM) whose members may use the hub."""
 
     blocked_users: list[Account] = []
-    """Users who may not, whatever else is said."""
+    """Users who may not use the hub, whatever the other keys say."""
 
     admin_users: list[Account] = []
-    """Users who may see and stop everybody's servers."""
+    """Users who may see and stop all servers."""
 
     admin_groups: list[Account] = []
-    """Unix groups (with PAM) whose members may."""
+    """Unix groups (with PAM) whose members may see and stop all servers."""
 
     @property
     def everybody(self) -> bool:
-        """Whether everybody who can log in is let in."""
+        """Whether everybody who can log in may use the hub."""
         if self.allow_all is None:
             return self.authenticator == "pam" and not (self.allowed_users or self.allowed_groups)
         return self.allow_all
@@ -159,68 +158,68 @@ class ClusterSection(Section):
     """A Slurm cluster."""
 
     title: Line = ""
-    """What people see of it. Left out: its name."""
+    """The name that users see. Left out: the name in this file."""
 
     slurm_conf: AbsolutePath = ""
-    """Its slurm.conf, here and on its compute nodes, where that isn't the default one."""
+    """Path of its slurm.conf, here and on its compute nodes, if it isn't the default one."""
 
     bin_dir: AbsolutePath = ""
-    """Directory of its sbatch, squeue and scancel, when they aren't on the PATH of the system."""
+    """Directory of its sbatch, squeue and scancel, if they aren't on the system's PATH."""
 
 
 class ContainersSection(Section):
-    """What holds for the containers of all environments."""
+    """Settings for the containers of all environments."""
 
     apptainer: Word = "apptainer"
-    """The program that runs a container, a path or a name on the nodes' PATH."""
+    """The program that runs containers: a path, or a name on the nodes' PATH."""
 
     binds: list[BindText] = []
     """Paths of the node that every container sees, as `source`, `source:target` or `source:target:ro`. With
-    the munge socket and slurm.conf here, `squeue` and `sbatch` work in a notebook; accounts by SSSD need its
-    pipes."""
+    the munge socket and slurm.conf, `squeue` and `sbatch` work in a notebook. Accounts from SSSD need the
+    directory of its pipes."""
 
     options: list[Word] = []
     """More options of `apptainer exec`."""
 
 
 class EnvironmentSection(Section):
-    """What people choose to work in: an image, or software that the nodes have."""
+    """What users choose to work in: an image, or software on the nodes."""
 
     title: Line = ""
-    """What people see of it. Left out: its name."""
+    """The name that users see. Left out: the name in this file."""
 
     description: Line = ""
-    """A sentence on what is in it."""
+    """A sentence on its contents."""
 
     image: Line = ""
-    """Path of a container image, on the nodes, or a URI (`docker://...`). Left out: no container is used."""
+    """Path of a container image on the nodes, or a URI (`docker://...`). Left out: no container."""
 
     cmd: list[Word] = []
     """Command that starts the notebook server. Left out: `jupyterhub-singleuser`."""
 
     binds: list[BindText] = []
-    """Paths of the node that its containers see, besides `containers.binds`."""
+    """Paths of the node that its containers see in addition to `containers.binds`."""
 
     options: list[Word] = []
-    """Options of `apptainer exec`, besides `containers.options`."""
+    """Options of `apptainer exec` in addition to `containers.options`."""
 
     clusters: list[Name] = []
-    """Clusters on which it is offered. Left out: all."""
+    """Clusters that offer it. Left out: all."""
 
     partitions: list[Word] = []
-    """Partitions in which it is offered. Left out: all."""
+    """Partitions that offer it. Left out: all."""
 
     needs_gpu: bool = False
-    """Whether it is offered only where there are GPUs, and then with one at least."""
+    """Whether it is offered only where there are GPUs, with at least one GPU."""
 
     nv: bool = False
-    """Whether its containers see NVIDIA's driver and GPUs."""
+    """Whether its containers see the NVIDIA driver and GPUs."""
 
     prologue: str = ""
     """Shell lines that run before the server, outside the container, after `servers.prologue`: `module load
-    conda`. What modules say of the node's own Python, R, Java and Spark (`PYTHONPATH`, `R_LIBS`, `JAVA_HOME`,
-    `SPARK_CONF_DIR` and the like) stays out of a container; to set such a variable there, export it here with
-    `APPTAINERENV_` before its name, or name it by `env` of a field of the form."""
+    conda`. Variables for the node's own Python, R, Java and Spark (`PYTHONPATH`, `R_LIBS`, `JAVA_HOME`,
+    `SPARK_CONF_DIR` and the like) are not passed on to a container. To set one there, export it here with the
+    prefix `APPTAINERENV_`, or use `env` of a field of the form."""
 
 
 class ServersSection(Section):
@@ -230,43 +229,44 @@ class ServersSection(Section):
     """How long a job may wait in the queue before it is cancelled."""
 
     node_timeout: Duration = lasting("5m")
-    """How long a server may take from the start of its job until it answers."""
+    """How long a server may take to answer after the start of its job."""
 
     stop_timeout: Duration = lasting("60s")
-    """How long a cancelled job may take to be gone before the user is told that it isn't."""
+    """How long a cancelled job may take to end before the user sees a message."""
 
     ports: PortRange | None = None
-    """Ports that servers may listen on, for a firewall between the proxy and the nodes: `30000-31000`. Left
-    out: any free one."""
+    """Ports for servers, for a firewall between the proxy and the nodes: `30000-31000`. Left out: any free
+    port."""
 
     check_address: bool = True
-    """Whether a job's calls to the hub must come from an address that the name of its node has on the hub's
-    machine: a boot code that was stolen is of no use elsewhere then. `false` where nodes call from other
-    addresses (several networks, NAT between them and the hub): the hub's log says which, of each call that it
-    refuses."""
+    """Whether a job's calls to the hub must come from an address of its node, as the hub's machine resolves
+    the node's name. Then a stolen boot code is useless elsewhere. Set it to `false` if nodes call from other
+    addresses (several networks, NAT between them and the hub). The hub's log has the address of each call
+    that it refuses."""
 
     python: Word = "python3"
-    """The nodes' Python, 3.6 or newer, that runs the starter (outside the container)."""
+    """The Python of the nodes, 3.6 or newer, that runs the starter outside the container."""
 
     prologue: str = ""
     """Shell lines that run on the node before every server."""
 
     default_url: Line = "/lab"
-    """Where a server opens."""
+    """The page on which a server opens."""
 
 
 class NotebookSection(Section):
-    """`flatirons notebook`, by which people start a server on a log-in node, without the hub."""
+    """`flatirons notebook`, with which users start a server from a log-in node, without the hub."""
 
     login_node: HostName | None = None
-    """Name by which people's own machines reach the log-in nodes with ssh, such as `login.example.org`. Left
-    out: the name of the machine that the command runs on."""
+    """Name by which the users' own machines reach the log-in nodes with ssh, such as `login.example.org`.
+    Left out: the name of the machine that runs the command."""
 
 
 class ParallelSection(Section):
-    """What engines that are started from a notebook are given when their user says nothing.
+    """Defaults for engines that users start from a notebook.
 
-    What is left out is taken from the notebook's own job (partition, account, QOS), or decided by Slurm.
+    A key that is left out has the value of the notebook's own job (partition, account, QOS), or Slurm
+    decides.
     """
 
     partition: Line = ""
@@ -282,41 +282,41 @@ class ParallelSection(Section):
     """Slurm reservation."""
 
     runtime: RuntimeText | None = None
-    """How long they may run: `2:00:00` (hours), `90m`, `1d`."""
+    """How long engines may run: `2:00:00` (hours), `90m`, `1d`."""
 
     nodes: Count = 0
-    """Number of nodes that they are spread over; 0: as many as it takes."""
+    """Number of nodes for the engines; 0 for as many as they need."""
 
     engines_per_node: Count = 0
-    """The most engines on one node; 0: as many as fit."""
+    """The largest number of engines on a node; 0 for as many as fit."""
 
     cpus: Count = 0
-    """Cores for each engine; 0: one."""
+    """Cores for each engine; 0 for one."""
 
     memory: MemoryText | None = None
     """Memory for each engine: `2G`."""
 
     def settings(self) -> dict[str, Any]:
-        """What was said, as `$FLATIRONS_PARALLEL` tells it to flatirons.parallel."""
+        """The values that are given, as `$FLATIRONS_PARALLEL` passes them on to flatirons.parallel."""
         return {key: value for key, value in self.model_dump().items() if value}
 
 
 class PresetSection(Section):
-    """Choices to begin with, as a card above the form. Who can't take them doesn't see it."""
+    """Choices to begin with, as a card above the form. Users who can't take them don't see the card."""
 
     title: Line = ""
-    """What stands on the card. Left out: its name."""
+    """The title of the card. Left out: its name."""
 
     description: Line = ""
     """A line below the title."""
 
     options: Annotated[dict[Name, str | int | float | bool], Field(min_length=1)]
-    """The options that it sets, as they are typed in the form: `{ cpus = 8, memory = "64G" }`. Others go
-    back to their defaults if some preset sets them, and else stay as the user has them."""
+    """The options that it sets, as users type them in the form: `{ cpus = 8, memory = "64G" }`. Of the
+    others, those that some preset sets go back to their defaults; the rest stays as it is."""
 
 
 class Site(Section):
-    """Everything that the operator says."""
+    """The whole site file."""
 
     hub: HubSection
     proxy: ProxySection = ProxySection()

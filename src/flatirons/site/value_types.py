@@ -1,6 +1,6 @@
-"""The kinds of values in a site file: text that an operator writes, checked and brought into one form. Pure.
+"""The types of values in a site file: each checks the text that an operator wrote, and normalizes it. Pure.
 
-Each is a pydantic annotation. A ValueError's text says what was expected; site.py adds the key.
+Each is a pydantic annotation. The text of a ValueError says what was expected; site.problems adds the key.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def seconds(value: Any) -> int:
 
 
 def as_duration(total: int) -> str:
-    """The text that `seconds` reads back: 5400 is "1h30m"."""
+    """The text that `seconds` reads: "1h30m" for 5400."""
     parts = []
     for unit in ("d", "h", "m", "s"):
         count, total = divmod(total, UNIT_SECONDS[unit])
@@ -145,7 +145,7 @@ def _text_schema(**facts: Any) -> WithJsonSchema:
 
 
 def lasting(text: str) -> Any:
-    """The default of a Duration, which the schema shows as it is written in a file."""
+    """The default of a Duration. The schema shows it as a site file writes it."""
     return Field(seconds(text), json_schema_extra={"default": text})
 
 

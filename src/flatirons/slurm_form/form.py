@@ -18,7 +18,7 @@ from flatirons.forms import Choice, Field, Form, Group
 from flatirons.slurm_form import rules
 from flatirons.slurm_form.fields import FIELDS, NAMES, Offer, SlurmField
 from flatirons.slurm_form.narrowing import mistakes, narrowed, with_settings
-from flatirons.slurm_form.site_fields import site_fields
+from flatirons.slurm_form.site_fields import fields_of_site
 
 Settings: TypeAlias = Mapping[str, Mapping[str, Any]]
 """Settings by the name of what they are for."""
@@ -36,23 +36,23 @@ GROUPS = (
 
 
 def slurm_form(
-    settings: Settings, clusters: Settings, environments: Settings, own: Settings | None = None
+    settings: Settings, clusters: Settings, environments: Settings, site_fields: Settings | None = None
 ) -> Form:
     """The form; clusters and environments are offered by name, with their `title` and `description`.
 
-    `own` are the settings of the site's own fields, see `slurm_form.site_fields`. Raises SiteError, which
-    names each setting that is wrong.
+    `site_fields` are the settings of the site's own fields, see `slurm_form.site_fields`. Raises SiteError,
+    which names each setting that is wrong.
     """
-    own = own or {}
-    standard = _standard_fields(settings, own)
-    problems = [(f"form.{name}", "is no field of the Slurm form") for name in settings if name not in NAMES]
+    site_fields = site_fields or {}
+    standard = _standard_fields(settings, site_fields)
+    problems = [(f"form.{name}", "there is no such field") for name in settings if name not in NAMES]
     offer, fields = _offer(settings, clusters, environments), []
     for each in standard:
         field, wrong = _with_settings(each, settings.get(each.name, {}), offer)
         fields.append(field)
         problems += wrong
-    reserved = {each.reserved for each in standard if _is_used(each, settings)}
-    more, wrong = site_fields(own, taken={each.name for each in standard}, reserved=reserved - {""})
+    reserved = {each.reserved for each in standard if each.reserved and _is_used(each, settings)}
+    more, wrong = fields_of_site(site_fields, {each.name for each in standard}, reserved)
     if problems or wrong:
         raise SiteError([*problems, *wrong], "the options form")
     return Form([*fields, *more], groups=GROUPS, terms=rules.TERMS)
@@ -66,9 +66,10 @@ def offered(things: Settings) -> list[Choice]:
     ]
 
 
-def _standard_fields(settings: Settings, own: Settings) -> Sequence[SlurmField]:
-    """The fields of this site: one of its own may have the name of a standard one that it doesn't use."""
-    return [each for each in FIELDS if each.name not in own or _is_used(each, settings)]
+def _standard_fields(settings: Settings, site_fields: Settings) -> Sequence[SlurmField]:
+    """The standard fields of this site. A field that is hidden by default, and that the site doesn't set up,
+    leaves its name to a field of the site."""
+    return [each for each in FIELDS if each.name not in site_fields or _is_used(each, settings)]
 
 
 def _is_used(each: SlurmField, settings: Settings) -> bool:
@@ -88,7 +89,7 @@ def _with_settings(
     """The field as the site wants it, and each mistake by its key."""
     field = each.adapted(each.field, offer)
     problems = [
-        (f"form.{each.name}.{key}", "is no setting of a field") for key in sorted(set(given) - SETTINGS)
+        (f"form.{each.name}.{key}", "a field has no such setting") for key in sorted(set(given) - SETTINGS)
     ]
     known = {key: value for key, value in given.items() if key in SETTINGS and value is not None}
     known.setdefault("visible", each.is_shown)

@@ -1,6 +1,6 @@
-"""How what a site says of a field goes together with the field's own rules: it narrows them, never widens.
+"""Combines a site's settings of a field with the field's own rules, which a site can only narrow.
 
-Where a rule is a function, the result is a function of the same things.
+Where a rule is a function, the result is a function of the same parameters.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from flatirons.forms.values import Rule, Value
 
 
 def narrowed(offer: Sequence[Choice], named: Sequence[object] | None) -> list[Choice]:
-    """Of what there is the choices that a site names, in its order and with its labels."""
+    """The choices of the offer that the site names, in the site's order and with its labels."""
     if named is None:
         return list(offer)
     there = {choice.value: choice for choice in offer}
@@ -25,7 +25,7 @@ def narrowed(offer: Sequence[Choice], named: Sequence[object] | None) -> list[Ch
 
 
 def with_settings(field: Field, given: Mapping[str, Any]) -> Field:
-    """The field as the site wants it; `given` are settings without mistakes."""
+    """The field with the site's settings, which must be free of mistakes."""
     changed = dict(given)
     if changed.get("visible", True):
         changed.pop("visible", None)
@@ -53,7 +53,7 @@ def _choices(field: Field, given: Mapping[str, Any]) -> Any:
 
 
 def _meant(field: Field, there: Sequence[Choice], named: Sequence[Choice]) -> Iterator[Choice]:
-    """Of what there is what a site's choices mean, in the site's order and with its labels."""
+    """The offered choices that the site's choices mean, in the site's order and with its labels."""
     by_value = {field.value_of(choice.value): choice for choice in there}
     for each in named:
         value = field.chosen(each.value, there)
@@ -62,7 +62,7 @@ def _meant(field: Field, there: Sequence[Choice], named: Sequence[Choice]) -> It
 
 
 def _default(field: Field, given: Mapping[str, Any]) -> Any:
-    """The site's where Slurm offers it, else the field's own; one that is fixed gives way to nothing."""
+    """The site's default where Slurm offers it, else the field's own. A fixed default never gives way."""
     wanted, is_fixed = given["default"], given.get("locked") or not given.get("visible", True)
     if is_fixed or not callable(field.choices) or not callable(field.default):
         return wanted
@@ -104,7 +104,7 @@ _MERGED: Mapping[str, Callable[[Field, Mapping[str, Any]], Any]] = {
 
 
 def _within(field: Field, given: Mapping[str, Any], choices: Any) -> Any:
-    """Of the choices those within the site's bounds: what is beyond isn't even offered."""
+    """The choices within the site's bounds."""
     low, high = (
         (field.measure(field.read(given[key])) if key in given else None) for key in ("minimum", "maximum")
     )
@@ -124,7 +124,7 @@ def _within(field: Field, given: Mapping[str, Any], choices: Any) -> Any:
 
 
 def mistakes(field: Field, given: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What a field can't read of a site's settings, by key."""
+    """The settings of a site that the field can't read: each key with a sentence."""
     found: list[tuple[str, str]] = []
     typed: dict[str, list[Value]] = {}
     listed = [("choices", Choice.of(each).value) for each in given.get("choices") or ()]
@@ -135,5 +135,5 @@ def mistakes(field: Field, given: Mapping[str, Any]) -> list[tuple[str, str]]:
         except Refusal as refusal:
             found.append((key, str(refusal)))
     if listed and not set(typed.get("default", ())) <= set(typed.get("choices", ())):
-        found.append(("default", f"{given['default']!r} is none of the choices"))
+        found.append(("default", f"{given['default']!r} isn't one of the choices"))
     return found

@@ -1,9 +1,9 @@
-"""The rules of the Slurm form: what each field offers, by what is chosen before it and by what Slurm told.
+"""The rules of the Slurm form: what each field offers, given the other choices and what Slurm has answered.
 
-Beside the fields before them they look at two terms of the form: `rights`, what the user may do on the chosen
-cluster, and `bounds`, how much a job may ask for with the chosen partition, account, QOS and reservation.
-Both are None in a form that knows nothing of Slurm, and while a cluster was never seen: then anything goes
-and Slurm judges.
+Rules look at other fields and at two terms of the form: `rights`, what the user may do on the chosen cluster,
+and `bounds`, how much a job may ask for with the chosen partition, account, QOS and reservation. Both are
+None in a form without Slurm's facts, and until a cluster has answered for the first time. Then the form
+accepts anything and Slurm decides.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Count: TypeAlias = int | None
 Choices: TypeAlias = Sequence[Choice] | None
 
 MOST_GPUS_LISTED = 16
-"""Of a type; beyond it only powers of two are listed."""
+"""The most GPUs of one type of which every count is listed. Above that, only powers of two are."""
 
 
 def rights(cluster: Name, facts: SlurmOffers | None) -> Rights | None:
@@ -51,7 +51,7 @@ TERMS: Mapping[str, Callable[..., Any]] = {"rights": rights, "bounds": bounds}
 
 
 def clusters(known: Iterable[Choice]) -> Callable[..., list[Choice]]:
-    """Of these clusters those on which the user may run something, or may for all we know."""
+    """The clusters on which the user may run jobs, and those that haven't answered yet."""
 
     def choices(facts: SlurmOffers | None) -> list[Choice]:
         seen = [(each, rights(each.value, facts)) for each in known]
@@ -61,12 +61,12 @@ def clusters(known: Iterable[Choice]) -> Callable[..., list[Choice]]:
 
 
 def is_known(rights: Rights | None) -> bool:
-    """Whether what Slurm offers is known, so that one of it must be chosen."""
+    """Whether Slurm's offer is known, so that the user has to choose from it."""
     return rights is not None
 
 
 def partitions(rights: Rights | None) -> Choices:
-    """Those in which the user may run a job, with what is free in them."""
+    """The partitions in which the user may run a job, with what is free in them."""
     if rights is None:
         return None
     names, facts = tuple(each.name for each in rights.partitions), rights.facts
@@ -74,24 +74,24 @@ def partitions(rights: Rights | None) -> Choices:
 
 
 def default_partition(rights: Rights | None) -> Name:
-    """Slurm's own if the user may use it, else the first."""
+    """Slurm's default partition if the user may use it, else the first."""
     return rights.default_partition if rights else None
 
 
 def knows_accounts(rights: Rights | None) -> bool:
-    """Whether Slurm wants an account that it knows."""
+    """Whether Slurm accepts only accounts that it knows."""
     return rights is not None and rights.knows_accounts
 
 
 def accounts(rights: Rights | None, partition: Name) -> Choices:
-    """Those that the user may charge there, the default first."""
+    """The accounts that the user may charge there, the default first."""
     if rights is None or not rights.knows_accounts:
         return None
     return _once(rights.kept, rights.accounts(partition or ""), Choice)
 
 
 def _once(kept: dict[object, Any], names: tuple[str, ...], choice: Callable[[str], Choice]) -> Listed:
-    """A choice for each name, made when these names are first offered: many partitions admit the same."""
+    """A choice for each name. Kept for the next time, because many partitions offer the same names."""
     if names not in kept:
         kept[names] = Listed(map(choice, names))
     found: Listed = kept[names]
@@ -112,19 +112,19 @@ def qos(rights: Rights | None, partition: Name, account: Name) -> Choices:
 
 
 def default_qos(rights: Rights | None, partition: Name, account: Name) -> Name:
-    """The one that Slurm takes when none is named."""
+    """The QOS that Slurm takes for a job that names none."""
     if rights is None or not rights.knows_accounts:
         return None
     return next(iter(rights.qos(partition or "", account or "")), None)
 
 
 def needs_qos(rights: Rights | None, partition: Name, account: Name) -> bool:
-    """Whether one of the account's is to be chosen."""
+    """Whether the user has to choose one of the account's QOS."""
     return knows_accounts(rights) and bool(rights and rights.qos(partition or "", account or ""))
 
 
 def reservations(rights: Rights | None, partition: Name, account: Name) -> Choices:
-    """Those, now or to come, that a job there may name."""
+    """The current and future reservations that a job there may name."""
     if rights is None:
         return None
     found = rights.reservations(partition or "", account or "")
@@ -132,12 +132,12 @@ def reservations(rights: Rights | None, partition: Name, account: Name) -> Choic
 
 
 def has_reservations(rights: Rights | None, partition: Name, account: Name) -> bool:
-    """Whether there is one to choose, or may be."""
+    """Whether there is a reservation to choose, or that isn't known."""
     return rights is None or bool(rights.reservations(partition or "", account or ""))
 
 
 def needs_reservation(rights: Rights | None, partition: Name) -> bool:
-    """Whether the partition takes no job without one."""
+    """Whether the partition accepts no job without a reservation."""
     there = rights.facts.partition.get(partition or "") if rights else None
     return bool(there and there.needs_reservation)
 
@@ -148,7 +148,7 @@ def needs_reservation(rights: Rights | None, partition: Name) -> bool:
 def environments(
     known: Iterable[Choice], fits: Mapping[str, Mapping[str, Any]]
 ) -> Callable[..., list[Choice]]:
-    """Of these environments those that fit: `fits` says for each its clusters, partitions, `needs_gpu`."""
+    """The environments that fit. `fits` has the settings `clusters`, `partitions`, `needs_gpu` of each."""
 
     def choices(cluster: Name, partition: Name, bounds: Bounds | None) -> list[Choice]:
         has_gpus = bounds is None or bool(bounds.gpu_types())
@@ -157,17 +157,17 @@ def environments(
     return choices
 
 
-def _fits(said: Mapping[str, Any], cluster: Name, partition: Name, has_gpus: bool) -> bool:
-    places = ((said.get("clusters"), cluster), (said.get("partitions"), partition))
+def _fits(settings: Mapping[str, Any], cluster: Name, partition: Name, has_gpus: bool) -> bool:
+    places = ((settings.get("clusters"), cluster), (settings.get("partitions"), partition))
     is_here = all(not names or name is None or name in names for names, name in places)
-    return is_here and (has_gpus or not said.get("needs_gpu"))
+    return is_here and (has_gpus or not settings.get("needs_gpu"))
 
 
 # -- how much
 
 
 def gpus(needing: frozenset[str]) -> Callable[..., Choices]:
-    """None and each count of each type on one node; environments in `needing` can't do without."""
+    """No GPUs, and each count of each type on one node. Environments in `needing` need at least one."""
 
     def choices(bounds: Bounds | None, environment: Name) -> Choices:
         if bounds is None:
@@ -178,7 +178,7 @@ def gpus(needing: frozenset[str]) -> Callable[..., Choices]:
 
 
 def has_gpus(bounds: Bounds | None) -> bool:
-    """Whether there are any to choose, or may be."""
+    """Whether there are GPUs to choose, or that isn't known."""
     return bounds is None or bool(bounds.gpu_types())
 
 
@@ -188,7 +188,7 @@ def knows_bounds(bounds: Bounds | None) -> bool:
 
 
 def default_gpus(bounds: Bounds | None) -> Name:
-    """None, said explicitly where that is one of the choices."""
+    """ "0", explicitly, where the GPUs are known."""
     return None if bounds is None else "0"
 
 
@@ -224,22 +224,22 @@ def min_nodes(bounds: Bounds | None) -> int:
 
 
 def demanded_nodes(bounds: Bounds | None) -> Count:
-    """The fewest nodes, where a job that names none would have too few."""
+    """The fewest nodes, if a job that names no number would get too few."""
     return least if (least := min_nodes(bounds)) > 1 else None
 
 
 def demands_nodes(bounds: Bounds | None) -> bool:
-    """Whether a number must be named."""
+    """Whether the user has to give a number."""
     return demanded_nodes(bounds) is not None
 
 
 def max_ntasks(bounds: Bounds | None, gpus: Name, nodes: Count) -> Count:
-    """The most tasks, of a core each."""
+    """The most tasks with one core each."""
     return bounds.max_ntasks(nodes, gpus) if bounds else None
 
 
 def min_ntasks(nodes: Count) -> int:
-    """One on each node: Slurm gives no node that has nothing to do."""
+    """One on each node: Slurm allocates no node without a task."""
     return nodes or 1
 
 
@@ -254,12 +254,12 @@ def min_cpus(bounds: Bounds | None, nodes: Count, ntasks: Count) -> int:
 
 
 def demanded_cpus(bounds: Bounds | None, nodes: Count, ntasks: Count) -> Count:
-    """The fewest cores, where a job that names none would have too few."""
+    """The fewest cores, if a job that names no number would get too few."""
     return least if (least := min_cpus(bounds, nodes, ntasks)) > 1 else None
 
 
 def demands_cpus(bounds: Bounds | None, nodes: Count, ntasks: Count) -> bool:
-    """Whether a number must be named."""
+    """Whether the user has to give a number."""
     return demanded_cpus(bounds, nodes, ntasks) is not None
 
 
@@ -269,7 +269,7 @@ def min_memory(bounds: Bounds | None, nodes: Count) -> int:
 
 
 def demanded_memory(bounds: Bounds | None, gpus: Name, nodes: Count, ntasks: Count, cpus: Count) -> Count:
-    """What comes nearest to the partition's default, where that is too little or too much here."""
+    """The amount nearest to the partition's default, if that default is too little or too much here, MiB."""
     if bounds is None:
         return None
     least, most = bounds.min_memory_mib(nodes), bounds.max_memory_mib(nodes, ntasks, cpus, gpus)
@@ -280,7 +280,7 @@ def demanded_memory(bounds: Bounds | None, gpus: Name, nodes: Count, ntasks: Cou
 
 
 def demands_memory(bounds: Bounds | None, gpus: Name, nodes: Count, ntasks: Count, cpus: Count) -> bool:
-    """Whether an amount must be named."""
+    """Whether the user has to give an amount."""
     return demanded_memory(bounds, gpus, nodes, ntasks, cpus) is not None
 
 
@@ -309,7 +309,7 @@ def max_runtime(bounds: Bounds | None) -> Count:
 
 
 def demanded_runtime(bounds: Bounds | None) -> Count:
-    """The longest run time, where what a job gets that names none is longer: Slurm would refuse it."""
+    """The longest run time, if the default run time is longer: Slurm would refuse such a job."""
     if bounds is None or bounds.max_minutes is None:
         return None
     is_too_long = bounds.default_minutes is None or bounds.default_minutes > bounds.max_minutes
@@ -317,7 +317,7 @@ def demanded_runtime(bounds: Bounds | None) -> Count:
 
 
 def demands_runtime(bounds: Bounds | None) -> bool:
-    """Whether a run time must be named."""
+    """Whether the user has to give a run time."""
     return demanded_runtime(bounds) is not None
 
 

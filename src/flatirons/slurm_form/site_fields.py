@@ -1,6 +1,8 @@
 """A site's own fields, from plain data, and what their values become in a job. Pure.
 
-    site_fields({"licence": {"type": "select", "choices": ["none", "matlab"], "sbatch": "--licenses"}}, taken)
+    fields_of_site(
+        {"licence": {"type": "select", "choices": ["none", "matlab"], "sbatch": "--licenses"}}, taken
+    )
 
 Settings: `type`, `label`, `help`, `default`, `choices`, `minimum`, `maximum`, `required`, `locked`,
 `visible`, `pattern` (of a text), `on` (what a ticked box stands for), `folded` (stands among "More options"),
@@ -63,7 +65,7 @@ they would prevent the job. Abbreviations of them are refused too, because sbatc
 (getopt_long(3))."""
 
 
-def site_fields(
+def fields_of_site(
     settings: Mapping[str, Mapping[str, Any]], taken: Collection[str], reserved: Collection[str] = ()
 ) -> tuple[list[Field], list[tuple[str, str]]]:
     """The fields, and each mistake by its key.
@@ -75,10 +77,10 @@ def site_fields(
     wrong: list[tuple[str, str]] = []
     for name, said in settings.items():
         is_taken = name in taken or name in TERMS
-        found = [("", "is a name that the form has already")] if is_taken else []
+        found = [("", "the form already has an option of this name")] if is_taken else []
         field, more = _made(name, said, RESERVED | set(reserved))
         fields += [field] if field else []
-        wrong += [(f"form.own.{name}{'.' if key else ''}{key}", text) for key, text in (found or []) + more]
+        wrong += [(f"form.own.{name}{'.' if key else ''}{key}", text) for key, text in found + more]
     return fields, wrong
 
 
@@ -93,7 +95,7 @@ def _made(
         settings = {key: said[key] for key in FIELD_SETTINGS if said.get(key) is not None}
         return field, [*found, *mistakes(field, settings)]
     except re.error as error:
-        return None, [*found, ("pattern", f"is no regular expression: {error}")]
+        return None, [*found, ("pattern", f"isn't a regular expression: {error}")]
     except (TypeError, ValueError) as error:
         return None, [*found, ("", str(error))]
 
@@ -106,22 +108,22 @@ def _field(name: str, said: Mapping[str, Any]) -> Field:
     try:
         return kind(name, flag=flag, group=group, trait=None, **settings)
     except TypeError:
-        strange = [key for key in ("pattern", "on") if key in settings]
-        raise ValueError(f"a field of this type has no {' or '.join(strange)}") from None
+        unknown = [key for key in ("pattern", "on") if key in settings]
+        raise ValueError(f"a field of this type has no {' or '.join(unknown)}") from None
 
 
 def _mistakes(said: Mapping[str, Any], reserved: Collection[str]) -> Iterator[tuple[str, str]]:
     option, variable = str(said.get("sbatch") or ""), str(said.get("env") or "")
     if said.get("type", "text") not in KINDS:
-        yield "type", f"is one of {', '.join(KINDS)}, not {said['type']!r}"
+        yield "type", f"must be one of {', '.join(KINDS)}, not {said['type']!r}"
     if option and not _SBATCH.fullmatch(option):
-        yield "sbatch", f"is a long option of sbatch such as --constraint, not {option!r}"
+        yield "sbatch", f"must be a long option of sbatch such as --licenses, not {option!r}"
     if any(option and each.startswith(option) for each in reserved):
         yield "sbatch", f"{option} is set by a standard field or by the spawner"
     if variable and not _ENV.fullmatch(variable):
-        yield "env", f"is the name of an environment variable, not {variable!r}"
+        yield "env", f"must be the name of an environment variable, not {variable!r}"
     if said.get("type") in ("select", "radio") and not said.get("choices"):
-        yield "choices", "are needed for a select and for radio cards"
+        yield "choices", "a select and radio cards need choices"
 
 
 def sbatch_options(

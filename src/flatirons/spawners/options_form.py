@@ -10,16 +10,16 @@
         Integer("req_nprocs", "Cores", minimum=1, maximum=24, default=1),
     ]
 
-The spawner that JupyterHub gets *is* the child: an instance of a class made of this one and the child's. So
-there is one state, one server, one set of flags, and nothing to hand over between two objects, which is where
-wrappers of spawners went wrong (the server's name, its URL, its progress, its certificates, the state after a
-restart). The child's own section of the configuration, `c.SlurmSpawner`, holds as well; `child_config` comes
-before it.
+The spawner that JupyterHub gets *is* the child: an instance of a class that inherits from this one and from
+the child's. So there is one state, one server and one set of flags. Wrappers with two objects had bugs
+wherever one had to pass something on to the other (the server's name, its URL, its progress, its
+certificates, the state after a restart). The child's own section of the configuration, `c.SlurmSpawner`,
+counts as well; `child_config` overrides it.
 
-Values land on the child's traits, typed as these are: an Integer trait given the text "4" gets 4, a Unicode
-trait given a number gets its text. A field that the child has no trait for becomes a trait of it, which is
-what batchspawner's templates look for. What was chosen is part of the state, so that a running server's
-traits are the same after a restart of the hub.
+Values become the child's traits, with the types of these: an Integer trait gets 4 for the text "4", a Unicode
+trait gets a number's text. A field for which the child has no trait becomes a new trait, where batchspawner's
+templates look for it. The chosen options are part of the state, so that a running server has the same traits
+after a restart of the hub.
 """
 
 from __future__ import annotations
@@ -41,27 +41,27 @@ from flatirons.spawners.form.hooks import FormHooks, Options
 from flatirons.spawners.jupyterhub.compat import log_name
 
 STATE_KEY = "form_options"
-"""Where the state holds what was chosen: beside the child's own keys."""
+"""The key of the chosen options in the state, beside the child's own keys."""
 
 _WHOLE, _DECIMAL, _BOX = Integer("whole"), Number("decimal"), Checkbox("box")
 
 
 class ChildHooks(FormHooks):
-    """The hooks of every OptionsFormSpawner: its form is made of its `form_fields`."""
+    """The hooks of every OptionsFormSpawner, with the form of its `form_fields`."""
 
     def __init__(self) -> None:
         super().__init__(lambda spawner: spawner.declared_form())
 
     def restore(self, spawner: OptionsFormSpawner, options: Mapping[str, Value | None]) -> None:
-        """Lands what a running server was started with. It was judged then, and the server runs."""
+        """Sets the traits by the options of a running server. They were checked when it was started."""
         form = self.form(spawner)
         try:
             self._set_traits(form, {name: options.get(name) for name in form.fields}, spawner)
         except OptionsRefused as refused:
-            spawner.log.warning("%s was started otherwise: %s", log_name(spawner), refused.user)
+            spawner.log.warning("%s was started with other options: %s", log_name(spawner), refused.user)
 
     def _set_traits(self, form: Form, options: Options, spawner: Spawner) -> None:
-        """Sets all traits, or those before the first that takes no such value; raises OptionsRefused."""
+        """Sets the traits in the order of the fields; raises OptionsRefused for a value that doesn't fit."""
         kind = with_traits_for(type(spawner), form.fields.values())
         if kind is not type(spawner):  # the fields of a function are known no sooner
             spawner.__class__ = kind
@@ -94,7 +94,7 @@ _hooks = ChildHooks()
 
 
 class OptionsFormSpawner(Spawner):
-    """Shows a form, and starts the server with the child's class and what was chosen."""
+    """Shows a form, and starts the server with the child's class and the chosen options."""
 
     child_class = EntryPointType(
         LocalProcessSpawner,
@@ -102,19 +102,19 @@ class OptionsFormSpawner(Spawner):
         entry_point_group="jupyterhub.spawners",
         help="The spawner that starts servers: a class, its importable name, or a registered name.",
     ).tag(config=True)
-    child_config = Dict(help="Values of the child's traits, by name; they come before its own section.").tag(
+    child_config = Dict(help="Values of the child's traits, by name; they override its own section.").tag(
         config=True
     )
     form_fields = Union(
         [List(Instance(Field)), Callable()],
         help="The form's fields in order, or a function of the spawner that gives them (or a whole Form). "
-        "A field's value lands on the child's trait of the same name, or on the one that it names.",
+        "The child's trait of the field's name gets the value, or the trait that the field names.",
     ).tag(config=True)
 
     _is_complete = False  # whether the child's class is among the bases
 
     def __new__(cls, *args: Any, **given: Any) -> Self:
-        """An instance of this class and the child's in one."""
+        """An instance of a class that inherits from this one and from the child's."""
         whole: Any = cls
         if not cls._is_complete:
             child = cls.child_class.validate(None, _setting(cls, given, "child_class", LocalProcessSpawner))
@@ -125,7 +125,7 @@ class OptionsFormSpawner(Spawner):
 
     def __init__(self, **given: Any) -> None:
         self._chosen: Options = {}
-        # each spawner its own copy, as traitlets does with what it reads from a configuration
+        # a copy for each spawner, as traitlets makes of values from a configuration
         wanted = copy.deepcopy(_setting(type(self), given, "child_config", {}))
         known = {name: value for name, value in wanted.items() if self.has_trait(name)}
         super().__init__(**{**known, **given})
@@ -134,48 +134,48 @@ class OptionsFormSpawner(Spawner):
         _hooks.attach(self)
 
     def declared_form(self) -> Form:
-        """The form that is shown now."""
+        """The form for this moment."""
         fields = self.form_fields(self) if callable(self.form_fields) else self.form_fields
         return fields if isinstance(fields, Form) else Form(fields)
 
     @property
     def child_spawner(self) -> Self:
-        """Itself: hooks written for the `optionsspawner` package look here for the child."""
+        """Itself: here hooks for the `optionsspawner` package look for the child."""
         return self
 
     def get_state(self) -> dict[str, Any]:
-        """The child's state, and what was chosen."""
+        """The child's state and the chosen options."""
         state: dict[str, Any] = super().get_state()
         return {**state, STATE_KEY: self._chosen} if self._chosen else state
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Takes up a running server: commands of the child may depend on what was chosen for it."""
+        """Resumes a running server with its options, on which commands of the child may depend."""
         if state.get(STATE_KEY):
             _hooks.restore(self, state[STATE_KEY])
         super().load_state(state)
 
     def clear_state(self) -> None:
-        """Forgets the server and what was chosen for it."""
+        """Forgets the server and its options."""
         super().clear_state()
         self._chosen = {}
 
-    # JupyterHub wants these of every class of spawner; the child, next in line, has them.
+    # JupyterHub requires these of every class of spawners; here the child implements them.
 
     def start(self) -> Any:
-        """What the child's `start` gives."""
+        """The result of the child's `start`."""
         return super().start()
 
     def stop(self, now: bool = False) -> Any:
-        """What the child's `stop` gives."""
+        """The result of the child's `stop`."""
         return super().stop(now)
 
     def poll(self) -> Any:
-        """What the child's `poll` gives."""
+        """The result of the child's `poll`."""
         return super().poll()
 
 
 def _setting(cls: type[Spawner], given: Mapping[str, Any], name: str, default: Any) -> Any:
-    """A setting as the instance will have it; the class of an instance is needed before there is one."""
+    """The value that a trait of the instance will have: its class is made before the instance exists."""
     if name in given:
         return given[name]
     config = given.get("config") or Config()
@@ -186,9 +186,9 @@ def _setting(cls: type[Spawner], given: Mapping[str, Any], name: str, default: A
 
 @functools.cache
 def joined(cls: type[Spawner], child: type[Spawner]) -> type[Spawner]:
-    """The class of a spawner that is both: `cls` comes first, and its `super()` is the child."""
+    """A class that inherits from `cls` first, whose `super()` is the child, and from the child."""
     if "child_class" in child.class_trait_names():
-        raise TraitError(f"child_class: {child.__name__} drives another spawner itself")
+        raise TraitError(f"child_class: {child.__name__} has a child itself")
     body = {"__module__": cls.__module__, "__doc__": child.__doc__, "_is_complete": True}
     return type(f"{cls.__name__}Of{child.__name__}", (cls, child), body)
 
@@ -201,9 +201,7 @@ def with_traits_for(cls: Any, fields: Iterable[Field]) -> type[Spawner]:
         if trait is None or trait in known:
             continue
         if hasattr(cls, trait):
-            raise TraitError(
-                f"form_fields: {trait!r} is no trait of {cls.__name__}, but something else of it"
-            )
+            raise TraitError(f"form_fields: {cls.__name__} has an attribute {trait!r} that isn't a trait")
         missing[trait] = kind_of(field)
     return _extended(cls, tuple(missing.items())) if missing else cls
 
@@ -215,12 +213,12 @@ def _extended(cls: type[Spawner], missing: Sequence[tuple[str, type[TraitType[An
 
 
 def trait_of(field: Field) -> str | None:
-    """The trait that a field's value lands on."""
+    """The name of the trait that gets a field's value, None for none."""
     return field.name if field.trait == "" else field.trait
 
 
 def kind_of(field: Field) -> type[TraitType[Any, Any]]:
-    """The kind of trait that holds this field's values."""
+    """The type of a trait for this field's values."""
     match field:
         case Checkbox(on=""):
             return Bool
@@ -232,7 +230,7 @@ def kind_of(field: Field) -> type[TraitType[Any, Any]]:
 
 
 def fitting(trait: TraitType[Any, Any], value: Value, field: Field) -> Value:
-    """The value as this trait is typed; raises Refusal. What the trait itself thinks of it isn't asked."""
+    """The value in the trait's type; raises Refusal. The trait's own validation isn't part of this."""
     match trait:
         case Unicode():
             return field.write(value)
@@ -250,7 +248,7 @@ def fitting(trait: TraitType[Any, Any], value: Value, field: Field) -> Value:
 
 
 def _plain(value: Value) -> str:
-    """A number's text without a point where none is needed; yes is 1 and no is 0."""
+    """A number's text, without a decimal point where possible; yes is 1 and no is 0."""
     return value if isinstance(value, str) else str(int(value) if int(value) == value else value)
 
 

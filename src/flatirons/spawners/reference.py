@@ -27,7 +27,7 @@ SITE = """\
 ## What the site sets
 
 The keys of an environment are those of [`[environments.NAME]`](site.md#environmentsname), and `apptainer`,
-the program that runs the container; its `binds` and `options` are all that there are. The keys of `parallel`
+the program that runs the container. Only its own `binds` and `options` count. The keys of `parallel`
 are those of [`[parallel]`](site.md#parallel).
 """
 
@@ -42,10 +42,10 @@ INHERITED = """\
 ## JupyterHub's own
 
 All traits of JupyterHub's `Spawner` are there. `environment`, `args`, `default_url`, `notebook_dir`, `cmd`
-(where an environment has none of its own), `poll_interval`, `http_timeout` and the hooks do what they always
-do. `start_timeout` is the sum of `queue_timeout`, `node_timeout` and `stop_timeout` unless it is set. `ip`,
-`port`, `mem_limit` and `cpu_limit` have no say in the job: its address is found on the node, its size is
-what the traits above ask of Slurm.
+(where an environment has none of its own), `poll_interval`, `http_timeout` and the hooks work as usual.
+`start_timeout` is the sum of `queue_timeout`, `node_timeout` and `stop_timeout` unless it is set. `ip`,
+`port`, `mem_limit` and `cpu_limit` have no effect: the starter finds the address on the node, and the traits
+above set the size of the job.
 """
 
 KINDS: tuple[tuple[type[TraitType], str], ...] = (

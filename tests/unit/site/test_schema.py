@@ -105,7 +105,7 @@ def test_an_unknown_key_is_refused_and_the_nearest_one_suggested(section, line, 
         ("form.runtime", "maximum = 90", "form.runtime.maximum", "a time such as"),
         ("form.gpus", "default = 'many'", "form.gpus", '"v100:2"'),
         ("form.partition", "choices = []", "form.partition.choices", "a list of texts, or a table"),
-        ("form.partition", "choices = ['a', 'a']", "form.partition.choices", "there twice"),
+        ("form.partition", "choices = ['a', 'a']", "form.partition.choices", "listed twice"),
         ("form.cluster", "choices = ['frontier']", "form.cluster", "'frontier' is none of summit"),
         ("form.environment", "default = 'r'", "form.environment", "'r' is none of python"),
     ],
@@ -142,7 +142,7 @@ def test_bounds_in_the_wrong_order_are_refused():
 
 def test_a_default_that_is_no_choice_is_refused():
     text = with_lines("form.qos", "choices = ['normal']", "default = 'long'")
-    assert problems(text) == {"form.qos": "the default 'long' is none of the choices"}
+    assert problems(text) == {"form.qos": "the default 'long' isn't one of the choices"}
 
 
 def test_a_file_that_is_no_toml_is_said_to_be_so_with_the_line():

@@ -214,7 +214,7 @@ async def test_a_sites_own_field_of_that_name_stays_what_it_is() -> None:
     own = '[form.own.constraint]\ntype = "select"\nchoices = ["haswell", "knl"]\nsbatch = "--constraint"\n'
     site = parse(SITE + own)
     options = await options_form(site).check({"constraint": "knl"}, ALICE)
-    line = argv.sbatch(request(options, site.form.own_settings()))
+    line = argv.sbatch(request(options, site.form.site_fields()))
     assert [word for word in line if word.startswith("--constraint")] == ["--constraint=knl"]
 
 

@@ -13,7 +13,7 @@ from flatirons.forms import Context, Form
 from flatirons.slurm import argv
 from flatirons.slurm.model import JobSpec
 from flatirons.slurm_form.form import slurm_form
-from flatirons.slurm_form.site_fields import RESERVED, environment, sbatch_options, site_fields
+from flatirons.slurm_form.site_fields import RESERVED, environment, fields_of_site, sbatch_options
 
 ALICE = Context(user="alice")
 OWN: dict[str, dict[str, Any]] = {
@@ -173,6 +173,6 @@ def test_other_options_are_the_sites_to_set(option: str) -> None:
 
 
 def test_all_mistakes_are_told_at_once_and_good_fields_are_made() -> None:
-    fields, wrong = site_fields({"a": {"type": "x"}, "b": {}, "c": {"env": "-"}}, taken={"cpus"})
+    fields, wrong = fields_of_site({"a": {"type": "x"}, "b": {}, "c": {"env": "-"}}, taken={"cpus"})
     assert [field.name for field in fields] == ["a", "b", "c"]
     assert {key for key, _ in wrong} == {"form.own.a.type", "form.own.c.env"}

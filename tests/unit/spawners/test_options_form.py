@@ -275,7 +275,7 @@ def test_a_trait_made_for_a_field_may_be_configured() -> None:
 
 @pytest.mark.parametrize("name", ["start", "server", "started_with", "child_spawner"])
 def test_an_option_can_not_take_the_name_of_a_method_or_an_attribute(name: str) -> None:
-    with pytest.raises(TraitError, match=f"'{name}' is no trait of"):
+    with pytest.raises(TraitError, match=f"'{name}' that isn't a trait"):
         made(Text(name))
 
 
@@ -315,7 +315,7 @@ async def test_a_state_that_fits_no_more_still_finds_the_server(caplog: pytest.L
     spawner = made(Text("count"))
     spawner.load_state({"with": "running", STATE_KEY: {"count": "many", "gone": 1}})
     assert spawner.started_with == "running"
-    assert "was started otherwise" in caplog.text
+    assert "was started with other options" in caplog.text
     spawner.load_state({"with": "from before there was a form"})
     assert spawner.started_with == "from before there was a form"
 

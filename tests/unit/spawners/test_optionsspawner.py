@@ -62,7 +62,7 @@ async def test_a_text_takes_any_line_or_what_its_pattern_says() -> None:
 async def test_what_is_required_is_required_of_a_link_and_a_rest_body_too() -> None:
     required = TextInputField("a", attr_value="", attr_required=True)
     assert await message(required, "") == "This is needed."
-    assert await message(CheckboxInputField("terms", attr_required=True)) == "Please tick this to go on."
+    assert await message(CheckboxInputField("terms", attr_required=True)) == "Please tick this to continue."
     assert await posted(TextInputField("a", attr_required=False), "") is None
 
 

@@ -1,4 +1,4 @@
-"""Choices with a name, to begin with: the site's, and each user's own, kept on the server."""
+"""Named choices to begin with: the site's, and those that each user saved on the server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LONGEST_NAME = 60
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """Options under a name; those that it doesn't name stay as they are."""
+    """Options under a name. Options that it doesn't name stay as they are."""
 
     title: str
     options: Mapping[str, Any]
@@ -34,7 +34,7 @@ class Preset:
 class Presets:
     """The site's presets, and a folder (mode 0700) with a file for each user who saved some.
 
-    Without a folder nothing can be saved. One hub process writes; what it read it keeps.
+    Without a folder nothing can be saved. Only one hub process writes, so it reads each file once.
     """
 
     site: Mapping[str, Preset] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class Presets:
         return frozenset(name for preset in self.site.values() for name in preset.options)
 
     def saved(self, user: str) -> Mapping[str, Preset]:
-        """The user's own, by their names, in the order in which they were saved."""
+        """The user's own presets by name, in the order in which they were saved."""
         if self.folder is None:
             return {}
         if user not in self._read:
@@ -56,7 +56,7 @@ class Presets:
         return self._read[user]
 
     def save(self, user: str, name: str, options: Mapping[str, Value | None]) -> str:
-        """Keeps the options; gives a sentence when they can't be kept, "" when they are."""
+        """Saves the options; returns a sentence if they can't be saved, else ""."""
         name = " ".join(name.split())
         if self.folder is None or not name or len(name) > LONGEST_NAME or name != printable(name):
             return f"A name of 1 to {LONGEST_NAME} letters is needed to save these choices."
@@ -71,7 +71,7 @@ class Presets:
         return ""
 
     def forget(self, user: str, name: str) -> str:
-        """Removes one of the user's own, if it is there; gives a sentence when that can't be done."""
+        """Removes a preset of the user; returns a sentence if that isn't possible, else ""."""
         if name not in self.saved(user):
             return ""
         try:
@@ -92,7 +92,7 @@ class Presets:
         self._read[user] = own
 
     def _file(self, user: str) -> Path:
-        """A name may hold anything, and be as long as it likes."""
+        """The user's file. It has a hash for its name, because a user's name can have any characters."""
         assert self.folder is not None
         return self.folder / f"{hashlib.sha256(user.encode()).hexdigest()[:32]}.json"
 
@@ -104,6 +104,6 @@ class Presets:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            log.error("Saved choices in %s can't be read, and are kept aside: %s", file, error)
+            log.error("Saved choices in %s can't be read; the file is kept: %s", file, error)
             self._damaged.add(user)
             return {}

@@ -27,7 +27,7 @@ class StartEstimate:
 async def start_estimate(
     spawner: SlurmSpawner, hooks: FormHooks, posted: Mapping[str, object]
 ) -> StartEstimate | None:
-    """What Slurm expects; None while the form isn't filled in to the end."""
+    """Slurm's estimate for the posted options, with alternatives; None while the form has mistakes."""
     form, context = hooks.form(spawner), await hooks.context(spawner)
     given, wrong = form.single(posted)
     answers = await form.answers(given, context, from_page=True)
@@ -49,10 +49,10 @@ async def start_estimate(
 
 
 def _with_reservations(estimate: Estimate, spec: JobSpec, rights: Rights) -> Estimate:
-    """The estimate; of a refusal that only means "not now" what it means.
+    """The estimate. A refusal that only means "not now" becomes an estimate that says so.
 
-    --test-only refuses what must wait for a reservation to begin or to end, and sbatch takes it: seen with
-    Slurm 22.05 to 26.05.
+    --test-only refuses a job that must wait for a reservation to begin or to end; sbatch accepts it. Seen
+    with Slurm 22.05 to 26.05.
     """
     if estimate.kind is not Kind.REFUSED:
         return estimate
@@ -65,7 +65,7 @@ def _with_reservations(estimate: Estimate, spec: JobSpec, rights: Rights) -> Est
     if any(here & set(each.node_names) for each in others):
         return Estimate(
             Kind.UNKNOWN,
-            "Slurm can't tell when this would start: it may have to wait for nodes that are reserved now.",
+            "Slurm can't say when this would start: it may have to wait for nodes that are reserved now.",
         )
     return estimate
 

@@ -1,4 +1,4 @@
-"""What would have helped, as far as the form would take it: a link that is refused helps nobody."""
+"""The fix for a server's end, limited to what the form accepts: a link that is refused helps nobody."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from flatirons.servers.causes import Cause
 from flatirons.spawners.form.hooks import FormHooks
 
 HELPS = {"out_of_memory": "memory", "time_limit": "runtime"}
-"""The option of which more would have helped, by the kind of a cause."""
+"""The option of which the server needed more, by the kind of cause."""
 
-NO_MORE = "That was all that can be chosen with the other choices: another partition or QOS may offer more."
+NO_MORE = "The other choices allow no more than this. Another partition or QOS may offer more."
 
 
 async def with_suggested_fix(cause: Cause, spawner: Spawner) -> Cause:
-    """The cause with a fix that the form of this spawner takes; as it is, without such a form."""
+    """The cause with a fix that the spawner's form accepts; unchanged without such a form."""
     hooks = FormHooks.of(spawner)
     if hooks is None or cause.kind not in HELPS:
         return cause
@@ -30,10 +30,10 @@ async def with_suggested_fix(cause: Cause, spawner: Spawner) -> Cause:
 
 
 async def bounded(cause: Cause, form: Form, chosen: Mapping[str, str], context: Context) -> Cause:
-    """The cause with a fix that the form takes beside what was chosen: twice as much, or the most there is.
+    """The cause with a fix that the form accepts beside the other choices: twice as much, or the maximum.
 
-    `cause.fix` says twice what the job had, where Slurm told what that was; else what was chosen counts.
-    Where nothing more can be chosen, the advice says so.
+    `cause.fix` has twice what the job had, where Slurm knows it; otherwise the chosen value counts. Where the
+    form offers no more, the advice says so.
     """
     name = HELPS.get(cause.kind, "")
     if name not in form.fields:
@@ -53,7 +53,7 @@ async def bounded(cause: Cause, form: Form, chosen: Mapping[str, str], context: 
 
 
 def _had(answer: Answer, doubled: str | None) -> int:
-    """How much the job had, in the field's unit; 0 where nobody knows."""
+    """How much the job had, in the field's unit; 0 if it isn't known."""
     if doubled is not None:
         return int(answer.field.read(doubled)) // 2
     if answer.value is not None:
@@ -65,7 +65,7 @@ def _had(answer: Answer, doubled: str | None) -> int:
 
 
 def _more(answer: Answer, had: int) -> int | None:
-    """Twice as much, or what comes nearest to it of what can be chosen; None where that is no more."""
+    """Twice as much, or the nearest value that the rules allow; None where they allow no more."""
     field, rules = answer.field, answer.rules
     if rules.is_fixed:
         return None
