@@ -107,20 +107,22 @@ def check() -> list[str]:
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
-    launch = inspect.signature(pyspark.java_gateway.launch_gateway).parameters
+    def parameters(of: Any) -> list[str]:
+        return list(inspect.signature(of).parameters) if callable(of) else []
+
+    launch = getattr(pyspark.java_gateway, "launch_gateway", None)
+    code = inspect.getsource(launch) if launch else ""
+    set_property = getattr(SparkContext, "setSystemProperty", None)
     found = {
-        "SparkContext._active_spark_context": getattr(SparkContext, "_active_spark_context", "gone") is None,
-        "SparkContext._gateway": getattr(SparkContext, "_gateway", "gone") is None,
-        "SparkContext._jvm": getattr(SparkContext, "_jvm", "gone") is None,
-        "launch_gateway(conf, ...)": next(iter(launch)) == "conf",
-        "gateway.proc": "gateway.proc = proc" in inspect.getsource(pyspark.java_gateway.launch_gateway),
-        "stdin of gateway.proc": "stdin" in inspect.getsource(pyspark.java_gateway.launch_gateway),
-        "SparkContext(conf=, gateway=)": {"conf", "gateway"}
-        <= set(inspect.signature(SparkContext).parameters),
-        "SparkSession(sparkContext)": next(iter(inspect.signature(SparkSession).parameters))
-        == "sparkContext",
-        "SparkContext.setSystemProperty": list(inspect.signature(SparkContext.setSystemProperty).parameters)
-        == ["key", "value"],
-        "SparkContext.uiWebUrl": isinstance(inspect.getattr_static(SparkContext, "uiWebUrl"), property),
+        "SparkContext._active_spark_context": getattr(SparkContext, "_active_spark_context", "") is None,
+        "SparkContext._gateway": getattr(SparkContext, "_gateway", "") is None,
+        "SparkContext._jvm": getattr(SparkContext, "_jvm", "") is None,
+        "launch_gateway(conf, ...)": parameters(launch)[:1] == ["conf"],
+        "gateway.proc, with a pipe as stdin": "gateway.proc = proc" in code
+        and 'popen_kwargs["stdin"] = PIPE' in code,
+        "SparkContext(conf=, gateway=)": {"conf", "gateway"} <= {*parameters(SparkContext)},
+        "SparkSession(sparkContext)": parameters(SparkSession)[:1] == ["sparkContext"],
+        "SparkContext.setSystemProperty": parameters(set_property) == ["key", "value"],
+        "SparkContext.uiWebUrl": isinstance(vars(SparkContext).get("uiWebUrl"), property),
     }
     return [name for name, is_there in found.items() if not is_there]
