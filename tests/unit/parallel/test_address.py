@@ -1,4 +1,4 @@
-"""Under which address other nodes reach this one."""
+"""The address under which other nodes reach this one."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
     return known
 
 
-def test_it_is_that_of_the_name_that_slurm_gave_the_node(names: Names, own: str) -> None:
+def test_it_is_the_address_of_the_name_that_slurm_gave_the_node(names: Names, own: str) -> None:
     names.update({"c1": [own], "node": ["192.0.2.1"]})
     assert address.of_this_node({"SLURMD_NODENAME": "c1"}) == own
 
 
-def test_a_name_that_resolves_to_loopback_too_is_no_obstacle(names: Names, own: str) -> None:
+def test_a_loopback_address_of_the_name_is_skipped(names: Names, own: str) -> None:
     names["node"] = ["127.0.1.1", own]
     assert address.of_this_node({}) == own
 
@@ -54,12 +54,12 @@ def test_the_address_of_another_machine_is_not_taken(names: Names, own: str) -> 
     assert address.of_this_node({"SLURMD_NODENAME": "c1"}) == own
 
 
-def test_where_the_name_tells_nothing_the_way_to_slurm_does(names: Names, own: str) -> None:
+def test_else_it_is_the_address_of_the_route_to_the_submit_host(names: Names, own: str) -> None:
     names.update({"node": ["127.0.1.1"], "login": [own]})
     assert address.of_this_node({"SLURM_SUBMIT_HOST": "login"}) == own
 
 
-def test_a_node_that_nobody_can_reach_is_told_so(names: Names) -> None:
+def test_a_node_that_nobody_can_reach_raises_an_error(names: Names) -> None:
     names["node"] = ["127.0.1.1"]
     with pytest.raises(FlatironsError, match="controller_ip"):
         address.of_this_node({"SLURM_SUBMIT_HOST": "unknown"})

@@ -1,4 +1,4 @@
-"""The watch on a job of engines, against a Slurm in memory."""
+"""The watch on a job of engines, with a Slurm in memory."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def client(slurm: FakeSlurm) -> SlurmClient:
     return SlurmClient(Cluster("summit"), slurm)
 
 
-class Diary:
-    """What a watch told; `then` is done after each change, in order."""
+class WatchedJob:
+    """A job that starts and ends when its watch reports the change before, and what the watch reported."""
 
     def __init__(self, slurm: FakeSlurm, client: SlurmClient) -> None:
         self.slurm = slurm
@@ -59,40 +59,42 @@ class Diary:
 
 
 @pytest.fixture
-def diary(slurm: FakeSlurm, client: SlurmClient) -> Diary:
-    return Diary(slurm, client)
+def watched(slurm: FakeSlurm, client: SlurmClient) -> WatchedJob:
+    return WatchedJob(slurm, client)
 
 
-def test_every_change_is_told_once_and_then_the_end(diary: Diary) -> None:
-    diary.follow()
-    assert diary.states == [JobState.PENDING, JobState.RUNNING]
-    assert diary.ends == [JobState.COMPLETED]
+def test_every_change_is_reported_once_and_then_the_end(watched: WatchedJob) -> None:
+    watched.follow()
+    assert watched.states == [JobState.PENDING, JobState.RUNNING]
+    assert watched.ends == [JobState.COMPLETED]
 
 
-def test_a_look_that_fails_says_nothing_about_the_job(diary: Diary, slurm: FakeSlurm) -> None:
+def test_a_query_that_fails_says_nothing_about_the_job(watched: WatchedJob, slurm: FakeSlurm) -> None:
     slurm.fail("squeue", UNREACHED, times=3)
-    diary.follow()
-    assert diary.states == [JobState.PENDING, JobState.RUNNING]
-    assert diary.ends == [JobState.COMPLETED]
+    watched.follow()
+    assert watched.states == [JobState.PENDING, JobState.RUNNING]
+    assert watched.ends == [JobState.COMPLETED]
 
 
-def test_a_job_that_the_controller_forgot_ends_as_accounting_tells(diary: Diary, slurm: FakeSlurm) -> None:
-    slurm.end_job(diary.job_id, "TIMEOUT")
-    slurm.forget(diary.job_id)
-    diary.follow()
-    assert diary.ends == [JobState.TIMEOUT]
+def test_a_job_that_the_controller_forgot_ends_as_accounting_says(
+    watched: WatchedJob, slurm: FakeSlurm
+) -> None:
+    slurm.end_job(watched.job_id, "TIMEOUT")
+    slurm.forget(watched.job_id)
+    watched.follow()
+    assert watched.ends == [JobState.TIMEOUT]
 
 
-def test_a_job_that_nobody_knows_has_vanished(diary: Diary, slurm: FakeSlurm) -> None:
-    slurm.lose(diary.job_id)
-    diary.follow()
-    assert diary.ends == [JobState.VANISHED]
+def test_a_job_that_nobody_knows_has_vanished(watched: WatchedJob, slurm: FakeSlurm) -> None:
+    slurm.lose(watched.job_id)
+    watched.follow()
+    assert watched.ends == [JobState.VANISHED]
 
 
-def test_a_watch_that_is_stopped_says_nothing_more(diary: Diary) -> None:
-    diary.watch.stop()
-    diary.follow()
-    assert diary.states == diary.ends == []
+def test_a_watch_that_is_stopped_reports_nothing_more(watched: WatchedJob) -> None:
+    watched.watch.stop()
+    watched.follow()
+    assert watched.states == watched.ends == []
 
 
 def test_an_answer_can_be_waited_for_without_a_loop(client: SlurmClient, slurm: FakeSlurm) -> None:
@@ -112,23 +114,23 @@ def test_a_failure_of_what_was_waited_for_is_the_callers(client: SlurmClient, sl
         run_sync(query_job(client, 1))
 
 
-def test_every_look_is_told_and_before_the_change_that_it_brings(
+def test_every_query_is_reported_before_the_change_that_it_finds(
     slurm: FakeSlurm, client: SlurmClient
 ) -> None:
-    told: list[str] = []
+    calls: list[str] = []
     job_id = slurm.add_job("alice")
 
     def queried(job: Job) -> None:
-        told.append(f"looked {job.state.value}")
-        if told.count("looked PENDING") == 3:
+        calls.append(f"queried {job.state.value}")
+        if calls.count("queried PENDING") == 3:
             slurm.end_job(job_id)
 
     def changed(job: Job) -> None:
-        told.append(f"changed {job.state.value}")
+        calls.append(f"changed {job.state.value}")
 
-    watch = JobWatch(lambda: client, job_id, changed, lambda job: told.append("ended"), on_query=queried)
+    watch = JobWatch(lambda: client, job_id, changed, lambda job: calls.append("ended"), on_query=queried)
     watch.start()
     assert watch.join(10)
-    assert told[:2] == ["looked PENDING", "changed PENDING"]
-    assert told[-2:] == ["looked COMPLETED", "ended"]
-    assert told.count("changed PENDING") == 1
+    assert calls[:2] == ["queried PENDING", "changed PENDING"]
+    assert calls[-2:] == ["queried COMPLETED", "ended"]
+    assert calls.count("changed PENDING") == 1

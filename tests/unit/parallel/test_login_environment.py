@@ -1,4 +1,4 @@
-"""The environment of a notebook without the job that it is in."""
+"""The environment of a notebook without the variables of its job."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ JOB = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4", "SLURMD_NODENAME": "n1", "PMIX_
 KEPT = {"SLURM_CONF": "/etc/slurm.conf", "SLURM_JWT": "x", "PATH": "/bin", "SBATCH_ACCOUNT": "mine"}
 
 
-def test_what_slurm_set_for_the_job_is_gone_and_what_leads_to_slurm_stays() -> None:
+def test_the_jobs_variables_are_removed_and_those_that_lead_to_slurm_stay() -> None:
     environ = {**JOB, **KEPT}
     login_environment.hide_job(environ)
     assert {name: environ[name] for name in environ if not name.startswith("FLATIRONS")} == KEPT
@@ -31,7 +31,7 @@ def test_a_second_time_changes_nothing() -> None:
     assert environ == once
 
 
-def test_a_job_that_was_submitted_from_a_notebook_is_itself() -> None:
+def test_a_job_that_was_submitted_from_a_notebook_has_its_own_variables() -> None:
     environ = {**JOB}
     login_environment.hide_job(environ)
     later = {**environ, "SLURM_JOB_ID": "8"}
@@ -45,11 +45,11 @@ def test_outside_of_a_job_nothing_is_kept() -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "3"])
-def test_what_cannot_be_read_is_left_aside(text: str) -> None:
+def test_saved_variables_that_cannot_be_read_are_ignored(text: str) -> None:
     assert login_environment.job_environment({"FLATIRONS_JOB": text}) == {"FLATIRONS_JOB": text}
 
 
-def test_a_command_can_be_started_without_it() -> None:
+def test_a_command_can_be_started_without_the_jobs_variables() -> None:
     assert login_environment.env_command({"SLURM_JOB_ID": "7", "SLURM_CONF": "x", "A": "b"}) == [
         "env",
         "--unset=SLURM_JOB_ID",

@@ -1,4 +1,4 @@
-"""What a notebook is message of a job, in a sentence and in a few words."""
+"""The messages about a job, as a sentence and in a few words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def on(nodes: str, state: JobState = JobState.RUNNING) -> Job:
     return Job(id=12, state=state, nodes=nodes)
 
 
-def test_a_job_that_waits_tells_why_and_until_when() -> None:
+def test_a_job_that_waits_is_explained_with_its_expected_start() -> None:
     start = datetime(2026, 11, 3, 17, 30, tzinfo=UTC)
     message = messages.waiting(pending("Resources", start))
     assert message.startswith("Engines (job 12) wait: It is first in line")
@@ -29,7 +29,7 @@ def test_a_job_that_waits_tells_why_and_until_when() -> None:
     assert messages.waiting(pending("Priority"), "Spark", " waits").startswith("Spark (job 12) waits: Other")
 
 
-def test_an_estimate_that_comes_later_is_message_without_the_reason() -> None:
+def test_an_estimate_that_comes_later_is_shown_without_the_reason() -> None:
     first = messages.waiting(pending("Resources"))
     then = messages.waiting(pending("Resources", NOW))
     assert messages.new_part(first, "") == first
@@ -73,7 +73,7 @@ def test_a_node_that_slurm_takes_from_a_running_job_was_lost() -> None:
     assert "run them again" in message
 
 
-def test_a_lost_node_is_named_with_what_went_and_what_stays() -> None:
+def test_a_lost_node_is_named_with_how_many_engines_are_lost_and_left() -> None:
     message = messages.engines_lost("shas0102", 4, 3)
     assert message.startswith(
         "Node shas0102 no longer answers: 4 engines are lost with it; 3 on other nodes keep running."

@@ -38,7 +38,7 @@ def of(tmp_path: Path, **more: str) -> dict[str, Any]:
     return configuration.make_settings(environ, tmp_path)
 
 
-def test_workers_run_in_the_notebooks_container_where_the_notebook_may(tmp_path: Path) -> None:
+def test_workers_run_in_the_notebooks_container_partition_and_account(tmp_path: Path) -> None:
     slurm = of(tmp_path)["jobqueue"]["slurm"]
     assert slurm["python"].startswith("apptainer exec --bind '/a b:/a' /srv/base.sif /")
     assert (slurm["queue"], slurm["account"]) == ("shas", "ucb-general")
@@ -48,7 +48,7 @@ def test_workers_run_in_the_notebooks_container_where_the_notebook_may(tmp_path:
     assert slurm["scheduler-options"]["host"] == "10.0.0.7"
 
 
-def test_what_the_site_says_of_engines_holds_for_workers(tmp_path: Path) -> None:
+def test_the_sites_defaults_for_engines_hold_for_workers(tmp_path: Path) -> None:
     site = {"partition": "sknl", "cpus_per_engine": 2, "memory_mib": 4096, "runtime_minutes": 90}
     slurm = of(tmp_path, FLATIRONS_PARALLEL=json.dumps(site))["jobqueue"]["slurm"]
     assert (slurm["queue"], slurm["cores"], slurm["memory"], slurm["walltime"]) == ("sknl", 2, "4GiB", "90")
@@ -106,9 +106,7 @@ def test_dask_is_configured_inside_a_job_only(monkeypatch: pytest.MonkeyPatch, t
     assert configured(monkeypatch, tmp_path, outside) == ""
 
 
-def test_a_directory_that_somebody_named_already_stays(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_directory_that_is_set_already_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert configured(monkeypatch, tmp_path, {**JOB, "DASK_ROOT_CONFIG": "/etc/mine"}) == "/etc/mine"
 
 
@@ -200,7 +198,7 @@ def test_a_certificate_is_made_once_and_is_its_own_authority(tmp_path: Path) -> 
 
 
 class Stream:
-    """A connection that reads what it is told to."""
+    """A connection whose reads have these outcomes."""
 
     def __init__(self, *outcomes: Exception | int) -> None:
         self.outcomes = list(outcomes)
@@ -212,7 +210,7 @@ class Stream:
         return outcome
 
 
-def test_a_read_that_raises_broken_pipe_looks_again_once() -> None:
+def test_a_read_that_raises_broken_pipe_is_repeated_once() -> None:
     repaired = type("Repaired", (Stream,), {"read_from_fd": Stream.read_from_fd})
     compat.repair_tls_reads(repaired)
     compat.repair_tls_reads(repaired)

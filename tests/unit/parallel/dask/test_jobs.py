@@ -49,8 +49,8 @@ def jobs(slurm: FakeSlurm) -> WorkerJobs:
     return WorkerJobs(SlurmClient(Cluster("summit"), slurm, owner="alice"))
 
 
-def looks(slurm: FakeSlurm, more: int) -> None:
-    """Returns when Slurm was asked so many more times."""
+def wait_for_queries(slurm: FakeSlurm, more: int) -> None:
+    """Returns when Slurm has answered so many more queries."""
     before = slurm.count("squeue")
     eventually(lambda: slurm.count("squeue") >= before + more)
 
@@ -67,13 +67,13 @@ def test_workers_that_wait_say_why_once(jobs: WorkerJobs, slurm: FakeSlurm, caps
     ids = [slurm.add_job("alice", reason="Priority") for _ in range(3)]
     for number, job_id in enumerate(ids):
         jobs.add(job_id, f"SLURMCluster-{number}")
-    looks(slurm, 6)
+    wait_for_queries(slurm, 6)
     for job_id in ids:
         jobs.forget(job_id)
     eventually(lambda: jobs.is_idle)
-    told = capsys.readouterr().out.splitlines()
-    assert told[-1].startswith(f"3 of Dask's workers wait, the first (job {ids[0]}): Other jobs are ahead")
-    assert len(told) == len(set(told))
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[-1].startswith(f"3 of Dask's workers wait, the first (job {ids[0]}): Other jobs are ahead")
+    assert len(shown) == len(set(shown))
 
 
 def test_a_worker_that_nobody_ended_is_reported_with_the_reason(
@@ -81,12 +81,12 @@ def test_a_worker_that_nobody_ended_is_reported_with_the_reason(
 ) -> None:
     job_id = slurm.add_job("alice", state="RUNNING")
     jobs.add(job_id, "SLURMCluster-0")
-    looks(slurm, 2)
+    wait_for_queries(slurm, 2)
     slurm.end_job(job_id, "NODE_FAIL")
     eventually(lambda: jobs.is_idle)
-    [told] = capsys.readouterr().out.splitlines()
-    assert told.startswith(f"Dask's worker SLURMCluster-0 (job {job_id}) has ended: ")
-    assert "failed." in told and "cluster.scale" in told
+    [shown] = capsys.readouterr().out.splitlines()
+    assert shown.startswith(f"Dask's worker SLURMCluster-0 (job {job_id}) has ended: ")
+    assert "failed." in shown and "cluster.scale" in shown
 
 
 def test_a_worker_that_is_ended_on_purpose_is_not_reported(
@@ -100,32 +100,32 @@ def test_a_worker_that_is_ended_on_purpose_is_not_reported(
     assert capsys.readouterr().out == ""
 
 
-def test_a_look_that_fails_says_nothing(jobs: WorkerJobs, slurm: FakeSlurm, capsys: Capture) -> None:
+def test_a_query_that_fails_is_not_reported(jobs: WorkerJobs, slurm: FakeSlurm, capsys: Capture) -> None:
     slurm.fail("squeue", "slurm_load_jobs error: Unable to contact slurm controller", times=3)
     job_id = slurm.add_job("alice", state="RUNNING")
     jobs.add(job_id, "SLURMCluster-0")
-    looks(slurm, 5)
+    wait_for_queries(slurm, 5)
     assert capsys.readouterr().out == ""
     jobs.forget(job_id)
     eventually(lambda: jobs.is_idle)
 
 
 class Job:
-    """Submits as dask_jobqueue's does."""
+    """A job that is submitted as dask_jobqueue's is."""
 
     name = "SLURMCluster-0"
 
-    def __init__(self, said: str = "") -> None:
-        self.said = said
+    def __init__(self, message: str = "") -> None:
+        self.message = message
         self.job_id: str | None = None
 
     async def start(self) -> None:
-        if self.said:
-            raise RuntimeError(self.said)
+        if self.message:
+            raise RuntimeError(self.message)
         self.job_id = "7"
 
     async def close(self) -> None:
-        self.said = "closed"
+        self.message = "closed"
 
 
 async def test_dasks_own_class_reports_its_jobs_and_explains_refusals() -> None:
@@ -142,17 +142,17 @@ async def test_dasks_own_class_reports_its_jobs_and_explains_refusals() -> None:
     await job.start()
     await job.close()
     assert calls == [("started", 7, "SLURMCluster-0"), ("closing", 7)]
-    assert job.said == "closed"
+    assert job.message == "closed"
     with pytest.raises(SubmitRefused, match="Invalid account"):
         await kind(f"{FAILED}{ACCOUNT}\n").start()
     assert len(calls) == 2
 
 
 @pytest.mark.parametrize(
-    ("expected", "silent", "told"), [(False, True, True), (False, False, False), (True, True, False)]
+    ("expected", "silent", "shown"), [(False, True, True), (False, False, False), (True, True, False)]
 )
 def test_a_lost_node_is_reported_with_its_worker(
-    monkeypatch: pytest.MonkeyPatch, capsys: Capture, expected: bool, silent: bool, told: bool
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture, expected: bool, silent: bool, shown: bool
 ) -> None:
     jobs: Any = SimpleNamespace(node_of=lambda worker: "shas0102", query_now=lambda: None)
     hosts: list[str] = []
@@ -171,9 +171,10 @@ def test_a_lost_node_is_reported_with_its_worker(
         thread.join(10)
     printed = capsys.readouterr().out
     assert (
-        printed.startswith("Node shas0102 no longer answers: Dask has lost its worker SLURMCluster-1") == told
+        printed.startswith("Node shas0102 no longer answers: Dask has lost its worker SLURMCluster-1")
+        == shown
     )
-    assert bool(printed) == told
+    assert bool(printed) == shown
     assert hosts == ([] if expected else ["10.0.0.7"])
 
 

@@ -1,4 +1,4 @@
-"""A set of engines as one job: what sbatch is asked, and the script."""
+"""A set of engines as one job: the options of sbatch, and the script."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_there_are_never_more_nodes_than_engines() -> None:
     assert {"--nodes=1", "--ntasks=1", "--ntasks-per-node=1"} <= set(words)
 
 
-def test_without_a_word_slurm_places_the_engines() -> None:
+def test_slurm_places_the_engines_by_default() -> None:
     words = argv.sbatch(job_spec(8, EngineOptions()))
     assert "--ntasks=8" in words
     assert not [
@@ -129,13 +129,13 @@ def test_without_a_word_slurm_places_the_engines() -> None:
     ]
 
 
-def test_a_most_for_each_node_lets_slurm_count_the_nodes() -> None:
+def test_with_a_maximum_for_each_node_slurm_chooses_the_number_of_nodes() -> None:
     words = argv.sbatch(job_spec(8, EngineOptions(engines_per_node=4)))
     assert "--ntasks-per-node=4" in words
     assert not [word for word in words if word.startswith("--nodes")]
 
 
-def test_engines_that_cannot_fit_are_refused_before_slurm_is_asked() -> None:
+def test_engines_that_cannot_fit_are_refused_before_they_are_submitted() -> None:
     with pytest.raises(OptionsRefused, match="8 engines don't fit on 2 nodes with at most 3"):
         job_spec(8, EngineOptions(nodes=2, engines_per_node=3))
 
@@ -157,14 +157,14 @@ def test_a_percent_sign_in_the_logs_path_is_no_pattern() -> None:
 
 
 @given(st.integers(1, 500), st.integers(0, 20), st.integers(0, 20))
-def test_what_is_asked_holds_all_engines(n: int, nodes: int, most: int) -> None:
+def test_the_requested_nodes_hold_all_engines(n: int, nodes: int, most: int) -> None:
     try:
         spec = job_spec(n, EngineOptions(nodes=nodes, engines_per_node=most))
     except OptionsRefused:
         assert nodes * most < n
         return
-    said = [word.partition("=")[2] for word in spec.extra if word.startswith("--ntasks-per-node")]
-    [per_node] = [int(word) for word in said] or [n]
+    values = [word.partition("=")[2] for word in spec.extra if word.startswith("--ntasks-per-node")]
+    [per_node] = [int(word) for word in values] or [n]
     assert per_node <= n
     if most:
         assert per_node <= most
@@ -199,7 +199,7 @@ def test_outside_of_a_notebook_there_is_no_container() -> None:
 
 
 @pytest.mark.parametrize("environ", [{}, {"FLATIRONS_IMAGE": "/srv/base.sif"}])
-def test_what_the_node_says_of_its_own_software_is_kept_only_without_a_container(
+def test_the_nodes_variables_for_its_own_software_stay_only_without_a_container(
     environ: dict[str, str],
 ) -> None:
     lines = login_lines(environ).partition("/etc/profile\n")[2]  # after what sets them
@@ -220,12 +220,12 @@ def test_the_connection_file_says_where_the_controller_listens() -> None:
     assert ControllerAddress.parse(json.dumps({**known, "liveness": 40009})) == ("10.0.0.7", 40000, 40009)
 
 
-def test_a_controller_that_is_not_on_the_network_is_not_knocked_at() -> None:
+def test_a_controller_that_is_not_on_the_network_has_no_address() -> None:
     assert ControllerAddress.parse('{"interface": "ipc:///tmp/x", "registration": 1}') is None
     assert ControllerAddress.parse("") is None
 
 
-def test_mpi_has_a_task_for_each_engine_and_lives_and_dies_as_one() -> None:
+def test_mpi_has_a_task_for_each_engine_and_ends_as_a_whole() -> None:
     options = EngineOptions(mpi="pmix", cpus=2)
     script = job_script(4, options, ["engine"])
     assert " --ntasks=4 --cpus-per-task=2 --mpi=pmix engine\n" in script
@@ -239,7 +239,7 @@ def test_counts_are_read_as_slurm_writes_them(text: str, wanted: list[int]) -> N
 
 
 @pytest.mark.parametrize("text", ["", "x", "4(x)", "4,,3", "-1"])
-def test_counts_that_are_none_are_refused(text: str) -> None:
+def test_other_texts_than_counts_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="as Slurm writes them"):
         parse_counts(text)
 
@@ -276,7 +276,7 @@ def test_engines_for_which_a_job_has_no_room_are_refused(n: int, options: Engine
         place_inside(n, options, JOB)
 
 
-def test_outside_of_a_job_nothing_is_inside() -> None:
+def test_outside_of_a_job_engines_cannot_be_inside() -> None:
     with pytest.raises(OptionsRefused, match="doesn't run in a job"):
         place_inside(1, EngineOptions(), {})
 
@@ -289,6 +289,6 @@ def test_a_step_of_the_notebooks_job_ends_with_the_controller_and_the_job_does_n
     assert "scancel" not in words[4]
 
 
-def test_what_only_a_job_has_is_refused_inside_of_one() -> None:
+def test_options_of_a_separate_job_are_refused_inside_the_notebooks_job() -> None:
     with pytest.raises(OptionsRefused, match=r"partition: .* Leave this out"):
         refuse_job_options(EngineOptions(partition="shas", inside=True))

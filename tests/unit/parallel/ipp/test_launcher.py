@@ -1,4 +1,4 @@
-"""The launchers against a Slurm in memory."""
+"""The launchers, with a Slurm in memory."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ async def test_stopping_returns_when_slurm_says_that_the_job_is_gone(make: Make,
     assert (engines.state, engines.stop_data["state"]) == ("after", "CANCELLED")
 
 
-async def test_a_slurm_that_does_not_answer_leaves_the_set_as_it_is(make: Make, slurm: FakeSlurm) -> None:
+async def test_a_set_stays_as_it_is_while_slurm_does_not_answer(make: Make, slurm: FakeSlurm) -> None:
     engines = make()
     await engines.start(2)
     slurm.fail("scancel", "scancel: error: Unable to contact slurm controller (connect failure)")
@@ -121,9 +121,9 @@ async def test_the_end_of_the_job_is_noticed_and_explained(make: Make, slurm: Fa
     engines.on_stop(end.set_result)
     slurm.run_job(job_id)
     slurm.end_job(job_id, "FAILED", exit_code="1:0")
-    told = await end
-    assert (told["job_id"], told["state"], told["exit_code"]) == (job_id, "FAILED", 1)
-    assert told["why"]
+    data = await end
+    assert (data["job_id"], data["state"], data["exit_code"]) == (job_id, "FAILED", 1)
+    assert data["why"]
     assert "no module named ipyparallel" in engines.get_output()
 
 
@@ -151,7 +151,7 @@ async def test_a_set_whose_job_is_over_is_not_running(make: Make, slurm: FakeSlu
         FlatironsEngineSetLauncher.from_dict(state)
 
 
-async def test_a_set_that_slurm_is_silent_about_is_kept(make: Make, slurm: FakeSlurm) -> None:
+async def test_a_set_counts_as_running_while_slurm_does_not_answer(make: Make, slurm: FakeSlurm) -> None:
     engines = make()
     await engines.start(1)
     slurm.hang("squeue", times=10)
@@ -187,7 +187,7 @@ def test_ipyparallels_own_cluster_gets_our_controller_by_default(tmp_path: Path)
     assert stock.controller_launcher_class is FlatironsControllerLauncher
 
 
-async def test_keywords_of_the_cluster_reach_slurm_and_those_of_a_set_come_first(
+async def test_keywords_of_the_cluster_reach_slurm_and_those_of_a_set_override_them(
     tmp_path: Path, slurm: FakeSlurm
 ) -> None:
     ours = Cluster(n=4, profile_dir=str(tmp_path), account="ucb-general", qos="long", memory="2G")
@@ -274,7 +274,7 @@ async def test_a_controllers_end_cancels_the_engines_of_its_cluster(
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"engines": {}}', "null"])
-def test_a_cluster_file_that_tells_nothing_names_no_jobs(text: str, tmp_path: Path) -> None:
+def test_a_cluster_file_that_cannot_be_read_names_no_jobs(text: str, tmp_path: Path) -> None:
     file = tmp_path / "cluster-abc.json"
     file.write_text(text)
     assert controller.read_job_ids(file) == []

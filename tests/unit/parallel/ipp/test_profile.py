@@ -22,7 +22,7 @@ def test_it_chooses_our_launchers(tmp_path: Path) -> None:
     assert config.Cluster.engine_launcher_class == config.Cluster.controller_launcher_class == "flatirons"
 
 
-def test_it_tells_every_option_there_is(tmp_path: Path) -> None:
+def test_it_lists_every_option(tmp_path: Path) -> None:
     text = profile.create(str(tmp_path)).read_text().replace("# c.", "c.")
     (tmp_path / "all.py").write_text(text)
     config = PyFileConfigLoader(str(tmp_path / "all.py")).load_config()
@@ -32,7 +32,7 @@ def test_it_tells_every_option_there_is(tmp_path: Path) -> None:
     assert launcher.engine_options().memory == 4096
 
 
-def test_the_how_to_tells_every_option_there_is() -> None:
+def test_the_how_to_lists_every_option() -> None:
     page = (REPO / "docs" / "how-to" / "parallel.md").read_text()
     table = page.partition("| keyword |")[2].partition("\n\n")[0]
     assert set(re.findall(r"`(\w+)`", "".join(row.split("|")[1] for row in table.splitlines()[1:]))) == {

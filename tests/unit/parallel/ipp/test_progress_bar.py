@@ -1,4 +1,4 @@
-"""What is written on ipyparallel's progress bar."""
+"""Text on ipyparallel's progress bar."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def opened(total: int) -> tuple[Any, ProgressBar]:
     return bar, found
 
 
-def test_without_a_bar_there_is_none_to_write_on() -> None:
+def test_without_a_bar_none_is_found() -> None:
     assert ProgressBar.newest() is None
 
 
-def test_a_bar_says_what_it_is_told_until_engines_come() -> None:
+def test_a_bar_shows_a_text_until_engines_come() -> None:
     with redirect_stdout(Screen()) as screen:
         theirs, bar = opened(2)
         bar.show("waits (Priority)")

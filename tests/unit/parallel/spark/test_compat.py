@@ -1,4 +1,4 @@
-"""What `spark.compat` does with PySpark's parts; that they are there, a test in the image says.
+"""What `spark.compat` does with the parts of PySpark. A test in the image checks that they exist.
 
 See tests/cluster/product/test_spark.py: PySpark is too large for the tools' environment.
 """
@@ -50,7 +50,7 @@ class Java:
 
 @pytest.fixture
 def launches(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
-    """The settings and the address of the pages with which Java is launched, in a PySpark of ours."""
+    """The settings and the address of the pages with which Java is launched, in a fake PySpark."""
     launched: list[dict[str, str]] = []
 
     def launch_gateway(conf: FakeConf) -> Java:

@@ -23,7 +23,7 @@ def script() -> str:
     return spark_job.job_script(2, SIZE, python, folder="/home/a/x", liveness=("10.0.0.7", 4711))
 
 
-def test_one_task_on_each_node_gets_all_that_is_asked_there() -> None:
+def test_one_task_on_each_node_gets_all_that_is_requested_there() -> None:
     options = EngineOptions(partition="shas", account="a", qos="q", reservation="r", runtime=30)
     spec = spark_job.job_spec(2, SIZE, options, comment="c", log="/home/a/%x.log")
     line = argv.sbatch(spec)
@@ -32,7 +32,7 @@ def test_one_task_on_each_node_gets_all_that_is_asked_there() -> None:
     assert "--output=/home/a/%%x.log" in line
 
 
-def test_the_script_holds_a_liveness_a_master_and_a_worker_on_each_node() -> None:
+def test_the_script_runs_a_connection_to_the_notebook_a_master_and_a_worker_on_each_node() -> None:
     last = script().strip().splitlines()[-1]
     node = "apptainer exec '/srv/my image.sif' /opt/jupyter/bin/python -m flatirons.parallel.spark.node"
     srun = "srun --export=ALL --ntasks=2 --ntasks-per-node=1 --cpus-per-task=4 "
@@ -49,13 +49,13 @@ def test_the_script_holds_a_liveness_a_master_and_a_worker_on_each_node() -> Non
         (EngineOptions(), (1, 0), NodeSize(1, 2048, 768)),
     ],
 )
-def test_a_node_has_what_is_asked_else_what_the_notebook_has(
+def test_a_node_has_what_is_requested_else_what_the_notebook_has(
     options: EngineOptions, own: tuple[int, int], size: NodeSize
 ) -> None:
     assert spark_job.node_size(options, own) == size
 
 
-def test_the_least_memory_that_is_named_is_enough() -> None:
+def test_the_minimum_of_memory_in_the_message_is_enough() -> None:
     sentence = r'needs \d+M or more on each node, not 1000M. Choose memory="4G"'
     with pytest.raises(OptionsRefused, match=sentence) as refused:
         spark_job.node_size(EngineOptions(memory=1000), (1, 0))
@@ -82,7 +82,7 @@ def test_local_spark_has_no_more_than_the_notebooks_job() -> None:
         ({}, (3, 0)),
     ],
 )
-def test_what_the_notebook_has_is_slurms_to_say(job: dict[str, str], own: tuple[int, int]) -> None:
+def test_slurms_variables_say_what_the_notebook_has(job: dict[str, str], own: tuple[int, int]) -> None:
     assert spark_job.notebook_size(job, 3) == own
 
 
@@ -98,7 +98,7 @@ def test_all_of_a_cluster_share_a_secret_which_the_script_does_not_hold() -> Non
     assert SECRET not in script()
 
 
-def test_a_users_own_settings_win_but_for_those_that_keep_others_out() -> None:
+def test_a_users_settings_override_ours_except_those_that_keep_others_out() -> None:
     made = spark_job.add_user_settings({"a": "1"}, {"a": 2, "b": True})
     assert made == {"a": "2", "b": "true"}
     for name in ("spark.master", "spark.authenticate", "spark.network.crypto.enabled"):
@@ -112,7 +112,7 @@ def test_nodes_are_a_whole_number(nodes: object) -> None:
         launch.session(nodes=nodes)  # type: ignore[arg-type]
 
 
-def test_every_wish_that_cannot_be_taken_is_named() -> None:
+def test_every_option_that_is_wrong_is_named() -> None:
     with pytest.raises(OptionsRefused) as refused:
         launch.session(nodes=0, cpus=-1, memory="much", runtime="2:00", partition=3)
     assert set(refused.value.messages) == {"nodes", "cpus", "memory", "runtime", "partition"}
@@ -120,7 +120,7 @@ def test_every_wish_that_cannot_be_taken_is_named() -> None:
         launch.session(core=3)
 
 
-def test_a_master_that_does_not_listen_is_none(tmp_path: Path) -> None:
+def test_a_master_that_does_not_listen_is_not_found(tmp_path: Path) -> None:
     assert spark_node.find_master(tmp_path) == ""
     (tmp_path / "master").write_text("spark://127.0.0.1:9")
     assert spark_node.find_master(tmp_path) == ""

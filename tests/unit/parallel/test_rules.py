@@ -1,4 +1,4 @@
-"""Private parts of others are used in the modules `compat` only, and their versions have upper bounds."""
+"""Rules of the room: private parts of others only in `compat`, upper bounds for them, names used once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from packaging.requirements import Requirement
 
 from tests.repository import REPO
 
-ROOM = REPO / "src" / "flatirons" / "parallel"
+SOURCE = REPO / "src" / "flatirons"
+ROOM = SOURCE / "parallel"
 BOUNDED = {"ipyparallel", "tqdm", "tornado", "dask-jobqueue", "distributed", "pyspark"}
 EXTRAS = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 LOCKS = ("images/base/requirements.txt", "images/pyspark/requirements.txt", "requirements-dev.txt")
@@ -63,3 +64,20 @@ def test_the_tests_have_the_same_versions_as_the_images() -> None:
     )
     for name in BOUNDED & set(ours):
         assert base[name] == ours[name], name
+
+
+def classes(folder: Path) -> list[tuple[str, str]]:
+    """(name, module) of each class below a folder."""
+    return [
+        (node.name, str(file.relative_to(SOURCE)))
+        for file in sorted(folder.rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ClassDef)
+    ]
+
+
+def test_no_class_of_this_room_has_the_name_of_another_class_of_the_package() -> None:
+    modules: dict[str, set[str]] = {}
+    for name, module in classes(SOURCE):
+        modules.setdefault(name, set()).add(module)
+    assert not {name: modules[name] for name, _ in classes(ROOM) if len(modules[name]) > 1}
