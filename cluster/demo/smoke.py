@@ -1,7 +1,7 @@
-"""Plays a researcher from log-in to the end, and prints how long each step took.
+"""Plays a user from log-in to the end, and prints how long each step took.
 
-Proves on the way that server and engines run as the user, in a container, on compute nodes. Runs in the
-tools' environment: `python -m cluster.demo.smoke [--name NAME]`.
+Also checks that server and engines run as the user, in a container, on compute nodes. Runs in the tools'
+environment: `python -m cluster.demo.smoke [--name NAME]`.
 """
 
 import argparse
@@ -24,11 +24,11 @@ USER = PEOPLE[0]
 ENGINES = 8
 OPTIONS = {"cluster": "summit", "partition": "shas", "account": "ucb-general", "runtime": "20m"}
 
-# What a process knows of where and as whom it runs.
+# Where and as whom a process runs.
 PROBE = """
 def probe():
     import os, socket
-    job = os.environ.get("SLURM_JOB_ID") or os.environ.get("FLATIRONS_JOB_ID", "")  # an engine's, a server's
+    job = os.environ.get("SLURM_JOB_ID") or os.environ.get("FLATIRONS_JOB_ID", "")  # engine, server
     return {"host": socket.gethostname(), "uid": os.getuid(), "job": job,
             "container": os.environ.get("APPTAINER_CONTAINER", ""),
             "inside": os.path.exists("/.singularity.d")}
@@ -50,7 +50,7 @@ class Table:
 
     @contextmanager
     def step(self, name: str) -> Iterator[list[str]]:
-        """Times a step; what is put into the list is printed beside it."""
+        """Times a step and prints it, with the notes that the caller adds to the list."""
         began, notes = time.monotonic(), list[str]()
         yield notes
         self.row(name, time.monotonic() - began, *notes)
@@ -61,7 +61,7 @@ class Table:
 
 
 def jobs(demo: Demo) -> list[dict[str, str]]:
-    """The user's live jobs in summit, as Slurm lists them."""
+    """The user's live jobs on summit, as squeue lists them."""
     names = ("id", "user", "state", "name", "nodes")
     done = demo.exec(HUB, ["squeue", "--noheader", f"--user={USER.name}", "--format=%i|%u|%T|%j|%N"])
     if done.returncode:
@@ -70,27 +70,27 @@ def jobs(demo: Demo) -> list[dict[str, str]]:
 
 
 def last_line_as_json(printed: str) -> Any:
-    """What a cell printed last; ipyparallel tells before that how it goes."""
+    """The last line that a cell printed, read as JSON; ipyparallel prints its progress before it."""
     try:
         return json.loads(printed.strip().rpartition("\n")[2])
     except json.JSONDecodeError as error:
-        raise SmokeFailure(f"a cell printed something else than expected: {printed!r}") from error
+        raise SmokeFailure(f"a cell printed something unexpected: {printed!r}") from error
 
 
 def require_user_in_container(what: str, found: dict[str, Any], compute: set[str], job: str) -> None:
-    """SmokeFailure unless the process runs as the user, in a container, on a compute node, in that job."""
+    """Raises SmokeFailure unless a process runs as the user, in a container and job, on a compute node."""
     if found["uid"] != USER.uid:
         raise SmokeFailure(f"{what} runs as uid {found['uid']}, not as {USER.name} ({USER.uid})")
     if not found["container"] or not found["inside"]:
         raise SmokeFailure(f"{what} on {found['host']} is not in a container")
     if found["host"] not in compute:
-        raise SmokeFailure(f"{what} runs on {found['host']}, which is no compute node")
+        raise SmokeFailure(f"{what} runs on {found['host']}, which isn't a compute node")
     if job and found["job"] != job:
         raise SmokeFailure(f"{what} runs in job {found['job'] or 'none'}, not in {job}")
 
 
 def start_server(demo: Demo, visitor: Visitor, table: Table) -> str:
-    """From the form to a server that is ready; its job's id."""
+    """Starts a server by the form, and returns its job id when it is ready."""
     with table.step("form submitted") as notes:
         began = time.monotonic()
         visitor.submit_form(**OPTIONS)
@@ -110,7 +110,7 @@ def start_server(demo: Demo, visitor: Visitor, table: Table) -> str:
 
 
 def use_engines(demo: Demo, kernel: Any, table: Table, compute: set[str], server_job: str) -> None:
-    """Eight engines answer from two nodes; then they are ended."""
+    """Starts eight engines, checks that they answer from two nodes, and ends them."""
     with table.step(f"{ENGINES} engines answer") as notes:
         found = last_line_as_json(kernel.run(ON_ENGINES))
         hosts = sorted({each["host"] for each in found})
@@ -127,7 +127,7 @@ def use_engines(demo: Demo, kernel: Any, table: Table, compute: set[str], server
 
 
 def play(demo: Demo, table: Table) -> None:
-    """The whole path; SmokeFailure with one sentence when something isn't as it should be."""
+    """Plays all steps. Raises SmokeFailure, with one sentence, when one of them fails."""
     summit = demo.instance.settings().site.cluster("summit")
     compute = {node.name for node in summit.nodes}
     visitor = Visitor(demo.url, USER.name)
@@ -151,7 +151,7 @@ def play(demo: Demo, table: Table) -> None:
 
 
 def wait_until_no_jobs(demo: Demo, deadline_s: float = 60) -> None:
-    """SmokeFailure when the user still has jobs after the deadline."""
+    """Raises SmokeFailure when the user still has jobs after the deadline."""
     until = time.monotonic() + deadline_s
     while left := jobs(demo):
         if time.monotonic() > until:
@@ -160,7 +160,7 @@ def wait_until_no_jobs(demo: Demo, deadline_s: float = 60) -> None:
 
 
 def keep_logs(demo: Demo) -> str:
-    """The path of a file with the logs of the hub, the proxy and every node, which outlives the demo."""
+    """The path of a file with the logs of hub, proxy and all nodes. It stays when the demo has ended."""
     place = demo.own / "failure.log"
     with place.open("w") as file:
         for log in (demo.hub_log, demo.proxy_log):
@@ -174,12 +174,10 @@ def keep_logs(demo: Demo) -> str:
 
 
 def main() -> int:
-    """Plays; exit code 0, or 1 and one sentence."""
+    """Plays all steps; the exit code is 0, or 1 after one sentence on stderr."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--name", default="flatirons")
-    parser.add_argument(
-        "--started-after", type=float, default=0.0, help="seconds that it took to get the hub up"
-    )
+    parser.add_argument("--started-after", type=float, default=0.0, help="seconds that the hub took to start")
     arguments = parser.parse_args()
     demo, table = Demo(arguments.name), Table()
     print(flush=True)
@@ -188,7 +186,7 @@ def main() -> int:
     try:
         play(demo, table)
     except (SmokeFailure, ClusterError, httpx.HTTPError, TimeoutError) as error:
-        sentence = str(error) or f"nothing was heard in time ({type(error).__name__})"
+        sentence = str(error) or f"no answer in time ({type(error).__name__})"
         print(f"demo: {sentence} (logs: {keep_logs(demo)})", file=sys.stderr)
         return 1
     table.row("log-in to end", time.monotonic() - table.began)

@@ -1,4 +1,4 @@
-"""A person at the hub, played over HTTP: logs in, posts the form as it is shown, runs cells in a kernel.
+"""A simulated user of the hub, over HTTP: logs in, posts the form as it is shown, runs cells in a kernel.
 
 Needs httpx and tornado, so it runs in the tools' environment.
 """
@@ -22,11 +22,11 @@ CELL_DEADLINE_S = 180.0
 
 
 class SmokeFailure(Exception):
-    """One sentence on what did not happen."""
+    """A step of a simulated user failed; the text is one sentence."""
 
 
 class _Fields(HTMLParser):
-    """The fields of the page's last form with the values that a browser would send."""
+    """The fields of the last form of a page, with the values that a browser would send."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,14 +51,14 @@ class _Fields(HTMLParser):
 
 
 class Visitor:
-    """One person with a browser's cookies."""
+    """One user, with the cookies of a browser."""
 
     def __init__(self, url: str, name: str) -> None:
         self.url, self.name = url, name
         self.http = httpx.Client(base_url=url, follow_redirects=True, timeout=30)
 
     def log_in(self) -> None:
-        """Logs in through the page; the demo's passwords are the names."""
+        """Logs in by the page. In the demo, passwords are the user names."""
         page = self.http.get("/hub/login")
         body = {**self._fields(page), "username": self.name, "password": self.name}
         answer = self.http.post("/hub/login", data=body)
@@ -66,7 +66,7 @@ class Visitor:
             raise SmokeFailure(f"{self.name} could not log in: the hub answered {answer.status_code}")
 
     def submit_form(self, **options: str) -> None:
-        """Posts the options form as it is shown, with some of the options changed."""
+        """Posts the options form as it is shown, with these options changed."""
         path = f"/hub/spawn/{self.name}"
         fields = self._fields(self.http.get(path))
         unknown = options.keys() - fields.keys()
@@ -81,7 +81,7 @@ class Visitor:
             )
 
     def progress(self) -> Iterator[dict[str, Any]]:
-        """The events of the start as they come, until it is ready; SmokeFailure when it fails."""
+        """The events of the start as they come, until it is ready. Raises SmokeFailure if it fails."""
         path = f"/hub/api/users/{self.name}/server/progress"
         with self.http.stream("GET", path, timeout=300) as answer:
             for line in answer.iter_lines():
@@ -93,10 +93,10 @@ class Visitor:
                     raise SmokeFailure(f"the server did not start: {event['message']}")
                 if event.get("ready"):
                     return
-        raise SmokeFailure("the progress of the start ended without a word on its outcome")
+        raise SmokeFailure("the progress of the start ended without an outcome")
 
     def stop(self) -> None:
-        """Stops the server and returns when the hub says that it is gone."""
+        """Stops the server, and returns when the hub reports that it is gone."""
         headers = {"X-XSRFToken": self._xsrf()}
         path = f"/hub/api/users/{self.name}/server"
         answer = self.http.delete(path, headers=headers)
@@ -109,12 +109,12 @@ class Visitor:
             time.sleep(0.1)
 
     def has_server(self) -> bool:
-        """Whether a server of the person runs, or is on its way."""
+        """Whether a server of this user runs, or is starting or stopping."""
         user = self.http.get(f"/hub/api/users/{self.name}").raise_for_status().json()
         return any(server["ready"] or server["pending"] for server in user["servers"].values())
 
     def kernel(self, name: str = "") -> "Kernel":
-        """A new kernel in the running server, of the kernelspec of that name or the default one."""
+        """A new kernel in the running server, of this kernelspec or the default one."""
         headers = {"X-XSRFToken": self._xsrf()}
         made = self.http.post(f"/hub/api/users/{self.name}/tokens", headers=headers, json={"note": "kernel"})
         return Kernel(f"{self.url}/user/{self.name}", made.raise_for_status().json()["token"], name)
@@ -132,14 +132,14 @@ class Visitor:
 
 @dataclass(frozen=True)
 class Output:
-    """What a cell printed, and the PNG files that it showed."""
+    """What a cell printed, and the PNG images that it displayed."""
 
     printed: str
     pictures: Sequence[bytes]
 
 
 class Kernel:
-    """Runs cells over the kernel's websocket, as JupyterLab does."""
+    """Runs cells through the kernel's websocket, as JupyterLab does."""
 
     def __init__(self, server_url: str, token: str, name: str = "") -> None:
         self.headers = {"Authorization": f"token {token}"}
@@ -150,11 +150,11 @@ class Kernel:
         self.channels = re.sub("^http", "ws", path)
 
     def run(self, code: str, deadline_s: float = CELL_DEADLINE_S) -> str:
-        """What a cell prints; SmokeFailure with its error when it raises one, or when it takes too long."""
+        """What a cell prints. Raises SmokeFailure if it raises an error, TimeoutError after the deadline."""
         return self.output(code, deadline_s).printed
 
     def output(self, code: str, deadline_s: float = CELL_DEADLINE_S) -> Output:
-        """All that a cell shows; SmokeFailure as `run` raises it."""
+        """All that a cell shows. Raises as `run` does."""
         answers = asyncio.run(asyncio.wait_for(self._run(code), deadline_s))
         shown = [answer["content"].get("data", {}).get("image/png") for answer in answers]
         pictures = [base64.b64decode(picture) for picture in shown if picture]
@@ -167,11 +167,11 @@ class Kernel:
         finally:
             socket.close()
             while socket.close_code is None and await socket.read_message() is not None:
-                pass  # until the other side has closed too: nothing is left open
+                pass  # until the other side has closed too
 
 
 async def converse(socket: WebSocketClientConnection, request: dict[str, Any]) -> list[dict[str, Any]]:
-    """The kernel's answers to a cell, once it has run it; SmokeFailure when it can't."""
+    """The kernel's answers to a cell, when it has run. Raises SmokeFailure if the connection is closed."""
     await socket.write_message(json.dumps(request))
     answers, missing = [], {"idle", "execute_reply"}
     while missing:
@@ -187,7 +187,7 @@ async def converse(socket: WebSocketClientConnection, request: dict[str, Any]) -
 
 
 def execute_request(code: str) -> dict[str, Any]:
-    """The message that runs a cell, of Jupyter's protocol 5.4."""
+    """The message that runs a cell, in version 5.4 of Jupyter's protocol."""
     header = {"msg_id": uuid.uuid4().hex, "session": uuid.uuid4().hex, "msg_type": "execute_request"}
     header |= {"username": "", "date": "2000-01-01T00:00:00Z", "version": "5.4"}
     content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
@@ -196,14 +196,14 @@ def execute_request(code: str) -> dict[str, Any]:
 
 
 def refuse_error(answer: dict[str, Any]) -> None:
-    """SmokeFailure if a message of the kernel says that the cell raised an error."""
+    """Raises SmokeFailure if a message of the kernel reports that the cell raised an error."""
     content = answer["content"]
     if answer["msg_type"] == "error":
         raise SmokeFailure(f"a cell raised {content['ename']}: {content['evalue']}")
 
 
 def printed_by(answer: dict[str, Any]) -> str:
-    """What a message of the kernel adds to a cell's stdout."""
+    """The text that a message of the kernel adds to a cell's stdout."""
     content = answer["content"]
     is_stdout = answer["msg_type"] == "stream" and content["name"] == "stdout"
     return str(content["text"]) if is_stdout else ""

@@ -120,8 +120,8 @@ def test_whoever_asked_for_it_is_told_when_the_server_starts_though_the_hub_was_
     window: Page, alice: Person, cluster: RealCluster, full_sknl: str
 ) -> None:
     pending(window, alice)
-    window.get_by_role("button", name="Tell me when it starts").click()
-    expect(window.get_by_role("button", name="You will be told")).to_be_visible()
+    window.get_by_role("button", name="Notify me when it starts").click()
+    expect(window.get_by_role("button", name="You will be notified")).to_be_visible()
     cluster.kill_hub()
     try:
         expect(window.locator("#start-away")).to_be_visible(timeout=20_000)
@@ -129,7 +129,7 @@ def test_whoever_asked_for_it_is_told_when_the_server_starts_though_the_hub_was_
         cluster.start_hub()
     expect(window.locator("#start-away")).to_be_hidden(timeout=30_000)
     expect(window.locator("#progress-message")).to_contain_text("Waiting in the queue", timeout=30_000)
-    expect(window.get_by_role("button", name="You will be told")).to_be_visible()
+    expect(window.get_by_role("button", name="You will be notified")).to_be_visible()
     told: list[str] = []
     window.on("console", lambda line: told.append(line.text))
     slurm(cluster, "scancel", full_sknl)

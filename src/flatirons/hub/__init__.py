@@ -1,1 +1,1 @@
-"""The hub: its site file, its configuration, its own pages and REST calls."""
+"""The hub of a site: its commands, JupyterHub's configuration, our pages and REST calls."""

@@ -1,4 +1,4 @@
-"""The certificates of internal TLS: JupyterHub makes them, once, for whoever comes first, hub or proxy."""
+"""The certificates of internal TLS. JupyterHub makes them once, when hub or proxy starts."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from flatirons.spawners.jupyterhub.compat import proxy_certificates
 
 
 def proxy_options(state_dir: Path, config_file: Path) -> list[str]:
-    """The proxy's options for internal TLS; the certificates that they name exist from now on.
+    """The proxy's options for internal TLS. The certificates that they name exist when this returns.
 
-    `config_file` is JupyterHub's. Hub and proxy start together, and the store of certificates doesn't bear
-    two writers: hence the lock, and the options are written down, so that only the first comer opens it.
+    `config_file` is JupyterHub's. Hub and proxy start at the same time, and the store of certificates can't
+    have two writers. So a lock lets one in, which writes the options to a file for the other.
     """
     written = state_dir / "internal-ssl-options.json"
     with (state_dir / "internal-ssl.lock").open("w") as lock:

@@ -1,6 +1,6 @@
-"""From a site to JupyterHub's configuration: small functions, each for one concern.
+"""Turns a site into JupyterHub's configuration: small functions, each for one concern.
 
-A plain jupyterhub_config.py may use them too::
+A jupyterhub_config.py of your own can use them too::
 
     from flatirons.hub.configure import configure
     from flatirons.site.load import load
@@ -26,63 +26,71 @@ from flatirons.site.schema import Site
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-# A start that takes longer than this shows the page with its progress; one that fails sooner, the form.
+# A start that takes longer than this shows the progress page; one that fails sooner shows the form again.
 SECONDS_BEFORE_PROGRESS_PAGE = 2.0
-# How often JupyterHub asks a running server's spawner whether it lives. That costs no command, but some of
-# the hub's time for each server: asked every 30 seconds, 1,000 servers took a third of a percent of a core
-# more. An end is told by the watcher, and what JupyterHub missed of it by the registry.
+# How often JupyterHub polls the spawner of a running server. A poll runs no command but takes CPU time: every
+# 30 seconds, 1,000 servers took a third of a percent of a core more. The watcher reports the end of a job
+# anyway, and the registry makes sure that JupyterHub learns of it.
 SECONDS_BETWEEN_POLLS = 120
-# How often JupyterHub asks the proxy who was active, with queries of the database for each server. Servers
-# tell the hub of it themselves, every five minutes.
+# How often JupyterHub asks the proxy who was active, which takes database queries for each server. Servers
+# also report it themselves, every five minutes.
 SECONDS_BETWEEN_ACTIVITIES = 900
-# How often JupyterHub looks whether its event loop is late. Every 50 milliseconds, its default, is a good
-# part of what a hub works whose servers simply run.
+# How often JupyterHub measures the delay of its event loop. Its default, every 50 milliseconds, takes a good
+# part of the CPU time of a hub whose servers just run.
 SECONDS_BETWEEN_TICKS = 0.1
 
 
 def configure(c: Any, site: Site) -> None:
-    """Sets everything that the site says in the configuration `c`, then what its extra_config says."""
-    folder = state_directory.prepare(site.hub.state_dir)
-    update_hub(c, site, folder)
-    update_proxy(c, site, folder)
-    update_internal_tls(c, site)
-    update_login(c, site)
-    update_pages(c)
-    update_spawner(c, site)
-    update_form(c, site, folder)
+    """Sets all that the site says in the configuration `c`, then runs its `extra_config`.
+
+    Makes the state directory and its files. Raises SiteError when that fails, or `extra_config` isn't Python.
+    """
+    state_directory.prepare(site.hub.state_dir)
+    for update in (
+        *(update_addresses, update_state, update_limits, update_proxy, update_internal_tls),
+        *(update_login, update_pages, update_servers, update_spawner, update_form),
+    ):
+        update(c, site)
     run_extra_config(c, site)
 
 
-def update_hub(c: Any, site: Site, folder: Path) -> None:
-    """Addresses, files, and that servers outlive the hub."""
-    hub = c.JupyterHub
-    hub.base_url = site.hub.base_url
-    hub.hub_bind_url = site.hub.listen or site.hub.address
-    hub.hub_connect_url = site.hub.address
+def update_addresses(c: Any, site: Site) -> None:
+    """Sets where the hub listens, and where proxy and nodes reach it."""
+    c.JupyterHub.base_url = site.hub.base_url
+    c.JupyterHub.hub_bind_url = site.hub.listen or site.hub.address
+    c.JupyterHub.hub_connect_url = site.hub.address
+
+
+def update_state(c: Any, site: Site) -> None:
+    """Sets what the hub keeps, and that servers live on without it."""
+    folder, hub = Path(site.hub.state_dir), c.JupyterHub
     hub.cookie_secret_file = str(folder / "cookie_secret")
-    hub.last_activity_interval = SECONDS_BETWEEN_ACTIVITIES
-    c.PeriodicMetricsCollector.event_loop_interval_resolution = SECONDS_BETWEEN_TICKS
     hub.db_url = site.hub.database or state_directory.database(folder / "jupyterhub.sqlite")
     hub.upgrade_db = not site.hub.database  # a SQLite file is copied before it is upgraded
     hub.internal_certs_location = str(folder / "internal-ssl")
-    hub.log_level = site.hub.log_level.upper()
     hub.cleanup_servers = False
     hub.init_spawners_timeout = 1
-    hub.concurrent_spawn_limit = (
-        0  # a server that waits in the queue counts as starting; Slurm holds the limits
-    )
-    hub.tornado_settings = {"slow_spawn_timeout": SECONDS_BEFORE_PROGRESS_PAGE}
+    hub.log_level = site.hub.log_level.upper()
+
+
+def update_limits(c: Any, site: Site) -> None:
+    """Sets how many servers there may be, and how often JupyterHub does what costs CPU time."""
+    hub = c.JupyterHub
+    hub.concurrent_spawn_limit = 0  # servers in the queue count as starting, and Slurm limits those
     limit = site.hub.named_servers
     hub.allow_named_servers = limit is True or limit > 0
     hub.named_server_limit_per_user = 0 if isinstance(limit, bool) else limit
+    hub.tornado_settings = {"slow_spawn_timeout": SECONDS_BEFORE_PROGRESS_PAGE}
+    hub.last_activity_interval = SECONDS_BETWEEN_ACTIVITIES
+    c.PeriodicMetricsCollector.event_loop_interval_resolution = SECONDS_BETWEEN_TICKS
+    c.Spawner.poll_interval = SECONDS_BETWEEN_POLLS
 
 
-def update_proxy(c: Any, site: Site, folder: Path) -> None:
-    """A proxy that runs apart and keeps its routes when the hub is away, unless the site wants it
-    otherwise."""
+def update_proxy(c: Any, site: Site) -> None:
+    """Sets whether the proxy runs apart, and so keeps its routes while the hub is down, or with the hub."""
     from flatirons.hub.proxy import WatchedProxy
 
-    apart = site.proxy.run == "apart"
+    folder, apart = Path(site.hub.state_dir), site.proxy.run == "apart"
     c.JupyterHub.bind_url = site.proxy.public + site.hub.base_url
     if site.proxy.public_url:
         c.JupyterHub.public_url = site.proxy.public_url + site.hub.base_url
@@ -96,14 +104,14 @@ def update_proxy(c: Any, site: Site, folder: Path) -> None:
 
 
 def proxy_command(site: Site) -> list[str]:
-    """The proxy's program, as a path if it is on the PATH or beside our own Python, and its arguments."""
+    """The proxy's program and its arguments. The program is a path if it is on PATH or beside our Python."""
     name, *rest = site.proxy.command
     places = [os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)]
     return [shutil.which(name, path=os.pathsep.join(places)) or name, *rest]
 
 
 def update_internal_tls(c: Any, site: Site) -> None:
-    """Certificates for all that talk to each other; jobs ask for theirs through the proxy."""
+    """Sets TLS with certificates between hub, proxy and servers. Jobs get theirs through the proxy."""
     if not site.hub.internal_tls:
         return
     hosts = {str(urlsplit(url).hostname) for url in (site.hub.address, site.proxy.api)}
@@ -115,7 +123,7 @@ def update_internal_tls(c: Any, site: Site) -> None:
 
 
 def update_login(c: Any, site: Site) -> None:
-    """Who may come in, and how."""
+    """Sets who may log in, and how."""
     login = site.login
     c.JupyterHub.authenticator_class = login.authenticator
     c.Authenticator.allow_all = login.everybody
@@ -128,30 +136,18 @@ def update_login(c: Any, site: Site) -> None:
         c.LocalAuthenticator.allowed_groups = set(login.allowed_groups)
 
 
-def update_pages(c: Any) -> None:
-    """Our pages before JupyterHub's, and the starter's calls."""
+def update_pages(c: Any, site: Site) -> None:
+    """Sets our templates, which go before JupyterHub's, and our handlers."""
     from flatirons.hub.handlers import handlers
 
     c.JupyterHub.template_paths = [str(TEMPLATES)]
     c.JupyterHub.extra_handlers = list(handlers)
 
 
-def update_spawner(c: Any, site: Site) -> None:
-    """Servers are Slurm jobs."""
-    from flatirons.spawners.slurm import SlurmSpawner
-
-    servers = site.servers
-    c.JupyterHub.spawner_class = SlurmSpawner
+def update_servers(c: Any, site: Site) -> None:
+    """Sets how servers are started and stopped."""
+    servers, spawner = site.servers, c.SlurmSpawner
     c.Spawner.default_url = servers.default_url
-    c.Spawner.poll_interval = SECONDS_BETWEEN_POLLS
-    spawner = c.SlurmSpawner
-    spawner.clusters = {
-        name: {"slurm_conf": cluster.slurm_conf, "bin_dir": cluster.bin_dir}
-        for name, cluster in site.clusters.items()
-    }
-    spawner.environments = site.environment_settings()
-    spawner.run_as = site.hub.run_as
-    spawner.ssh_host = site.hub.ssh_host
     spawner.queue_timeout = float(servers.queue_timeout)
     spawner.node_timeout = float(servers.node_timeout)
     spawner.stop_timeout = float(servers.stop_timeout)
@@ -160,32 +156,44 @@ def update_spawner(c: Any, site: Site) -> None:
     spawner.python = servers.python
     spawner.prologue = servers.prologue
     spawner.parallel = site.parallel.settings()
-    spawner.own_fields = site.form.site_fields()
 
 
-def update_form(c: Any, site: Site, folder: Path) -> None:
-    """The options form: one gate for the page, a link and the REST API."""
+def update_spawner(c: Any, site: Site) -> None:
+    """Sets that servers are Slurm jobs, on which clusters, in which environments, and as whom."""
+    from flatirons.spawners.slurm import SlurmSpawner
+
+    c.JupyterHub.spawner_class = SlurmSpawner
+    c.SlurmSpawner.clusters = {
+        name: {"slurm_conf": cluster.slurm_conf, "bin_dir": cluster.bin_dir}
+        for name, cluster in site.clusters.items()
+    }
+    c.SlurmSpawner.environments = site.environment_settings()
+    c.SlurmSpawner.run_as = site.hub.run_as
+    c.SlurmSpawner.ssh_host = site.hub.ssh_host
+    c.SlurmSpawner.own_fields = site.form.site_fields()
+
+
+def update_form(c: Any, site: Site) -> None:
+    """Sets the options form, which also checks the options of links and of the REST API."""
     from flatirons.slurm_form.offers import SlurmOffers
     from flatirons.spawners.form.hooks import FormHooks
     from flatirons.spawners.form.presets import Preset, Presets
     from flatirons.spawners.slurm import SlurmSpawner
 
-    presets = Presets(
-        {
-            name: Preset(said.title or name, said.options, said.description)
-            for name, said in site.presets.items()
-        },
-        folder / "presets",
-    )
+    site_presets = {
+        name: Preset(preset.title or name, preset.options, preset.description)
+        for name, preset in site.presets.items()
+    }
+    presets = Presets(site_presets, Path(site.hub.state_dir) / "presets")
 
-    def facts(spawner: SlurmSpawner, fresh: bool) -> Awaitable[SlurmOffers]:
+    def offers(spawner: SlurmSpawner, fresh: bool) -> Awaitable[SlurmOffers]:
         return spawner.facts(fresh)
 
-    FormHooks(options_form(site), facts, presets=presets, estimates=True).attach(c.SlurmSpawner)
+    FormHooks(options_form(site), offers, presets=presets, estimates=True).attach(c.SlurmSpawner)
 
 
 def run_extra_config(c: Any, site: Site) -> None:
-    """Runs the operator's own Python file, if there is one; see `extra_code` for what it raises."""
+    """Runs the operator's own Python file, if there is one. Raises what `extra_code` raises."""
     code = extra_code(site)
     if code is not None:
         names = {"__file__": site.hub.extra_config, "c": c, "get_config": lambda: c, "site": site}
@@ -193,7 +201,7 @@ def run_extra_config(c: Any, site: Site) -> None:
 
 
 def extra_code(site: Site) -> CodeType | None:
-    """The operator's own Python file; raises SiteError when it can't be read or isn't Python."""
+    """The code of the operator's own Python file, None without one. Raises SiteError if it isn't Python."""
     path = site.hub.extra_config
     if not path:
         return None

@@ -1,4 +1,4 @@
-"""The configuration file that `flatirons hub` gives to JupyterHub: everything comes from the site file."""
+"""The configuration file that `flatirons hub` gives to JupyterHub. All of it comes from the site file."""
 
 import os
 

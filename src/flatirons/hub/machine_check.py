@@ -15,7 +15,7 @@ from flatirons.hub.configure import proxy_command
 from flatirons.site.schema import Site
 from flatirons.slurm.model import Cluster as SlurmCluster
 
-Finding = tuple[str, str]  # dotted key, sentence
+Finding = tuple[str, str]  # dotted key and sentence
 
 SLURM_COMMANDS = ("sbatch", "scancel", "squeue", "sacct", "scontrol", "sacctmgr")
 

@@ -1,4 +1,4 @@
-"""The proxy as the hub sees it. It gets its routes back within half a minute of a restart.
+"""The proxy as the hub uses it: it gets its routes back within half a minute of a restart.
 
 JupyterHub compares the proxy's routes with its servers when it also asks the proxy who was active. That is
 seldom, because it costs database queries for each server. The comparison alone is cheap.

@@ -1,4 +1,4 @@
-"""Files that a site needs outside of Flatirons, as text: sudo rules and systemd units. Installs nothing."""
+"""The text of sudo rules and systemd units for a site. Installs nothing."""
 
 from __future__ import annotations
 
@@ -22,18 +22,20 @@ SYSTEM_ACCOUNTS = ("root", "slurm", "munge")
 def render(kind: str, site: Site, *, site_file: str, flatirons: str, has_shadow_group: bool = True) -> str:
     """The text of one of KINDS. `site_file` and `flatirons` are the absolute paths that the units name.
 
-    Raises SiteError where the site has no use for the file.
+    Raises SiteError for a file that the site doesn't need.
     """
     if kind == "sudoers" and site.hub.run_as not in ("sudo", "ssh"):
         raise SiteError([("hub.run_as", f'"{site.hub.run_as}" needs no sudo rules')])
     if kind == "proxy.service" and site.proxy.run != "apart":
         raise SiteError([("proxy.run", '"hub": the hub starts the proxy, which needs no unit of its own')])
-    facts = {**_facts(site), "site_file": site_file, "flatirons": flatirons}
-    facts["shadow_group"] = has_shadow_group and site.login.authenticator == "pam" and not facts["as_root"]
-    return _environment().get_template(f"{kind}.j2").render(facts)
+    variables = {**_variables(site), "site_file": site_file, "flatirons": flatirons}
+    variables["shadow_group"] = (
+        has_shadow_group and site.login.authenticator == "pam" and not variables["as_root"]
+    )
+    return _environment().get_template(f"{kind}.j2").render(variables)
 
 
-def _facts(site: Site) -> dict[str, Any]:
+def _variables(site: Site) -> dict[str, Any]:
     state = PurePosixPath(site.hub.state_dir)
     return {
         "account": site.hub.account,
@@ -49,13 +51,13 @@ def _facts(site: Site) -> dict[str, Any]:
 
 
 def commands(site: Site) -> list[str]:
-    """Absolute paths of the commands that the hub runs as a user, of all clusters, each once."""
+    """The absolute paths of the commands that the hub runs as a user, for all clusters, without repeats."""
     folders = dict.fromkeys(cluster.bin_dir.rstrip("/") or "/usr/bin" for cluster in site.clusters.values())
     return [f"{folder}/{command}" for folder in folders for command in SLURM_COMMANDS]
 
 
 def runas(login: LoginSection) -> list[str]:
-    """As whom: those who may use the hub if they are listed, else anybody but the system's own accounts."""
+    """The users that sudo allows: those of the hub if the site lists them, else all but system accounts."""
     groups = [*login.allowed_groups, *login.admin_groups]
     users = [*login.allowed_users, *login.admin_users]
     if login.everybody or not (login.allowed_users or login.allowed_groups):
@@ -69,12 +71,12 @@ def runas(login: LoginSection) -> list[str]:
 
 
 def sudo_word(text: str) -> str:
-    """A word as sudoers takes it: what means something there, wildcards included, is escaped."""
+    """A word as sudoers reads it: characters with a meaning there, such as wildcards, are escaped."""
     return re.sub(r"([^A-Za-z0-9_./+-])", r"\\\1", text)
 
 
 def systemd_word(text: str) -> str:
-    """A word as ExecStart= takes it: one argument, no specifier or variable expanded."""
+    """A word as ExecStart= reads it: one argument, in which no specifier or variable is expanded."""
     if re.fullmatch(r"[A-Za-z0-9_./:=@+-]+", text):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
@@ -86,7 +88,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
-        autoescape=False,  # no HTML: the two filters are what escapes here
+        autoescape=False,  # it isn't HTML: the two filters escape what needs it
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

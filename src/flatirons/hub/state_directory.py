@@ -1,5 +1,4 @@
-"""What the hub and the proxy keep on disk: a directory that only their account reads,
-the hub's database, and a shared secret."""
+"""What hub and proxy keep on disk: a directory of their account, with a database and a shared secret."""
 
 from __future__ import annotations
 
@@ -14,13 +13,13 @@ from flatirons.files import write_atomically
 
 
 def prepare(directory: str) -> Path:
-    """The state directory, made if need be, ours and with mode 0700. Raises SiteError when that can't be."""
+    """The state directory: made if missing, owned by this account, mode 0700. Else raises SiteError."""
     path = Path(directory)
     try:
         path.mkdir(mode=0o700, exist_ok=True)
         if path.stat().st_uid != os.getuid():
             raise SiteError(
-                [("hub.state_dir", f"{path} belongs to another account than the one that runs this")]
+                [("hub.state_dir", f"{path} belongs to another account than the one that runs this command")]
             )
         path.chmod(0o700)
     except OSError as error:
@@ -30,10 +29,10 @@ def prepare(directory: str) -> Path:
 
 
 def database(path: Path) -> str:
-    """The URL of the hub's own SQLite file, which is made to write ahead: a commit then waits for the disk
-    once, not three times, and the whole hub with it. Raises SiteError where no such file can be had.
+    """The URL of the hub's own SQLite file, with write-ahead logging. Raises SiteError if it can't be opened.
 
-    It wants the file on a disk of this machine; what is committed survives as before. Source: sqlite.org.
+    A commit, during which the hub does nothing else, then waits for the disk once instead of three times, and
+    is as safe as before. The file must be on a disk of this machine. Source: sqlite.org/wal.html.
     """
     try:
         with contextlib.closing(sqlite3.connect(path)) as opened:
@@ -45,9 +44,8 @@ def database(path: Path) -> str:
 
 
 def secret(path: Path) -> str:
-    """The secret that a file holds. Whoever comes first, hub or proxy, makes it: 0400, whole or not at
-    all."""
+    """The secret in a file of mode 0400, which hub or proxy, whichever is first, makes."""
     if not path.exists():
-        with contextlib.suppress(FileExistsError):  # the other process was faster: its secret is the one
+        with contextlib.suppress(FileExistsError):  # the other process was faster: its secret counts
             write_atomically(path, secrets.token_hex(32) + "\n", 0o400, replace=False)
     return path.read_text(encoding="ascii").strip()

@@ -19,9 +19,11 @@ image = "/srv/images/base.sif"
 """
 
 
-def rendered(kind: str, hub: str = "", more: str = "", **facts: bool) -> str:
+def rendered(kind: str, hub: str = "", more: str = "", **more_facts: bool) -> str:
     site = parse(SMALL.format(hub=hub, more=more))
-    return render(kind, site, site_file="/etc/flatirons/site.toml", flatirons="/opt/bin/flatirons", **facts)
+    return render(
+        kind, site, site_file="/etc/flatirons/site.toml", flatirons="/opt/bin/flatirons", **more_facts
+    )
 
 
 def lines(text: str) -> list[str]:
