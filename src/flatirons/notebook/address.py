@@ -13,7 +13,7 @@ SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class ServerAddress:
     """Where a server listens: its node by Slurm's name, and its port; `local` is the tunnel's other end."""
 
     host: str
@@ -34,7 +34,7 @@ def login_node(configured: str | None) -> str:
     return configured or socket.getfqdn()
 
 
-def problem(server: Address) -> Cause | None:
+def problem(server: ServerAddress) -> Cause | None:
     """What is wrong with a server that strangers can use, or that this machine can't reach.
 
     A user's own configuration may turn off the token, which opens the server to everybody on the cluster.

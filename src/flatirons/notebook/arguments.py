@@ -1,4 +1,4 @@
-"""The command line of `flatirons notebook`: options by the names that sbatch gives them."""
+"""The command line of `flatirons notebook`, whose options have the names that sbatch gives them."""
 
 from __future__ import annotations
 
@@ -14,58 +14,47 @@ from flatirons.slurm_form.gpus import Gpus
 INTERRUPTED = 130  # exit code, as of a shell, for Ctrl-C
 
 ABOUT = """\
-Start JupyterLab as a Slurm job, in the image of the environment that you choose, and say how to reach it from
-your own machine. Ctrl-C ends it. What you don't say is as in the hub's form."""
+Start JupyterLab as a Slurm job, in the image of the environment that you choose, and show how to reach it
+from your own machine. Ctrl-C ends it. Options that you leave out are as in the hub's form."""
 
 METAVARS: Mapping[type[Field], str] = {Gpus: "[TYPE:]N", Integer: "N", Memory: "SIZE", Duration: "TIME"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares them all."""
+    """Declares all options."""
     parser.description = ABOUT
     add_site_option(parser)
     for each in FIELDS:
         metavar = next((text for kind, text in METAVARS.items() if isinstance(each.field, kind)), "NAME")
         about = f"{each.about}: {', '.join(each.examples)}" if each.examples else each.about
         parser.add_argument(*each.flags, dest=f"option_{each.name}", metavar=metavar, help=about)
-    parser.add_argument(
-        "--gpus", "-G", metavar="[TYPE:]N", help="GPUs of all nodes; the same while there is one node"
-    )
-    parser.add_argument(
-        "--gres", type=_gres, dest="option_gpus", metavar="gpu:[TYPE:]N", help="the same in other words"
-    )
-    parser.add_argument(
-        "--option",
-        dest="own",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        type=_pair,
-        help="an option of the site's own form",
-    )
-    parser.add_argument("--detach", action="store_true", help="return once Slurm has the job; it lives on")
-    parser.add_argument(
-        "--local-port",
-        type=_port,
-        metavar="N",
-        help="your own machine's end of the tunnel (default: the same)",
-    )
-    verbs = parser.add_mutually_exclusive_group()
-    verbs.add_argument("--list", action="store_true", help="show your notebooks, with their addresses")
-    verbs.add_argument(
-        "--stop",
-        nargs="?",
-        type=_job,
-        const=0,
-        metavar="JOB",
-        help="end one of them; without JOB the only one",
-    )
+    _add_other_options(parser)
+    _add_actions(parser)
+
+
+def _add_other_options(parser: argparse.ArgumentParser) -> None:
+    """Options of the job that aren't fields of the standard form, and those of the command itself."""
+    add = parser.add_argument
+    add("--gpus", "-G", metavar="[TYPE:]N", help="GPUs on all nodes together; for jobs of one node only")
+    add("--gres", type=_gres, dest="option_gpus", metavar="gpu:[TYPE:]N", help="same as --gpus-per-node")
+    own = "a field of the site's own form; may be repeated"
+    add("--option", dest="own", metavar="NAME=VALUE", action="append", default=[], type=_pair, help=own)
+    add("--detach", action="store_true", help="return once Slurm has the job, which keeps running")
+    tunnel = "port of the tunnel on your own machine (default: same as the server's)"
+    add("--local-port", type=_port, metavar="N", help=tunnel)
+
+
+def _add_actions(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_mutually_exclusive_group()
+    actions.add_argument("--list", action="store_true", help="list your notebooks with their addresses")
+    about = "end this notebook; without JOB the only one"
+    actions.add_argument("--stop", nargs="?", type=_job, const=0, metavar="JOB", help=about)
 
 
 def options(arguments: argparse.Namespace) -> dict[str, str]:
-    """What was said of the form's options, by their names there; raises OptionsRefused."""
-    said = {name: getattr(arguments, f"option_{name}") for name in NAMES}
-    given: dict[str, str] = {name: value for name, value in said.items() if value is not None}
+    """The options of the form that were given, by their names there; raises OptionsRefused."""
+    values = {name: getattr(arguments, f"option_{name}") for name in NAMES}
+    given: dict[str, str] = {name: value for name, value in values.items() if value is not None}
     if arguments.gpus is not None:
         if given.get("nodes", "1") != "1":
             raise OptionsRefused({"gpus": "With several nodes, say how many GPUs each has: --gpus-per-node."})
@@ -74,7 +63,7 @@ def options(arguments: argparse.Namespace) -> dict[str, str]:
 
 
 def as_typed(messages: Mapping[str, str]) -> dict[str, str]:
-    """Messages by the flags that people typed, instead of by the form's names."""
+    """Messages by the flags that people typed instead of by the form's names."""
     flags = {each.name: each.flags[0] for each in FIELDS}
     return {flags.get(name, f"--option {name}"): text for name, text in messages.items()}
 

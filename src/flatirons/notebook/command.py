@@ -174,7 +174,7 @@ class Session:
     # -- on the way
 
     def _show_address(self, host: str, port: int) -> None:
-        server = address.Address(host, port, self.local_port or port)
+        server = address.ServerAddress(host, port, self.local_port or port)
         self._print(
             "",
             "On your own machine, in a terminal that stays open:",
@@ -190,7 +190,7 @@ class Session:
         )
         self._check = asyncio.create_task(self._check_access(server))
 
-    async def _check_access(self, server: address.Address) -> None:
+    async def _check_access(self, server: address.ServerAddress) -> None:
         """Ends a server that demands no token; warns of one that this machine can't reach."""
         problem = await asyncio.to_thread(address.problem, server)
         if problem is address.OPEN_TO_ALL and self._run:

@@ -96,7 +96,7 @@ def _show(
     elif job.state.is_running and port:
         until = f", until {job.end.astimezone():%H:%M %Z on %d %b}" if job.end else ""
         say(f"{name}: up on {job.batch_host}{until}.")
-        server = address.Address(job.batch_host, port, local or port)
+        server = address.ServerAddress(job.batch_host, port, local or port)
         say(f"    {server.ssh_line(me(), node)}")
         say(f"    {server.url(record)}")
     elif job.state.is_waiting:

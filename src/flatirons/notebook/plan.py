@@ -1,4 +1,4 @@
-"""From what a user said to the job that is asked of Slurm, by the hub's own form and script writer."""
+"""Turns the options that a user gave into a job, by the hub's form and script writer."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from flatirons.slurm_form.job import request
 from flatirons.slurm_form.offers import OfferCache
 
 COMMENT = "flatirons-notebook:"
-"""What the comments of all jobs begin with that were submitted without a hub."""
+"""The start of the comments of all jobs that were submitted without a hub."""
 
 HIDDEN = (*argv.INHERITED, "SPANK_", "PMI")
-"""Variables that would count as options: the shell may be inside a job, or have defaults for other jobs."""
+"""Variables that Slurm would take for options: the shell may run in a job, or have defaults for others."""
 
 SERVER = ("jupyter-lab",)
 HUBS_SERVERS = ("jupyterhub-singleuser", "jupyter-labhub")
@@ -39,12 +39,12 @@ LISTEN = (
     "--ServerApp.base_url=/",
     "--ServerApp.open_browser=False",
 )
-"""What tells a server without a hub where to listen; its token is in $JUPYTER_TOKEN."""
+"""Arguments that tell a server without a hub where to listen; its token is in $JUPYTER_TOKEN."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A job to submit, on which cluster, and what its starter is told."""
+    """A job to submit, its cluster, and the record for its starter."""
 
     client: SlurmClient
     spec: JobSpec
@@ -53,12 +53,12 @@ class Plan:
 
 
 def me() -> str:
-    """The name of whoever runs this."""
+    """The name of the user who runs this."""
     return pwd.getpwuid(os.getuid()).pw_name
 
 
 def clients(site: Site, runner: Runner | None = None) -> dict[str, SlurmClient]:
-    """The site's clusters, asked as ourselves for our own jobs."""
+    """Clients of the site's clusters, which act as this user and see its jobs only."""
     runner = runner or AsSelf(hidden=HIDDEN)
     return {
         name: SlurmClient(Cluster(name, said.slurm_conf, said.bin_dir), runner, owner=me())
@@ -67,7 +67,7 @@ def clients(site: Site, runner: Runner | None = None) -> dict[str, SlurmClient]:
 
 
 async def plan(site: Site, given: Mapping[str, str], known: Mapping[str, SlurmClient]) -> Plan:
-    """The job that the hub would submit for these options. Raises OptionsRefused, by the form's names."""
+    """The job that the hub would submit for these options; raises OptionsRefused with the form's names."""
     options = await _options(site, given, known)
     client = known[str(options["cluster"])]
     chosen = Catalogue.from_dict(site.environment_settings()).get(str(options["environment"]))
@@ -76,8 +76,8 @@ async def plan(site: Site, given: Mapping[str, str], known: Mapping[str, SlurmCl
     spec = replace(
         request(options, own),
         comment=f"{COMMENT}{record.id}:{chosen.name}",
-        chdir="/",  # as for the hub's jobs: the folder of the shell may not be on the node
-        output="/dev/null",  # the starter keeps the log, in a place that only the user reads
+        chdir="/",  # as for the hub's jobs: the node may not have the shell's working directory
+        output="/dev/null",  # the starter keeps the log where only the user can read it
     )
     variables = site_fields.environment(own, options)
     return Plan(client, spec, script(site, client.cluster, chosen, record, variables), record)
@@ -86,7 +86,7 @@ async def plan(site: Site, given: Mapping[str, str], known: Mapping[str, SlurmCl
 async def _options(
     site: Site, given: Mapping[str, str], known: Mapping[str, SlurmClient]
 ) -> dict[str, Value | None]:
-    """The form's typed options. Of all clusters only the one that is meant is asked what it offers."""
+    """The form's typed options. Only the chosen cluster is asked what it offers."""
     first = next(iter([*site.form.named("cluster"), *known]))
     cluster = given.get("cluster") or first
     if cluster not in known:
@@ -99,7 +99,7 @@ async def _options(
 def script(
     site: Site, cluster: Cluster, chosen: Environment, record: Record, variables: Mapping[str, str]
 ) -> str:
-    """The starter with its configuration; no secret is in it."""
+    """The job script: the starter with its configuration, without any secret."""
     servers = site.servers
     config = StarterConfig(
         hub="",
@@ -117,9 +117,9 @@ def script(
 
 
 def server_command(cmd: Sequence[str]) -> list[str]:
-    """The command that starts a server without a hub: jupyter-lab, in the place of the hub's own.
+    """The command that starts a server without a hub: jupyter-lab instead of the hub's server.
 
-    A command of the site's that names none of those is run as it is, with the words of LISTEN behind it.
+    A command that names no server of the hub stays as it is; the starter adds the arguments of LISTEN.
     """
     return [
         str(PurePosixPath(word).with_name(SERVER[0])) if PurePosixPath(word).name in HUBS_SERVERS else word
@@ -128,5 +128,5 @@ def server_command(cmd: Sequence[str]) -> list[str]:
 
 
 def record_id(job: Job) -> str:
-    """The record that a job belongs to, "" for one that isn't ours."""
+    """The id of a job's record, "" for a job that isn't one of these."""
     return job.comment.removeprefix(COMMENT).partition(":")[0] if job.comment.startswith(COMMENT) else ""

@@ -1,10 +1,10 @@
-"""The file that stands in the hub's place: what a starter is told and what it says, in the user's home.
+"""The file in the user's home that takes the hub's place: what the starter gets, and its calls.
 
-Its first line is written by the command, each other one by the starter (job/node/calls.py, Record). It
-holds the server's token, so only the user may read it. It is the leave to run: a job whose record is gone
-ends as soon as it starts. Nobody writes while another may: the command before the job is submitted, the
-starter after that, since NFS keeps no order between two. It is opened anew for each look: that is when
-NFS fetches what is new.
+The command writes the first line; the starter adds a line for each call (job/node/calls.py, Record). Only the
+user can read the file, as it holds the server's token. It is also the permission to run: a job whose record
+is gone ends as soon as it starts. The command writes before the job is submitted and the starter only after
+that, as NFS keeps no order between two writers. The file is opened anew for each read: that is when NFS
+fetches new lines.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from typing import Any
 from flatirons.errors import FlatironsError
 
 FOLDER = Path(".local/state/flatirons")
-"""From the home directory on; the starter keeps its logs there too."""
+"""Relative to the home directory; the starter keeps its logs there too."""
 
 BEGINNING, ENDING = "notebook-", ".jsonl"
 SECONDS_TO_SUBMIT = 300.0
-"""A record that is older and has no job won't get one any more."""
+"""A record that is older and has no job will never get one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One notebook. `id` is part of its job's comment; `page` the path at which a browser begins."""
+    """One notebook. `id` is part of its job's comment; `page` is the path that a browser opens first."""
 
     id: str
     cluster: str
@@ -41,21 +41,21 @@ class Record:
 
     @classmethod
     def new(cls, cluster: str, environment: str, page: str) -> Record:
-        """A record with a token of its own, that isn't written yet."""
+        """A record with a new token; it isn't written yet."""
         return cls(secrets.token_hex(8), cluster, environment, page)
 
     @property
     def starters_path(self) -> str:
-        """Its path as a starter takes it: a node may have the home elsewhere."""
+        """Its path for the starter: the node may have the home at another place."""
         return f"~/{FOLDER}/{BEGINNING}{self.id}{ENDING}"
 
     @property
     def path(self) -> Path:
-        """Its path here."""
+        """Its path on this machine."""
         return Path.home() / FOLDER / f"{BEGINNING}{self.id}{ENDING}"
 
     def write(self) -> None:
-        """Makes the file; raises FlatironsError when the home doesn't take it."""
+        """Creates the file; raises FlatironsError when that fails."""
         answer = {"environment": {"JUPYTER_TOKEN": self.token}, "prefix": "/", "tls": None}
         said = {"cluster": self.cluster, "environment": self.environment, "page": self.page, "answer": answer}
         try:
@@ -64,18 +64,18 @@ class Record:
             with os.fdopen(descriptor, "w") as file:
                 file.write(json.dumps(said) + "\n")
                 file.flush()
-                os.fsync(descriptor)  # a full home says so now or here
+                os.fsync(descriptor)  # a full home shows in write, flush or fsync
         except OSError as error:
-            with contextlib.suppress(OSError):  # what kept it from being made may keep it from being removed
+            with contextlib.suppress(OSError):  # it may fail for the same reason
                 self.forget()
             raise FlatironsError(
-                f"The notebook's token can't be kept in {self.path.parent}: {error.strerror}. "
-                "Make room in your home, or see that you may write there.",
+                f"The notebook's token can't be stored in {self.path.parent}: {error.strerror}. "
+                "Make room in your home, and make sure that you can write there.",
                 str(error),
             ) from error
 
     def calls(self) -> list[dict[str, Any]]:
-        """What the starter said so far, oldest first; nothing when the record is gone."""
+        """The starter's calls so far, oldest first; none when the record is gone."""
         try:
             lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
         except FileNotFoundError:
@@ -83,11 +83,11 @@ class Record:
         return [call for call in map(_call, lines[1:]) if call]
 
     def forget(self) -> None:
-        """Removes the file; a job that hasn't started yet won't start a server any more."""
+        """Removes the file; a job that hasn't started yet will start no server."""
         self.path.unlink(missing_ok=True)
 
     def is_fresh(self) -> bool:
-        """Whether its job may be about to be submitted by another command at this moment."""
+        """Whether another command may be submitting its job at this moment."""
         if self.calls():
             return False
         try:
@@ -97,7 +97,7 @@ class Record:
 
 
 def _call(line: str) -> dict[str, Any] | None:
-    """What a line says; None for one that is half there: still being written, or cut by a full home."""
+    """The call in a line; None for an incomplete line, which is being written or was cut by a full home."""
     with contextlib.suppress(ValueError):
         call = json.loads(line) if line.endswith("\n") else None
         return call if isinstance(call, dict) and "call" in call else None
@@ -105,11 +105,11 @@ def _call(line: str) -> dict[str, Any] | None:
 
 
 def records() -> Iterator[Record]:
-    """All records in the home; raises FlatironsError for a file that isn't one."""
+    """All records in the home; raises FlatironsError for a file that is none."""
     for path in sorted((Path.home() / FOLDER).glob(f"{BEGINNING}*{ENDING}")):
         with path.open(encoding="utf-8") as file:
             first = file.readline()
-        if first.endswith("\n"):  # else another command is writing it just now
+        if first.endswith("\n"):  # otherwise another command is just writing it
             yield _record(path, first)
 
 
@@ -120,7 +120,5 @@ def _record(path: Path, first: str) -> Record:
         name = path.name.removeprefix(BEGINNING).removesuffix(ENDING)
         return Record(name, said["cluster"], said["environment"], said["page"], token)
     except (ValueError, LookupError, TypeError) as error:
-        sentence = (
-            f"{path} isn't what `flatirons notebook` wrote there. Remove it, and look with `squeue --me`."
-        )
+        sentence = f"`flatirons notebook` didn't write {path}. Remove it, and check your jobs: squeue --me."
         raise FlatironsError(sentence, str(error)) from error

@@ -51,8 +51,10 @@ class NotebookRun(JobFollower):
         self.record = record
         self.starter_end: StarterEnd | None = None
         self.cancellation = Cancellation(self)
+        self._lookup = EndLookup(client, logging.getLogger(__name__), RECORD)
         self._job_id = job_id
         self._on_up = on_up
+        self._tasks: set[asyncio.Task[None]] = set()
         self._has_booted = False
         self._listening_port = 0  # by the starter's word; its node may not be known yet
         self._port = 0
@@ -60,8 +62,6 @@ class NotebookRun(JobFollower):
         self._is_stopping = False
         self._bug: BaseException | None = None
         self._is_silent = False
-        self._lookup = EndLookup(client, logging.getLogger(__name__), RECORD)
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         self.watcher.start()

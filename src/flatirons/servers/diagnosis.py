@@ -54,24 +54,14 @@ def timeout(
     `has_booted`: its starter made a call.
     """
     if job is None or not job.state.is_running:
-        return Cause(
-            "too_long_in_queue",
-            f"The job waited longer than {time_in_words(queue)} in the queue, so it was cancelled.",
-            "A shorter run time or fewer resources may start sooner.",
-        )
+        sentence = f"The job waited longer than {time_in_words(queue)} in the queue, so it was cancelled."
+        advice = "A shorter run time or fewer resources may start sooner."
+        return Cause("too_long_in_queue", sentence, advice)
+    began, end = f"The job started on {job.batch_host}", f"within {time_in_words(node)}, so it was cancelled."
     if has_booted:
-        return Cause(
-            "not_answering",
-            f"The job started on {job.batch_host}, but no server answered within {time_in_words(node)}, "
-            "so it was cancelled.",
-            "Please try again.",
-        )
-    return Cause(
-        receiver.kind,
-        f"The job started on {job.batch_host}, but {receiver.no_call} within {time_in_words(node)}, "
-        "so it was cancelled.",
-        f"{TELL_OPERATOR} {receiver.needs}",
-    )
+        return Cause("not_answering", f"{began}, but no server answered {end}", "Please try again.")
+    advice = f"{TELL_OPERATOR} {receiver.needs}"
+    return Cause(receiver.kind, f"{began}, but {receiver.no_call} {end}", advice)
 
 
 def _facts(job: Job | None, end: End | None) -> End | None:

@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -314,6 +315,59 @@ async def test_a_server_that_never_listens_is_given_up(
         in capsys.readouterr().err
     )
     assert slurm.jobs[output.session.job_id].state == "CANCELLED"
+
+
+async def up(output: Output, slurm: FakeSlurm) -> asyncio.Task[int]:
+    """A notebook whose server listens; the task is its command."""
+    running = asyncio.create_task(output.session.run(detach=False))
+    await until(lambda: output.session.job_id)
+    slurm.run_job(output.session.job_id)
+    starter_says(output.session.plan.record, "boot", job_id=output.session.job_id)
+    starter_says(output.session.plan.record, "ready", port=30007)
+    await until(lambda: "token=" in output.text)
+    return running
+
+
+async def test_a_prolog_that_failed_is_told_from_an_operators_cancel(
+    output: Output, slurm: FakeSlurm, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slurm._tampers["scontrol"].clear()  # it answers now
+    running = asyncio.create_task(output.session.run(detach=False))
+    await until(lambda: output.session.job_id)
+    slurm.run_job(output.session.job_id)
+    await until(lambda: "Running on shas0101." in output.text)
+    slurm.node_reasons["shas0101"] = "Prolog error"
+    slurm.end_job(output.session.job_id, "CANCELLED", cancelled_by=0)
+    assert await running == 1
+    assert "Slurm's prolog, which prepares a node for a job, failed" in capsys.readouterr().err
+
+
+async def test_while_squeue_still_shows_the_job_accounting_knows_why_the_server_ended(
+    output: Output, slurm: FakeSlurm, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flatirons.servers.follow.SECONDS_FOR_SLURM", 0.01)
+    running = await up(output, slurm)
+    job = output.session.job_id
+    slurm.end_job(job, "TIMEOUT")
+    slurm.jobs[job] = replace(slurm.jobs[job], state="COMPLETING")
+    end = {"exit_code": 0, "signal": None, "kind": kinds.STOPPED, "values": {}, "message": "", "log": []}
+    starter_says(output.session.plan.record, "end", **end)
+    await until(lambda: "Ending job" in output.text)
+    slurm.jobs[job] = replace(slurm.jobs[job], state="TIMEOUT")
+    assert await running == 1
+    assert "reached its time limit" in capsys.readouterr().err
+
+
+async def test_a_second_ctrl_c_leaves_the_server_no_time_to_end_by_itself(
+    output: Output, slurm: FakeSlurm
+) -> None:
+    running = await up(output, slurm)
+    os.kill(os.getpid(), signal.SIGINT)
+    await until(lambda: slurm.count("scancel") == 1)
+    assert slurm.jobs[output.session.job_id].state == "RUNNING", "only its starter got a signal"
+    os.kill(os.getpid(), signal.SIGINT)
+    assert await running == 0
+    assert (slurm.jobs[output.session.job_id].state, slurm.count("scancel")) == ("CANCELLED", 2)
 
 
 async def test_ctrl_c_before_the_job_is_known_cancels_it_once_it_is(output: Output, slurm: FakeSlurm) -> None:
