@@ -72,6 +72,6 @@ def pretending(
 def with_slurm(hub: JupyterHub, slurm: FakeSlurm) -> None:
     """Estimates come from this Slurm, however often one asks: each question comes a minute after the last."""
     client = SlurmClient(Cluster("summit"), slurm)
-    estimators = {"summit": Estimator(client, now=count(step=60).__next__, most=1e9)}
+    estimators = {"summit": Estimator(client, now=count(step=60).__next__)}
     registry = Registry("hub", {"summit": client, "blanca": client}, hub.log, estimators=estimators)
     hub.users.settings[SETTINGS_KEY] = registry

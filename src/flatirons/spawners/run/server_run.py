@@ -126,9 +126,10 @@ class ServerRun(JobFollower):
             self.outcome.record_refusal(error)
             raise
         metrics.SUBMISSIONS.labels(cluster).inc()
-        await self._change(job_id=job_id)
+        stored = self._change(job_id=job_id)
         self.log.info("Job %s on %s belongs to spawn %s", job_id, cluster, self.attempt.spawn_id)
-        self.progress.tell(10, messages.submitted(job_id, cluster))
+        self.progress.tell(10, messages.submitted(job_id, cluster))  # before the watcher sees the job run
+        await stored
 
     async def arrive(self) -> None:
         """Returns when the server listens; raises ServerEnded when it won't."""
