@@ -1,7 +1,4 @@
-"""Calls that many callers share, and limits on how often something may be done.
-
-Source of the idea: an in-flight query is shared, and its state is kept on the instance.
-"""
+"""Calls that many callers share, and limits on how often something may be done."""
 
 from __future__ import annotations
 
@@ -44,7 +41,7 @@ class SharedCall(Generic[T]):
         self._has_begun = False  # the running call, as opposed to its wait for a turn
         self._begun = 0  # calls that began so far
         self._kept: tuple[T] | None = None
-        self._kept_from = 0.0
+        self._kept_since = 0.0
 
     @property
     def is_running(self) -> bool:
@@ -57,8 +54,8 @@ class SharedCall(Generic[T]):
         return self._kept[0] if self._kept else None
 
     def is_kept(self, max_age: float) -> bool:
-        """Is there an answer whose call began less than `max_age` seconds ago?"""
-        return self._kept is not None and self._now() - self._kept_from < max_age
+        """Is there an answer that came less than `max_age` seconds ago?"""
+        return self._kept is not None and self._now() - self._kept_since < max_age
 
     async def get(self, max_age: float = 0.0) -> T:
         """The kept answer if it is younger than `max_age` seconds, else that of a call; raises as it does."""
@@ -102,9 +99,8 @@ class SharedCall(Generic[T]):
             await self._wait_turn()
         self._has_begun = True
         self._begun += 1
-        began = self._now()
         answer = await self._call()
-        self._kept, self._kept_from = (answer,), began
+        self._kept, self._kept_since = (answer,), self._now()
         return answer
 
 

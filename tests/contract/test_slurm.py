@@ -1,4 +1,4 @@
-"""What the client promises about any Slurm: the one in memory and the real one must agree."""
+"""What the client guarantees for any Slurm: the one in memory and the real one must agree."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def script(last_line: str) -> str:
     return f"#!/bin/bash -l\n{last_line}\n"
 
 
-async def test_a_job_is_seen_running_with_all_that_was_asked_and_then_cancelled(slurm: Slurm) -> None:
+async def test_a_job_is_seen_running_with_all_that_it_asked_for_and_then_cancelled(slurm: Slurm) -> None:
     spec = replace(
         SPEC, partition="sknl", account="ucb-knl", qos="debug", nodes=1, cpus=2, gpus=1, gpu_type="a100"
     )
@@ -65,7 +65,7 @@ async def test_a_job_is_seen_running_with_all_that_was_asked_and_then_cancelled(
         ("kill -9 $$", JobState.FAILED, 0, 9),
     ],
 )
-async def test_how_a_job_ended_is_told_by_slurm_and_by_accounting_alike(
+async def test_slurmctld_and_accounting_agree_on_how_a_job_ended(
     slurm: Slurm, last_line: str, state: JobState, exit_code: int, signal: int | None
 ) -> None:
     job_id = await slurm.summit.submit(SPEC, script(last_line), user="alice")
@@ -128,7 +128,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("sentence", REFUSED)
-async def test_a_refusal_is_slurms_sentence_and_ours(slurm: Slurm, sentence: str) -> None:
+async def test_a_refusal_has_the_sentence_of_slurm_and_an_explanation(slurm: Slurm, sentence: str) -> None:
     spec = replace(SPEC, **REFUSED[sentence])  # type: ignore[arg-type]  # names and types are JobSpec's
     with pytest.raises(SubmitRefused) as caught:
         await slurm.summit.submit(spec, SLEEPS, user="alice")
@@ -137,14 +137,14 @@ async def test_a_refusal_is_slurms_sentence_and_ours(slurm: Slurm, sentence: str
     assert len(told) > len(sentence.strip()) + 20
 
 
-async def test_who_has_no_account_or_no_right_to_a_reservation_is_refused(slurm: Slurm) -> None:
+async def test_a_user_without_an_account_or_a_right_to_the_reservation_is_refused(slurm: Slurm) -> None:
     with pytest.raises(SubmitRefused, match="Invalid account"):
         await slurm.summit.submit(SPEC, SLEEPS, user="dave")
     with pytest.raises(SubmitRefused, match="Access denied to requested reservation"):
         await slurm.summit.submit(replace(SPEC, reservation="workshop"), SLEEPS, user="bob")
 
 
-async def test_a_trial_tells_when_the_job_could_start_and_leaves_none(slurm: Slurm) -> None:
+async def test_a_test_run_says_when_the_job_could_start_and_leaves_no_job(slurm: Slurm) -> None:
     spec = replace(SPEC, comment="flatirons:trial")
     start, sentence = await slurm.summit.test_only(spec, SLEEPS, user="alice")
     assert start is not None
@@ -155,7 +155,7 @@ async def test_a_trial_tells_when_the_job_could_start_and_leaves_none(slurm: Slu
         await slurm.summit.test_only(replace(spec, account="nope"), SLEEPS, user="alice")
 
 
-async def test_an_unknown_job_is_none_to_slurm_and_to_accounting_and_no_error_to_cancel(slurm: Slurm) -> None:
+async def test_an_unknown_job_is_none_and_cancelling_it_is_no_error(slurm: Slurm) -> None:
     assert await slurm.summit.job(9_999_999) is None
     assert await slurm.summit.job(9_999_999, user="alice") is None
     assert await slurm.summit.ends([9_999_999]) == {}
@@ -170,7 +170,7 @@ async def test_a_job_that_is_over_can_be_cancelled_again(slurm: Slurm) -> None:
     assert job.state is JobState.COMPLETED
 
 
-async def test_nobody_cancels_the_job_of_another(slurm: Slurm) -> None:
+async def test_a_user_cannot_cancel_the_job_of_another(slurm: Slurm) -> None:
     job_id = await slurm.summit.submit(SPEC, SLEEPS, user="alice")
     try:
         with pytest.raises(SlurmError, match="denied"):
@@ -220,7 +220,7 @@ async def test_clusters_do_not_see_each_others_jobs(slurm: Slurm) -> None:
     assert mine == [[here], [there]]
 
 
-async def test_the_watcher_tells_a_jobs_story_from_its_submission_to_its_end(slurm: Slurm) -> None:
+async def test_the_watcher_reports_a_job_from_its_submission_to_its_end(slurm: Slurm) -> None:
     watcher = Watcher(slurm.summit, pace=PollSchedule(starting=0.2, waiting=0.2))
     watcher.start()
     states = []

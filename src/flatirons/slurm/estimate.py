@@ -21,6 +21,7 @@ from flatirons.errors import SlurmError, SubmitRefused
 from flatirons.slurm.alternatives import Alternative
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import JobSpec
+from flatirons.units import counted
 
 SCRIPT = "#!/bin/sh\n"
 PATIENCE_SECONDS = 2.0
@@ -99,8 +100,8 @@ class Estimator:
             return []
         answers = await asyncio.gather(*(self.estimate(each.spec, user=user) for each in candidates))
         better = [
-            (change, answer)
-            for change, answer in zip(candidates, answers, strict=True)
+            (alternative, answer)
+            for alternative, answer in zip(candidates, answers, strict=True)
             if answer.kind is Kind.NOW
             or (answer.kind is Kind.LATER and answer.wait_seconds < estimate.wait_seconds / 2)
         ]
@@ -118,10 +119,10 @@ class Estimator:
                 return Estimate(Kind.REFUSED, refused.user)
         if start is None:
             raise SlurmError(SILENT.sentence, sentence)
-        return when(start, datetime.fromtimestamp(self._now(), UTC))
+        return describe_start(start, datetime.fromtimestamp(self._now(), UTC))
 
 
-def when(start: datetime, now: datetime) -> Estimate:
+def describe_start(start: datetime, now: datetime) -> Estimate:
     """An estimated start in words, rounded the more, the later it is."""
     wait = (start - now).total_seconds()
     if wait <= NOW_SECONDS:
@@ -132,9 +133,9 @@ def when(start: datetime, now: datetime) -> Estimate:
 def _about(seconds: float) -> str:
     minutes = seconds / 60
     if minutes < 10:
-        return f"{max(round(minutes), 1)} min"
+        return counted(max(round(minutes), 1), "minute")
     if minutes < 55:
-        return f"{round(minutes / 5) * 5} min"
+        return counted(round(minutes / 5) * 5, "minute")
     hours = minutes / 60
     if hours < 1.5:
         return "an hour"

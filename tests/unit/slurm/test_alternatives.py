@@ -1,4 +1,4 @@
-"""What would start sooner, and is allowed."""
+"""Alternatives that may start sooner and that the user may ask for."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def labels(spec: JobSpec, facts: object = FACTS) -> list[str]:
     return [each.label for each in find_alternatives(spec, rights(facts))]  # type: ignore[arg-type]
 
 
-def test_shorter_comes_first_and_never_longer() -> None:
+def test_shorter_jobs_come_first_and_none_is_longer() -> None:
     assert labels(SPEC)[:2] == ["Ask for 4 hours", "Ask for 2 hours"]
     assert not [label for label in labels(replace(SPEC, runtime_minutes=30)) if "hour" in label]
     assert labels(replace(SPEC, runtime_minutes=0))[0] == "Ask for 30 minutes"
 
 
-def test_another_partition_is_named_only_if_there_is_room_and_it_fits() -> None:
+def test_another_partition_is_offered_only_if_it_has_room_and_the_job_fits() -> None:
     assert not [label for label in labels(SPEC) if "partition" in label]
     working = replace(FACTS, nodes=(*NODES[:2], replace(NODES[2], state="IDLE")))
     found = [each for each in find_alternatives(SPEC, rights(working)) if "partition" in each.options]
@@ -37,7 +37,7 @@ def test_another_partition_is_named_only_if_there_is_room_and_it_fits() -> None:
     assert "Use the partition sknl" not in labels(too_long, working)
 
 
-def test_less_is_asked_of_what_was_asked_for_only() -> None:
+def test_only_what_was_asked_for_is_reduced() -> None:
     big = replace(SPEC, runtime_minutes=30, gpus=2, gpu_type="v100", nodes=2, memory_mib=8192)
     found = {each.label: each.options for each in find_alternatives(big, rights())}
     assert found == {

@@ -70,7 +70,7 @@ def test_a_full_job_becomes_this_command_line() -> None:
     ]
 
 
-def test_what_is_not_said_is_left_to_slurm() -> None:
+def test_what_a_job_does_not_give_is_left_to_slurm() -> None:
     assert argv.sbatch(JobSpec("jupyter")) == [
         "sbatch",
         "--parsable",
@@ -91,7 +91,7 @@ def test_gpus_of_any_type_can_be_asked_for() -> None:
     assert "--gres=gpu:1" in argv.sbatch(JobSpec("jupyter", gpus=1))
 
 
-def test_a_test_run_is_a_submission_but_for_one_word() -> None:
+def test_a_test_run_differs_from_a_submission_by_one_option() -> None:
     real, test = argv.sbatch(FULL), argv.sbatch(FULL, test_only=True)
     assert [word for word in test if word != "--test-only"] == real
 
@@ -120,13 +120,13 @@ def test_control_characters_are_refused(field: str, letter: str) -> None:
 
 @pytest.mark.parametrize("field", COUNTS)
 @pytest.mark.parametrize("value", [-1, True, 1.5, "2", "1; reboot"])
-def test_what_is_not_a_whole_number_from_one_is_refused(field: str, value: object) -> None:
+def test_only_whole_numbers_from_one_are_accepted(field: str, value: object) -> None:
     with pytest.raises(ValueError, match="whole number"):
         argv.sbatch(replace(JobSpec("x"), **{field: value}))  # type: ignore[arg-type]  # the mistake
 
 
 @pytest.mark.parametrize("extra", ["script.sh", "", "-", "--", "--wrap=a\nb"])
-def test_an_extra_that_is_no_option_is_refused(extra: str) -> None:
+def test_an_extra_that_is_not_an_option_is_refused(extra: str) -> None:
     with pytest.raises(ValueError, match=r"option|control"):
         argv.sbatch(JobSpec("x", extra=(extra,)))
 
@@ -138,13 +138,13 @@ def test_only_a_job_id_can_be_cancelled_or_asked_for(job_id: object) -> None:
             build(job_id)  # type: ignore[operator]  # the mistake
 
 
-def test_cancelling_and_signalling_are_these_lines() -> None:
+def test_cancelling_and_signalling_become_these_command_lines() -> None:
     assert argv.scancel(12) == ["scancel", "12"]
     assert argv.scancel(12, "TERM") == ["scancel", "--signal=TERM", "--batch", "12"]
     assert argv.scancel_named("check-1a") == ["scancel", "--quiet", "--me", "--name=check-1a"]
 
 
-def test_srun_asks_for_what_sbatch_would_and_doesnt_wait_for_ever() -> None:
+def test_srun_gets_the_options_of_sbatch_and_a_limit_to_its_wait() -> None:
     line = argv.srun(FULL, wait_seconds=60)
     assert line[:3] == ["srun", "--quiet", "--immediate=60"]
     assert set(line[3:]) <= set(argv.sbatch(FULL))

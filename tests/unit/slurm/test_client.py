@@ -50,7 +50,9 @@ async def test_a_command_as_a_user_gets_no_variable_that_sudo_would_have_to_keep
     assert {key for call in slurm.calls for key in call.env} == {"SLURM_CONF"}
 
 
-async def test_a_refusal_shows_slurms_sentence_and_what_to_do(slurm: FakeSlurm, client: SlurmClient) -> None:
+async def test_a_refusal_shows_the_sentence_of_slurm_and_what_to_do(
+    slurm: FakeSlurm, client: SlurmClient
+) -> None:
     with pytest.raises(SubmitRefused) as caught:
         await client.submit(JobSpec("x", account="nope"), SCRIPT, user="alice")
     assert caught.value.user == (
@@ -80,7 +82,7 @@ async def test_a_refusal_shows_slurms_sentence_and_what_to_do(slurm: FakeSlurm, 
         ("", "did not say"),
     ],
 )
-async def test_a_slurm_that_is_not_reached_has_refused_nothing(
+async def test_a_slurm_that_is_not_reached_has_not_refused_the_job(
     slurm: FakeSlurm, client: SlurmClient, stderr: str, sentence: str
 ) -> None:
     slurm.fail("sbatch", stderr)
@@ -89,7 +91,7 @@ async def test_a_slurm_that_is_not_reached_has_refused_nothing(
     assert sentence in caught.value.user
 
 
-async def test_sudo_that_cannot_look_up_its_host_is_no_obstacle(
+async def test_a_warning_of_sudo_about_its_host_is_not_a_refusal_of_sudo(
     slurm: FakeSlurm, client: SlurmClient
 ) -> None:
     stderr = "sudo: unable to resolve host hub: Name unknown\nsbatch: error: Invalid qos specification\n"
@@ -98,7 +100,9 @@ async def test_sudo_that_cannot_look_up_its_host_is_no_obstacle(
         await client.submit(SPEC, SCRIPT, user="alice")
 
 
-async def test_a_trial_that_is_not_answered_submitted_nothing(slurm: FakeSlurm, client: SlurmClient) -> None:
+async def test_a_test_run_that_is_not_answered_submitted_nothing(
+    slurm: FakeSlurm, client: SlurmClient
+) -> None:
     slurm.fail("sbatch", "allocation failure: Socket timed out on send/recv operation\n")
     with pytest.raises(SlurmUnreachable) as caught:
         await client.test_only(SPEC, SCRIPT, user="alice")
@@ -113,7 +117,7 @@ async def test_a_submission_that_takes_too_long_may_have_happened(
         await client.submit(SPEC, SCRIPT, user="alice")
 
 
-async def test_an_answer_without_an_id_is_no_refusal(slurm: FakeSlurm, client: SlurmClient) -> None:
+async def test_an_answer_without_an_id_is_not_a_refusal(slurm: FakeSlurm, client: SlurmClient) -> None:
     slurm.tamper("sbatch", lambda text: "hello\n")
     with pytest.raises(SlurmUnreachable):
         await client.submit(SPEC, SCRIPT, user="alice")
@@ -131,7 +135,7 @@ async def test_a_submission_whose_caller_gave_up_leaves_no_job(slurm: FakeSlurm,
     assert [(job.state, job.user) for job in slurm.jobs.values()] == [("CANCELLED", "alice")]
 
 
-async def test_of_many_submissions_a_few_run_at_once_and_all_when_slurm_hangs(
+async def test_few_submissions_run_at_once_and_more_when_slurm_hangs(
     slurm: FakeSlurm, client: SlurmClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = slurm.hold("sbatch")
@@ -143,13 +147,13 @@ async def test_of_many_submissions_a_few_run_at_once_and_all_when_slurm_hangs(
     gate.clear()
     monkeypatch.setattr("flatirons.slurm.client.SUBMISSION_PATIENCE", 0.05)
     many = [asyncio.ensure_future(client.submit(SPEC, SCRIPT, user="alice")) for _ in range(30)]
-    await asyncio.sleep(0.2)  # patience is real time here
+    await asyncio.sleep(0.2)  # this test waits in real time
     assert slurm.count("sbatch") == 60
     gate.set()
     await asyncio.gather(*many)
 
 
-async def test_a_refused_submission_whose_caller_gave_up_is_let_go(
+async def test_a_refused_submission_whose_caller_gave_up_needs_nothing_more(
     slurm: FakeSlurm, client: SlurmClient
 ) -> None:
     gate = slurm.hold("sbatch")
@@ -180,14 +184,14 @@ async def test_each_query_has_a_mark_of_its_own(slurm: FakeSlurm, client: SlurmC
     assert len({call.argv for call in slurm.calls}) == 20
 
 
-async def test_squeue_can_be_told_the_names_that_matter(slurm: FakeSlurm) -> None:
+async def test_squeue_filters_by_the_names_that_matter(slurm: FakeSlurm) -> None:
     slurm.add_job("bob", name="other")
     mine = slurm.add_job("alice", name="jupyter")
     snapshot = await SlurmClient(Cluster("summit"), slurm, job_names=["jupyter"]).jobs()
     assert list(snapshot.jobs) == [mine]
 
 
-async def test_twenty_thousand_jobs_are_read_without_holding_up_the_event_loop(slurm: FakeSlurm) -> None:
+async def test_twenty_thousand_jobs_are_parsed_without_blocking_the_event_loop(slurm: FakeSlurm) -> None:
     for _ in range(20_000):
         slurm.add_job("bob", reason="Priority")
     beats = 0
@@ -205,7 +209,7 @@ async def test_twenty_thousand_jobs_are_read_without_holding_up_the_event_loop(s
     assert beats > 5
 
 
-async def test_a_job_that_slurm_does_not_have_is_none(slurm: FakeSlurm, client: SlurmClient) -> None:
+async def test_a_job_that_slurm_does_not_know_is_none(slurm: FakeSlurm, client: SlurmClient) -> None:
     assert await client.job(99) is None
     job_id = slurm.add_job("alice")
     job = await client.job(job_id, user="alice")
@@ -215,7 +219,7 @@ async def test_a_job_that_slurm_does_not_have_is_none(slurm: FakeSlurm, client: 
 
 
 @pytest.mark.parametrize("stderr", ["slurm_load_jobs error: Unexpected message received\n", "", "what?"])
-async def test_a_job_is_not_gone_because_the_question_failed(
+async def test_a_job_is_not_gone_because_the_query_failed(
     slurm: FakeSlurm, client: SlurmClient, stderr: str
 ) -> None:
     slurm.fail("squeue", stderr)
@@ -223,7 +227,7 @@ async def test_a_job_is_not_gone_because_the_question_failed(
         await client.job(1)
 
 
-async def test_cancelling_is_done_as_the_user_and_twice_is_no_error(
+async def test_a_job_is_cancelled_as_its_user_and_a_second_time_without_an_error(
     slurm: FakeSlurm, client: SlurmClient
 ) -> None:
     job_id = await client.submit(SPEC, SCRIPT, user="alice")
@@ -240,7 +244,7 @@ async def test_cancelling_is_done_as_the_user_and_twice_is_no_error(
         "scancel: error: Kill job error on job id 1: Job/step already completing or completed\n",
     ],
 )
-async def test_older_slurms_that_mind_a_job_that_is_over_are_understood(
+async def test_the_errors_of_older_slurms_for_an_ended_job_are_recognized(
     slurm: FakeSlurm, client: SlurmClient, stderr: str
 ) -> None:
     slurm.fail("scancel", stderr)
@@ -254,13 +258,13 @@ async def test_a_cancellation_that_is_not_allowed_is_an_error(slurm: FakeSlurm, 
     assert slurm.jobs[job_id].state == "PENDING"
 
 
-async def test_a_signal_ends_nothing(slurm: FakeSlurm, client: SlurmClient) -> None:
+async def test_a_signal_does_not_cancel_the_job(slurm: FakeSlurm, client: SlurmClient) -> None:
     job_id = slurm.add_job("alice")
     await client.cancel(job_id, user="alice", signal="TERM")
     assert slurm.jobs[job_id].state == "PENDING"
 
 
-async def test_ends_are_asked_for_once_and_not_at_all_for_nothing(
+async def test_ends_of_many_jobs_cost_one_query_and_those_of_none_cost_nothing(
     slurm: FakeSlurm, client: SlurmClient
 ) -> None:
     ids = [slurm.add_job("alice"), slurm.add_job("bob")]
@@ -276,7 +280,7 @@ async def test_ends_are_asked_for_once_and_not_at_all_for_nothing(
     assert slurm.count("sacct") == 1
 
 
-async def test_thousands_of_ends_are_asked_for_in_lines_that_a_command_can_hold(
+async def test_thousands_of_ends_are_asked_for_in_command_lines_of_allowed_length(
     slurm: FakeSlurm, client: SlurmClient
 ) -> None:
     ids = [slurm.add_job("alice") for _ in range(2500)]
@@ -284,7 +288,7 @@ async def test_thousands_of_ends_are_asked_for_in_lines_that_a_command_can_hold(
     assert slurm.count("sacct") == 3
 
 
-async def test_a_hundred_ends_that_fall_due_together_are_a_few_questions_to_accounting(
+async def test_a_hundred_ends_at_the_same_time_cost_accounting_two_queries(
     slurm: FakeSlurm, client: SlurmClient
 ) -> None:
     ids = [slurm.add_job("alice") for _ in range(100)]
@@ -303,7 +307,7 @@ async def test_a_hundred_ends_that_fall_due_together_are_a_few_questions_to_acco
     assert slurm.count("sacct") == 2 and slurm.most_at_once == 1
 
 
-async def test_a_question_to_accounting_that_fails_fails_for_all_who_shared_it_and_for_nobody_else(
+async def test_a_failed_query_to_accounting_fails_for_all_who_shared_it_and_for_nobody_else(
     slurm: FakeSlurm, client: SlurmClient
 ) -> None:
     ids = [slurm.add_job("alice") for _ in range(3)]
@@ -315,7 +319,7 @@ async def test_a_question_to_accounting_that_fails_fails_for_all_who_shared_it_a
     assert list(await client.ends(ids)) == ids
 
 
-async def test_without_accounting_slurmctld_is_asked_what_it_still_knows(
+async def test_without_accounting_slurmctld_gives_the_ends_that_it_still_knows(
     slurm: FakeSlurm, client: SlurmClient
 ) -> None:
     slurm.has_accounting = False
@@ -328,9 +332,7 @@ async def test_without_accounting_slurmctld_is_asked_what_it_still_knows(
     assert (ends[over].exit_code, ends[over].elapsed_seconds) == (2, 90)
 
 
-async def test_a_trial_submission_tells_a_start_and_submits_nothing(
-    slurm: FakeSlurm, client: SlurmClient
-) -> None:
+async def test_a_test_run_gives_the_start_and_submits_nothing(slurm: FakeSlurm, client: SlurmClient) -> None:
     start, sentence = await client.test_only(SPEC, SCRIPT, user="alice")
     assert start is not None
     assert "to start at" in sentence
@@ -339,7 +341,7 @@ async def test_a_trial_submission_tells_a_start_and_submits_nothing(
         await client.test_only(JobSpec("x", partition="nope"), SCRIPT, user="alice")
 
 
-async def test_a_missing_command_says_nothing_of_a_job_and_is_told_as_what_it_is(
+async def test_a_missing_command_says_nothing_about_a_job_and_is_reported_as_missing(
     slurm: FakeSlurm, client: SlurmClient
 ) -> None:
     def missing(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What a cluster offers: asked for when somebody looks, by one question at a time, for all who come then."""
+"""What a cluster offers: asked for when somebody looks, one query at a time, shared by all who look."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flatirons.slurm.model import Configuration
 
 
 class Slurm:
-    """As much of a client as a cache asks; counts, and answers when it is let."""
+    """Takes the place of the client: counts the queries, and answers while its gate is open."""
 
     def __init__(self) -> None:
         self.asked: list[Sequence[str]] = []
@@ -74,7 +74,7 @@ def cache(slurm: Slurm, clock: Clock) -> ClusterCache:
     return ClusterCache(slurm, clock)  # type: ignore[arg-type]
 
 
-async def test_users_who_come_while_another_is_answered_are_asked_for_together(
+async def test_users_who_come_while_a_query_runs_share_the_next_one(
     cache: ClusterCache, slurm: Slurm
 ) -> None:
     slurm.gate.clear()
@@ -99,16 +99,14 @@ async def test_names_that_no_account_could_have_are_not_asked_for(cache: Cluster
     assert slurm.asked == []
 
 
-async def test_a_failed_question_leaves_what_was_known(
-    cache: ClusterCache, slurm: Slurm, clock: Clock
-) -> None:
+async def test_a_failed_query_leaves_the_last_answer(cache: ClusterCache, slurm: Slurm, clock: Clock) -> None:
     known = await cache.associations("alice", max_age=60, patience=1)
     slurm.is_down, clock.now = True, clock.now + 100
     assert await cache.associations("alice", max_age=60, patience=1) == known
     assert await cache.associations("bob", max_age=60, patience=1) is None
 
 
-async def test_a_slurm_that_failed_is_left_in_peace_for_a_while(
+async def test_after_a_failure_slurm_is_not_asked_again_for_a_while(
     cache: ClusterCache, slurm: Slurm, clock: Clock
 ) -> None:
     slurm.is_down = True

@@ -1,4 +1,4 @@
-"""Estimates: in words, not too often, and never in the way."""
+"""Estimates: in words, not too often, and without delaying the page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from flatirons.errors import SlurmUnreachable, SubmitRefused
 from flatirons.slurm import estimate as module
 from flatirons.slurm.alternatives import Alternative
-from flatirons.slurm.estimate import SILENT, TOO_OFTEN, Estimator, Kind, when
+from flatirons.slurm.estimate import SILENT, TOO_OFTEN, Estimator, Kind, describe_start
 from flatirons.slurm.model import JobSpec
 from tests.fakes.clock import idle
 
@@ -20,7 +20,7 @@ SPEC = JobSpec("jupyter", partition="shas")
 
 
 class Slurm:
-    """Answers --test-only as it is told: seconds by partition, or an error."""
+    """Answers --test-only with the seconds that a test set for each partition, or with an error."""
 
     def __init__(self, **waits: Any) -> None:
         self.waits = waits
@@ -54,19 +54,19 @@ def made(slurm: Slurm, clock: Time | None = None) -> Estimator:
     [
         (-5, "Starts at once."),
         (20, "Starts at once."),
-        (70, "Starts in about 1 min."),
-        (8 * 60, "Starts in about 8 min."),
-        (41 * 60, "Starts in about 40 min."),
+        (70, "Starts in about 1 minute."),
+        (8 * 60, "Starts in about 8 minutes."),
+        (41 * 60, "Starts in about 40 minutes."),
         (70 * 60, "Starts in about an hour."),
         (5.2 * 3600, "Starts in about 5 hours."),
         (3.1 * 86400, "Starts in about 3 days."),
     ],
 )
-def test_a_start_is_said_as_roundly_as_it_is_known(seconds: float, sentence: str) -> None:
-    assert when(NOW + timedelta(seconds=seconds), NOW).sentence == sentence
+def test_a_later_start_is_given_in_rounder_numbers(seconds: float, sentence: str) -> None:
+    assert describe_start(NOW + timedelta(seconds=seconds), NOW).sentence == sentence
 
 
-async def test_a_refusal_is_told_and_silence_is_no_refusal() -> None:
+async def test_a_refusal_is_reported_and_no_answer_is_not_a_refusal() -> None:
     slurm = Slurm(a=SubmitRefused("Slurm refused the job: no.", ""), b=SlurmUnreachable("away", ""), c=None)
     estimator = made(slurm)
     refused = await estimator.estimate(JobSpec("j", partition="a"), user="alice")
@@ -75,11 +75,11 @@ async def test_a_refusal_is_told_and_silence_is_no_refusal() -> None:
     assert await estimator.estimate(JobSpec("j", partition="c"), user="alice") == SILENT
 
 
-async def test_the_same_question_is_asked_once_in_a_while_and_shared() -> None:
+async def test_the_same_question_is_shared_and_its_answer_kept_for_a_while() -> None:
     slurm, clock = Slurm(shas=2400), Time()
     estimator = made(slurm, clock)
     answers = await asyncio.gather(*(estimator.estimate(SPEC, user="alice") for _ in range(5)))
-    assert {answer.sentence for answer in answers} == {"Starts in about 40 min."}
+    assert {answer.sentence for answer in answers} == {"Starts in about 40 minutes."}
     assert len(slurm.asked) == 1
     clock.seconds += 14
     await estimator.estimate(SPEC, user="alice")
@@ -91,7 +91,7 @@ async def test_the_same_question_is_asked_once_in_a_while_and_shared() -> None:
     assert slurm.asked[-1] == ("bob", "shas")
 
 
-async def test_who_asks_too_often_is_told_to_wait() -> None:
+async def test_a_user_who_asks_too_often_has_to_wait() -> None:
     slurm, clock = Slurm(), Time()
     estimator = made(slurm, clock)
     answers = [await estimator.estimate(JobSpec("j", cpus=n), user="alice") for n in range(1, 10)]
@@ -101,7 +101,7 @@ async def test_who_asks_too_often_is_told_to_wait() -> None:
     assert (await estimator.estimate(JobSpec("j", cpus=20), user="alice")).kind is Kind.NOW
 
 
-async def test_a_slow_slurm_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_slurm_does_not_delay_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.01)
     slurm = Slurm()
     slurm.gate.clear()
@@ -113,7 +113,7 @@ async def test_a_slow_slurm_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(slurm.asked) == 1
 
 
-async def test_only_changes_that_start_clearly_sooner_are_told() -> None:
+async def test_only_alternatives_that_start_clearly_sooner_are_shown() -> None:
     slurm = Slurm(shas=3600, soon=600, now=0, later=3000, none=SubmitRefused("no", ""))
     estimator = made(slurm)
     asked = await estimator.estimate(SPEC, user="alice")
@@ -121,5 +121,5 @@ async def test_only_changes_that_start_clearly_sooner_are_told() -> None:
     candidates = [Alternative(name, {"partition": name}, JobSpec("j", partition=name)) for name in names]
     found = await estimator.find_sooner(asked, candidates, user="alice")
     assert [change.label for change, _ in found] == ["now", "soon"]
-    short = when(NOW + timedelta(minutes=5), NOW)
+    short = describe_start(NOW + timedelta(minutes=5), NOW)
     assert await estimator.find_sooner(short, candidates, user="alice") == []

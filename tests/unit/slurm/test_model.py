@@ -1,4 +1,4 @@
-"""Job states: every text of Slurm's has one meaning, and an unknown text has none."""
+"""Job states: every text that Slurm prints has one meaning, and an unknown text has none."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_state_has_at_most_one_meaning(state: JobState) -> None:
 
 
 @pytest.mark.parametrize("state", [state for state in JobState if state is not JobState.VANISHED])
-def test_slurms_long_name_is_understood(state: JobState) -> None:
+def test_the_long_name_of_every_state_is_recognized(state: JobState) -> None:
     assert JobState.parse(state.value) is state
     assert JobState.parse(f" {state.value.lower()}\n") is state
 
@@ -64,16 +64,16 @@ def test_an_unknown_text_means_nothing(text: str) -> None:
 
 
 @given(st.text())
-def test_no_text_makes_a_state_raise(text: str) -> None:
+def test_no_text_makes_the_parser_of_states_raise_an_error(text: str) -> None:
     assert isinstance(JobState.parse(text), JobState)
 
 
-def test_a_cluster_of_its_own_is_reached_by_its_configuration_and_its_commands() -> None:
+def test_a_cluster_with_its_own_configuration_and_commands_is_reached_by_them() -> None:
     cluster = Cluster("blanca", "/etc/slurm/blanca.conf", "/opt/slurm/bin/")
     assert cluster.environment() == {"SLURM_CONF": "/etc/slurm/blanca.conf"}
     assert cluster.command("squeue") == "/opt/slurm/bin/squeue"
 
 
-def test_the_systems_own_cluster_needs_nothing_said() -> None:
+def test_the_default_cluster_of_the_system_needs_no_settings() -> None:
     assert Cluster("summit").environment() == {}
     assert Cluster("summit").command("squeue") == "squeue"

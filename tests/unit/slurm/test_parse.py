@@ -1,4 +1,4 @@
-"""Output of Slurm's commands: read whole, or not at all."""
+"""The output of Slurm's commands is read completely, or not at all."""
 
 from __future__ import annotations
 
@@ -78,32 +78,32 @@ def test_a_pending_job_has_no_times_and_no_node() -> None:
         ("RUNNING", "0:0", None, None),
     ],
 )
-def test_an_exit_code_means_something_once_the_job_is_over(
+def test_an_exit_code_is_valid_once_the_job_is_over(
     state: str, text: str, exit_code: int | None, signal: int | None
 ) -> None:
     job = parse.jobs(printed(changed(RUNNING, State=state, exit_code=text)), MARK)[1]
     assert (job.exit_code, job.signal) == (exit_code, signal)
 
 
-def test_a_state_that_is_new_to_us_is_a_value() -> None:
+def test_an_unknown_state_is_a_value() -> None:
     job = parse.jobs(printed(changed(RUNNING, State="HIBERNATING")), MARK)[1]
     assert (job.state, job.raw_state) == (JobState.UNKNOWN, "HIBERNATING")
 
 
-def test_no_jobs_is_an_answer() -> None:
+def test_an_answer_without_jobs_is_an_answer() -> None:
     assert parse.jobs(printed(), MARK) == {}
 
 
 @pytest.mark.parametrize(
     "text", ["", "\n", "Segmentation fault\n", "slurm_load_jobs error: x\n", "JOBID STATE\n"]
 )
-def test_anything_but_squeues_own_answer_is_no_answer(text: str) -> None:
+def test_anything_but_the_output_of_squeue_is_not_an_answer(text: str) -> None:
     with pytest.raises(SlurmUnreachable):
         parse.jobs(text, MARK)
 
 
 @given(st.data())
-def test_an_answer_cut_anywhere_is_never_read_as_other_than_the_records_before_the_cut(
+def test_of_an_answer_that_is_cut_off_only_whole_records_are_ever_read(
     data: st.DataObject,
 ) -> None:
     text = printed(RUNNING, PENDING)
@@ -142,7 +142,7 @@ HOSTILE = st.text(max_size=60).filter(lambda text: MARK not in text) | st.sample
 
 
 @given(name=HOSTILE, comment=HOSTILE)
-def test_a_users_own_text_stays_in_its_field(name: str, comment: str) -> None:
+def test_a_text_that_a_user_chose_stays_in_its_field(name: str, comment: str) -> None:
     text = printed(changed(RUNNING, Name=name, Comment=comment), PENDING)
     jobs = parse.jobs(text, MARK)
     assert set(jobs) == {1, 4}
@@ -172,12 +172,12 @@ def test_a_job_id_is_read_from_the_last_line(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\n", "Submitted batch job 123", "12x", "-1", "1.5", "１２３"])
-def test_anything_else_is_no_job_id(text: str) -> None:
+def test_any_other_text_is_not_a_job_id(text: str) -> None:
     with pytest.raises(SlurmUnreachable):
         parse.job_id(text)
 
 
-def test_an_estimated_start_is_found_in_slurms_sentence() -> None:
+def test_the_estimated_start_is_found_in_the_sentence_of_slurm() -> None:
     said = "sbatch: Job 12 to start at {} using 1 processors on nodes shas0101 in partition shas\n"
     assert parse.estimated_start(said.format("1795388123")) == datetime(2026, 11, 22, 22, 55, 23, tzinfo=UTC)
     assert parse.estimated_start(said.format("N/A")) is None
@@ -193,7 +193,7 @@ FAILED = (
 )
 
 
-def test_a_failed_jobs_end_is_read_with_its_memory() -> None:
+def test_the_end_of_a_failed_job_is_read_with_its_memory() -> None:
     assert parse.ends(FAILED) == {
         1: End(
             job_id=1,
@@ -211,12 +211,12 @@ def test_a_failed_jobs_end_is_read_with_its_memory() -> None:
     }
 
 
-def test_who_cancelled_a_job_is_told() -> None:
+def test_the_end_says_who_cancelled_the_job() -> None:
     end = parse.ends("4|CANCELLED by 0|0:0|0||1000M|None assigned|2|00:01.500|1\n")[4]
     assert (end.state, end.cancelled_by, end.node) == (JobState.CANCELLED, 0, "")
 
 
-def test_the_largest_of_a_jobs_steps_is_its_memory() -> None:
+def test_the_memory_of_a_job_is_that_of_its_largest_step() -> None:
     end = parse.ends(
         "7|COMPLETED|0:0|9||4G|c1|2|00:01.500|1\n"
         "7.batch|COMPLETED|0:0|9|100K||c1|2|00:01.500|1\n"
@@ -225,7 +225,7 @@ def test_the_largest_of_a_jobs_steps_is_its_memory() -> None:
     assert (end.max_rss_mib, end.requested_memory_mib) == (2560, 4096)
 
 
-def test_memory_that_was_asked_for_is_that_of_all_nodes() -> None:
+def test_the_memory_that_was_asked_for_is_that_of_all_nodes() -> None:
     end = parse.ends("7|COMPLETED|0:0|9||4001M|c[1-2]|2|00:01.500|2\n")[7]
     assert (end.nodes, end.requested_memory_mib, end.memory_per_node_mib) == (2, 4001, 2001)
 
@@ -239,7 +239,7 @@ def test_a_step_that_ran_out_of_memory_explains_a_failed_job() -> None:
     assert parse.ends(text)[7].state is JobState.OUT_OF_MEMORY
 
 
-def test_a_job_that_still_runs_is_told_as_such() -> None:
+def test_a_job_that_still_runs_is_not_over() -> None:
     end = parse.ends("7|RUNNING|0:0|9||4G|c1|2|00:01.500|1\n")[7]
     assert (end.state, end.max_rss_mib) == (JobState.RUNNING, None)
 
@@ -248,11 +248,11 @@ def test_a_job_that_still_runs_is_told_as_such() -> None:
     ("text", "seconds"),
     [("00:01.500", 1.5), ("01:02:03", 3723.0), ("1-00:00:10", 86410.0), ("", None), ("soon", None)],
 )
-def test_the_time_of_processors_is_read(text: str, seconds: float | None) -> None:
+def test_cpu_time_is_read_in_seconds(text: str, seconds: float | None) -> None:
     assert parse.cpu_seconds(text) == seconds
 
 
-def test_waiting_jobs_stand_in_each_of_their_queues_by_priority() -> None:
+def test_waiting_jobs_are_in_each_of_their_queues_by_priority() -> None:
     text = printed(
         RUNNING,
         changed(PENDING, JobID="5", PriorityLong="5"),
@@ -263,14 +263,14 @@ def test_waiting_jobs_stand_in_each_of_their_queues_by_priority() -> None:
 
 
 @pytest.mark.parametrize("text", ["12_3", "12_[1-5%2]", "12+1", "12.batch"])
-def test_ids_of_arrays_and_the_like_of_others_are_passed_over(text: str) -> None:
+def test_array_jobs_of_others_are_skipped(text: str) -> None:
     ours = changed(PENDING, JobID="8", Comment="flatirons:abc:1:alice/")
     answer = printed(changed(PENDING, JobID=text, PriorityLong="99"), ours)
     assert list(parse.jobs(answer, MARK, "flatirons:abc:")) == [8]
     assert parse.queues(answer, MARK) == {"shas": (8,)}
 
 
-def test_only_jobs_with_a_mark_of_ours_are_read_and_a_strange_one_of_others_harms_nobody() -> None:
+def test_only_jobs_with_our_comment_are_read_and_a_strange_record_of_others_is_ignored() -> None:
     ours, strange = changed(PENDING, JobID="8", Comment="flatirons:abc:1:alice/"), ["x", "nonsense"]
     assert list(parse.jobs(printed(RUNNING, ours, strange), MARK, "flatirons:abc:")) == [8]
 
@@ -282,7 +282,7 @@ def test_jobs_that_accounting_does_not_know_are_left_out() -> None:
 @pytest.mark.parametrize(
     "text", ["1|FAILED\n", FAILED[:-5], "x|FAILED|3:0|5||1000M|c1|2|00:01.500|1\n", "garbage\n"]
 )
-def test_a_cut_or_strange_answer_of_accounting_is_no_answer(text: str) -> None:
+def test_an_incomplete_or_strange_answer_of_accounting_is_not_an_answer(text: str) -> None:
     with pytest.raises(SlurmUnreachable):
         parse.ends(text)
 
@@ -347,12 +347,12 @@ def in_denver(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("in_denver")
-def test_slurms_own_times_are_in_this_machines_zone() -> None:
+def test_times_in_the_format_of_slurm_are_in_the_zone_of_this_machine() -> None:
     noon = parse.time("2026-06-01T12:00:00")
     assert noon == datetime(2026, 6, 1, 18, tzinfo=UTC)
     assert noon.utcoffset() == timedelta(0)  # type: ignore[union-attr]  # it is there
 
 
 @pytest.mark.parametrize("text", ["N/A", "Unknown", "NONE", "None", "", "(null)", "soon", "9" * 30])
-def test_what_is_no_time_is_none(text: str) -> None:
+def test_a_text_that_is_not_a_time_gives_none(text: str) -> None:
     assert parse.time(text) is None

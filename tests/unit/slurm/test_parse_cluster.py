@@ -55,7 +55,7 @@ RIGHTS = (
 )
 
 
-def test_a_partition_for_all_has_no_limits_but_its_time() -> None:
+def test_a_partition_for_everyone_has_only_its_time_limit() -> None:
     shas = parse.partitions(SHAS_22_05)[0]
     assert (shas.name, shas.is_up, shas.is_default, shas.is_hidden) == ("shas", True, True, False)
     assert (shas.nodes, shas.total_nodes, shas.total_cpus, shas.gpus) == (
@@ -69,7 +69,7 @@ def test_a_partition_for_all_has_no_limits_but_its_time() -> None:
     assert (shas.allow_accounts, shas.allow_qos, shas.is_root_only) == (None, None, False)
 
 
-def test_a_partition_for_some_says_for_whom_and_how_much() -> None:
+def test_a_partition_for_some_says_for_whom_it_is_and_what_its_limits_are() -> None:
     sknl = parse.partitions(SKNL_26_05)[0]
     assert (sknl.is_up, sknl.is_default, sknl.is_hidden, sknl.needs_reservation) == (False, False, True, True)
     assert (sknl.default_minutes, sknl.max_minutes, sknl.max_nodes) == (None, None, 4)
@@ -86,7 +86,7 @@ def test_denied_accounts_are_read() -> None:
     assert parse.partitions(text)[0].deny_accounts == ("bad", "worse")
 
 
-def test_a_node_tells_what_it_has_and_what_is_in_use_and_its_reason_forges_nothing() -> None:
+def test_a_node_is_read_with_what_is_in_use_and_its_reason_cannot_forge_a_value() -> None:
     node = parse.nodes(NODE.format("MIXED"))[0]
     assert (node.name, node.state, node.partitions) == ("shas0102", "MIXED", ("shas", "test"))
     assert (node.cpus, node.cpus_in_use, node.memory_mib, node.memory_in_use_mib) == (8, 3, 16000, 2000)
@@ -148,7 +148,7 @@ def test_a_list_of_nodes_is_expanded() -> None:
         parse.expanded("c[1-99999999]")
 
 
-def test_what_is_enforced_is_read_with_what_it_implies() -> None:
+def test_the_enforced_rules_are_read_with_those_that_they_imply() -> None:
     head = "Configuration data as of 2026-11-23\nAccountingStorageEnforce = {}\n"
     text = head + "ClusterName             = summit\n"
     assert parse.configuration(text.format("limits,qos")) == Configuration(
@@ -176,11 +176,11 @@ def test_a_job_that_waits_for_several_partitions_counts_for_each() -> None:
     assert parse.waiting("shas\nshas,sknl\n") == {"shas": 2, "sknl": 1}
 
 
-def test_no_reservations_is_an_answer() -> None:
+def test_an_answer_without_reservations_is_an_answer() -> None:
     assert parse.reservations("No reservations in the system\n") == []
 
 
-def test_rights_are_read_with_their_limits() -> None:
+def test_associations_are_read_with_their_limits() -> None:
     assert parse.associations(RIGHTS) == [
         Association("blanca", "csdms", "alice", "", ("long", "normal"), "normal", is_default=True),
         Association(
@@ -202,7 +202,7 @@ def test_rights_are_read_with_their_limits() -> None:
     assert parse.associations("") == []
 
 
-def test_the_accounts_of_a_cluster_are_read_with_what_is_above_them() -> None:
+def test_the_accounts_of_a_cluster_are_read_with_their_parents() -> None:
     text = "root|||\nucb-knl||root|cpu=6,gres/gpu=1\nlab||ucb-knl|mem=4G\nlab|alice||cpu=1\n"
     assert parse.accounts(text) == [
         Account("root"),
@@ -250,7 +250,9 @@ def test_a_qos_is_read_with_its_limits() -> None:
         (parse.associations, RIGHTS),
     ],
 )
-def test_a_cut_or_strange_answer_is_no_answer(read: Callable[[str], list[object]], text: str) -> None:
+def test_an_incomplete_or_strange_answer_is_not_an_answer(
+    read: Callable[[str], list[object]], text: str
+) -> None:
     for damaged in (text[:-1], text[: len(text) // 2], "garbage\n", text + "slurm error: x\n"):
         with pytest.raises(SlurmUnreachable):
             read(damaged)
@@ -273,13 +275,13 @@ def test_no_text_makes_a_reader_raise_anything_else(text: str) -> None:
 
 
 @pytest.mark.parametrize("user", ["", "a,b", "a b", "a=b", "a\nb"])
-def test_only_a_name_can_be_asked_for(user: str) -> None:
+def test_associations_can_only_be_asked_for_by_a_valid_name(user: str) -> None:
     with pytest.raises(ValueError, match="user"):
         argv.sacctmgr_associations(user)
 
 
 @pytest.mark.parametrize("reason", ["Prolog error", "check [the] disk", ""])
-def test_why_a_node_is_out_of_service_is_told_without_by_whom(reason: str) -> None:
+def test_the_reason_of_a_node_is_read_without_who_gave_it(reason: str) -> None:
     told = f" Reason={reason} [slurm@2026-11-25T13:21:59]" if reason else ""
     text = f"NodeName=shas0102 Arch=x86_64 OS=Linux 6.18 State=IDLE+DRAIN CurrentWatts=0 {told}\n"
     assert parse.node_reason(text) == reason

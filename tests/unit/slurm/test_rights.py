@@ -1,4 +1,4 @@
-"""Who may use what together, and how much of it: facts in, offers out."""
+"""Who may combine what, and how much of it: the rights that follow from a cluster's facts."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def changed(partition: Partition, **settings: object) -> ClusterFacts:
     return replace(FACTS, partitions=(replace(partition, **settings), *others))  # type: ignore[arg-type]
 
 
-def test_only_what_goes_together_is_offered() -> None:
+def test_only_valid_combinations_are_offered() -> None:
     mine = rights()
     assert names(mine) == ["shas", "sknl"]
     assert mine.default_partition == "shas"
@@ -60,12 +60,12 @@ def test_only_what_goes_together_is_offered() -> None:
     assert mine.qos("sknl", "general") == mine.qos("nowhere", "general") == ()
 
 
-def test_who_has_no_account_here_is_offered_nothing() -> None:
+def test_a_user_without_an_account_here_is_offered_nothing() -> None:
     assert names(rights(associations=())) == []
     assert names(rights(associations=ALICE[2:])) == []
 
 
-def test_what_is_not_known_is_not_held_against_anybody() -> None:
+def test_nothing_is_refused_because_it_is_not_known() -> None:
     mine = rights(associations=None)
     assert names(mine) == ["shas", "sknl"]
     assert not mine.knows_accounts
@@ -76,7 +76,7 @@ def test_what_is_not_known_is_not_held_against_anybody() -> None:
     assert names(rights(free, ())) == ["shas", "sknl"]
 
 
-def test_lists_of_a_partition_hold() -> None:
+def test_the_lists_of_a_partition_apply() -> None:
     assert names(rights(changed(SHAS, is_up=False))) == ["sknl"]
     assert names(rights(changed(SHAS, allow_groups=("staff",)), groups=frozenset({"users"}))) == ["sknl"]
     assert "shas" in names(rights(changed(SHAS, allow_groups=("staff",)), groups=frozenset({"staff"})))
@@ -93,7 +93,7 @@ def test_an_association_for_one_partition_counts_there_only() -> None:
     assert mine.bounds("shas", "ucb-knl", "normal").max_cpus() == 8
 
 
-def test_an_association_for_one_partition_hides_the_one_for_all_with_its_qos() -> None:
+def test_an_association_for_one_partition_replaces_the_one_for_all_including_its_qos() -> None:
     here = replace(ALICE[0], partition="shas", qos=("normal",), max_minutes=30)
     wide = replace(QOS["normal"], max_minutes=None)
     mine = rights(replace(FACTS, qos={**QOS, "normal": wide}), (ALICE[0], here, ALICE[1]))
@@ -102,7 +102,7 @@ def test_an_association_for_one_partition_hides_the_one_for_all_with_its_qos() -
     assert rights(associations=(here,)).accounts("sknl") == ()
 
 
-def test_the_first_limit_of_time_counts_and_the_partition_s_always() -> None:
+def test_the_first_time_limit_counts_and_that_of_the_partition_always() -> None:
     mine = rights()
     assert mine.bounds("shas", "general", "normal").max_minutes == 1440
     assert mine.bounds("shas", "general", "long").max_minutes == 7 * 1440
@@ -140,7 +140,7 @@ def test_sizes_come_from_the_nodes_that_fit() -> None:
     assert mixed.max_cpus(None, None, "a100:4") == 64
 
 
-def test_what_a_user_or_a_group_may_have_at_a_time_bounds_one_job() -> None:
+def test_limits_of_a_user_or_a_group_also_limit_one_job() -> None:
     bounds = rights().bounds("shas", "general", "debug")
     assert (bounds.max_cpus(), bounds.max_cpus(None, 2), bounds.max_ntasks(), bounds.max_nodes()) == (
         4,
@@ -154,7 +154,7 @@ def test_what_a_user_or_a_group_may_have_at_a_time_bounds_one_job() -> None:
     assert (bounds.max_memory_mib(), bounds.max_memory_mib(2)) == (4096, 2048)
 
 
-def test_a_limit_of_the_qos_counts_instead_of_the_association_s() -> None:
+def test_a_limit_of_the_qos_replaces_that_of_the_association() -> None:
     loose = replace(
         QOS["normal"], max_tres_per_node={"cpu": 6}, max_tres_per_job={"mem": 9000}, group_tres={"node": 2}
     )
@@ -169,7 +169,7 @@ def test_a_limit_of_the_qos_counts_instead_of_the_association_s() -> None:
     assert bounds.per_job == {"mem": 9000, "gres/gpu": 1, "node": 2, "cpu": 7}
 
 
-def test_a_limit_per_node_is_for_one_node_while_no_number_of_nodes_is_named() -> None:
+def test_without_a_number_of_nodes_a_limit_per_node_is_for_one_node() -> None:
     qos = {"normal": Qos("normal", max_tres_per_node={"cpu": 3})}
     bounds = rights(replace(FACTS, qos=qos)).bounds("shas", "general", "normal")
     assert (bounds.max_ntasks(), bounds.max_ntasks(1), bounds.max_ntasks(2)) == (3, 3, 6)
@@ -178,7 +178,7 @@ def test_a_limit_per_node_is_for_one_node_while_no_number_of_nodes_is_named() ->
     assert (part.max_ntasks(), part.max_ntasks(1), part.max_cpus(None, 2)) == (6, 3, 3)
 
 
-def test_what_a_qos_demands_is_the_least() -> None:
+def test_the_minimum_of_a_qos_is_the_least_that_a_job_may_ask_for() -> None:
     least = {"cpu": 4, "mem": 3000, "node": 2, "gres/gpu:v100": 1, "gres/gpumem": 9}
     qos = {"normal": Qos("normal", min_tres_per_job=least)}
     bounds = rights(replace(FACTS, qos=qos)).bounds("shas", "general", "normal")
@@ -189,14 +189,14 @@ def test_what_a_qos_demands_is_the_least() -> None:
     assert (free.least_gpus, free.min_nodes(), free.min_cpus(), free.min_memory_mib()) == (0, 1, 1, 1)
 
 
-def test_a_limit_of_a_type_of_gpu_is_for_who_names_the_type() -> None:
+def test_a_limit_for_a_type_of_gpu_applies_to_jobs_that_name_the_type() -> None:
     # resource_limits.html: "if a user requests a generic gres, the type's limit will not be enforced"
     qos = {"normal": Qos("normal", max_tres_per_job={"gres/gpu:v100": 1})}
     bounds = rights(replace(FACTS, qos=qos)).bounds("shas", "general", "normal")
     assert bounds.gpu_types() == {"": 2, "v100": 1}
 
 
-def test_a_reservation_is_offered_to_whom_it_admits_and_bounds_the_job() -> None:
+def test_a_reservation_is_offered_to_whom_it_admits_and_limits_the_job() -> None:
     workshop = Reservation(
         "workshop",
         True,
@@ -224,7 +224,7 @@ def test_a_reservation_is_offered_to_whom_it_admits_and_bounds_the_job() -> None
     assert rights(replace(needing, reservations=(others[1],))).accounts("shas") == ("ucb-knl",)
 
 
-def test_the_flags_of_a_reservation_say_whether_a_job_is_bound_to_it() -> None:
+def test_the_flags_of_a_reservation_say_whether_a_job_is_restricted_to_its_nodes() -> None:
     flex = Reservation("flex", True, total_nodes=1, cpus=2, node_names=("b1",), flags=frozenset({"FLEX"}))
     floating = replace(flex, name="floating", flags=frozenset({"TIME_FLOAT"}))
     mine = rights(replace(FACTS, reservations=(flex, floating)))
@@ -233,7 +233,7 @@ def test_the_flags_of_a_reservation_say_whether_a_job_is_bound_to_it() -> None:
     assert mine.bounds("shas", "general", "normal", "flex").max_ntasks() == 16
 
 
-def test_lists_of_accounts_are_for_all_accounts_below() -> None:
+def test_lists_of_accounts_include_all_accounts_below() -> None:
     # slurm.conf(5): "This list is hierarchical, meaning subaccounts are included automatically."
     tree = {
         each.name: each for each in (Account("root"), Account("ucb-knl", "root"), Account("lab", "ucb-knl"))
@@ -254,12 +254,12 @@ def test_lists_of_accounts_are_for_all_accounts_below() -> None:
     assert rights(replace(FACTS, reservations=(knl,)), lab).reservations("shas", "lab") == ()
 
 
-def test_accounts_that_are_above_each_other_end_nothing() -> None:
+def test_accounts_that_are_each_others_parents_do_not_cause_an_endless_loop() -> None:
     circle = {"a": Account("a", "b"), "b": Account("b", "a")}
     assert replace(FACTS, accounts=circle).lineage("a") == ("a", "b")
 
 
-def test_what_an_account_and_those_above_it_may_have_at_a_time_bounds_one_job() -> None:
+def test_limits_of_an_account_and_of_those_above_it_also_limit_one_job() -> None:
     tree = {
         "ucb-knl": Account("ucb-knl", "root", {"cpu": 5, "node": 1}),
         "general": Account("general", "ucb-knl", {"cpu": 6, "mem": 900}),
@@ -271,7 +271,7 @@ def test_what_an_account_and_those_above_it_may_have_at_a_time_bounds_one_job() 
     assert bounds.per_job["cpu"] == 7
 
 
-def test_partitions_of_root_are_nobodys_and_one_may_demand_nodes() -> None:
+def test_partitions_for_root_are_not_offered_and_one_may_demand_a_number_of_nodes() -> None:
     assert names(rights(changed(SHAS, is_root_only=True))) == ["sknl"]
     facts = changed(SHAS, min_nodes=2)
     assert rights(facts).bounds("shas", "general", "normal").min_nodes() == 2
@@ -279,7 +279,7 @@ def test_partitions_of_root_are_nobodys_and_one_may_demand_nodes() -> None:
     assert rights(replace(facts, qos=free)).bounds("shas", "general", "normal").min_nodes() == 1
 
 
-def test_memory_settings_of_the_cluster_hold_where_the_partition_has_none() -> None:
+def test_memory_settings_of_the_cluster_apply_where_the_partition_has_none() -> None:
     config = replace(FACTS.configuration, default_memory_per_cpu_mib=500, max_memory_per_node_mib=9000)
     bounds = rights(replace(FACTS, configuration=config)).bounds("shas", "general", "normal")
     assert (bounds.max_memory_mib(), bounds.default_memory_mib(None, None, 4)) == (9000, 2000)
@@ -288,7 +288,7 @@ def test_memory_settings_of_the_cluster_hold_where_the_partition_has_none() -> N
     assert (bounds.max_memory_mib(), bounds.default_memory_mib(None, None, 4)) == (12000, 700)
 
 
-def test_memory_limits_of_a_partition_hold() -> None:
+def test_memory_limits_of_a_partition_apply() -> None:
     mine = rights(changed(SHAS, max_memory_per_node_mib=4000, default_memory_per_cpu_mib=1000))
     bounds = mine.bounds("shas", "general", "normal")
     assert bounds.max_memory_mib() == 4000
@@ -302,14 +302,14 @@ def test_memory_limits_of_a_partition_hold() -> None:
     assert rights(facts).bounds("shas", "general", "normal").max_memory_mib() == 5000
 
 
-def test_what_is_free_is_counted_on_nodes_that_work() -> None:
+def test_free_resources_are_counted_on_usable_nodes_only() -> None:
     supply = FACTS.supply["shas"]
     assert (supply.idle_nodes, supply.total_nodes, supply.free_cpus, supply.total_cpus) == (1, 2, 10, 16)
     assert (supply.gpus, supply.waiting) == ({"v100": (2, 2)}, 3)
     assert FACTS.supply["sknl"].gpus == {"a100": (0, 4), "k80": (0, 2)}
 
 
-def test_what_was_worked_out_holds_on_while_the_rules_do() -> None:
+def test_computed_rights_are_kept_while_the_rules_stay_the_same() -> None:
     later = replace(FACTS, waiting={"shas": 9}, rules=object())
     later.keep_rules_of(FACTS)
     before = rights()
@@ -319,7 +319,7 @@ def test_what_was_worked_out_holds_on_while_the_rules_do() -> None:
     assert again.facts.waiting == {"shas": 9}
 
 
-def test_rights_are_worked_out_anew_when_rules_associations_or_groups_changed() -> None:
+def test_rights_are_computed_again_when_rules_associations_or_groups_changed() -> None:
     closed = replace(FACTS, partitions=FACTS.partitions[1:], rules=object())
     closed.keep_rules_of(FACTS)
     before = rights()

@@ -1,4 +1,4 @@
-"""The watcher: one query for all, news on change, nothing concluded from a failure."""
+"""The watcher: one query for all jobs, news about changes, and no conclusions from a failure."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ async def watcher(slurm: FakeSlurm, clock: FakeClock) -> AsyncIterator[Watcher]:
 
 
 async def quiet(clock: FakeClock) -> None:
-    """Past the queries that the start brings with it."""
+    """Waits until the queries that the start causes are over."""
     await clock.advance(0.5)
 
 
 class Reader:
-    """Collects what a subscription tells."""
+    """Collects the news of a subscription."""
 
     def __init__(self, subscription: Subscription) -> None:
         self.subscription = subscription
@@ -54,7 +54,7 @@ class Reader:
 
     async def _read(self) -> None:
         async for job in self.subscription:
-            if job not in self.jobs[-1:]:  # its place in the queue may be all that is new
+            if job not in self.jobs[-1:]:  # perhaps only its position in the queue changed
                 self.jobs.append(job)
 
     @property
@@ -65,7 +65,7 @@ class Reader:
 # -- news
 
 
-async def test_a_follower_is_told_what_is_known_and_then_each_change(
+async def test_a_follower_gets_what_is_known_and_then_each_change(
     slurm: FakeSlurm, clock: FakeClock, watcher: Watcher
 ) -> None:
     job_id = slurm.add_job("alice", reason="Priority")
@@ -87,7 +87,7 @@ async def test_a_follower_is_told_what_is_known_and_then_each_change(
     assert reader.task.done()
 
 
-async def test_a_follower_is_told_when_its_job_moves_up_in_the_queue(
+async def test_a_follower_gets_news_when_its_job_moves_up_in_the_queue(
     slurm: FakeSlurm, clock: FakeClock, watcher: Watcher
 ) -> None:
     before = slurm.add_job("bob", comment="somebody else's")
@@ -133,7 +133,7 @@ async def test_a_slow_follower_gets_the_newest_state_only(
     assert reader.jobs[0].exit_code == 3
 
 
-async def test_two_followers_of_a_job_are_both_told(
+async def test_two_followers_of_a_job_both_get_its_news(
     slurm: FakeSlurm, clock: FakeClock, watcher: Watcher
 ) -> None:
     job_id = slurm.add_job("alice")
@@ -183,7 +183,7 @@ async def test_a_requeued_job_is_followed_into_its_next_run(
         *("PREEMPTED,REQUEUED", "NODE_FAIL,REQUEUED", "RESIZING", "RUNNING,COMPLETING", "NEW_IN_27_05", ""),
     ],
 )
-async def test_no_state_but_a_final_one_ends_a_job(
+async def test_only_a_final_state_ends_a_job(
     slurm: FakeSlurm, clock: FakeClock, watcher: Watcher, state: str
 ) -> None:
     job_id = slurm.add_job("alice", state=state)
@@ -240,7 +240,7 @@ async def test_refreshes_at_the_same_time_share_one_query(
     assert all(snapshot is snapshots[0] for snapshot in snapshots)
 
 
-async def test_a_refresh_that_is_cancelled_leaves_the_others_theirs(
+async def test_cancelling_one_refresh_does_not_cancel_the_others(
     slurm: FakeSlurm, clock: FakeClock, watcher: Watcher
 ) -> None:
     await quiet(clock)
@@ -302,7 +302,7 @@ async def test_slurm_is_asked_every_five_seconds_while_a_job_waits(
     subscription.close()
 
 
-async def test_slurm_is_asked_twice_a_minute_when_all_servers_just_run(
+async def test_slurm_is_asked_twice_a_minute_while_all_servers_run(
     slurm: FakeSlurm, clock: FakeClock, watcher: Watcher
 ) -> None:
     subscriptions = []
@@ -318,7 +318,7 @@ async def test_slurm_is_asked_twice_a_minute_when_all_servers_just_run(
         subscription.close()
 
 
-async def test_a_job_that_has_run_for_long_counts_as_settled_even_if_nobody_said_so(
+async def test_a_job_that_has_run_for_long_does_not_count_as_starting(
     slurm: FakeSlurm, clock: FakeClock, watcher: Watcher
 ) -> None:
     job_id = slurm.add_job("alice")
@@ -329,7 +329,7 @@ async def test_a_job_that_has_run_for_long_counts_as_settled_even_if_nobody_said
     subscription.close()
 
 
-async def test_a_kick_brings_a_query_at_once_even_when_one_is_on_its_way(
+async def test_a_kick_causes_a_query_at_once_even_while_another_runs(
     slurm: FakeSlurm, clock: FakeClock, watcher: Watcher
 ) -> None:
     await clock.advance(20)
@@ -345,10 +345,10 @@ async def test_a_kick_brings_a_query_at_once_even_when_one_is_on_its_way(
     assert slurm.count("squeue") == before + 2
 
 
-async def test_a_job_that_is_followed_from_now_on_is_asked_for_at_the_pace_of_a_start(
+async def test_a_new_follower_makes_the_watcher_ask_at_the_pace_of_a_start(
     slurm: FakeSlurm, clock: FakeClock, watcher: Watcher
 ) -> None:
-    """At once where the last answer is old; else a burst takes the queries that its nodes need."""
+    """It asks at once if the last answer is old. Otherwise a burst of followers would use up the queries."""
     await clock.advance(20)
     before = slurm.count("squeue")
     subscriptions = [watcher.watch(slurm.add_job("alice"))]
@@ -365,10 +365,10 @@ async def test_a_job_that_is_followed_from_now_on_is_asked_for_at_the_pace_of_a_
         each.close()
 
 
-async def test_what_was_seen_of_an_earlier_job_with_the_same_id_is_not_told(
+async def test_an_earlier_job_with_the_same_id_is_not_reported(
     slurm: FakeSlurm, clock: FakeClock, watcher: Watcher
 ) -> None:
-    """A slurmctld that was killed gives the ids of its last seconds out again."""
+    """A slurmctld that was killed assigns the ids of its last seconds again."""
     job_id = slurm.add_job("alice", state="CANCELLED")
     await clock.advance(40)
     assert watcher.job(job_id)
@@ -379,7 +379,7 @@ async def test_what_was_seen_of_an_earlier_job_with_the_same_id_is_not_told(
     reader.subscription.close()
 
 
-async def test_many_kicks_bring_at_most_one_query_in_each_gap_beyond_the_first_few(
+async def test_many_kicks_cause_at_most_one_query_per_gap_after_the_first_few(
     slurm: FakeSlurm, clock: FakeClock, watcher: Watcher
 ) -> None:
     await clock.advance(20)
@@ -390,13 +390,13 @@ async def test_many_kicks_bring_at_most_one_query_in_each_gap_beyond_the_first_f
     assert slurm.count("squeue") - before <= PollSchedule().burst + 10 / PollSchedule().gap + 1
 
 
-async def test_a_slow_slurm_is_asked_for_at_most_a_tenth_of_the_time() -> None:
+async def test_queries_to_a_slow_slurm_take_at_most_a_tenth_of_the_time() -> None:
     assert PollSchedule().interval(1.0, query_seconds=2.0, failures=0) == 18.0
     assert PollSchedule().interval(1.0, query_seconds=20.0, failures=0) == 60.0
     assert PollSchedule().interval(1.0, query_seconds=0.05, failures=0) == 1.0
 
 
-async def test_a_failing_slurm_is_asked_ever_less_and_soon_again_once_it_answers(
+async def test_a_failing_slurm_is_asked_less_and_less_often_until_it_answers(
     slurm: FakeSlurm, clock: FakeClock, watcher: Watcher
 ) -> None:
     job_id = slurm.add_job("alice", state="CONFIGURING")
@@ -423,7 +423,7 @@ async def test_a_failing_slurm_is_asked_ever_less_and_soon_again_once_it_answers
         pytest.param(lambda text: text[:-1], id="last character missing"),
     ],
 )
-async def test_an_answer_that_cannot_be_read_whole_changes_nothing(
+async def test_an_answer_that_cannot_be_read_completely_changes_nothing(
     slurm: FakeSlurm, clock: FakeClock, watcher: Watcher, damage: object
 ) -> None:
     job_id = slurm.add_job("alice")
@@ -469,7 +469,7 @@ async def test_a_query_that_hangs_changes_nothing(
     reader.subscription.close()
 
 
-async def test_a_refresh_raises_what_the_query_did(
+async def test_a_refresh_raises_the_error_of_the_query(
     slurm: FakeSlurm, clock: FakeClock, watcher: Watcher
 ) -> None:
     await quiet(clock)
@@ -497,7 +497,7 @@ async def test_a_vanished_job_ends_as_accounting_says(
     assert slurm.count("sacct") == 1
 
 
-async def test_many_vanished_jobs_cost_one_question_to_accounting(
+async def test_many_vanished_jobs_cost_one_query_to_accounting(
     slurm: FakeSlurm, clock: FakeClock, watcher: Watcher
 ) -> None:
     job_ids = [slurm.add_job("alice") for _ in range(200)]
@@ -524,7 +524,7 @@ async def test_a_job_that_nobody_knows_has_vanished(
     assert reader.jobs[-1].batch_host == "shas0101"
 
 
-async def test_a_job_from_before_the_hubs_restart_that_ended_meanwhile_is_told_its_end(
+async def test_the_end_of_a_job_that_ended_while_the_hub_was_down_is_reported(
     slurm: FakeSlurm, clock: FakeClock, watcher: Watcher
 ) -> None:
     job_id = slurm.add_job("alice")
@@ -543,7 +543,7 @@ async def test_a_job_submitted_after_the_query_began_is_not_missed(
     watcher.kick()
     await idle()
     job_id = slurm.add_job("alice")
-    slurm.forget(job_id)  # what this answer was made from doesn't know it
+    slurm.forget(job_id)  # slurmctld made this answer before it knew the job
     reader = Reader(watcher.watch(job_id))
     slurm.jobs[job_id] = slurm.accounting[job_id]
     gate.set()
@@ -553,7 +553,7 @@ async def test_a_job_submitted_after_the_query_began_is_not_missed(
     reader.subscription.close()
 
 
-async def test_a_job_missing_from_an_answer_that_was_cut_between_records_lives_on(
+async def test_a_job_missing_from_an_answer_that_was_cut_between_records_is_not_gone(
     slurm: FakeSlurm, clock: FakeClock, watcher: Watcher
 ) -> None:
     job_id = slurm.add_job("alice")
@@ -567,7 +567,7 @@ async def test_a_job_missing_from_an_answer_that_was_cut_between_records_lives_o
 
 
 @pytest.mark.parametrize("accounting", ["down", "behind"])
-async def test_a_job_gone_from_slurm_waits_for_an_accounting_that_is_late(
+async def test_a_job_gone_from_slurm_is_not_over_while_accounting_may_be_late(
     slurm: FakeSlurm, clock: FakeClock, watcher: Watcher, accounting: str
 ) -> None:
     job_id = slurm.add_job("alice")
@@ -583,7 +583,7 @@ async def test_a_job_gone_from_slurm_waits_for_an_accounting_that_is_late(
     assert reader.states == ["RUNNING", "VANISHED"]
 
 
-async def test_an_end_that_accounting_tells_late_is_the_one_that_counts(
+async def test_an_end_that_accounting_reports_late_is_the_one_that_counts(
     slurm: FakeSlurm, clock: FakeClock, watcher: Watcher
 ) -> None:
     job_id = slurm.add_job("alice")
@@ -600,7 +600,7 @@ async def test_an_end_that_accounting_tells_late_is_the_one_that_counts(
     assert reader.states == ["RUNNING", "NODE_FAIL"]
 
 
-async def test_a_vanished_job_stays_when_neither_accounting_nor_slurmctld_answers(
+async def test_a_job_is_not_gone_while_neither_accounting_nor_slurmctld_answers(
     slurm: FakeSlurm, clock: FakeClock, watcher: Watcher
 ) -> None:
     job_id = slurm.add_job("alice")
@@ -616,7 +616,7 @@ async def test_a_vanished_job_stays_when_neither_accounting_nor_slurmctld_answer
     reader.subscription.close()
 
 
-async def test_jobs_that_are_hidden_from_the_hub_are_asked_for_as_their_owner(
+async def test_slurm_is_asked_as_the_owner_about_jobs_that_are_hidden_from_the_hub(
     slurm: FakeSlurm, clock: FakeClock, watcher: Watcher, caplog: pytest.LogCaptureFixture
 ) -> None:
     slurm.hides_from_others = True
@@ -637,7 +637,7 @@ async def test_jobs_that_are_hidden_from_the_hub_are_asked_for_as_their_owner(
     assert reader.states == ["RUNNING", "COMPLETED"]
 
 
-async def test_a_mistake_of_ours_is_logged_and_the_next_kick_goes_on(
+async def test_a_bug_is_logged_and_the_next_kick_starts_the_watcher_again(
     slurm: FakeSlurm, clock: FakeClock, watcher: Watcher, caplog: pytest.LogCaptureFixture
 ) -> None:
     job_id = slurm.add_job("alice")
@@ -657,7 +657,7 @@ async def test_a_mistake_of_ours_is_logged_and_the_next_kick_goes_on(
     reader.subscription.close()
 
 
-async def test_a_stopped_watcher_asks_no_more(slurm: FakeSlurm, clock: FakeClock, watcher: Watcher) -> None:
+async def test_a_stopped_watcher_does_not_ask(slurm: FakeSlurm, clock: FakeClock, watcher: Watcher) -> None:
     await quiet(clock)
     await watcher.stop()
     before = len(slurm.calls)
@@ -667,7 +667,7 @@ async def test_a_stopped_watcher_asks_no_more(slurm: FakeSlurm, clock: FakeClock
     await watcher.stop()
 
 
-async def test_a_watcher_that_is_kicked_at_the_moment_of_its_end_ends(slurm: FakeSlurm) -> None:
+async def test_a_watcher_that_is_kicked_while_it_stops_stops(slurm: FakeSlurm) -> None:
     watcher = Watcher(SlurmClient(Cluster("summit"), slurm))
     watcher.start()
     while watcher.snapshot is None:  # noqa: ASYNC110  every step of the loop

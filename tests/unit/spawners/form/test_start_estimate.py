@@ -103,7 +103,7 @@ async def test_slurm_is_asked_nothing_for_options_that_the_form_doesnt_take(
 
 
 async def test_a_short_wait_needs_no_suggestions() -> None:
-    short = Estimate(Kind.LATER, "Starts in about 5 min.", 300)
+    short = Estimate(Kind.LATER, "Starts in about 5 minutes.", 300)
     for answer in (short, NOW, Estimate(Kind.TOO_OFTEN, "Later.")):
         found, estimator = await asked({**WHOLE, **body(cpus="4", runtime="12h")}, answer)
         assert found == StartEstimate(answer, [])

@@ -1,4 +1,4 @@
-"""Whatever happens to Slurm, in whatever order: no living job is told to be over, and each end is told."""
+"""Whatever happens to Slurm, in any order: no living job is reported over, and each end is reported."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def without_some_rows(text: str, dice: random.Random) -> str:
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(STEPS, max_size=25))
-def test_no_living_job_is_ever_told_to_be_over_and_every_end_is_told_truly(
+def test_no_living_job_is_ever_reported_over_and_every_end_is_reported_correctly(
     steps: list[tuple[object, ...]],
 ) -> None:
     asyncio.run(play(World(), steps))
