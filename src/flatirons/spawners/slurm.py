@@ -36,7 +36,6 @@ from urllib.parse import urlsplit
 
 from jupyterhub.spawner import Spawner
 from jupyterhub.utils import url_path_join
-from sqlalchemy.exc import SQLAlchemyError
 from traitlets import Bool, Dict, Enum, Float, Integer, List, TraitError, Unicode, default, validate
 
 from flatirons.environments.catalogue import Catalogue
@@ -150,6 +149,7 @@ class SlurmSpawner(OptionTraits, Spawner):
         self.run: ServerRun | None = None
         self._is_adopted = False  # the run is one of an earlier hub process
         self.reports: list[Report] = []
+        self._stored: asyncio.Future[None] | None = None  # done once the last report is stored
         super().__init__(**kwargs)
 
     @property
@@ -198,12 +198,26 @@ class SlurmSpawner(OptionTraits, Spawner):
         return self.run
 
     def keep(self, report: Report) -> None:
-        """Keeps a report, as `report.kept` says, and stores it with the state."""
-        self.reports = kept(replace(report, options=FormHooks.texts(self)), self.reports)
-        try:
-            compat.store_states([self])
-        except SQLAlchemyError as error:  # it is stored with the state, next time
+        """Adds a report as `report.kept` says, and has it stored; a report may come after JupyterHub has
+        forgotten this spawner, and then belongs to the one that took its place."""
+        owner = compat.current_spawner(self)
+        if owner is not None:
+            owner.add_report(replace(report, options=FormHooks.texts(self)))
+
+    def add_report(self, report: Report) -> None:
+        """Keeps the report with the state. JupyterHub stores it as well, with the end of the server."""
+        self.reports = kept(report, self.reports)
+        self._stored = asyncio.ensure_future(self.save())
+        self._stored.add_done_callback(self._log_failure)
+
+    def _log_failure(self, stored: asyncio.Future[None]) -> None:
+        if not stored.cancelled() and (error := stored.exception()):  # it is stored with the next state
             self.log.error("A report of %s can't be stored yet: %s", compat.log_name(self), error)
+
+    async def reports_stored(self) -> None:
+        """Returns once the reports that were kept so far are stored, or can't be for now."""
+        if self._stored:
+            await asyncio.wait([self._stored])
 
     async def with_suggested_fix(self, cause: Cause) -> Cause:
         """The cause, with that as its fix which the form would take beside what was chosen."""

@@ -67,8 +67,12 @@ async def spawner(registry: Registry) -> AsyncIterator[SlurmSpawner]:
     orm_spawner.server = orm.Server(base_url="/user/alice/", proto="http", ip="", port=1, cookie_name="c")
     db.add(orm_spawner)
     db.commit()
-    user = SimpleNamespace(name="alice", settings=settings, db=db, url="/user/alice/")
+    rows = {"": orm_spawner}
+    user = SimpleNamespace(
+        name="alice", settings=settings, db=db, url="/user/alice/", orm_spawners=rows, spawners={}
+    )
     made = SlurmSpawner(user=user, orm_spawner=orm_spawner, clusters={"summit": {}}, hub=None)
+    user.spawners[""] = made
     yield made
     made.clear_state()
     db.close()
@@ -149,6 +153,7 @@ async def test_the_last_five_reports_are_kept_newest_first(spawner: SlurmSpawner
     for number in range(1, 8):
         spawner.keep(Report("stopped", "", cluster="summit", job_id=number))
     assert [each.job_id for each in spawner.reports] == [7, 6, 5, 4, 3]
+    await spawner.reports_stored()
     assert len(spawner.orm_spawner.state["reports"]) == KEPT
 
 
@@ -196,6 +201,7 @@ async def test_reports_outlive_the_hub(spawner: SlurmSpawner) -> None:
     spawner.keep(Report("quota", "Your disk is full.", cluster="summit", job_id=7, log=("last line",)))
     spawner.clear_state()
     assert [each.kind for each in spawner.reports] == ["quota"], "a stopped server's are kept"
+    await spawner.reports_stored()
     database = spawner.user.db
     database.expire_all()  # what counts is what the database has
     stored = database.query(orm.Spawner).one()
@@ -229,11 +235,75 @@ async def test_a_report_that_the_database_refused_is_stored_with_the_next_state(
     event.listen(database, "before_commit", fail)
     event.listen(database, "after_rollback", lambda session: rolled_back.append(True))
     spawner.keep(Report("stopped", "", job_id=1))
+    await spawner.reports_stored()
     assert rolled_back == [True]
     event.remove(database, "before_commit", fail)
     await spawner.save()
     database.expire_all()
     assert [each["job_id"] for each in spawner.orm_spawner.state["reports"]] == [1]
+
+
+def stored_reports(spawner: SlurmSpawner) -> list[int]:
+    """The jobs of the reports that another process would read from the database."""
+    spawner.user.db.expire_all()
+    return [each["job_id"] for each in spawner.orm_spawner.state.get("reports", [])]
+
+
+async def test_a_report_is_stored_with_the_state_that_jupyterhub_stores_at_a_stop(
+    spawner: SlurmSpawner,
+) -> None:
+    """What finds the job again is forgotten in the same commit, never before the report is stored."""
+    attempt = replace(Attempt.new("summit", "code"), job_id=7, host="shas0101", port=4321)
+    spawner.load_state(attempt.as_state())
+    await spawner.save()
+    spawner.keep(Report("quota", "", cluster="summit", job_id=7))
+    spawner.user.db.expire_all()
+    assert spawner.orm_spawner.state["job_id"] == 7, "a hub that is killed now finds the job again"
+    spawner.clear_state()
+    spawner.orm_spawner.state = spawner.get_state()
+    spawner.user.db.commit()
+    assert stored_reports(spawner) == [7] and "job_id" not in spawner.orm_spawner.state
+    await spawner.reports_stored()
+    assert stored_reports(spawner) == [7] and "job_id" not in spawner.orm_spawner.state
+
+
+async def test_a_report_that_comes_late_leaves_the_state_of_the_next_server_alone(
+    spawner: SlurmSpawner,
+) -> None:
+    """Seen before: a spawner that JupyterHub had forgotten stored its own state over that of the next."""
+    spawner.keep(Report("completed", "", cluster="summit", job_id=6))
+    await spawner.reports_stored()
+    user = spawner.user
+    after = SlurmSpawner(user=user, orm_spawner=spawner.orm_spawner, clusters={"summit": {}}, hub=None)
+    attempt = replace(Attempt.new("summit", "code"), job_id=8)
+    after.load_state({**spawner.orm_spawner.state, **attempt.as_state()})
+    user.spawners[""] = after
+    await after.save()
+    spawner.keep(Report("quota", "", cluster="summit", job_id=7))
+    await after.reports_stored()
+    assert stored_reports(spawner) == [7, 6] and spawner.orm_spawner.state["job_id"] == 8
+    after.clear_state()
+
+
+async def test_a_report_of_a_server_that_is_deleted_meanwhile_keeps_no_other_from_being_stored(
+    spawner: SlurmSpawner,
+) -> None:
+    row = orm.Spawner(name="work", state={}, user=spawner.orm_spawner.user)
+    user = spawner.user
+    user.orm_spawners["work"] = row
+    user.db.add(row)
+    user.db.commit()
+    work = SlurmSpawner(user=user, orm_spawner=row, clusters={"summit": {}}, hub=None)
+    user.spawners["work"] = work
+    for each in (work, spawner):
+        each.keep(Report("quota", "", cluster="summit", job_id=7))
+    user.db.delete(row)
+    user.db.commit()
+    del user.orm_spawners["work"], user.spawners["work"]
+    await spawner.reports_stored()
+    assert stored_reports(spawner) == [7]
+    work.keep(Report("quota", "", cluster="summit", job_id=8))  # there is no place for it any more
+    await spawner.save()
 
 
 async def test_an_address_that_jupyterhubs_database_lost_is_told_again(spawner: SlurmSpawner) -> None:

@@ -185,6 +185,8 @@ class EndHandler(StarterHandler):
         with self.told(409, "The end of this server is known"):
             await self.admit(run)
             explained = run.end(ending)
+        # Before the answer: a starter repeats a call that a hub which is killed meanwhile has not answered.
+        await run.spawner.reports_stored()
         self.answer()
         await explained
 

@@ -212,6 +212,16 @@ def stored_states(user: User) -> list[Mapping[str, Any]]:
         raise
 
 
+def current_spawner(spawner: Spawner) -> Any:
+    """The spawner that stands for the server now, None when the server was deleted.
+
+    JupyterHub forgets a spawner whose server has stopped, and makes another when it next needs one. Two that
+    store their state would overwrite each other's.
+    """
+    user = spawner.user
+    return user.spawners[spawner.name] if spawner.name in user.orm_spawners else None
+
+
 # -- requests
 
 

@@ -49,6 +49,9 @@ class Owner(Shown, Protocol):
     def keep(self, report: Report) -> None:
         """Keeps a report of how the run ended, in the place of an earlier one of the same job."""
 
+    async def reports_stored(self) -> None:
+        """Returns once the reports that were kept so far are stored, or can't be for now."""
+
     async def with_suggested_fix(self, cause: Cause) -> Cause:
         """The cause with a fix that the form would take."""
 

@@ -57,6 +57,9 @@ class StubSpawner:
     def keep(self, report: Report) -> None:
         self.reports = [report, *(each for each in self.reports if each.job_id != report.job_id)]
 
+    async def reports_stored(self) -> None:
+        pass
+
     async def with_suggested_fix(self, cause: Cause) -> Cause:
         return cause
 
