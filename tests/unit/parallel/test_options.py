@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flatirons.errors import OptionsRefused, Refusal
-from flatirons.forms.fields import Duration, Memory
+from flatirons.forms.fields import Duration, Field, Memory
 from flatirons.parallel.options import (
     NAMES,
     EngineOptions,
@@ -86,31 +86,28 @@ AMOUNTS = ["512", "4G", "4 GiB", "1.5g", "1K", "1T", "1.5 GiB", "500M", "500 mb"
 NO_AMOUNTS = ["1.5", "lots", "-1G", "4X", "1G; rm", "1,5G"]
 
 
-@pytest.mark.parametrize("text", TIMES)
-def test_a_time_is_read_as_the_form_reads_it(text: str) -> None:
-    assert parse_minutes(text) == Duration("runtime", "").read(text) > 0
+TIME = (parse_minutes, Duration("runtime", ""))
+MEMORY = (parse_mebibytes, Memory("memory", ""))
 
 
-@pytest.mark.parametrize("text", AMOUNTS)
-def test_an_amount_of_memory_is_read_as_the_form_reads_it(text: str) -> None:
-    assert parse_mebibytes(text) == Memory("memory", "").read(text) > 0
+@pytest.mark.parametrize(
+    ("parse", "field", "text"), [*((*TIME, text) for text in TIMES), *((*MEMORY, text) for text in AMOUNTS)]
+)
+def test_a_text_is_read_as_the_form_reads_it(parse: Callable[[object], int], field: Field, text: str) -> None:
+    assert parse(text) == field.read(text)
 
 
-@pytest.mark.parametrize("text", NO_TIMES)
-def test_a_time_that_the_form_refuses_is_refused_with_the_same_sentence(text: str) -> None:
+@pytest.mark.parametrize(
+    ("parse", "field", "text"),
+    [*((*TIME, text) for text in NO_TIMES), *((*MEMORY, text) for text in NO_AMOUNTS)],
+)
+def test_a_text_that_the_form_refuses_is_refused_with_the_same_sentence(
+    parse: Callable[[object], int], field: Field, text: str
+) -> None:
     with pytest.raises(Refusal) as here:
-        parse_minutes(text)
+        parse(text)
     with pytest.raises(Refusal) as there:
-        Duration("runtime", "").read(text)
-    assert str(here.value) == str(there.value)
-
-
-@pytest.mark.parametrize("text", NO_AMOUNTS)
-def test_memory_that_the_form_refuses_is_refused_with_the_same_sentence(text: str) -> None:
-    with pytest.raises(Refusal) as here:
-        parse_mebibytes(text)
-    with pytest.raises(Refusal) as there:
-        Memory("memory", "").read(text)
+        field.read(text)
     assert str(here.value) == str(there.value)
 
 

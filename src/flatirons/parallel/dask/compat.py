@@ -44,10 +44,14 @@ def follow_jobs(
     job. When sbatch refuses the job, raises `explain` of what sbatch printed on standard error. Needless if
     dask_jobqueue had callbacks for submitted and cancelled jobs, and an error with sbatch's output.
     """
-    start, close = kind.start, kind.close
-    if start.__module__ == __name__:
-        return
+    if kind.start.__module__ != __name__:
+        kind.start = _reporting_start(kind.start, started, explain)
+        kind.close = _reporting_close(kind.close, closing)
 
+
+def _reporting_start(
+    start: Any, started: Callable[[int, str], None], explain: Callable[[str], Exception]
+) -> Any:
     async def start_and_report(self: Any) -> None:
         try:
             await start(self)
@@ -56,12 +60,16 @@ def follow_jobs(
             raise (error if message is None else explain(message)) from None
         started(int(self.job_id), str(self.name))
 
+    return start_and_report
+
+
+def _reporting_close(close: Any, closing: Callable[[int], None]) -> Any:
     async def report_and_close(self: Any) -> None:
         if self.job_id:
             closing(int(self.job_id))
         await close(self)
 
-    kind.start, kind.close = start_and_report, report_and_close
+    return report_and_close
 
 
 def sbatch_message(error: RuntimeError) -> str | None:

@@ -38,6 +38,15 @@ def session(
     own = spark_job.notebook_size(job_environment(os.environ), len(os.sched_getaffinity(0)))
     _refuse_second_session()
     spark_job.add_user_settings({}, conf or {})  # raises before a job is submitted
+    made = _start(nodes, name, conf or {}, options, own)
+    _show_link(made.sparkContext)
+    return made
+
+
+def _start(
+    nodes: int, name: str, conf: Mapping[str, Any], options: EngineOptions, own: tuple[int, int]
+) -> Any:
+    """The session, which ends its Java process and its cluster with it. Leaves neither behind if it fails."""
     with contextlib.ExitStack() as undo:
         java = undo.enter_context(contextlib.ExitStack())
         if nodes == 1:
@@ -47,10 +56,9 @@ def session(
             cluster = _submit(nodes, options, own, undo)
             gateway = _launch_java(own, java)  # while the job starts
             settings = cluster.wait_for_settings()
-        made = compat.make_session(name, spark_job.add_user_settings(settings, conf or {}), gateway)
+        made = compat.make_session(name, spark_job.add_user_settings(settings, conf), gateway)
         compat.end_with(made, java.pop_all())
         compat.end_with(made.sparkContext, undo.pop_all())  # the session's stop() calls that of its context
-    _show_link(made.sparkContext)
     return made
 
 
