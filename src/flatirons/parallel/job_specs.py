@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from flatirons.parallel.options import EngineOptions
@@ -25,17 +24,3 @@ def make_job_spec(options: EngineOptions, *, name: str, comment: str, log: str, 
         output=log.replace("%", "%%"),  # sbatch(1), filename pattern
         **more,
     )
-
-
-def read_count(environ: Mapping[str, str], name: str) -> int:
-    """The whole number in one of Slurm's variables, 0 when it isn't set or holds something else."""
-    text = environ.get(name, "")
-    return int(text) if text.isdecimal() else 0
-
-
-def read_memory_mib(environ: Mapping[str, str], cores: int) -> int:
-    """MiB that the job of this environment has on this node, where it has `cores`; 0 when Slurm doesn't say.
-
-    Source: SLURM_MEM_PER_NODE and SLURM_MEM_PER_CPU in sbatch(1), output environment variables.
-    """
-    return read_count(environ, "SLURM_MEM_PER_NODE") or read_count(environ, "SLURM_MEM_PER_CPU") * cores

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -16,6 +18,7 @@ SOURCE = REPO / "src" / "flatirons"
 ROOM = SOURCE / "parallel"
 BOUNDED = {"ipyparallel", "tqdm", "tornado", "dask-jobqueue", "distributed", "pyspark"}
 EXTRAS = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+CONFIGURATION = ROOM / "etc" / "jupyter" / "jupyter_server_config.py"
 LOCKS = ("images/base/requirements.txt", "images/pyspark/requirements.txt", "requirements-dev.txt")
 
 
@@ -81,3 +84,17 @@ def test_no_class_of_this_room_has_the_name_of_another_class_of_the_package() ->
     for name, module in classes(SOURCE):
         modules.setdefault(name, set()).add(module)
     assert not {name: modules[name] for name, _ in classes(ROOM) if len(modules[name]) > 1}
+
+
+def test_what_every_jupyter_server_imports_of_this_room_is_light() -> None:
+    imports = [line for line in CONFIGURATION.read_text().splitlines() if line.startswith("from flatirons")]
+    code = "\n".join([*imports, "import sys", "print(*sys.modules)"])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(REPO / "src"), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    heavy = {"flatirons.slurm", "ipyparallel", "IPython", "dask", "distributed", "cryptography", "pydantic"}
+    assert not heavy & set(done.stdout.split())

@@ -8,6 +8,7 @@ only a part of them.
 
 from __future__ import annotations
 
+import functools
 import ssl
 import sys
 from collections.abc import Callable
@@ -18,9 +19,6 @@ STDERR = "stderr:\n"
 ROOT_CONFIG = "DASK_ROOT_CONFIG"
 """Dask's variable with the directory that it reads before all others, instead of /etc/dask."""
 PLUGIN_NAME = "flatirons-losses"
-
-_CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-_CONTEXT.check_hostname = False
 
 
 # -- dask_jobqueue
@@ -136,4 +134,11 @@ def repair_tls_reads(stream: Any = None) -> None:
 
 def _clear_openssl_errors() -> None:
     """Empties this thread's queue of errors: making an SSL object does that. Python has no simpler way."""
-    _CONTEXT.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO())
+    _tls_context().wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO())
+
+
+@functools.cache
+def _tls_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    return context

@@ -34,7 +34,7 @@ from flatirons.parallel import address
 from flatirons.parallel.container import login_lines, notebook_container
 from flatirons.parallel.dask import certificate
 from flatirons.parallel.dask.compat import ROOT_CONFIG
-from flatirons.parallel.job_specs import read_count
+from flatirons.parallel.job_variables import read_count
 from flatirons.parallel.login_environment import JOB_ID_VARIABLE, job_environment
 from flatirons.parallel.options import EngineOptions, resolve
 

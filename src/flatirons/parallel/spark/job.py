@@ -9,7 +9,8 @@ from typing import Any
 from flatirons import units
 from flatirons.errors import OptionsRefused
 from flatirons.job import script
-from flatirons.parallel.job_specs import make_job_spec, read_count, read_memory_mib
+from flatirons.parallel.job_specs import make_job_spec
+from flatirons.parallel.job_variables import read_count, read_memory_mib
 from flatirons.parallel.login_environment import LOGIN_LINES
 from flatirons.parallel.options import EngineOptions
 from flatirons.slurm.model import JobSpec
