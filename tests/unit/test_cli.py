@@ -1,4 +1,4 @@
-"""The command `flatirons`: what it prints, and that a mistake is a sentence with exit code 2."""
+"""The command `flatirons`: what it prints, and that a mistake is one sentence and exit code 2."""
 
 import json
 
@@ -25,12 +25,12 @@ def site(tmp_path):
     return path
 
 
-def test_a_good_site_is_said_to_be_one(site, capsys):
+def test_a_site_without_mistakes_is_reported_as_such(site, capsys):
     assert main(["check", "--site", str(site)]) == 0
     assert "no mistakes found: 1 cluster, 1 environment\n" in capsys.readouterr().out
 
 
-def test_what_this_machine_lacks_is_a_warning_and_no_mistake(site, capsys):
+def test_what_this_machine_lacks_is_a_warning_not_a_mistake(site, capsys):
     lacking = 'slurm_conf = "/no/slurm.conf"\nbin_dir = "/no/bin"\n[environments.python]'
     site.write_text(
         site.read_text(encoding="utf-8").replace("[environments.python]", lacking), encoding="utf-8"
@@ -45,7 +45,7 @@ def test_what_this_machine_lacks_is_a_warning_and_no_mistake(site, capsys):
     assert "warning: hub.address: this machine doesn't know the host name hub.example.invalid" in warnings
 
 
-def test_an_address_that_no_node_reaches_is_warned_of(site, capsys):
+def test_an_address_that_no_node_can_reach_is_a_warning(site, capsys):
     text = site.read_text(encoding="utf-8").replace("hub.example.invalid", "localhost")
     site.write_text(text, encoding="utf-8")
     main(["check", "--site", str(site)])
@@ -62,7 +62,7 @@ def test_every_mistake_has_a_line_of_its_own_on_stderr(site, capsys):
     assert len(mistakes) == 4
 
 
-def test_mistakes_of_every_kind_are_named_in_one_go(site, capsys):
+def test_mistakes_of_every_kind_are_named_at_once(site, capsys):
     """Of the file's structure, between its sections, in the operator's own Python, of the authenticator."""
     text = site.read_text(encoding="utf-8").replace("[hub]", "[hub]\nextra_config = '/no/extra.py'\nlog = 1")
     text += "clusters = ['sumit']\n[login]\nauthenticator = 'pma'\n[presets.small.options]\ncpu = 1\n"
@@ -105,7 +105,7 @@ def test_an_authenticator_may_be_a_registered_name_or_a_class(site, name):
     assert main(["check", "--site", str(site)]) == 0
 
 
-def test_the_option_goes_before_the_variable_and_that_before_the_usual_place(
+def test_the_site_option_overrides_the_variable_which_overrides_the_usual_place(
     site, tmp_path, monkeypatch, capsys
 ):
     usual = tmp_path / "usual.toml"
@@ -148,7 +148,7 @@ def test_rules_are_rendered_with_the_site_files_own_path(site, capsys):
     assert f"--site {site}" in capsys.readouterr().out
 
 
-def test_a_file_that_the_site_has_no_use_for_is_refused(site, capsys):
+def test_a_file_that_the_site_does_not_need_is_refused(site, capsys):
     site.write_text(site.read_text(encoding="utf-8") + "[proxy]\nrun = 'hub'\n", encoding="utf-8")
     assert main(["render", "proxy.service", "--site", str(site)]) == 2
     assert capsys.readouterr().err.startswith("flatirons: proxy.run: ")

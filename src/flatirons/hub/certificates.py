@@ -12,7 +12,7 @@ from flatirons.files import write_atomically
 from flatirons.spawners.jupyterhub.compat import proxy_certificates
 
 
-def proxy_options(state_dir: Path, config_file: Path) -> list[str]:
+def make_proxy_options(state_dir: Path, config_file: Path) -> list[str]:
     """The proxy's options for internal TLS. The certificates that they name exist when this returns.
 
     `config_file` is JupyterHub's. Hub and proxy start at the same time, and the store of certificates can't
@@ -22,13 +22,13 @@ def proxy_options(state_dir: Path, config_file: Path) -> list[str]:
     with (state_dir / "internal-ssl.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not written.exists():
-            options = _options(asyncio.run(proxy_certificates(config_file)))
+            options = _format_options(asyncio.run(proxy_certificates(config_file)))
             write_atomically(written, json.dumps(options))
         known: list[str] = json.loads(written.read_text())
         return known
 
 
-def _options(certificates: Mapping[str, Mapping[str, str]]) -> list[str]:
+def _format_options(certificates: Mapping[str, Mapping[str, str]]) -> list[str]:
     options = []
     for side, files in certificates.items():
         options += [f"--{side}-ssl-key={files['keyfile']}", f"--{side}-ssl-cert={files['certfile']}"]

@@ -65,7 +65,7 @@ def update_state(c: Any, site: Site) -> None:
     """Sets what the hub keeps, and that servers live on without it."""
     folder, hub = Path(site.hub.state_dir), c.JupyterHub
     hub.cookie_secret_file = str(folder / "cookie_secret")
-    hub.db_url = site.hub.database or state_directory.database(folder / "jupyterhub.sqlite")
+    hub.db_url = site.hub.database or state_directory.prepare_database(folder / "jupyterhub.sqlite")
     hub.upgrade_db = not site.hub.database  # a SQLite file is copied before it is upgraded
     hub.internal_certs_location = str(folder / "internal-ssl")
     hub.cleanup_servers = False
@@ -98,12 +98,12 @@ def update_proxy(c: Any, site: Site) -> None:
     c.JupyterHub.proxy_class = WatchedProxy
     c.ConfigurableHTTPProxy.should_start = not apart
     c.ConfigurableHTTPProxy.api_url = site.proxy.api
-    c.ConfigurableHTTPProxy.auth_token = state_directory.secret(folder / "proxy_token")
-    c.ConfigurableHTTPProxy.command = proxy_command(site)
+    c.ConfigurableHTTPProxy.auth_token = state_directory.ensure_secret(folder / "proxy_token")
+    c.ConfigurableHTTPProxy.command = find_proxy_command(site)
     c.ConfigurableHTTPProxy.pid_file = str(folder / "proxy.pid")
 
 
-def proxy_command(site: Site) -> list[str]:
+def find_proxy_command(site: Site) -> list[str]:
     """The proxy's program and its arguments. The program is a path if it is on PATH or beside our Python."""
     name, *rest = site.proxy.command
     places = [os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)]
@@ -193,14 +193,14 @@ def update_form(c: Any, site: Site) -> None:
 
 
 def run_extra_config(c: Any, site: Site) -> None:
-    """Runs the operator's own Python file, if there is one. Raises what `extra_code` raises."""
-    code = extra_code(site)
+    """Runs the operator's own Python file, if there is one. Raises what `compile_extra_config` raises."""
+    code = compile_extra_config(site)
     if code is not None:
         names = {"__file__": site.hub.extra_config, "c": c, "get_config": lambda: c, "site": site}
         exec(code, names)
 
 
-def extra_code(site: Site) -> CodeType | None:
+def compile_extra_config(site: Site) -> CodeType | None:
     """The code of the operator's own Python file, None without one. Raises SiteError if it isn't Python."""
     path = site.hub.extra_config
     if not path:

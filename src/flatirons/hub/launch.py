@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from flatirons.errors import CommandMissing, FlatironsError, SiteError
 from flatirons.hub import state_directory
-from flatirons.hub.configure import extra_code, proxy_command
+from flatirons.hub.configure import compile_extra_config, find_proxy_command
 from flatirons.site.path import VARIABLE
 from flatirons.site.schema import HubSection, Site
 
@@ -30,7 +30,7 @@ def run_hub(site: Site, site_file: str, arguments: Sequence[str]) -> None:
     require_jupyterhub("The hub")
     require_account(site.hub, "hub", site_file)
     folder = state_directory.prepare(site.hub.state_dir)
-    extra_code(site)  # a mistake is a sentence here, and a traceback once JupyterHub reads the file
+    compile_extra_config(site)  # a mistake is a sentence here, and a traceback once JupyterHub reads the file
     from jupyterhub.app import JupyterHub
 
     # Imported modules are never freed. Without this the garbage collector would look at them each time that
@@ -38,9 +38,9 @@ def run_hub(site: Site, site_file: str, arguments: Sequence[str]) -> None:
     gc.freeze()
     os.environ[VARIABLE] = str(Path(site_file).absolute())
     if site.hub.internal_tls:
-        from flatirons.hub.certificates import proxy_options
+        from flatirons.hub.certificates import make_proxy_options
 
-        proxy_options(folder, CONFIG_FILE)
+        make_proxy_options(folder, CONFIG_FILE)
     JupyterHub.launch_instance([*arguments, "--config", str(CONFIG_FILE)])
 
 
@@ -54,13 +54,13 @@ def run_proxy(site: Site, site_file: str) -> None:
         require_jupyterhub("With hub.internal_tls the proxy")
     require_account(site.hub, "proxy", site_file)
     folder = state_directory.prepare(site.hub.state_dir)
-    token = state_directory.secret(folder / "proxy_token")
-    argv = proxy_argv(site)
+    token = state_directory.ensure_secret(folder / "proxy_token")
+    argv = build_proxy_argv(site)
     if site.hub.internal_tls:
-        from flatirons.hub.certificates import proxy_options
+        from flatirons.hub.certificates import make_proxy_options
 
         os.environ[VARIABLE] = str(Path(site_file).absolute())
-        argv += proxy_options(folder, CONFIG_FILE)
+        argv += make_proxy_options(folder, CONFIG_FILE)
     try:
         os.execvpe(argv[0], argv, {**os.environ, "CONFIGPROXY_AUTH_TOKEN": token})
     except OSError as error:
@@ -95,11 +95,11 @@ def _is_root(account: str) -> bool:
         return False
 
 
-def proxy_argv(site: Site) -> list[str]:
+def build_proxy_argv(site: Site) -> list[str]:
     """The proxy's command line; its token goes by the environment."""
     public, api = urlsplit(site.proxy.public), urlsplit(site.proxy.api)
     return [
-        *proxy_command(site),
+        *find_proxy_command(site),
         f"--ip={public.hostname}",
         f"--port={public.port}",
         f"--api-ip={api.hostname}",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from flatirons.hub.configure import proxy_command
+from flatirons.hub.configure import find_proxy_command
 from flatirons.site.schema import Site
 from flatirons.slurm.model import Cluster as SlurmCluster
 
@@ -20,12 +20,12 @@ Finding = tuple[str, str]  # dotted key and sentence
 SLURM_COMMANDS = ("sbatch", "scancel", "squeue", "sacct", "scontrol", "sacctmgr")
 
 
-def findings(site: Site) -> list[Finding]:
+def check_machine(site: Site) -> list[Finding]:
     """What would keep the site from working if this machine were its hub's."""
-    return [*_address(site), *_accounts(site), *_programs(site), *_files(site)]
+    return [*_check_address(site), *_check_accounts(site), *_check_programs(site), *_check_files(site)]
 
 
-def _address(site: Site) -> Iterator[Finding]:
+def _check_address(site: Site) -> Iterator[Finding]:
     host = urlsplit(site.hub.address).hostname or ""
     try:
         addresses = {str(found[4][0]) for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
@@ -37,20 +37,20 @@ def _address(site: Site) -> Iterator[Finding]:
         yield "hub.address", f"{host} is {found} on this machine, which no compute node can reach"
 
 
-def _accounts(site: Site) -> Iterator[Finding]:
-    if site.hub.run_as != "root" and not _exists(pwd.getpwnam, site.hub.account):
+def _check_accounts(site: Site) -> Iterator[Finding]:
+    if site.hub.run_as != "root" and not _is_known(pwd.getpwnam, site.hub.account):
         yield "hub.account", f"there is no account {site.hub.account!r} on this machine"
     for key in ("allowed_groups", "admin_groups"):
         for name in getattr(site.login, key):
-            if not _exists(grp.getgrnam, name):
+            if not _is_known(grp.getgrnam, name):
                 yield f"login.{key}", f"there is no group {name!r} on this machine"
     service = Path("/etc/pam.d") / site.login.pam_service
     if site.login.authenticator == "pam" and not service.exists():
         yield "login.pam_service", f"{service} doesn't exist, so PAM would use its rules for `other`"
 
 
-def _programs(site: Site) -> Iterator[Finding]:
-    if not shutil.which(program := proxy_command(site)[0]):
+def _check_programs(site: Site) -> Iterator[Finding]:
+    if not shutil.which(program := find_proxy_command(site)[0]):
         yield "proxy.command", f"{program} is not installed on this machine"
     for name, cluster in site.clusters.items() if site.hub.run_as != "ssh" else ():
         there = SlurmCluster(name, cluster.slurm_conf, cluster.bin_dir)
@@ -60,7 +60,7 @@ def _programs(site: Site) -> Iterator[Finding]:
             yield key, f"not installed on this machine: {', '.join(missing)}"
 
 
-def _files(site: Site) -> Iterator[Finding]:
+def _check_files(site: Site) -> Iterator[Finding]:
     for name, cluster in site.clusters.items() if site.hub.run_as != "ssh" else ():
         if cluster.slurm_conf and not os.access(cluster.slurm_conf, os.R_OK):
             yield f"clusters.{name}.slurm_conf", f"{cluster.slurm_conf} can't be read on this machine"
@@ -72,7 +72,7 @@ def _files(site: Site) -> Iterator[Finding]:
             )
 
 
-def _exists(lookup: Callable[[str], object], name: str) -> bool:
+def _is_known(lookup: Callable[[str], object], name: str) -> bool:
     try:
         lookup(name)
     except KeyError:

@@ -28,14 +28,14 @@ def render(kind: str, site: Site, *, site_file: str, flatirons: str, has_shadow_
         raise SiteError([("hub.run_as", f'"{site.hub.run_as}" needs no sudo rules')])
     if kind == "proxy.service" and site.proxy.run != "apart":
         raise SiteError([("proxy.run", '"hub": the hub starts the proxy, which needs no unit of its own')])
-    variables = {**_variables(site), "site_file": site_file, "flatirons": flatirons}
+    variables = {**_list_variables(site), "site_file": site_file, "flatirons": flatirons}
     variables["shadow_group"] = (
         has_shadow_group and site.login.authenticator == "pam" and not variables["as_root"]
     )
-    return _environment().get_template(f"{kind}.j2").render(variables)
+    return _make_environment().get_template(f"{kind}.j2").render(variables)
 
 
-def _variables(site: Site) -> dict[str, Any]:
+def _list_variables(site: Site) -> dict[str, Any]:
     state = PurePosixPath(site.hub.state_dir)
     return {
         "account": site.hub.account,
@@ -45,18 +45,18 @@ def _variables(site: Site) -> dict[str, Any]:
         "low_port": (urlsplit(site.proxy.public).port or 0) < 1024,
         "state_dir": site.hub.state_dir,
         "state_directory": state.name if state.parent == PurePosixPath("/var/lib") else "",
-        "commands": commands(site),
-        "runas": runas(site.login),
+        "commands": list_commands(site),
+        "runas": list_runas(site.login),
     }
 
 
-def commands(site: Site) -> list[str]:
+def list_commands(site: Site) -> list[str]:
     """The absolute paths of the commands that the hub runs as a user, for all clusters, without repeats."""
     folders = dict.fromkeys(cluster.bin_dir.rstrip("/") or "/usr/bin" for cluster in site.clusters.values())
     return [f"{folder}/{command}" for folder in folders for command in SLURM_COMMANDS]
 
 
-def runas(login: LoginSection) -> list[str]:
+def list_runas(login: LoginSection) -> list[str]:
     """The users that sudo allows: those of the hub if the site lists them, else all but system accounts."""
     groups = [*login.allowed_groups, *login.admin_groups]
     users = [*login.allowed_users, *login.admin_users]
@@ -64,18 +64,18 @@ def runas(login: LoginSection) -> list[str]:
         listed = ["ALL"]
     else:
         listed = [
-            *dict.fromkeys(map(sudo_word, users)),
-            *(f"%{sudo_word(name)}" for name in dict.fromkeys(groups)),
+            *dict.fromkeys(map(escape_for_sudo, users)),
+            *(f"%{escape_for_sudo(name)}" for name in dict.fromkeys(groups)),
         ]
     return [*listed, *(f"!{name}" for name in SYSTEM_ACCOUNTS)]
 
 
-def sudo_word(text: str) -> str:
+def escape_for_sudo(text: str) -> str:
     """A word as sudoers reads it: characters with a meaning there, such as wildcards, are escaped."""
     return re.sub(r"([^A-Za-z0-9_./+-])", r"\\\1", text)
 
 
-def systemd_word(text: str) -> str:
+def escape_for_systemd(text: str) -> str:
     """A word as ExecStart= reads it: one argument, in which no specifier or variable is expanded."""
     if re.fullmatch(r"[A-Za-z0-9_./:=@+-]+", text):
         return text
@@ -83,8 +83,8 @@ def systemd_word(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _environment() -> Environment:
-    filters: Sequence[Any] = (sudo_word, systemd_word)
+def _make_environment() -> Environment:
+    filters: Sequence[Any] = (escape_for_sudo, escape_for_systemd)
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,

@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 
 from flatirons.errors import SiteError
 from flatirons.hub import machine_check
-from flatirons.hub.configure import extra_code
+from flatirons.hub.configure import compile_extra_config
 from flatirons.site.load import Mistake, besides, inspect, read
 from flatirons.site.schema import Site
 
@@ -30,27 +30,27 @@ def check(path: str) -> Findings:
     site, mistakes = inspect(read(path), path)
     found = Findings(mistakes, site=site)
     if site is not None:
-        found.mistakes += besides(mistakes, extra_config_mistakes(site))
+        found.mistakes += besides(mistakes, check_extra_config(site))
         if importlib.util.find_spec("jupyterhub"):
-            found.mistakes += besides(mistakes, authenticator_mistakes(site.login.authenticator))
+            found.mistakes += besides(mistakes, check_authenticator(site.login.authenticator))
         else:
             found.warnings.append(
                 ("login.authenticator", "not checked, because JupyterHub isn't installed here")
             )
-        found.warnings = besides(found.mistakes, [*found.warnings, *machine_check.findings(site)])
+        found.warnings = besides(found.mistakes, [*found.warnings, *machine_check.check_machine(site)])
     return found
 
 
-def extra_config_mistakes(site: Site) -> list[Mistake]:
+def check_extra_config(site: Site) -> list[Mistake]:
     """Why the operator's own configuration file can't be read; nothing when it can."""
     try:
-        extra_code(site)
+        compile_extra_config(site)
     except SiteError as error:
         return error.problems
     return []
 
 
-def authenticator_mistakes(name: str) -> list[Mistake]:
+def check_authenticator(name: str) -> list[Mistake]:
     """Why JupyterHub can't use the authenticator of this name; nothing when it can. Needs JupyterHub."""
     from jupyterhub.app import JupyterHub
     from traitlets import TraitError

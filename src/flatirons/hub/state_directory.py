@@ -28,7 +28,7 @@ def prepare(directory: str) -> Path:
     return path
 
 
-def database(path: Path) -> str:
+def prepare_database(path: Path) -> str:
     """The URL of the hub's own SQLite file, with write-ahead logging. Raises SiteError if it can't be opened.
 
     A commit, during which the hub does nothing else, then waits for the disk once instead of three times, and
@@ -43,7 +43,7 @@ def database(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-def secret(path: Path) -> str:
+def ensure_secret(path: Path) -> str:
     """The secret in a file of mode 0400, which hub or proxy, whichever is first, makes."""
     if not path.exists():
         with contextlib.suppress(FileExistsError):  # the other process was faster: its secret counts

@@ -20,14 +20,14 @@ def write(draft: Path) -> None:
     (draft / "made").write_text("whole")
 
 
-def test_what_is_there_is_not_built_again() -> None:
+def test_what_is_in_the_cache_is_not_built_again() -> None:
     built: list[Path] = []
     first = ensure("thing", ["a"], built.append)
     assert ensure("thing", ["a"], built.append) == first
     assert len(built) == 1
 
 
-def test_another_content_makes_another_one(tmp_path: Path) -> None:
+def test_a_changed_source_makes_a_new_build(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     (source / "file").write_text("one")
@@ -36,18 +36,18 @@ def test_another_content_makes_another_one(tmp_path: Path) -> None:
     assert ensure("thing", [source], write) != first
 
 
-def test_compiled_files_count_for_nothing(tmp_path: Path) -> None:
+def test_compiled_files_do_not_change_the_key(tmp_path: Path) -> None:
     before = key([tmp_path])
     (tmp_path / "__pycache__").mkdir()
     (tmp_path / "__pycache__" / "x.pyc").write_text("")
     assert key([tmp_path]) == before
 
 
-def test_neighbours_are_told_apart() -> None:
+def test_the_borders_between_parts_change_the_key() -> None:
     assert key(["ab", "c"]) != key(["a", "bc"])
 
 
-def test_an_interrupted_build_leaves_nothing_and_is_done_again(cache: Path) -> None:
+def test_an_interrupted_build_leaves_nothing_and_is_repeated(cache: Path) -> None:
     def interrupted(draft: Path) -> None:
         write(draft)
         raise KeyboardInterrupt
@@ -58,14 +58,14 @@ def test_an_interrupted_build_leaves_nothing_and_is_done_again(cache: Path) -> N
     assert (ensure("thing", ["a"], write) / "made").read_text() == "whole"
 
 
-def test_what_a_killed_build_left_is_cleared_by_the_next(cache: Path) -> None:
+def test_the_next_build_removes_what_a_killed_one_left(cache: Path) -> None:
     stale = cache / ".building-thing-a1b2c3_4"
     stale.mkdir(parents=True)
     ensure("thing", ["a"], write)
     assert not stale.exists()
 
 
-def test_what_nobody_used_for_long_goes_when_a_new_one_is_made(cache: Path) -> None:
+def test_builds_that_were_not_used_for_long_are_removed_with_the_next(cache: Path) -> None:
     old, used = ensure("thing", ["old"], write), ensure("thing", ["used"], write)
     os.utime(old, (0, time.time() - KEEP_S - 60))
     ensure("thing", ["new"], write)

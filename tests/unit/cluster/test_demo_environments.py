@@ -1,4 +1,4 @@
-"""The environments that a demo offers besides the first."""
+"""The environments that a demo can offer besides Python."""
 
 import argparse
 import tomllib
@@ -9,15 +9,15 @@ from cluster.demo import environments
 from images import recipe
 
 
-def test_only_images_that_there_are_are_offered() -> None:
+def test_every_image_of_the_repository_is_offered_and_no_other() -> None:
     assert {*environments.OFFERED, "base"} == set(recipe.IMAGES)
 
 
-def test_a_list_is_taken_once_each_and_in_order() -> None:
+def test_a_list_of_images_keeps_its_order_without_repeats() -> None:
     assert environments.names("r, pyspark,r,") == ("r", "pyspark")
 
 
-def test_an_unknown_image_is_named_with_the_known() -> None:
+def test_an_unknown_image_is_refused_with_the_known_ones() -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="no julia; there are r, pyspark, scientific"):
         environments.names("r,julia")
 

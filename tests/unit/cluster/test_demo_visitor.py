@@ -1,4 +1,4 @@
-"""The smoke test's visitor reads a form as a browser would."""
+"""The simulated user of the smoke test sends a form as a browser would."""
 
 from cluster.demo.visitor import _Fields
 
@@ -21,5 +21,5 @@ def test_only_what_is_checked_is_sent() -> None:
     assert fields(page) == {"a": "2"}
 
 
-def test_a_text_field_is_sent_though_empty() -> None:
+def test_an_empty_text_field_is_sent() -> None:
     assert fields("<input name=a><input name=b value='x &amp; y'>") == {"a": "", "b": "x & y"}

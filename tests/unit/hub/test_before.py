@@ -1,8 +1,7 @@
-"""What operators had before the package got its rooms still works: imports, site file, database.
+"""Imports, site files and databases from before the package was divided into rooms still work.
 
-The files in `before` come from a hub of commit 8a65a48, run on the Slurm of `tests/fakes` with the site file
-that lies beside them: a server of alice's that runs and one that waits, one of bob's that ended and one that
-ended while nobody had looked after it yet.
+A hub of commit 8a65a48 wrote the files in `before`, with the Slurm of `tests/fakes`. alice has a server that
+runs and one that waits in the queue; bob has one that failed, and one that has just reached its time limit.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ def test_a_jupyterhub_config_of_before_configures_a_hub(tmp_path: Path) -> None:
     assert all(len(handler) >= 2 for handler in c.JupyterHub.extra_handlers)
 
 
-def test_a_site_file_of_before_has_no_mistakes_and_says_the_same() -> None:
+def test_a_site_file_of_before_has_no_mistakes_and_the_same_meaning() -> None:
     site = load(BEFORE / "site.toml")
     assert site.servers.queue_timeout == 12 * 3600
     assert site.environment_settings()["torch"]["binds"] == ["/scratch", "/run/munge:/run/munge:ro", "/data"]
@@ -82,12 +81,12 @@ class Answers(RequestHandler):
 
 @pytest.fixture
 def slurm(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
-    """The Slurm whose jobs the database knows."""
+    """A Slurm that has the jobs of the database."""
     fake = FakeSlurm()
     for known in json.loads((BEFORE / "jobs.json").read_text()):
         job = fake.add_job(known.pop("user"), **{key: value for key, value in known.items() if key != "id"})
         assert job == known["id"]
-    for command in ("scontrol", "sacctmgr"):  # it knows no cluster's offers
+    for command in ("scontrol", "sacctmgr"):  # the fake has no answer to what a cluster offers
         fake.fail(command, "no answer", times=1000)
     monkeypatch.setattr("flatirons.spawners.slurm.runner_for", lambda *_: fake)
     return fake

@@ -1,4 +1,4 @@
-"""What a site becomes in JupyterHub: its real options, and a real hub that starts, dies and comes back."""
+"""What a site becomes in JupyterHub: its real options, and a real hub that is killed and starts again."""
 
 import asyncio
 import contextlib
@@ -28,8 +28,8 @@ from traitlets.config import Config
 from flatirons.environments.catalogue import Environment
 from flatirons.errors import SiteError
 from flatirons.hub.configure import TEMPLATES, configure
-from flatirons.hub.launch import proxy_argv
-from flatirons.hub.state_directory import database, prepare, secret
+from flatirons.hub.launch import build_proxy_argv
+from flatirons.hub.state_directory import ensure_secret, prepare, prepare_database
 from flatirons.site.load import parse
 from flatirons.slurm.model import Cluster
 from flatirons.spawners.slurm import SlurmSpawner
@@ -49,7 +49,7 @@ image = "/srv/images/base.sif"
 
 @pytest.fixture
 def configured(tmp_path):
-    """Makes the configuration of the small site with lines added."""
+    """Makes the configuration of the small site with additional lines."""
 
     def make(hub: str = "", more: str = "") -> Config:
         c = Config()
@@ -59,7 +59,7 @@ def configured(tmp_path):
     return make
 
 
-def test_every_option_that_is_set_exists(configured):
+def test_every_option_that_is_set_exists_in_jupyterhub(configured):
     c = configured()
     known = {
         "JupyterHub": JupyterHub,
@@ -90,19 +90,19 @@ def test_a_proxy_that_the_hub_starts_ends_with_it(configured):
     assert c.JupyterHub.cleanup_servers is False
 
 
-def test_waiting_in_the_queue_keeps_nobody_else_from_starting(configured):
+def test_servers_in_the_queue_do_not_keep_others_from_starting(configured):
     assert configured().JupyterHub.concurrent_spawn_limit == 0
 
 
 @pytest.mark.parametrize(
-    ("said", "allowed", "limit"), [("3", True, 3), ("true", True, 0), ("false", False, 0), ("0", False, 0)]
+    ("value", "allowed", "limit"), [("3", True, 3), ("true", True, 0), ("false", False, 0), ("0", False, 0)]
 )
-def test_named_servers_are_a_number_all_or_none(configured, said, allowed, limit):
-    hub = configured(hub=f"named_servers = {said}").JupyterHub
+def test_named_servers_are_a_number_or_any_number_or_none(configured, value, allowed, limit):
+    hub = configured(hub=f"named_servers = {value}").JupyterHub
     assert (hub.allow_named_servers, hub.named_server_limit_per_user) == (allowed, limit)
 
 
-def test_the_hub_listens_where_nodes_reach_it_unless_told_otherwise(configured):
+def test_the_hub_listens_on_its_address_unless_listen_is_set(configured):
     assert configured().JupyterHub.hub_bind_url == "http://127.0.0.1:8081"
     hub = configured(hub="listen = 'http://0.0.0.0:9000'").JupyterHub
     assert (hub.hub_bind_url, hub.hub_connect_url) == ("http://0.0.0.0:9000", "http://127.0.0.1:8081")
@@ -119,31 +119,30 @@ def test_the_spawner_knows_clusters_environments_and_limits(configured):
     assert configured(more="[servers]\ncheck_address = false").SlurmSpawner.check_address is False
 
 
-def test_the_spawner_reads_what_it_is_given(configured):
+def test_the_spawner_can_read_its_clusters_and_environments(configured):
     c = configured(
         more="[containers]\nbinds = ['/scratch']\n[environments.modules]\nprologue = 'module load x'"
     )
     cluster = Cluster(name="summit", **c.SlurmSpawner.clusters["summit"])
     assert cluster.environment() == {"SLURM_CONF": "/etc/slurm/summit/slurm.conf"}
-    words = [
-        Environment.from_dict(name, said).argv(["x"]) for name, said in c.SlurmSpawner.environments.items()
-    ]
+    environments = c.SlurmSpawner.environments.items()
+    words = [Environment.from_dict(name, settings).argv(["x"]) for name, settings in environments]
     assert words == [["apptainer", "exec", "--bind", "/scratch", "/srv/images/base.sif", "x"], ["x"]]
 
 
-def test_the_form_is_the_gate_of_the_spawner(configured):
+def test_the_form_checks_the_options_of_the_spawner(configured):
     c = configured()
     assert callable(c.SlurmSpawner.options_form)
     assert callable(c.SlurmSpawner.apply_user_options)
 
 
-def test_with_another_authenticator_nobody_is_let_in_by_default(configured):
+def test_with_another_authenticator_nobody_may_log_in_by_default(configured):
     c = configured(more="[login]\nauthenticator = 'dummy'")
     assert c.Authenticator.allow_all is False
     assert "PAMAuthenticator" not in c
 
 
-def test_the_operators_own_file_has_the_last_word(configured, tmp_path):
+def test_extra_config_overrides_what_the_site_sets(configured, tmp_path):
     extra = tmp_path / "extra.py"
     extra.write_text("c.JupyterHub.named_server_limit_per_user = len(site.clusters)\n", encoding="utf-8")
     c = configured(hub=f"extra_config = '{extra}'")
@@ -151,7 +150,7 @@ def test_the_operators_own_file_has_the_last_word(configured, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["c.JupyterHub.(", None])
-def test_an_own_file_that_cannot_be_read_is_named_by_its_key(configured, tmp_path, text):
+def test_an_extra_config_that_cannot_be_read_is_named_by_its_key(configured, tmp_path, text):
     extra = tmp_path / "extra.py"
     if text:
         extra.write_text(text, encoding="utf-8")
@@ -160,7 +159,7 @@ def test_an_own_file_that_cannot_be_read_is_named_by_its_key(configured, tmp_pat
     assert caught.value.problems[0][0] == "hub.extra_config"
 
 
-def test_secrets_lie_in_a_file_and_a_directory_that_only_we_read(configured, tmp_path):
+def test_secrets_are_in_a_file_and_a_directory_that_only_the_account_can_read(configured, tmp_path):
     token = configured().ConfigurableHTTPProxy.auth_token
     path = tmp_path / "state" / "proxy_token"
     assert len(token) == 64
@@ -170,23 +169,23 @@ def test_secrets_lie_in_a_file_and_a_directory_that_only_we_read(configured, tmp
 
 
 def test_a_secret_is_made_once(tmp_path):
-    assert secret(tmp_path / "token") == secret(tmp_path / "token")
+    assert ensure_secret(tmp_path / "token") == ensure_secret(tmp_path / "token")
     assert [path.name for path in tmp_path.iterdir()] == ["token"]
 
 
-def test_the_hubs_own_database_writes_ahead_and_keeps_what_it_holds(tmp_path):
+def test_the_hubs_own_database_gets_write_ahead_logging_and_keeps_its_content(tmp_path):
     path = tmp_path / "jupyterhub.sqlite"
     with contextlib.closing(sqlite3.connect(path)) as old:
         old.execute("CREATE TABLE kept (x)")
-    assert database(path) == f"sqlite:///{path}"
+    assert prepare_database(path) == f"sqlite:///{path}"
     with contextlib.closing(sqlite3.connect(path)) as found:
         assert found.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert found.execute("SELECT name FROM sqlite_master").fetchone() == ("kept",)
 
 
-def test_a_database_that_cannot_be_opened_is_a_sentence(tmp_path):
+def test_a_database_that_cannot_be_opened_is_an_error_with_its_key(tmp_path):
     with pytest.raises(SiteError, match=r"hub\.state_dir: the hub's database .* can't be opened"):
-        database(tmp_path / "no" / "jupyterhub.sqlite")
+        prepare_database(tmp_path / "no" / "jupyterhub.sqlite")
 
 
 def test_a_state_directory_that_cannot_be_made_is_named_by_its_key(tmp_path):
@@ -194,15 +193,15 @@ def test_a_state_directory_that_cannot_be_made_is_named_by_its_key(tmp_path):
         prepare(str(tmp_path / "no" / "state"))
 
 
-def test_the_proxy_forwards_to_the_hub_until_it_is_told_more(tmp_path):
-    argv = proxy_argv(parse(SMALL.format(state=tmp_path, hub="base_url = '/j/'", more="")))
+def test_the_proxy_forwards_to_the_hub_until_it_has_routes(tmp_path):
+    argv = build_proxy_argv(parse(SMALL.format(state=tmp_path, hub="base_url = '/j/'", more="")))
     assert argv[0].endswith("configurable-http-proxy")
     assert "--default-target=http://127.0.0.1:8081" in argv
     assert "--error-target=http://127.0.0.1:8081/j/hub/error" in argv
     assert not [word for word in argv if "token" in word]
 
 
-def test_a_proxy_beside_our_python_is_found_though_path_does_not_name_it(configured, tmp_path, monkeypatch):
+def test_a_proxy_beside_our_python_is_found_without_path(configured, tmp_path, monkeypatch):
     program = tmp_path / "chp"
     program.touch(mode=0o755)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
@@ -210,7 +209,7 @@ def test_a_proxy_beside_our_python_is_found_though_path_does_not_name_it(configu
     assert c.ConfigurableHTTPProxy.command == [str(program), "--insecure"]
 
 
-def test_cancelling_on_the_pending_page_means_the_server_that_it_is_about():
+def test_the_pending_page_cancels_the_server_that_it_shows():
     theirs = Path(JupyterHub().template_paths[0])
     prefixed = PrefixLoader({"templates": FileSystemLoader(theirs)})
     loader = ChoiceLoader([prefixed, FileSystemLoader([TEMPLATES, theirs])])
@@ -259,22 +258,22 @@ async def proxy(routes: dict):
 
 @asynccontextmanager
 async def hub(site_file):
-    """A hub process from its start until it answers; it is killed at the end if it still runs."""
+    """A hub process that has started; it is killed at the end if it still runs."""
     argv = [sys.executable, "-m", "flatirons.cli", "hub", "--site", str(site_file)]
     pipe = asyncio.subprocess.PIPE
     path = os.pathsep.join(part for part in sys.path if part)
     process = await asyncio.create_subprocess_exec(
         *argv, stdout=pipe, stderr=asyncio.subprocess.STDOUT, env={**os.environ, "PYTHONPATH": path}
     )
-    said = []
+    lines = []
     try:
         assert process.stdout
         async for line in process.stdout:
-            said.append(line.decode())
+            lines.append(line.decode())
             if b"JupyterHub is now running" in line:
                 break
         else:
-            pytest.fail("".join(said))
+            pytest.fail("".join(lines))
         yield process
     finally:
         if process.returncode is None:

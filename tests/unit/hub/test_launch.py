@@ -1,4 +1,4 @@
-"""What a hub's process does before JupyterHub takes it over."""
+"""What the hub's process does before it runs JupyterHub."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ image = "/srv/images/base.sif"
 """
 
 
-def test_what_was_imported_is_none_of_the_garbage_collectors_business(
+def test_the_garbage_collector_ignores_what_was_imported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    watched: list[int] = []
+    tracked: list[int] = []
     monkeypatch.setenv("FLATIRONS_SITE", "")
-    monkeypatch.setattr(JupyterHub, "launch_instance", lambda _: watched.append(len(gc.get_objects())))
+    monkeypatch.setattr(JupyterHub, "launch_instance", lambda _: tracked.append(len(gc.get_objects())))
     before = len(gc.get_objects())
     try:
         run_hub(parse(SITE.format(state=tmp_path / "state")), str(tmp_path / "site.toml"), [])
     finally:
         gc.unfreeze()
-    assert watched[0] < before / 10
+    assert tracked[0] < before / 10
 
 
 @pytest.mark.parametrize("run_as", ["sudo", "self"])
-def test_root_is_refused_before_anything_is_written_where_the_account_is_another(
+def test_root_is_refused_before_anything_is_written_if_the_hub_has_another_account(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run_as: str
 ) -> None:
     monkeypatch.setattr(launch.os, "getuid", lambda: 0)
@@ -60,10 +60,10 @@ def test_root_is_refused_before_anything_is_written_where_the_account_is_another
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("said", ['run_as = "root"', 'account = "root"'])
-def test_root_is_taken_where_the_site_says_that_the_hub_is_root(
-    monkeypatch: pytest.MonkeyPatch, said: str
+@pytest.mark.parametrize("setting", ['run_as = "root"', 'account = "root"'])
+def test_root_is_accepted_if_the_site_says_that_the_hub_is_root(
+    monkeypatch: pytest.MonkeyPatch, setting: str
 ) -> None:
     monkeypatch.setattr(launch.os, "getuid", lambda: 0)
-    text = SITE.format(state="/no").replace('account = "root"', said)
+    text = SITE.format(state="/no").replace('account = "root"', setting)
     launch.require_account(parse(text).hub, "hub", "/s.toml")

@@ -16,27 +16,27 @@ from flatirons.hub import proxy as hubs
 from flatirons.hub.proxy import WatchedProxy
 
 
-async def test_routes_are_compared_again_and_again_also_after_the_proxy_was_away(
+async def test_routes_are_compared_periodically_also_after_the_proxy_did_not_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked: list[tuple[Any, Any]] = []
-    often = asyncio.Event()
+    compared: list[tuple[Any, Any]] = []
+    repeated = asyncio.Event()
 
     async def compare(self: WatchedProxy, users: Any, services: Any, routes: Any = None) -> None:
-        asked.append((users, services))
-        if len(asked) == 2:
+        compared.append((users, services))
+        if len(compared) == 2:
             raise TimeoutError
-        if len(asked) == 4:
-            often.set()
+        if len(compared) == 4:
+            repeated.set()
 
     monkeypatch.setattr(ConfigurableHTTPProxy, "check_routes", compare)
     monkeypatch.setattr(hubs, "SECONDS_BETWEEN_COMPARISONS", 0.01)
     made = WatchedProxy(hub=SimpleNamespace(routespec="/"), auth_token="t0ken", should_start=False)
     await made.check_routes({"u": 1}, {"s": 2})
-    await asyncio.wait_for(often.wait(), 5)
+    await asyncio.wait_for(repeated.wait(), 5)
     assert made._comparisons
     made._comparisons.stop()
-    assert asked == [({"u": 1}, {"s": 2})] * len(asked)
+    assert compared == [({"u": 1}, {"s": 2})] * len(compared)
 
 
 @pytest.mark.parametrize(("starts_it", "reminders"), [(False, 1), (True, 0)])
@@ -60,7 +60,7 @@ async def test_a_proxy_that_does_not_answer_is_named_with_the_command_that_start
     ]
 
 
-async def test_a_proxy_that_answers_is_not_complained_of(
+async def test_a_proxy_that_answers_is_not_reported(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def answer(self: WatchedProxy) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""Sudo rules and systemd units: whole texts compared, and hostile names escaped."""
+"""The text of sudo rules and systemd units, with hostile names escaped."""
 
 import pytest
 
 from flatirons.errors import SiteError
-from flatirons.hub.render import KINDS, render, sudo_word, systemd_word
+from flatirons.hub.render import KINDS, escape_for_sudo, escape_for_systemd, render
 from flatirons.site.load import parse
 
 SMALL = """
@@ -46,10 +46,10 @@ def test_sudo_rules_name_the_users_where_the_site_lists_them():
     assert "jupyterhub ALL=(a, b, %h, !root, !slurm, !munge) NOPASSWD" in text
 
 
-@pytest.mark.parametrize("way", ["root", "self"])
-def test_without_sudo_there_are_no_sudo_rules(way):
+@pytest.mark.parametrize("run_as", ["root", "self"])
+def test_a_site_that_uses_no_sudo_has_no_sudo_rules(run_as):
     with pytest.raises(SiteError, match="needs no sudo rules"):
-        rendered("sudoers", hub=f"run_as = '{way}'")
+        rendered("sudoers", hub=f"run_as = '{run_as}'")
 
 
 def test_the_hub_runs_as_its_account_with_the_right_to_check_passwords():
@@ -59,7 +59,7 @@ def test_the_hub_runs_as_its_account_with_the_right_to_check_passwords():
     assert "SupplementaryGroups=shadow" in unit
     assert "StateDirectory=flatirons" in unit
     assert "NoNewPrivileges=yes" not in unit  # sudo must work
-    assert not [line for line in unit if line.startswith("UMask")]  # Slurm would hand it on to notebooks
+    assert not [line for line in unit if line.startswith("UMask")]  # notebooks would inherit it
 
 
 def test_a_machine_without_a_shadow_group_gets_no_line_for_it():
@@ -72,7 +72,7 @@ def test_a_hub_as_root_is_root_and_needs_no_group():
     assert "SupplementaryGroups=shadow" not in unit
 
 
-def test_a_hub_that_needs_no_setuid_program_may_have_none():
+def test_a_hub_that_needs_no_setuid_program_may_run_none():
     text = rendered("hub.service", hub="run_as = 'self'", more="[login]\nauthenticator = 'github'")
     assert "NoNewPrivileges=yes" in lines(text)
 
@@ -102,7 +102,7 @@ def test_a_state_directory_elsewhere_is_made_writable():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_ends_with_a_line_break(kind):
+def test_every_file_ends_with_a_line_break(kind):
     assert rendered(kind).endswith("\n")
 
 
@@ -110,8 +110,8 @@ def test_every_kind_ends_with_a_line_break(kind):
     ("text", "escaped"),
     [("alice", "alice"), ("a@b", r"a\@b"), ("/opt/a b/*", r"/opt/a\ b/\*"), ("a,ALL", r"a\,ALL")],
 )
-def test_no_word_means_more_to_sudo_than_itself(text, escaped):
-    assert sudo_word(text) == escaped
+def test_a_word_is_escaped_for_sudo(text, escaped):
+    assert escape_for_sudo(text) == escaped
 
 
 @pytest.mark.parametrize(
@@ -124,5 +124,5 @@ def test_no_word_means_more_to_sudo_than_itself(text, escaped):
         ('/"', '"/\\""'),
     ],
 )
-def test_no_word_means_more_to_systemd_than_itself(text, escaped):
-    assert systemd_word(text) == escaped
+def test_a_word_is_escaped_for_systemd(text, escaped):
+    assert escape_for_systemd(text) == escaped

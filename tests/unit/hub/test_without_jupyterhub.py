@@ -80,7 +80,7 @@ def test_the_version_is_that_of_the_distribution(flatirons: Run) -> None:
     assert flatirons("--version").stdout == "flatirons 9.8.7\n"
 
 
-def test_check_checks_the_rest_and_says_what_it_could_not(flatirons: Run, tmp_path: Path) -> None:
+def test_check_checks_the_rest_and_says_what_it_could_not_check(flatirons: Run, tmp_path: Path) -> None:
     done = flatirons("check")
     assert (done.returncode, "no mistakes found" in done.stdout) == (0, True), done.stderr
     assert "warning: login.authenticator: not checked, because JupyterHub isn't installed here" in done.stderr
@@ -104,7 +104,7 @@ def test_check_checks_the_rest_and_says_what_it_could_not(flatirons: Run, tmp_pa
         ),
     ],
 )
-def test_what_cannot_run_says_in_one_sentence_what_to_install(
+def test_a_command_that_cannot_run_says_in_one_sentence_what_to_install(
     flatirons: Run, tmp_path: Path, command: str, more: str, sentence: str
 ) -> None:
     if more:
@@ -118,7 +118,7 @@ def test_what_cannot_run_says_in_one_sentence_what_to_install(
     assert "npm" in done.stderr or f"{sys.executable} -m pip install 'flatirons[hub]'" in done.stderr
 
 
-def test_what_needs_no_hub_works(flatirons: Run) -> None:
+def test_commands_that_need_no_hub_work(flatirons: Run) -> None:
     for words in (["render", "sudoers"], ["schema"], ["images", "list"], ["notebook", "--help"]):
         done = flatirons(*words)
         assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The rest of a site file is checked though a part of it is wrong, and nothing is named that isn't."""
+"""The rest of a site file is checked when a part of it is wrong, without false mistakes."""
 
 import pytest
 
@@ -46,10 +46,10 @@ def test_a_mistake_in_one_section_does_not_hide_one_between_sections(hub: str, m
 @pytest.mark.parametrize(
     ("hub", "more", "expected"),
     [
-        # of a bad name, or of a field that is wrong, nobody says that there is no such one
+        # a name that is wrong, or the name of a wrong field, is not reported as unknown
         ("", "[clusters.'a b']\n[environments.x]\nclusters = ['a b']", {"clusters"}),
         ("", "[form.own.x]\ntype = 'colour'\n[presets.p]\noptions = { x = 1 }", {"form"}),
-        # the scheme of addresses depends on a value that is wrong
+        # which scheme an address needs depends on a wrong value
         ("internal_tls = 'yes'", "[proxy]\napi = 'https://127.0.0.1:8001'", {"hub"}),
     ],
 )
