@@ -43,8 +43,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Ctrl-C works in what tests start, even where a shell started us in the background, with it ignored."""
+    """What tests start gets Ctrl-C and hang-ups, even where we were started with them ignored (`&`, nohup).
+
+    Programs inherit that a signal is ignored; of a handler they inherit nothing.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda number, frame: None)
     config.pluginmanager.register(Summaries(config))
     if config.getoption("--store-durations") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Durations())

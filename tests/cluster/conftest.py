@@ -10,8 +10,8 @@ import pytest
 
 from cluster.demo.visitor import Visitor
 from flatirons.slurm.client import SlurmClient
-from tests.cluster.product.cells import Slurm
 from tests.conftest import RealCluster
+from tests.real_slurm import Slurm
 from tests.repository import REPO
 
 SCRIPT = REPO / "scripts/cluster"
@@ -98,8 +98,8 @@ def visitor(cluster: RealCluster, slurm: Slurm) -> Iterator[Visitor]:
 @pytest.fixture
 def sknl_is_taken(slurm: Slurm) -> Iterator[Callable[[], None]]:
     """sknl has one node, and all of it is in use until this is called."""
-    with slurm.sknl_taken() as end:
-        yield end
+    with slurm.sknl_taken() as job:
+        yield lambda: slurm.ask("scancel", str(job)) and None
 
 
 @pytest.hookimpl(wrapper=True)

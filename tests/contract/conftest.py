@@ -25,7 +25,7 @@ DRIVER = REPO / "scripts/cluster"
 
 
 @dataclass(frozen=True)
-class Slurm:
+class SlurmSite:
     """A site with two clusters, `summit` and `blanca`, and the people of the virtual cluster."""
 
     summit: SlurmClient
@@ -63,7 +63,7 @@ class InNode(Runner):
         return self._enter[user]
 
 
-def _fake() -> Slurm:
+def _fake() -> SlurmSite:
     summit, blanca = FakeSlurm(), FakeSlurm()
     blanca.partitions = {name: Partition(name) for name in ("blanca-csdms", "blanca-sol")}
     blanca.default_partition = "blanca-csdms"
@@ -73,15 +73,15 @@ def _fake() -> Slurm:
     return _slurm(site, is_real=False)
 
 
-def _slurm(runner: Runner, *, is_real: bool) -> Slurm:
+def _slurm(runner: Runner, *, is_real: bool) -> SlurmSite:
     summit, blanca = (
         SlurmClient(Cluster(name, f"/etc/slurm/{name}/slurm.conf"), runner) for name in ("summit", "blanca")
     )
-    return Slurm(summit, blanca, is_real)
+    return SlurmSite(summit, blanca, is_real)
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.cluster)])
-def slurm(request: pytest.FixtureRequest) -> Slurm:
+def slurm(request: pytest.FixtureRequest) -> SlurmSite:
     """The Slurm in memory, then the real one."""
     if request.param == "fake":
         return _fake()

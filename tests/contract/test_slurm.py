@@ -15,7 +15,7 @@ from flatirons.slurm import explain
 from flatirons.slurm.model import JobSpec, JobState
 from flatirons.slurm.polling import PollSchedule
 from flatirons.slurm.watcher import Watcher
-from tests.contract.conftest import Slurm
+from tests.contract.conftest import SlurmSite
 
 SLEEPS = "#!/bin/bash -l\nexec sleep 300\n"
 SPEC = JobSpec(
@@ -32,7 +32,7 @@ def script(last_line: str) -> str:
     return f"#!/bin/bash -l\n{last_line}\n"
 
 
-async def test_a_job_is_seen_running_with_all_that_it_asked_for_and_then_cancelled(slurm: Slurm) -> None:
+async def test_a_job_is_seen_running_with_all_that_it_asked_for_and_then_cancelled(slurm: SlurmSite) -> None:
     spec = replace(
         SPEC, partition="sknl", account="ucb-knl", qos="debug", nodes=1, cpus=2, gpus=1, gpu_type="a100"
     )
@@ -66,7 +66,7 @@ async def test_a_job_is_seen_running_with_all_that_it_asked_for_and_then_cancell
     ],
 )
 async def test_slurmctld_and_accounting_agree_on_how_a_job_ended(
-    slurm: Slurm, last_line: str, state: JobState, exit_code: int, signal: int | None
+    slurm: SlurmSite, last_line: str, state: JobState, exit_code: int, signal: int | None
 ) -> None:
     job_id = await slurm.summit.submit(SPEC, script(last_line), user="alice")
     job = await slurm.until(job_id, lambda job: job.state.is_over)
@@ -76,7 +76,7 @@ async def test_slurmctld_and_accounting_agree_on_how_a_job_ended(
     assert end.node == job.nodes
 
 
-async def test_a_job_whose_log_cannot_be_opened_is_explained(slurm: Slurm) -> None:
+async def test_a_job_whose_log_cannot_be_opened_is_explained(slurm: SlurmSite) -> None:
     spec = replace(SPEC, output="/nonexistent/log")
     job_id = await slurm.summit.submit(spec, script("exit 0"), user="alice")
     job = await slurm.until(job_id, lambda job: job.state.is_over)
@@ -84,7 +84,7 @@ async def test_a_job_whose_log_cannot_be_opened_is_explained(slurm: Slurm) -> No
     assert "could not be started on its node" in explain.end(job).sentence
 
 
-async def test_a_signal_reaches_the_script_and_leaves_its_end_to_it(slurm: Slurm) -> None:
+async def test_a_signal_reaches_the_script_and_leaves_its_end_to_it(slurm: SlurmSite) -> None:
     catches = "#!/bin/bash -l\ntrap 'exit 7' TERM\nwhile :; do sleep 0.1; done\n"
     job_id = await slurm.summit.submit(SPEC, catches, user="alice")
     await slurm.until(job_id, lambda job: job.state.is_running)
@@ -101,7 +101,7 @@ async def test_a_signal_reaches_the_script_and_leaves_its_end_to_it(slurm: Slurm
     ("options", "reason"),
     [("--hold", "JobHeldUser"), ("--begin=now+1hour", "BeginTime")],
 )
-async def test_a_waiting_job_has_a_reason(slurm: Slurm, options: str, reason: str) -> None:
+async def test_a_waiting_job_has_a_reason(slurm: SlurmSite, options: str, reason: str) -> None:
     job_id = await slurm.summit.submit(replace(SPEC, extra=(options,)), SLEEPS, user="alice")
     try:
         job = await slurm.until(job_id, lambda job: job.reason == reason)
@@ -128,7 +128,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("sentence", REFUSED)
-async def test_a_refusal_has_the_sentence_of_slurm_and_an_explanation(slurm: Slurm, sentence: str) -> None:
+async def test_a_refusal_has_the_sentence_of_slurm_and_an_explanation(
+    slurm: SlurmSite, sentence: str
+) -> None:
     spec = replace(SPEC, **REFUSED[sentence])  # type: ignore[arg-type]  # names and types are JobSpec's
     with pytest.raises(SubmitRefused) as caught:
         await slurm.summit.submit(spec, SLEEPS, user="alice")
@@ -137,14 +139,14 @@ async def test_a_refusal_has_the_sentence_of_slurm_and_an_explanation(slurm: Slu
     assert len(told) > len(sentence.strip()) + 20
 
 
-async def test_a_user_without_an_account_or_a_right_to_the_reservation_is_refused(slurm: Slurm) -> None:
+async def test_a_user_without_an_account_or_a_right_to_the_reservation_is_refused(slurm: SlurmSite) -> None:
     with pytest.raises(SubmitRefused, match="Invalid account"):
         await slurm.summit.submit(SPEC, SLEEPS, user="dave")
     with pytest.raises(SubmitRefused, match="Access denied to requested reservation"):
         await slurm.summit.submit(replace(SPEC, reservation="workshop"), SLEEPS, user="bob")
 
 
-async def test_a_test_run_says_when_the_job_could_start_and_leaves_no_job(slurm: Slurm) -> None:
+async def test_a_test_run_says_when_the_job_could_start_and_leaves_no_job(slurm: SlurmSite) -> None:
     spec = replace(SPEC, comment="flatirons:trial")
     start, sentence = await slurm.summit.test_only(spec, SLEEPS, user="alice")
     assert start is not None
@@ -155,14 +157,14 @@ async def test_a_test_run_says_when_the_job_could_start_and_leaves_no_job(slurm:
         await slurm.summit.test_only(replace(spec, account="nope"), SLEEPS, user="alice")
 
 
-async def test_an_unknown_job_is_none_and_cancelling_it_is_no_error(slurm: Slurm) -> None:
+async def test_an_unknown_job_is_none_and_cancelling_it_is_no_error(slurm: SlurmSite) -> None:
     assert await slurm.summit.job(9_999_999) is None
     assert await slurm.summit.job(9_999_999, user="alice") is None
     assert await slurm.summit.ends([9_999_999]) == {}
     await slurm.summit.cancel(9_999_999, user="alice")
 
 
-async def test_a_job_that_is_over_can_be_cancelled_again(slurm: Slurm) -> None:
+async def test_a_job_that_is_over_can_be_cancelled_again(slurm: SlurmSite) -> None:
     job_id = await slurm.summit.submit(SPEC, script("exit 0"), user="alice")
     await slurm.until(job_id, lambda job: job.state.is_over)
     await slurm.summit.cancel(job_id, user="alice")
@@ -170,7 +172,7 @@ async def test_a_job_that_is_over_can_be_cancelled_again(slurm: Slurm) -> None:
     assert job.state is JobState.COMPLETED
 
 
-async def test_a_user_cannot_cancel_the_job_of_another(slurm: Slurm) -> None:
+async def test_a_user_cannot_cancel_the_job_of_another(slurm: SlurmSite) -> None:
     job_id = await slurm.summit.submit(SPEC, SLEEPS, user="alice")
     try:
         with pytest.raises(SlurmError, match="denied"):
@@ -194,7 +196,7 @@ async def test_a_user_cannot_cancel_the_job_of_another(slurm: Slurm) -> None:
         "x" * 500,
     ],
 )
-async def test_names_and_comments_come_back_as_they_were_given(slurm: Slurm, text: str) -> None:
+async def test_names_and_comments_come_back_as_they_were_given(slurm: SlurmSite, text: str) -> None:
     spec = replace(SPEC, name=text, comment=text, extra=("--hold",))
     job_id = await slurm.summit.submit(spec, SLEEPS, user="alice")
     try:
@@ -205,7 +207,7 @@ async def test_names_and_comments_come_back_as_they_were_given(slurm: Slurm, tex
     assert job.comment == ("" if text == "(null)" else text)
 
 
-async def test_clusters_do_not_see_each_others_jobs(slurm: Slurm) -> None:
+async def test_clusters_do_not_see_each_others_jobs(slurm: SlurmSite) -> None:
     comment = "flatirons:two-clusters"
     here = await slurm.summit.submit(replace(SPEC, comment=comment), SLEEPS, user="carol")
     there = await slurm.blanca.submit(replace(SPEC, comment=comment), SLEEPS, user="carol")
@@ -220,7 +222,7 @@ async def test_clusters_do_not_see_each_others_jobs(slurm: Slurm) -> None:
     assert mine == [[here], [there]]
 
 
-async def test_the_watcher_reports_a_job_from_its_submission_to_its_end(slurm: Slurm) -> None:
+async def test_the_watcher_reports_a_job_from_its_submission_to_its_end(slurm: SlurmSite) -> None:
     watcher = Watcher(slurm.summit, pace=PollSchedule(starting=0.2, waiting=0.2))
     watcher.start()
     states = []
@@ -239,14 +241,14 @@ async def test_the_watcher_reports_a_job_from_its_submission_to_its_end(slurm: S
     assert set(states) <= {JobState.PENDING, JobState.RUNNING, JobState.COMPLETING, JobState.CANCELLED}
 
 
-async def test_ten_submissions_at_once_are_ten_jobs(slurm: Slurm) -> None:
+async def test_ten_submissions_at_once_are_ten_jobs(slurm: SlurmSite) -> None:
     spec = replace(SPEC, extra=("--hold",))
     ids = await asyncio.gather(*(slurm.summit.submit(spec, SLEEPS, user="alice") for _ in range(10)))
     await asyncio.gather(*(slurm.summit.cancel(job_id, user="alice") for job_id in ids))
     assert len(set(ids)) == 10
 
 
-async def test_a_job_starts_in_a_clean_environment(slurm: Slurm) -> None:
+async def test_a_job_starts_in_a_clean_environment(slurm: SlurmSite) -> None:
     if not slurm.is_real:
         pytest.skip("the Slurm in memory runs no scripts")
     runner, env = slurm.summit.runner, slurm.summit.cluster.environment()
@@ -273,7 +275,7 @@ async def test_a_job_starts_in_a_clean_environment(slurm: Slurm) -> None:
     assert ("SLURM_GET_USER_ENV" in seen) == (" 22." in version)  # NIL came with 23.02
 
 
-async def test_what_the_cluster_offers_is_read_from_it(slurm: Slurm) -> None:
+async def test_what_the_cluster_offers_is_read_from_it(slurm: SlurmSite) -> None:
     if not slurm.is_real:
         pytest.skip("the Slurm in memory offers nothing")
     partitions = {partition.name: partition for partition in await slurm.summit.partitions()}

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.hub.person import Person, eventually
-from tests.hub.servers import Slurm, visit
+from tests.person import Person
+from tests.real_slurm import Slurm
+from tests.servers import visit
 
 
 @pytest.fixture
@@ -32,7 +33,5 @@ def bob(cluster: Any, slurm: Slurm) -> Iterator[Person]:
 @pytest.fixture
 def full_sknl(slurm: Slurm) -> Iterator[int]:
     """sknl has one node, and somebody has all of it."""
-    job = slurm.submit("alice", "-p", "sknl", "-A", "ucb-knl", "--exclusive", "-J", "blocker")
-    eventually(lambda: (job, "RUNNING", "blocker") in slurm.jobs("alice"))
-    yield job
-    slurm.ask("scancel", str(job))
+    with slurm.sknl_taken() as job:
+        yield job

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from cluster.layout import CONTROLLER
-from tests.hub.person import Person, eventually
-from tests.hub.servers import SHAS, Slurm
+from tests.person import Person
+from tests.real_slurm import Slurm
+from tests.servers import SHAS
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.cluster
 

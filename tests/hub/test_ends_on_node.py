@@ -12,8 +12,10 @@ import pytest
 from cluster import faults
 from tests.conftest import RealCluster
 from tests.full import IS_FULL
-from tests.hub.person import Person, eventually
-from tests.hub.servers import BLOCKED, Slurm
+from tests.person import Person
+from tests.real_slurm import Slurm
+from tests.servers import BLOCKED
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 

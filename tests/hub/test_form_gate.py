@@ -12,10 +12,12 @@ import httpx
 import pytest
 
 from flatirons.slurm_form.offers import GATE_SECONDS
-from tests.hub.person import Person, eventually
-from tests.hub.servers import SHAS, Slurm
 from tests.hub.test_spawn import environment_of, slurm_step_pids
+from tests.person import Person
+from tests.real_slurm import Slurm
 from tests.repository import REPO
+from tests.servers import SHAS
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.cluster
 

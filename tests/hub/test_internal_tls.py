@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.hub.person import Person
-from tests.hub.servers import Slurm
 from tests.hub.test_spawn import THIEF, code_of
+from tests.person import Person
+from tests.real_slurm import Slurm
 
 pytestmark = pytest.mark.cluster
 

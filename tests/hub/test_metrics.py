@@ -10,8 +10,10 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.hub.person import Person, eventually
-from tests.hub.servers import BLOCKED, SHAS, Slurm, waiting
+from tests.person import Person
+from tests.real_slurm import Slurm
+from tests.servers import BLOCKED, SHAS, waiting
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.cluster
 

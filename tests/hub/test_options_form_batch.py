@@ -12,9 +12,10 @@ import batchspawner
 import pytest
 
 from cluster.layout import HUB
-from tests.hub.person import Person, eventually
 from tests.hub.test_options_form_spawner import manual
 from tests.hub.test_plain_config import STATE, PlainHub, configuration, running
+from tests.person import Person
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.cluster
 

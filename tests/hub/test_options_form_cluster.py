@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from cluster.layout import HUB, HUB_ACCOUNT
-from tests.hub.person import Person, eventually
 from tests.hub.test_options_form_spawner import manual
 from tests.hub.test_plain_config import STATE, PlainHub, configuration, jobs, running
+from tests.person import Person
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.cluster
 

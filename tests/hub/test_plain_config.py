@@ -14,8 +14,9 @@ import pytest
 
 from cluster.layout import HUB, HUB_ACCOUNT
 from cluster.processes import children
-from tests.hub.person import Person, eventually
+from tests.person import Person
 from tests.repository import REPO
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.cluster
 

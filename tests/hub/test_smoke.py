@@ -14,8 +14,8 @@ import pytest
 from cluster.demo.cleanup_check import Resources
 from cluster.demo.service import Demo, free_port
 from tests.conftest import RealCluster
-from tests.hub.person import eventually
 from tests.repository import REPO
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 

@@ -13,8 +13,10 @@ import pytest
 
 from flatirons.hub.handlers.starter import handlers as starter_handlers
 from tests.full import IS_FULL
-from tests.hub.person import Person, eventually
-from tests.hub.servers import BLOCKED, SHAS, Slurm, waiting
+from tests.person import Person
+from tests.real_slurm import Slurm
+from tests.servers import BLOCKED, SHAS, waiting
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.cluster
 

@@ -28,7 +28,8 @@ from flatirons.spawners.shared.registry import SETTINGS_KEY, Registry
 from flatirons.spawners.slurm import SlurmSpawner
 from tests.fakes.slurm import FakeSlurm
 from tests.hub.hub_in_process import JupyterHub, configuration, running
-from tests.unit.spawners.run.test_server_run import QUICK, until
+from tests.unit.spawners.run.test_server_run import QUICK
+from tests.waiting import until
 
 in_module = pytest.mark.asyncio(loop_scope="module")
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from cluster.prerequisites import install
 from tests.conftest import RealCluster
@@ -26,6 +26,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+expect.set_options(timeout=60_000)
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -49,7 +50,7 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser, cluster: RealCluster) -> Iterator[Page]:
     """A new window without cookies, at home at the hub."""
     context = browser.new_context(base_url=cluster.hub_url, viewport={"width": 1200, "height": 800})
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(60_000)
     opened = context.new_page()
     yield opened
     context.close()

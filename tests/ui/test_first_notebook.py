@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.conftest import RealCluster
-from tests.hub.person import eventually
 from tests.ui.lab import fill_in, log_in, run_cell, start
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 Keep = Callable[[Page, str], None]

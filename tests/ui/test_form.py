@@ -18,7 +18,7 @@ from cluster.layout import HUB
 from flatirons.forms import Choice, Context, Form, Select
 from flatirons.forms.page import STATIC, PageSettings
 from tests.conftest import RealCluster
-from tests.hub.person import eventually
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 Keep = Callable[[Page, str], None]

@@ -10,8 +10,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.cluster.product.cells import blocks
 from tests.conftest import RealCluster
-from tests.hub.person import eventually
 from tests.ui.lab import fill_in, log_in, run_cell, start
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 Keep = Callable[[Page, str], None]

@@ -10,7 +10,10 @@ from playwright.sync_api import Page, expect
 
 from cluster.layout import HUB
 from tests.conftest import RealCluster
-from tests.hub.person import Person, eventually
+from tests.person import Person
+from tests.real_slurm import Slurm
+from tests.servers import visit
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 Keep = Callable[[Page, str], None]
@@ -34,24 +37,16 @@ def slurm(cluster: RealCluster, *argv: str, user: str = "alice") -> str:
 
 
 @pytest.fixture
-def full_sknl(cluster: RealCluster) -> Iterator[str]:
+def full_sknl(cluster: RealCluster) -> Iterator[int]:
     """sknl has one node, and somebody has all of it for hours."""
-    job = ["-p", "sknl", "-A", "ucb-knl", "--exclusive", "-t", "5:00:00", "-J", "blocker"]
-    number = slurm(cluster, "sbatch", "--parsable", *job, "--wrap", "sleep 3600")
-    eventually(lambda: slurm(cluster, "squeue", "-h", "-o", "%T", "-j", number) == "RUNNING")
-    yield number
-    slurm(cluster, "scancel", number)
+    with Slurm(cluster).sknl_taken() as job:
+        yield job
 
 
 @pytest.fixture
 def alice(cluster: RealCluster) -> Iterator[Person]:
-    person = Person(cluster.hub_url, "alice").log_in()
-    yield person
-    for server, model in person.servers().items():
-        if model["ready"] or model["pending"]:
-            person.rest("DELETE", person.path(server))
-    eventually(lambda: not any(model["pending"] for model in person.servers().values()), 60)
-    person.http.close()
+    """Alice, logged in."""
+    yield from visit(cluster, Slurm(cluster), "alice")
 
 
 @pytest.fixture
@@ -75,7 +70,7 @@ def pending(window: Page, alice: Person, server: str = "", **options: str) -> Pa
 
 
 def test_a_waiting_page_says_why_at_which_place_and_until_when(
-    window: Page, alice: Person, cluster: RealCluster, full_sknl: str, keep: Keep
+    window: Page, alice: Person, cluster: RealCluster, full_sknl: int, keep: Keep
 ) -> None:
     first = slurm(cluster, "sbatch", "--parsable", "-p", "sknl", "-A", "ucb-knl", "--wrap", "sleep 1")
     pending(window, alice)
@@ -95,7 +90,7 @@ def test_a_waiting_page_says_why_at_which_place_and_until_when(
 
 @pytest.mark.parametrize("server", ["", "second"])
 def test_a_start_is_cancelled_from_its_page(
-    window: Page, alice: Person, cluster: RealCluster, full_sknl: str, server: str
+    window: Page, alice: Person, cluster: RealCluster, full_sknl: int, server: str
 ) -> None:
     pending(window, alice, server)
     window.get_by_role("button", name="Cancel", exact=True).click()
@@ -106,7 +101,7 @@ def test_a_start_is_cancelled_from_its_page(
 
 @pytest.mark.parametrize(("server", "memory"), [("", "1G"), ("second", "2G")])
 def test_changing_options_cancels_and_leads_to_the_filled_in_form(
-    window: Page, alice: Person, cluster: RealCluster, full_sknl: str, server: str, memory: str
+    window: Page, alice: Person, cluster: RealCluster, full_sknl: int, server: str, memory: str
 ) -> None:
     pending(window, alice, server, memory=memory)
     window.get_by_role("button", name="Cancel and change options").click()
@@ -117,7 +112,7 @@ def test_changing_options_cancels_and_leads_to_the_filled_in_form(
 
 
 def test_whoever_asked_for_it_is_told_when_the_server_starts_though_the_hub_was_restarted(
-    window: Page, alice: Person, cluster: RealCluster, full_sknl: str
+    window: Page, alice: Person, cluster: RealCluster, full_sknl: int
 ) -> None:
     pending(window, alice)
     window.get_by_role("button", name="Notify me when it starts").click()
@@ -132,7 +127,7 @@ def test_whoever_asked_for_it_is_told_when_the_server_starts_though_the_hub_was_
     expect(window.get_by_role("button", name="You will be notified")).to_be_visible()
     told: list[str] = []
     window.on("console", lambda line: told.append(line.text))
-    slurm(cluster, "scancel", full_sknl)
+    slurm(cluster, "scancel", str(full_sknl))
     window.wait_for_url(re.compile("/user/alice/"), timeout=60_000)
     assert "notified: Your server is ready" in told
 

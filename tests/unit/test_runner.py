@@ -9,13 +9,13 @@ import pwd
 import shutil
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from flatirons.errors import CommandFailed, CommandMissing, CommandTimeout
 from flatirons.runner import AsRoot, AsSelf, AsSudo, OverSsh, Runner
+from tests.waiting import until
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="drops from root to another account")
 PYTHON = [sys.executable, "-c"]
@@ -37,12 +37,6 @@ def is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Returns once it holds; pytest's own time limit ends a wait in vain."""
-    while not condition():  # noqa: ASYNC110 - another process sets no event
-        await asyncio.sleep(0.005)
 
 
 # -- what comes back

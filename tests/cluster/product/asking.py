@@ -14,6 +14,7 @@ from flatirons.slurm.explain.limits import explain_limit
 from flatirons.slurm.model import Job
 from flatirons.slurm.rights import Rights
 from tests.cluster.product.offered import Ask, everybodys_rights
+from tests.full import SEED
 
 AT_ONCE = 4
 CLUSTERS = ("summit", "blanca")
@@ -27,7 +28,7 @@ STARTS = "starts"
 
 
 @dataclass(frozen=True)
-class Slurm:
+class Clusters:
     """The clusters, and everybody's rights on them."""
 
     clients: Mapping[str, SlurmClient]
@@ -92,15 +93,13 @@ def _named(job: Job) -> str:
     return STARTS
 
 
-async def look(clients: Mapping[str, SlurmClient]) -> Slurm:
+async def look(clients: Mapping[str, SlurmClient]) -> Clusters:
     rights = {name: await everybodys_rights(client) for name, client in clients.items()}
-    return Slurm(clients, rights, asyncio.Semaphore(AT_ONCE))
+    return Clusters(clients, rights, asyncio.Semaphore(AT_ONCE))
 
 
 def dice() -> random.Random:
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
-    return random.Random(seed)
+    return random.Random(SEED)
 
 
 def sample(asks: Sequence[tuple[str, Ask]], count: int) -> list[tuple[str, Ask]]:

@@ -13,7 +13,8 @@ import pytest
 
 from cluster.demo.service import FLATIRONS, SITE
 from tests.conftest import RealCluster
-from tests.hub.person import Person, eventually
+from tests.person import Person
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 

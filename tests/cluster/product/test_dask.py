@@ -9,9 +9,10 @@ import httpx
 import pytest
 
 from cluster.demo.visitor import Kernel, SmokeFailure, Visitor
-from tests.cluster.product.cells import Slurm, blocks, last_json, start_server
+from tests.cluster.product.cells import blocks, last_json, start_server
 from tests.conftest import RealCluster
-from tests.hub.person import eventually
+from tests.real_slurm import Slurm
+from tests.waiting import eventually
 
 pytestmark = [
     pytest.mark.cluster,

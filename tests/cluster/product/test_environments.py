@@ -17,9 +17,10 @@ import pytest
 from benchmarks.coldstart import stock_image
 from cluster.demo import software
 from cluster.demo.visitor import Kernel, Output, Visitor
-from tests.cluster.product.cells import Slurm, blocks, start_server
+from tests.cluster.product.cells import blocks, start_server
 from tests.conftest import RealCluster
 from tests.full import IS_FULL
+from tests.real_slurm import Slurm
 
 pytestmark = [
     pytest.mark.cluster,

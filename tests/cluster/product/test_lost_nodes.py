@@ -11,9 +11,10 @@ import pytest
 
 from cluster import faults, node
 from cluster.demo.visitor import Kernel, Visitor
-from tests.cluster.product.cells import Slurm, start_server
+from tests.cluster.product.cells import start_server
 from tests.conftest import RealCluster
-from tests.hub.person import eventually
+from tests.real_slurm import Slurm
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 

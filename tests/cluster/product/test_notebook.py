@@ -14,7 +14,7 @@ import pytest
 
 from cluster.demo import visitor
 from tests.conftest import RealCluster
-from tests.hub.person import eventually
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 

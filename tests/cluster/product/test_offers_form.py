@@ -15,7 +15,7 @@ from flatirons.slurm.rights import Rights
 from flatirons.slurm_form.form import slurm_form
 from flatirons.slurm_form.job import request
 from flatirons.slurm_form.offers import ClusterOffer, SlurmOffers
-from tests.cluster.product.asking import CLUSTERS, STARTS, WAITS, Slurm, has_reserved_nodes, look, sample
+from tests.cluster.product.asking import CLUSTERS, STARTS, WAITS, Clusters, has_reserved_nodes, look, sample
 from tests.cluster.product.offered import USERS, Ask, Place, places, there
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
@@ -71,7 +71,7 @@ def asked(options: Options, what: str) -> Ask:
     return Ask(place, what, there(spec, place))
 
 
-def context_of(slurm: Slurm, user: str) -> Context:
+def context_of(slurm: Clusters, user: str) -> Context:
     return Context(
         user=user, facts=SlurmOffers({name: ClusterOffer(slurm.rights[name][user]) for name in CLUSTERS})
     )
@@ -92,7 +92,9 @@ async def test_the_form_offers_every_place_and_nothing_that_slurm_refuses(
         assert set(await slurm.outcomes(name, sample(asks, SUBMITTED), patience=0)) <= {STARTS, WAITS}
 
 
-async def refusals(slurm: Slurm, name: str, context: Context, here: list[Options]) -> list[tuple[str, Ask]]:
+async def refusals(
+    slurm: Clusters, name: str, context: Context, here: list[Options]
+) -> list[tuple[str, Ask]]:
     """What a test refuses of the least and the most on each way through the form: only what may wait."""
     user, rights = context.user, slurm.rights[name][context.user]
     asks = [asked(await largest(FORM, leaf, context), "most of all") for leaf in here]

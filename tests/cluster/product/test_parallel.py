@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from cluster.demo.visitor import Kernel, SmokeFailure, Visitor
-from tests.cluster.product.cells import Slurm, command_lines, last_json, start_server
-from tests.hub.person import eventually
+from tests.cluster.product.cells import command_lines, last_json, start_server
+from tests.real_slurm import Slurm
 from tests.repository import REPO
+from tests.waiting import eventually
 
 pytestmark = [
     pytest.mark.cluster,
@@ -123,10 +124,9 @@ while not c.engine_set.watch.known or not c.engine_set.watch.known.reason:
 def test_engines_whose_notebook_has_gone_meanwhile_end_as_soon_as_they_start(
     kernel: Kernel, slurm: Slurm, sknl_is_taken: Callable[[], None]
 ) -> None:
-    job = last_json(
-        kernel.run(
-            START
-            + """
+    printed = kernel.run(
+        START
+        + """
 from flatirons.parallel import Cluster
 c = Cluster(n=1, partition="sknl", account="ucb-knl")
 await c.start_cluster()
@@ -134,10 +134,10 @@ import psutil
 controller = psutil.Process(c.controller.pid)
 for process in [*controller.children(recursive=True), controller]:
     process.kill()
-print(c.engine_set.job_id)
+print("job", c.engine_set.job_id)
 """
-        )
     )
+    job = int(re.findall(r"^job (\d+)$", printed, re.MULTILINE)[0])  # it also says why the engines wait
     assert slurm.state(job) == "PENDING"
     sknl_is_taken()
     eventually(lambda: slurm.state(job) == "FAILED", 20)

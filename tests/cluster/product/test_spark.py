@@ -14,10 +14,11 @@ import pytest
 
 from cluster import faults
 from cluster.demo.visitor import Kernel, SmokeFailure, Visitor
-from tests.cluster.product.cells import Slurm, blocks, command_lines, last_json, start_server
+from tests.cluster.product.cells import blocks, command_lines, last_json, start_server
 from tests.conftest import RealCluster
 from tests.full import IS_FULL
-from tests.hub.person import eventually
+from tests.real_slurm import Slurm
+from tests.waiting import eventually
 
 pytestmark = [
     pytest.mark.cluster,

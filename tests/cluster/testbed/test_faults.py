@@ -6,10 +6,9 @@ from collections.abc import Callable
 import pytest
 
 from tests.cluster.conftest import Driver
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.cluster
-
-DEADLINE_S = 60
 
 
 @pytest.fixture(scope="module")
@@ -18,14 +17,6 @@ def site(make_driver: Callable[[str], Driver]) -> Driver:
     driver = make_driver("faults")
     driver.run("up")
     return driver
-
-
-def eventually(question: Callable[[], bool], what: str) -> None:
-    """Returns once the answer is yes; fails after the deadline."""
-    until = time.monotonic() + DEADLINE_S
-    while not question():
-        assert time.monotonic() < until, what
-        time.sleep(0.05)
 
 
 def answers(site: Driver, cluster: str = "summit") -> bool:
@@ -39,7 +30,7 @@ def wait_until_saved(site: Driver, job: str) -> None:
     mark = f"saved-{time.monotonic_ns()}"
     site.exec("hub", "scontrol", "update", f"job={job}", f"comment={mark}")
     grep = ["grep", "-q", mark, "/var/lib/slurm/summit/job_state"]
-    eventually(lambda: site.exec("ctl", *grep, check=False).returncode == 0, f"job {job} is saved")
+    eventually(lambda: site.exec("ctl", *grep, check=False).returncode == 0, what=f"job {job} is saved")
 
 
 def test_a_killed_controller_leaves_the_other_cluster_alone_and_comes_back(site: Driver) -> None:
@@ -49,27 +40,31 @@ def test_a_killed_controller_leaves_the_other_cluster_alone_and_comes_back(site:
     assert answers(site, "blanca")
     assert site.run("status", check=False).returncode == 1
     site.run("fault", "start", "slurmctld")
-    eventually(lambda: answers(site), "summit answers again")
+    eventually(lambda: answers(site), what="summit answers again")
 
 
 def test_a_job_survives_the_death_of_the_controller(site: Driver) -> None:
     wait = ["sbatch", "--parsable", "--wrap=until test -f go; do sleep 0.1; done"]
     job = site.exec("hub", *wait, user="alice").stdout.strip()
     state = ["timeout", "2", "squeue", "-h", "-o", "%T", "-j", job]
-    eventually(lambda: site.exec("hub", *state).stdout == "RUNNING\n", "the job runs")
+    eventually(lambda: site.exec("hub", *state).stdout == "RUNNING\n", what="the job runs")
     wait_until_saved(site, job)
     site.run("fault", "kill", "slurmctld@summit")
     site.run("fault", "start", "slurmctld@summit")
-    eventually(lambda: site.exec("hub", *state, check=False).stdout == "RUNNING\n", "the job is known again")
+    eventually(
+        lambda: site.exec("hub", *state, check=False).stdout == "RUNNING\n", what="the job is known again"
+    )
     site.exec("hub", "touch", "go", user="alice")
-    eventually(lambda: site.exec("hub", *state, check=False).stdout in ("", "COMPLETED\n"), "the job ends")
+    eventually(
+        lambda: site.exec("hub", *state, check=False).stdout in ("", "COMPLETED\n"), what="the job ends"
+    )
 
 
 def test_a_stopped_daemon_is_silent_until_it_continues(site: Driver) -> None:
     site.run("fault", "stop", "slurmctld@blanca")
     assert not answers(site, "blanca")
     site.run("fault", "cont", "slurmctld@blanca")
-    eventually(lambda: answers(site, "blanca"), "blanca answers again")
+    eventually(lambda: answers(site, "blanca"), what="blanca answers again")
 
 
 def test_without_munge_on_one_node_only_that_node_is_shut_out(site: Driver) -> None:
@@ -77,7 +72,7 @@ def test_without_munge_on_one_node_only_that_node_is_shut_out(site: Driver) -> N
     assert not answers(site)
     assert site.exec("shas0101", "timeout", "5", "squeue", check=False).returncode == 0
     site.run("fault", "start", "munged@hub")
-    eventually(lambda: answers(site), "the hub is let in again")
+    eventually(lambda: answers(site), what="the hub is let in again")
 
 
 def test_jobs_are_accepted_while_accounting_is_down(site: Driver) -> None:
@@ -87,7 +82,9 @@ def test_jobs_are_accepted_while_accounting_is_down(site: Driver) -> None:
     for daemon in ("mariadbd", "slurmdbd"):
         site.run("fault", "start", daemon)
     listed = ["timeout", "5", "sacctmgr", "-nP", "list", "user"]
-    eventually(lambda: "bob" in site.exec("hub", *listed, check=False).stdout, "accounting answers again")
+    eventually(
+        lambda: "bob" in site.exec("hub", *listed, check=False).stdout, what="accounting answers again"
+    )
 
 
 def test_a_cut_node_cannot_be_reached_until_it_is_mended(site: Driver) -> None:
@@ -97,7 +94,7 @@ def test_a_cut_node_cannot_be_reached_until_it_is_mended(site: Driver) -> None:
     assert site.exec("hub", *ping, check=False).returncode
     assert site.exec("shas0102", "hostname").stdout == "shas0102\n"
     site.run("fault", "mend", "shas0102")
-    eventually(lambda: site.exec("hub", *ping, check=False).returncode == 0, "the node is reached again")
+    eventually(lambda: site.exec("hub", *ping, check=False).returncode == 0, what="the node is reached again")
 
 
 def test_two_nodes_that_are_cut_apart_still_reach_all_others(site: Driver) -> None:
@@ -165,7 +162,7 @@ def test_a_killed_node_is_off_and_starts_again_with_what_it_had_written(site: Dr
     words = ["timeout", "20", "srun", "-p", "sknl", "-A", "ucb-knl", "hostname"]
     eventually(
         lambda: site.exec("hub", *words, user="alice", check=False).stdout == "sknl0701\n",
-        "it runs jobs again",
+        what="it runs jobs again",
     )
 
 
@@ -174,7 +171,7 @@ def test_the_controller_node_starts_again_with_its_jobs_and_accounts(site: Drive
     wait_until_saved(site, job)
     site.run("fault", "kill", "ctl")
     site.run("fault", "start", "ctl")
-    eventually(lambda: answers(site), "summit answers again")
+    eventually(lambda: answers(site), what="summit answers again")
     listed = site.exec("hub", "squeue", "-h", "-o", "%i %u %a")
     assert f"{job} carol csdms\n" in listed.stdout
     site.exec("hub", "scancel", job, user="carol")

@@ -12,7 +12,6 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.polling import PollSchedule
 from tests.fakes.slurm import FakeSite, FakeSlurm
 from tests.repository import REPO
+from tests.waiting import LIMIT_S, until
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 SOURCE = REPO / "src"
@@ -96,12 +96,6 @@ def arguments(*words: str) -> argparse.Namespace:
 def starter_says(record: Record, call: str, **body: Any) -> None:
     with record.path.open("a") as file:
         file.write(json.dumps({"call": call, **body}) + "\n")
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
 
 
 # -- what is asked
@@ -495,7 +489,7 @@ async def test_ctrl_c_before_anything_is_submitted_is_no_traceback(tmp_path: Pat
     await until(lambda: is_read(site, writers))
     await until(lambda: sleeps(process.pid))  # a signal just before its read() would wake nobody
     process.send_signal(signal.SIGINT)
-    assert (process.communicate(timeout=20)[1], process.returncode) == ("", 130)
+    assert (process.communicate(timeout=LIMIT_S)[1], process.returncode) == ("", 130)
     os.close(*writers)
 
 

@@ -672,7 +672,7 @@ async def test_a_watcher_that_is_kicked_while_it_stops_stops(slurm: FakeSlurm) -
     watcher.start()
     while watcher.snapshot is None:  # noqa: ASYNC110  every step of the loop
         await asyncio.sleep(0)
-    await asyncio.sleep(0.01)  # it waits for its next query now
+    await idle()  # it waits for its next query now
     watcher.kick()
     async with asyncio.timeout(5):
         await watcher.stop()

@@ -28,7 +28,8 @@ from flatirons.spawners.run.stored_state import Attempt
 from flatirons.spawners.shared.registry import SETTINGS_KEY, Registry
 from flatirons.spawners.slurm import SlurmSpawner
 from tests.fakes.slurm import FakeSlurm
-from tests.unit.spawners.run.test_server_run import KEY, QUICK, until
+from tests.unit.spawners.run.test_server_run import KEY, QUICK
+from tests.waiting import until
 
 
 class Routes:

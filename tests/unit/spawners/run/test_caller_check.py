@@ -28,6 +28,7 @@ from flatirons.spawners.shared import host_names as module
 from flatirons.spawners.shared.host_names import HostNames, parse_address
 from tests.fakes.resolver import Resolver
 from tests.fakes.slurm import FakeSlurm
+from tests.waiting import until
 
 NODE, OTHER, PROXY = "192.0.2.1", "192.0.2.2", "198.51.100.1"
 
@@ -246,7 +247,7 @@ async def test_an_answer_from_before_the_call_refuses_nobody(check: CallerCheck,
     # c1 as a word: the mark between the fields may have these letters, too
     slurm.tamper("squeue", lambda text: re.sub(r"\bc1\b", "n/a", text.replace("RUNNING", "PENDING")))
     on_its_way = asyncio.ensure_future(check._watcher.refresh())
-    await asyncio.sleep(0.01)
+    await until(lambda: slurm.count("squeue"))
     admitted = asyncio.ensure_future(check.admit(caller(NODE), HostNames()))
     await asyncio.sleep(0)
     gate.set()

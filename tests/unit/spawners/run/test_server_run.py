@@ -30,7 +30,9 @@ from flatirons.spawners.run.start_failed import StartFailed
 from flatirons.spawners.run.stored_state import Attempt
 from flatirons.spawners.shared import metrics
 from flatirons.spawners.shared.registry import Registry
+from tests.fakes.clock import idle
 from tests.fakes.slurm import FakeSlurm
+from tests.waiting import until
 
 CODE = "the one-time boot code"
 KEY = "the starter's own secret"
@@ -123,12 +125,6 @@ async def started(run: ServerRun, slurm: FakeSlurm) -> asyncio.Task[None]:
     arrival = asyncio.ensure_future(run.arrive())
     slurm.run_job(run.attempt.job_id)
     return arrival
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
 
 
 async def test_a_spawn_is_stored_before_slurm_knows_it_and_its_job_as_soon_as_it_is_known(
@@ -426,7 +422,7 @@ async def test_a_job_that_does_not_go_is_an_error_and_not_a_silence(
 async def test_a_start_cancelled_while_it_submits_leaves_no_job(run: ServerRun, slurm: FakeSlurm) -> None:
     gate = slurm.hold("sbatch")
     submitting = asyncio.ensure_future(run.submit(spec(run), "script"))
-    await asyncio.sleep(0.01)
+    await until(lambda: slurm.count("sbatch"))
     submitting.cancel()
     stopping = asyncio.ensure_future(run.stop())
     gate.set()
@@ -526,7 +522,8 @@ async def test_a_report_is_there_before_accounting_answered_and_better_afterward
     await until(lambda: run.exit_status() is not None)
     assert kinds(run) == ["cancelled"], "by whom, only accounting tells"
     explained = asyncio.ensure_future(run.explained())
-    await asyncio.sleep(0.05)
+    await until(lambda: slurm.count("sacct"))
+    await idle()
     assert not explained.done()
     gate.set()
     await explained
@@ -827,7 +824,7 @@ async def test_a_spawn_that_starts_while_slurm_is_asked_is_no_orphan(
     slurm.add_job("alice", comment=registry.comment("new", "alice/"))
     gate = slurm.hold("squeue")
     looking = asyncio.ensure_future(registry.reconcile("summit", lambda: known))
-    await asyncio.sleep(0.01)
+    await idle()
     known.add("new")
     gate.set()
     assert await looking == []

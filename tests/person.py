@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
+
+from tests.waiting import LIMIT_S, eventually
 
 
 class Person:
@@ -16,7 +17,7 @@ class Person:
 
     def __init__(self, hub_url: str, name: str) -> None:
         self.name = name
-        self.http = httpx.Client(base_url=hub_url, follow_redirects=True, timeout=30)
+        self.http = httpx.Client(base_url=hub_url, follow_redirects=True, timeout=LIMIT_S)
 
     def log_in(self) -> Person:
         """Logs in through the page; fails the test when the hub doesn't let us."""
@@ -62,7 +63,7 @@ class Person:
         """Asks for a server by REST."""
         return self.rest("POST", self.path(server), options)
 
-    def wait_ready(self, server: str = "", seconds: float = 60) -> dict[str, Any]:
+    def wait_ready(self, server: str = "", seconds: float = LIMIT_S) -> dict[str, Any]:
         """The server's model once it is ready; fails with its progress when it isn't in time."""
 
         def ready() -> dict[str, Any] | None:
@@ -74,7 +75,7 @@ class Person:
         except AssertionError as error:
             raise AssertionError(f"{server or 'default'} never ready: {self.events(server)}") from error
 
-    def stop(self, server: str = "", seconds: float = 60) -> None:
+    def stop(self, server: str = "", seconds: float = LIMIT_S) -> None:
         """Stops the server and waits until it is gone."""
         answer = self.rest("DELETE", self.path(server))
         assert answer.status_code in (202, 204), answer.text
@@ -89,7 +90,7 @@ class Person:
 
     def progress(self, server: str = "") -> Iterator[dict[str, Any]]:
         """The events of a start, until its end."""
-        with self.http.stream("GET", f"/hub/api{self.path(server)}/progress", timeout=120) as answer:
+        with self.http.stream("GET", f"/hub/api{self.path(server)}/progress", timeout=2 * LIMIT_S) as answer:
             for line in answer.iter_lines():
                 if line.startswith("data: "):
                     event: dict[str, Any] = json.loads(line.removeprefix("data: "))
@@ -111,14 +112,3 @@ class Person:
         """What the page says beside an option, "" for nothing."""
         found = re.search(rf'id="error-{option}"[^>]*>(.*?)</', page.text, re.DOTALL)
         return found.group(1).strip() if found else ""
-
-
-def eventually(condition: Callable[[], Any], seconds: float = 20, every: float = 0.1) -> Any:
-    """What `condition` gives once it is true; fails after `seconds`."""
-    last = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < last, f"not true within {seconds} s: {condition}"
-        time.sleep(every)
