@@ -54,7 +54,7 @@ def sknl_is_taken(slurm: Slurm) -> Iterator[Callable[[], None]]:
         yield end
 
 
-def test_a_bar_says_why_engines_wait_and_then_counts_them(
+def test_a_bar_shows_why_engines_wait_and_then_counts_them(
     lab: Page, sknl_is_taken: Callable[[], None], keep: Keep
 ) -> None:
     lab.locator(".jp-LauncherCard[data-category=Notebook]").first.click()

@@ -84,7 +84,7 @@ def test_the_dashboard_is_behind_the_notebook_server_and_nowhere_else(
     assert f"127.0.0.1:{port}" in listening and "0.0.0.0" not in listening.split()[3]
 
 
-def test_whoever_has_not_the_users_certificate_is_turned_away(cluster: RealCluster, kernel: Kernel) -> None:
+def test_nobody_can_connect_without_the_users_certificate(cluster: RealCluster, kernel: Kernel) -> None:
     kernel.run("from dask_jobqueue import SLURMCluster\ncluster = SLURMCluster()")
     address = kernel.run("print(cluster.scheduler_address)").strip()
     assert address.startswith("tls://10.")
@@ -102,7 +102,7 @@ def test_whoever_has_not_the_users_certificate_is_turned_away(cluster: RealClust
     assert "certificate required" in stranger.stderr, stranger
 
 
-def test_a_kernel_that_dies_takes_its_workers_along(kernel: Kernel, slurm: Slurm) -> None:
+def test_the_workers_of_a_kernel_that_dies_end(kernel: Kernel, slurm: Slurm) -> None:
     kernel.run(TWO_NODES)
     assert len(slurm.live(WORKERS)) == 2
     with pytest.raises((SmokeFailure, TimeoutError)):
@@ -110,7 +110,7 @@ def test_a_kernel_that_dies_takes_its_workers_along(kernel: Kernel, slurm: Slurm
     eventually(lambda: not slurm.live(WORKERS), 30)
 
 
-def test_the_users_own_settings_win(visitor: Visitor, kernel: Kernel) -> None:
+def test_the_users_settings_override_ours(visitor: Visitor, kernel: Kernel) -> None:
     kernel.run(
         """
 from pathlib import Path
@@ -148,7 +148,7 @@ sys.stderr = shown
     assert slurm.live(WORKERS) == []
 
 
-def test_workers_that_wait_say_why(kernel: Kernel, slurm: Slurm) -> None:
+def test_the_notebook_shows_why_workers_wait(kernel: Kernel, slurm: Slurm) -> None:
     printed = kernel.run(
         """
 import time

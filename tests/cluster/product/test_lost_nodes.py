@@ -1,4 +1,4 @@
-"""A node that dies under a computation: the notebook says which, and what to do, and goes on."""
+"""A node that dies under a computation: the notebook names it, says what to do, and keeps working."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def last_json(printed: str) -> Any:
     return json.loads(printed.strip().rpartition("\n")[2])
 
 
-def test_engines_on_a_node_that_dies_are_told_and_the_others_go_on(
+def test_engines_on_a_node_that_dies_are_reported_and_the_others_keep_running(
     kernel: Kernel, slurm: Slurm, die: Callable[[], None]
 ) -> None:
     hosts, _ = last_json(kernel.run(ENGINES))
@@ -111,7 +111,7 @@ def test_engines_on_a_node_that_dies_are_told_and_the_others_go_on(
     assert last_json(kernel.run(added, 40)) == 5
 
 
-def test_a_dask_worker_on_a_node_that_dies_is_told_and_its_work_done_by_the_others(
+def test_a_dask_worker_on_a_node_that_dies_is_reported_and_the_others_repeat_its_work(
     kernel: Kernel, slurm: Slurm, die: Callable[[], None]
 ) -> None:
     assert last_json(kernel.run(DASK)) == ["shas0101", DIES]

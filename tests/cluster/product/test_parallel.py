@@ -81,7 +81,7 @@ def test_no_key_is_in_what_slurm_keeps_or_in_any_command_line(kernel: Kernel, sl
     assert last_json(kernel.run(f"print(json.dumps(oct(os.stat({file!r}).st_mode)))")) == "0o100600"
 
 
-def test_keywords_say_what_is_asked_of_slurm(kernel: Kernel, slurm: Slurm) -> None:
+def test_keywords_become_options_of_the_job(kernel: Kernel, slurm: Slurm) -> None:
     words = 'n=3, partition="sknl", account="ucb-knl", runtime="0:20:00", cpus=2, memory="600M", nodes=1'
     kernel.run(
         START + f"from flatirons.parallel import Cluster\nrc = Cluster({words}).start_and_connect_sync()"
@@ -92,7 +92,7 @@ def test_keywords_say_what_is_asked_of_slurm(kernel: Kernel, slurm: Slurm) -> No
     assert "cpu=6,mem=1800M,node=1" in job["ReqTRES"]
 
 
-def test_a_refusal_is_slurms_own_sentence(kernel: Kernel, slurm: Slurm) -> None:
+def test_a_refusal_is_shown_in_slurms_own_words(kernel: Kernel, slurm: Slurm) -> None:
     words = 'n=2, account="csdms"'
     with pytest.raises(
         SmokeFailure, match=r"SubmitRefused: .*Invalid account or account/partition combination"
@@ -101,7 +101,7 @@ def test_a_refusal_is_slurms_own_sentence(kernel: Kernel, slurm: Slurm) -> None:
     assert slurm.live(ENGINES) == []
 
 
-def test_engines_that_wait_say_why_and_are_gone_when_they_are_no_longer_wanted(
+def test_the_notebook_shows_why_engines_wait_and_stopping_them_cancels_their_job(
     kernel: Kernel, slurm: Slurm, sknl_is_taken: Callable[[], None]
 ) -> None:
     printed = kernel.run(
@@ -121,7 +121,7 @@ while not c.engine_set.watch.known or not c.engine_set.watch.known.reason:
     assert slurm.live(ENGINES) == []
 
 
-def test_engines_whose_notebook_has_gone_meanwhile_end_as_soon_as_they_start(
+def test_engines_whose_notebook_has_ended_end_as_soon_as_they_start(
     kernel: Kernel, slurm: Slurm, sknl_is_taken: Callable[[], None]
 ) -> None:
     printed = kernel.run(
@@ -143,7 +143,7 @@ print("job", c.engine_set.job_id)
     eventually(lambda: slurm.state(job) == "FAILED", 20)
 
 
-def test_a_kernel_that_dies_takes_its_engines_along(kernel: Kernel, slurm: Slurm) -> None:
+def test_the_engines_of_a_kernel_that_dies_end(kernel: Kernel, slurm: Slurm) -> None:
     job = last_json(kernel.run(TWO))
     with pytest.raises((SmokeFailure, TimeoutError)):
         kernel.run("import signal; os.kill(os.getpid(), signal.SIGKILL)", deadline_s=5)
@@ -211,10 +211,10 @@ print(json.dumps(rc[:].apply_sync(rank)))
 """
 SUBMIT = """
 import subprocess
-def said(*words):
+def run(*words):
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
-job = said("sbatch", "--parsable", "--account=ucb-general", "--output=/dev/null", "--wrap=sleep 60")[0]
-hosts = said("srun", "--account=ucb-general", "--nodes=2", "--ntasks=2", "hostname")
+job = run("sbatch", "--parsable", "--account=ucb-general", "--output=/dev/null", "--wrap=sleep 60")[0]
+hosts = run("srun", "--account=ucb-general", "--nodes=2", "--ntasks=2", "hostname")
 print(json.dumps([job, sorted(hosts), sorted(name for name in os.environ if name.startswith("SLURM_"))]))
 """
 CLUSTER = START + "from flatirons.parallel import Cluster\n"

@@ -55,7 +55,7 @@ def kernel(visitor: Visitor, slurm: Slurm) -> Iterator[Kernel]:
 
 
 def spark_files(cluster: RealCluster) -> list[str]:
-    """What is left of clusters in alice's home, but for logs."""
+    """The files of clusters in alice's home, except logs."""
     listed = cluster.exec("shas0101", ["ls", "/home/alice/.local/state/flatirons/spark"], user="alice")
     return [name for name in listed.stdout.split() if not name.endswith(".log")]
 
@@ -133,9 +133,7 @@ def test_a_stranger_cannot_join(cluster: RealCluster, kernel: Kernel) -> None:
 
 
 @full
-def test_a_kernel_that_dies_takes_its_cluster_along(
-    cluster: RealCluster, kernel: Kernel, slurm: Slurm
-) -> None:
+def test_the_cluster_of_a_kernel_that_dies_ends(cluster: RealCluster, kernel: Kernel, slurm: Slurm) -> None:
     kernel.run(TWO_NODES)
     [job] = slurm.live(JOB)
     with pytest.raises((SmokeFailure, TimeoutError)):
@@ -145,7 +143,7 @@ def test_a_kernel_that_dies_takes_its_cluster_along(
 
 
 @full
-def test_a_job_that_waits_says_why_and_an_interrupt_cancels_it(
+def test_the_cell_shows_why_a_job_waits_and_an_interrupt_cancels_it(
     kernel: Kernel, slurm: Slurm, sknl_is_taken: Callable[[], None]
 ) -> None:
     printed = kernel.run(
@@ -193,7 +191,9 @@ REFUSALS = [
         *(pytest.param(*each, marks=full) for each in REFUSALS),
     ],
 )
-def test_bad_input_gets_a_sentence(kernel: Kernel, slurm: Slurm, call: str, sentence: str) -> None:
+def test_a_session_that_cannot_be_had_is_refused_with_a_sentence(
+    kernel: Kernel, slurm: Slurm, call: str, sentence: str
+) -> None:
     with pytest.raises(SmokeFailure, match=f"(?s){sentence}"):
         kernel.run(START + call)
     assert slurm.live(JOB) == []
@@ -231,7 +231,7 @@ work.start()
 
 
 @full
-def test_a_node_that_dies_is_told_and_its_work_is_done_by_the_others(
+def test_a_node_that_dies_is_reported_and_the_others_repeat_its_work(
     cluster: RealCluster, kernel: Kernel, slurm: Slurm
 ) -> None:
     kernel.run(TWO_NODES)
