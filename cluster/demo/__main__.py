@@ -77,8 +77,10 @@ def _extra_site(file: Path | None) -> str:
     """The text of `--site-extra`; ClusterError if it can't be read or isn't TOML."""
     try:
         return require_toml(file.read_text(), str(file)) if file else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise ClusterError(f"{file} can't be read: {error}") from error
+    except OSError as error:
+        raise ClusterError(f"{file} can't be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ClusterError(f"{file} is not UTF-8 text") from error
 
 
 def stop_command(name: str) -> str:

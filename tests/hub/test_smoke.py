@@ -13,6 +13,7 @@ import pytest
 
 from cluster.demo.cleanup_check import Resources
 from cluster.demo.service import Demo, free_port
+from cluster.demo.visitor import Visitor
 from tests.conftest import RealCluster
 from tests.repository import REPO
 from tests.waiting import eventually
@@ -48,6 +49,27 @@ def test_the_demo_shows_its_status_ends_at_ctrl_c_and_leaves_nothing(
     assert "no process, mount, network or namespace of it is left" in printed.read_text()
     assert resources.remaining() == []
     demo.forget()
+
+
+@pytest.mark.parametrize(("name", "status", "has_link"), [("dave", 200, True), ("alice", 403, False)])
+def test_the_admin_of_the_demo_sees_the_operations_page_and_others_do_not(
+    cluster: RealCluster, name: str, status: int, has_link: bool
+) -> None:
+    visitor = Visitor(cluster.hub_url, name)
+    with visitor.http:
+        visitor.log_in()
+        assert ("flatirons/operations" in visitor.http.get("/hub/home").text) is has_link
+        assert visitor.http.get("/hub/flatirons/operations").status_code == status
+
+
+def test_an_extra_site_that_is_not_toml_is_one_sentence(tmp_path: Path) -> None:
+    extra = tmp_path / "extra.toml"
+    extra.write_text("[login\n")
+    argv = [str(REPO / "scripts/demo"), "--detach", "--name", "test-nothing", "--site-extra", str(extra)]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"demo: {extra} is not TOML: ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_stopping_a_demo_that_is_not_there_is_no_mistake(cluster: RealCluster) -> None:
