@@ -16,7 +16,7 @@ from tests.repository import REPO
 
 SOURCE = REPO / "src" / "flatirons"
 ROOM = SOURCE / "parallel"
-BOUNDED = {"ipyparallel", "tqdm", "tornado", "dask-jobqueue", "distributed", "pyspark"}
+BOUNDED = {"ipyparallel", "tqdm", "traitlets", "tornado", "dask-jobqueue", "distributed", "pyspark"}
 EXTRAS = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 CONFIGURATION = ROOM / "etc" / "jupyter" / "jupyter_server_config.py"
 LOCKS = ("images/base/requirements.txt", "images/pyspark/requirements.txt", "requirements-dev.txt")
