@@ -1,4 +1,4 @@
-"""Everything here that leans on private or undocumented parts of ipyparallel, traitlets and tqdm; nothing else does.
+"""Whatever leans on private or undocumented parts of ipyparallel, traitlets and tqdm is in this module only.
 
 `tests/unit/parallel/ipp/test_compat.py` fails when one of these parts is gone or has changed its shape in the
 installed version; `pyproject.toml` sets the upper bounds. Each docstring says which change in ipyparallel
