@@ -20,6 +20,7 @@ from benchmarks.users import MAKE_ROOM, NODES
 from cluster.demo.progress import Progress
 from cluster.layout import CONTROLLER
 from cluster.state import Bind
+from tests.full import when_changed
 from tests.repository import REPO
 
 LOG = """\
@@ -98,6 +99,7 @@ def test_a_wrong_choice_is_refused_with_a_sentence(
     assert message in capsys.readouterr().err
 
 
+@when_changed("benchmarks")
 @pytest.mark.cluster
 @pytest.mark.timeout(900)  # the first run builds what it needs
 def test_the_form_benchmark_prints_the_rows_of_the_contract() -> None:
@@ -133,6 +135,7 @@ def test_the_engines_benchmark_prints_the_rows_of_the_contract() -> None:
     assert {(row["n"], row["nodes"]) for row in found["rows"]} == {(8, 2)}
 
 
+@when_changed("benchmarks")
 @pytest.mark.cluster
 @pytest.mark.timeout(900)
 def test_sixty_four_engines_run_on_four_nodes() -> None:
@@ -159,6 +162,7 @@ def test_a_cold_start_counts_only_with_the_check_packages() -> None:
         coldstart.check_packages({"stock": {*stock, "lark==1"}, "flatirons": stock})
 
 
+@when_changed("benchmarks")
 @pytest.mark.cluster
 @pytest.mark.timeout(900)
 def test_a_cold_start_is_faster_than_that_of_a_stock_image() -> None:

@@ -10,10 +10,12 @@ import pytest
 from cluster.processes import Process, wait_until
 from cluster.tree import cache
 from tests.cluster.conftest import SCRIPT, Driver
+from tests.full import when_changed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 
+@when_changed("cluster", ":(exclude)cluster/demo")
 @pytest.mark.parametrize(("suite", "release"), [("bookworm", "22.05"), ("unstable", "26.05")])
 def test_a_job_runs_in_every_suite(suite: str, release: str, make_driver: Callable[[str], Driver]) -> None:
     site = make_driver(suite)
