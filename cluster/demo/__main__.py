@@ -26,36 +26,33 @@ DEFAULT_NAME = "flatirons"
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/demo", description="A hub on a virtual Slurm cluster.")
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument("--detach", action="store_true", help="return when it answers")
-    how.add_argument("--stop", action="store_true", help="take it down")
-    how.add_argument(
-        "--smoke", action="store_true", help="play a user from log-in to the end, then take it down"
-    )
-    how.add_argument(
-        "--tools", action="store_true", help="print the path of the tools' environment, made if need be"
-    )
-    how.add_argument("--build", action="store_true", help="build what is missing, start nothing")
-    parser.add_argument("--name", default=DEFAULT_NAME, help="of the instance (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8000, help="on 127.0.0.1 (default: %(default)s)")
-    parser.add_argument(
-        "--nodes", type=int, default=3, help="nodes of the cluster summit (default: %(default)s)"
-    )
-    parser.add_argument("--suite", choices=SUITES, default=SUITES[0], help="of Debian (default: %(default)s)")
-    parser.add_argument(
-        "--images",
-        type=environments.names,
-        default=(),
-        help=f"offered besides base, such as r,pyspark; there are {', '.join(environments.OFFERED)}",
-    )
-    parser.add_argument(
-        "--site-extra", type=Path, metavar="FILE", help="TOML that is merged into the demo's site.toml"
-    )
+    _add_verbs(parser.add_mutually_exclusive_group())
+    default = "(default: %(default)s)"
+    parser.add_argument("--name", default=DEFAULT_NAME, help=f"of the instance {default}")
+    parser.add_argument("--port", type=int, default=8000, help=f"on 127.0.0.1 {default}")
+    parser.add_argument("--nodes", type=int, default=3, help=f"nodes of the cluster summit {default}")
+    parser.add_argument("--suite", choices=SUITES, default=SUITES[0], help=f"of Debian {default}")
+    images = f"offered besides base, such as r,pyspark; there are {', '.join(environments.OFFERED)}"
+    parser.add_argument("--images", type=environments.names, default=(), help=images)
+    extra = "TOML that is merged into the demo's site.toml"
+    parser.add_argument("--site-extra", type=Path, metavar="FILE", help=extra)
     return parser.parse_args()
 
 
+def _add_verbs(group: argparse._MutuallyExclusiveGroup) -> None:
+    """Declares what to do instead of running the demo in the foreground."""
+    for flag, text in (
+        ("--detach", "return when the hub answers"),
+        ("--stop", "stop the demo"),
+        ("--smoke", "play a user from log-in to the end, then stop the demo"),
+        ("--tools", "print the path of the tools' environment, built if it is missing"),
+        ("--build", "build what is missing, start nothing"),
+    ):
+        group.add_argument(flag, action="store_true", help=text)
+
+
 def _start(demo: Demo, progress: Progress, arguments: argparse.Namespace) -> None:
-    """Brings the demo up, or says that it is."""
+    """Starts the demo unless it is up already."""
     if demo.is_up() and demo.is_healthy():
         if missing := demo.lacks(arguments.images):
             raise ClusterError(
@@ -89,7 +86,7 @@ def stop_command(name: str) -> str:
 
 
 def _stop(demo: Demo) -> None:
-    """Takes the demo down; ClusterError if anything of it is left."""
+    """Stops the demo. Raises ClusterError if anything of it is left."""
     resources = cleanup_check.Resources.of(demo)
     demo.down()
     left = resources.remaining()
@@ -110,7 +107,7 @@ def _foreground(demo: Demo) -> None:
 
 
 def _smoke(demo: Demo, progress: Progress, arguments: argparse.Namespace) -> int:
-    """Plays a user; the exit code. What was up before stays up."""
+    """Plays a user, and returns the exit code. A demo that was up before stays up."""
     was_up = demo.is_up() and demo.is_healthy()
     try:
         _start(demo, progress, arguments)
@@ -154,7 +151,7 @@ def _do(arguments: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    """Does what the command line says; a ClusterError becomes one sentence and exit code 1."""
+    """Runs the command line. A ClusterError becomes one sentence and exit code 1."""
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _interrupt)
     try:

@@ -86,16 +86,7 @@ class Demo:
         `extra_site` is TOML that is merged into the site file; the nodes see `binds` besides the software.
         """
         self._write_configuration(environments.site_text(software.more_images), extra_site)
-        shown = [
-            Bind(str(software.hub), "/opt/flatirons", False),
-            Bind(str(self.etc), "/etc/flatirons", False),
-            Bind(str(software.image), environments.place("base"), False),
-            *(
-                Bind(str(file), environments.place(name), False)
-                for name, file in software.more_images.items()
-            ),
-            *binds,
-        ]
+        shown = [*self._binds(software), *binds]
         publish = [f"127.0.0.1:{self.asked_port}={HUB}:8000"]
         wanted = Settings(software.suite, tree="", store="", summit_nodes=nodes, binds=shown, publish=publish)
         lifecycle.up(self.instance, wanted)
@@ -106,6 +97,13 @@ class Demo:
         except BaseException:
             self.down()
             raise
+
+    def _binds(self, software: Software) -> list[Bind]:
+        """What the nodes see of the software and the configuration, read-only."""
+        images = {"base": software.image, **software.more_images}
+        files = {environments.place(name): file for name, file in images.items()}
+        seen = {"/opt/flatirons": software.hub, "/etc/flatirons": self.etc, **files}
+        return [Bind(str(source), target, False) for target, source in seen.items()]
 
     def lacks(self, images: Sequence[str]) -> list[str]:
         """Those of the images that the running demo doesn't offer."""
