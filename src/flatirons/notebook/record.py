@@ -1,9 +1,9 @@
 """The file in the user's home that takes the hub's place: what the starter gets, and its calls.
 
-The command writes the first line; the starter adds a line for each call (job/node/calls.py, Record). Only the
-user can read the file, as it holds the server's token. It is also the permission to run: a job whose record
-is gone ends as soon as it starts. The command writes before the job is submitted and the starter only after
-that, as NFS keeps no order between two writers. The file is opened anew for each read: that is when NFS
+The command writes the first line; the starter adds a line for each call (job/node/calls.py, RecordFile). Only
+the user can read the file, as it holds the server's token. It is also the permission to run: a job whose
+record is gone ends as soon as it starts. The command writes before the job is submitted and the starter only
+after that, as NFS keeps no order between two writers. The file is opened anew for each read: that is when NFS
 fetches new lines.
 """
 

@@ -1,4 +1,4 @@
-"""Job scripts: whatever an option holds, a shell never reads it."""
+"""Job scripts: no shell ever reads the text of an option."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 
 
 def config_of(script: str) -> dict[str, object]:
-    """What the starter would read, found by running the script's head in Python as bash hands it over."""
+    """The configuration that the starter gets: runs the head of the script in Python."""
     shown = script.replace("import json", "import json, sys", 1).splitlines()
     body = [*shown[2:4], "print(json.dumps(CONFIG))"]
     output = subprocess.run(

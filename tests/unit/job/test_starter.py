@@ -1,4 +1,4 @@
-"""The starter as it is sent: the whole job script, run by bash, against a hub that we play here."""
+"""The starter as it is sent: the whole job script, run by bash, with a hub that is played here."""
 
 import ast
 import json
@@ -55,8 +55,8 @@ if not os.path.exists("stranger.pid"):
 
 
 class PlayedHub(ThreadingHTTPServer):
-    """Answers a starter. `calls` holds what came; `refuse` is a status by call name; the first answers have
-    the statuses in `away`, 0 for one that ends in its middle."""
+    """Answers a starter. `calls` holds the accepted calls; `refuse` is a status by call name; the first
+    answers have the statuses in `away`, where 0 is an answer that is cut off."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
@@ -118,7 +118,7 @@ def hub() -> Iterator[PlayedHub]:
 
 
 class Job:
-    """The script as Slurm would run it, in a home of its own."""
+    """The script, run as by Slurm, in a home of its own."""
 
     def __init__(self, folder: Path, hub: PlayedHub, home: "Path | None" = None, **config: Any) -> None:
         home = home or folder
@@ -165,7 +165,7 @@ def test_a_server_boots_is_ready_and_its_end_is_told(hub: PlayedHub, tmp_path: P
 
 
 def url_host() -> str:
-    """Where the starter listens on this machine: its name's address, or everywhere."""
+    """The address on which the starter listens on this machine."""
     try:
         address = socket.gethostbyname(socket.gethostname())
     except OSError:
@@ -189,7 +189,7 @@ def test_a_port_taken_by_a_stranger_is_never_reported_and_another_is_taken(
 
 
 def two_free_ports() -> int:
-    """The first of two ports side by side that nobody uses, below those that the kernel gives away."""
+    """The first of two adjacent free ports, below the range from which the kernel assigns ports."""
     pairs = (port for port in range(20001, 30000, 2) if ports.is_free("0.0.0.0", port))
     return next(port for port in pairs if ports.is_free("0.0.0.0", port + 1))
 
@@ -431,7 +431,7 @@ def test_a_site_may_say_where_jupyter_keeps_it(hub: PlayedHub, tmp_path: Path) -
 
 
 def test_the_starter_is_written_for_old_pythons() -> None:
-    """3.6 is the oldest that it promises; vermin-like checks are cheap here: it must parse as 3.6."""
+    """Python 3.6 is the oldest that it supports, so it must parse as that."""
     ast.parse(starter_text(), feature_version=(3, 6))
 
 

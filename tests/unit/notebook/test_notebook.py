@@ -1,5 +1,4 @@
-"""A notebook without the hub: its command line, its record, its starter, and its job followed on a Slurm in
-memory."""
+"""A notebook without the hub: command line, record, starter, and a job followed on a Slurm in memory."""
 
 from __future__ import annotations
 
@@ -68,7 +67,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def slurm() -> FakeSlurm:
-    """It takes our jobs, and doesn't say what it offers: then anything goes."""
+    """It takes our jobs, and doesn't say what it offers, so that all options are accepted."""
     fake = FakeSlurm()
     fake.accounts[ME] = ("ucb-general",)
     fake.uids[ME] = os.getuid()
@@ -126,13 +125,11 @@ def test_gpus_of_the_whole_job_are_taken_on_one_node_only() -> None:
         (("our-own-server",), ["our-own-server"]),
     ],
 )
-def test_jupyterlab_stands_where_the_hubs_server_would(cmd: tuple[str, ...], expected: list[str]) -> None:
+def test_jupyterlab_replaces_the_hubs_server(cmd: tuple[str, ...], expected: list[str]) -> None:
     assert server_command(cmd) == expected
 
 
-async def test_the_job_is_the_hubs_but_for_what_stands_in_the_hubs_place(
-    site: Site, known: dict[str, SlurmClient]
-) -> None:
+async def test_the_job_is_the_hubs_except_for_the_record(site: Site, known: dict[str, SlurmClient]) -> None:
     made = await plan(site, {"partition": "shas", "memory": "4G", "threads": "4"}, known)
     assert (made.spec.partition, made.spec.memory_mib, made.spec.runtime_minutes) == ("shas", 4096, 60)
     assert made.spec.comment == f"flatirons-notebook:{made.record.id}:python"
@@ -147,7 +144,7 @@ async def test_the_job_is_the_hubs_but_for_what_stands_in_the_hubs_place(
     assert made.record.token not in made.script + repr(made.spec) + repr(made.record)
 
 
-async def test_a_cluster_that_there_is_not_is_a_sentence(site: Site, known: dict[str, SlurmClient]) -> None:
+async def test_an_unknown_cluster_is_a_sentence(site: Site, known: dict[str, SlurmClient]) -> None:
     with pytest.raises(OptionsRefused, match="There is no cluster 'blanca'"):
         await plan(site, {"cluster": "blanca"}, known)
 
@@ -155,7 +152,7 @@ async def test_a_cluster_that_there_is_not_is_a_sentence(site: Site, known: dict
 # -- the record
 
 
-def test_a_record_is_for_its_user_alone_and_found_again() -> None:
+def test_a_record_is_private_and_found_again() -> None:
     record = Record.new("summit", "python", "/lab")
     record.write()
     assert stat.S_IMODE(record.path.stat().st_mode) == 0o600
@@ -176,7 +173,7 @@ def test_a_file_that_is_no_record_is_a_sentence(home: Path) -> None:
         list(records())
 
 
-def test_a_home_that_takes_no_record_is_a_sentence(home: Path) -> None:
+def test_a_home_in_which_no_record_can_be_written_is_a_sentence(home: Path) -> None:
     (home / ".local").write_text("a file where a folder should be")
     with pytest.raises(FlatironsError, match="Make room in your home"):
         Record.new("summit", "python", "/lab").write()
@@ -210,7 +207,7 @@ def start_job(home: Path, record: Record) -> subprocess.Popen[bytes]:
     return job
 
 
-async def test_a_starter_takes_the_record_for_the_hub_and_only_once(home: Path) -> None:
+async def test_a_starter_uses_the_record_instead_of_the_hub_and_only_once(home: Path) -> None:
     record = Record.new("summit", "python", "/lab")
     record.write()
     job = start_job(home, record)
@@ -239,7 +236,7 @@ def test_a_job_whose_record_is_gone_starts_no_server(home: Path) -> None:
 
 
 class Output:
-    """A session whose sentences are kept."""
+    """A session with what it has printed."""
 
     def __init__(self, site: Site, made: Any) -> None:
         self.session = Session(made, site, "login.example.org", None, 0.0)
@@ -260,7 +257,7 @@ async def output(site: Site, known: dict[str, SlurmClient], monkeypatch: pytest.
     return Output(site, await plan(site, {"partition": "shas"}, known))
 
 
-async def test_a_start_is_told_from_the_queue_to_the_address(output: Output, slurm: FakeSlurm) -> None:
+async def test_the_output_covers_a_start_from_queue_to_address(output: Output, slurm: FakeSlurm) -> None:
     running = asyncio.create_task(output.session.run(detach=False))
     await until(lambda: "Waiting" in output.text)
     record, job = output.session.plan.record, output.session.job_id
@@ -393,7 +390,7 @@ async def test_a_submission_that_fails_leaves_no_record(output: Output, slurm: F
     assert not output.session.plan.record.path.exists()
 
 
-async def test_a_server_open_to_all_is_ended(
+async def test_a_server_without_a_token_is_ended(
     output: Output, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(address, "problem", lambda server: address.OPEN_TO_ALL)
@@ -438,7 +435,7 @@ async def test_an_output_that_nobody_reads_any_more_is_a_hangup(monkeypatch: pyt
 # -- those that are there
 
 
-async def test_a_silent_slurm_is_told_and_forgets_nothing(
+async def test_while_slurm_does_not_answer_no_record_is_removed(
     known: dict[str, SlurmClient], slurm: FakeSlurm
 ) -> None:
     record = Record.new("summit", "python", "/lab")
@@ -452,7 +449,7 @@ async def test_a_silent_slurm_is_told_and_forgets_nothing(
     assert not record.path.exists()
 
 
-async def test_a_record_that_was_just_made_is_left_alone(known: dict[str, SlurmClient]) -> None:
+async def test_a_record_that_was_just_made_is_kept(known: dict[str, SlurmClient]) -> None:
     record = Record.new("summit", "python", "/lab")
     record.write()
     await listing.show(known, "login", None, print)
@@ -470,7 +467,7 @@ async def test_a_job_without_a_record_can_still_be_stopped(
     assert slurm.jobs[job].state == "CANCELLED"
 
 
-async def test_a_job_of_somebody_else_is_not_ours(known: dict[str, SlurmClient], slurm: FakeSlurm) -> None:
+async def test_a_job_of_somebody_else_is_not_stopped(known: dict[str, SlurmClient], slurm: FakeSlurm) -> None:
     slurm.add_job("bob", comment="flatirons-notebook:0123:python")
     with pytest.raises(FlatironsError, match="None of your notebooks runs or waits"):
         await listing.stop(known, 0, 5, print)
@@ -494,7 +491,7 @@ async def test_ctrl_c_before_anything_is_submitted_is_no_traceback(tmp_path: Pat
 
 
 def is_read(pipe: Path, writers: list[int]) -> bool:
-    """Whether somebody reads the pipe; `writers` then holds what keeps it open."""
+    """Whether somebody reads the pipe; `writers` then holds the descriptor that keeps it open."""
     try:
         writers.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
     except OSError:
@@ -503,7 +500,7 @@ def is_read(pipe: Path, writers: list[int]) -> bool:
 
 
 def sleeps(pid: int) -> bool:
-    """Whether the process waits for something (proc_pid_stat(5))."""
+    """Whether the process is asleep. Source: proc_pid_stat(5)."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 

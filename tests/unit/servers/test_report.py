@@ -1,4 +1,4 @@
-"""Reports of ended servers, what a waiting user is told, what Prometheus counts."""
+"""Reports of ended servers, the sentences of a start, and what Prometheus counts."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ def test_a_report_survives_json_and_what_another_version_may_add() -> None:
     assert Report.from_dict({**stored, "future": 1}).as_dict() == there.as_dict()
 
 
-def test_its_figures_are_shares_of_what_was_asked_for() -> None:
+def test_its_figures_are_relative_to_what_was_requested() -> None:
     assert (made().memory_percent, made().cpu_percent) == (50, 25)
     assert Report("x", "y").memory_percent is None and Report("x", "y").cpu_percent is None
 
 
-def test_its_link_fills_in_what_was_chosen_and_what_would_have_helped() -> None:
+def test_its_link_fills_in_the_choices_with_the_fix() -> None:
     query = parse_qs(made(options={"partition": "shas", "memory": "1500M"}).query)
     assert query == {"opt-partition": ["shas"], "opt-memory": ["3G"]}
 
 
-def test_what_would_have_helped_is_said_in_words_while_the_link_keeps_what_is_typed() -> None:
+def test_the_fix_is_said_in_words_while_the_link_keeps_the_typed_values() -> None:
     fix = {"runtime": "0:02:00", "memory": "16000M"}
     there = Report("time_limit", "It ended.", fix=fix)
     assert there.fixes == "2 minutes and 16 GB of memory"
@@ -72,7 +72,7 @@ def test_of_a_long_log_the_last_lines_are_kept_and_cut() -> None:
 
 @pytest.mark.parametrize(("later", "kind"), [("failed", "import_error"), ("time_limit", "time_limit")])
 def test_what_a_starter_said_to_an_earlier_hub_process_is_not_lost(later: str, kind: str) -> None:
-    """A hub that was killed after the starter's last word has only Slurm's."""
+    """A hub that was killed after the call `end` learns of the end from Slurm only."""
     heard = Report("import_error", "No module.", "Move it.", job_id=7, log=("ModuleNotFoundError",))
     [found] = report.kept(Report(later, "It failed.", job_id=7, ran_seconds=5), [heard])
     assert (found.kind, found.ran_seconds, found.log) == (kind, 5, heard.log)
@@ -83,7 +83,7 @@ def waiting(**facts: object) -> Job:
     return Job(1, JobState.PENDING, partition="shas", reason="Priority", **facts)  # type: ignore[arg-type]
 
 
-def test_a_place_is_told_in_steps_that_get_smaller() -> None:
+def test_positions_are_told_in_steps_that_get_smaller() -> None:
     message = QueueMessage()
     assert "number 100 of 200" in message.sentence(waiting(), QueuePosition(100, 200, "shas"))
     assert "number 100 of 200" in message.sentence(waiting(), QueuePosition(95, 200, "shas"))
@@ -102,13 +102,13 @@ def test_an_estimate_is_told_again_only_when_it_moves() -> None:
     assert message.sentence(waiting(start=NOW + timedelta(hours=3)), None) != first
 
 
-def test_the_time_in_the_queue_is_slurms() -> None:
+def test_the_time_in_the_queue_is_the_one_that_slurm_gives() -> None:
     running = Job(1, JobState.RUNNING, submit=NOW, start=NOW + timedelta(seconds=90))
     assert seconds_in_queue(running) == 90
     assert seconds_in_queue(waiting(submit=NOW, start=NOW)) is None
 
 
-def test_prometheus_is_told_ages_and_servers_by_phase() -> None:
+def test_prometheus_gets_ages_and_servers_by_phase() -> None:
     class Desk:
         def ages(self) -> dict[str, float]:
             return {"summit": 2.5}

@@ -73,7 +73,7 @@ class Hub:
             connection.close()
 
 
-class Record:
+class RecordFile:
     """The same calls without a hub, to the file at `address` (notebook/record.py), which may begin with ~.
 
     The first line of the file holds the answer to boot. Each call adds a line. The server is wanted as long

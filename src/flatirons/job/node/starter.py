@@ -17,7 +17,7 @@ import time
 from types import FrameType
 from typing import Any, Dict, List, Optional, Set, Union  # the node's Python may be 3.6
 
-from flatirons.job.node.calls import NOT_WANTED, Hub, Record, Refused, Unreachable
+from flatirons.job.node.calls import NOT_WANTED, Hub, RecordFile, Refused, Unreachable
 from flatirons.job.node.kinds import (
     HOME_UNREACHABLE,
     IMAGE_MISSING,
@@ -33,6 +33,7 @@ from flatirons.job.node.log import folder_of_logs, forget_old_logs, last_lines, 
 from flatirons.job.node.ports import free_port, is_answered, is_free, listens, own_address
 
 Config = Dict[str, Any]  # of job/script.py, StarterConfig
+CallTarget = Union[Hub, RecordFile]
 
 PORT_ATTEMPTS = 10
 BYTES_OF_ROOM = 64 * 1024  # more than the connection files and keys of a server with many kernels
@@ -191,12 +192,11 @@ class Server:
             if self.signals or is_free(address, port):
                 return None
             say(f"Port {port} was taken meanwhile; trying another.")
-        text = f"{PORT_ATTEMPTS} ports in a row were taken by others."
-        raise CannotRun(PORTS_TAKEN, text, attempts=PORT_ATTEMPTS)
+        raise CannotRun(PORTS_TAKEN, "Others took all ports that were tried.", attempts=PORT_ATTEMPTS)
 
 
-class End:
-    """How the server ended: exit code or signal, and the kind where the starter knows more (kinds.py)."""
+class EndCall:
+    """The call `end`: exit code or signal, and the kind where the starter knows more (kinds.py)."""
 
     def __init__(
         self,
@@ -251,7 +251,7 @@ def check_image(config: Config) -> None:
         raise CannotRun(IMAGE_UNREADABLE, text, image=image, node=node)
 
 
-def report_ready(hub: Union[Hub, Record], server: Server, port: int, deadline: float) -> Optional[End]:
+def report_ready(hub: CallTarget, server: Server, port: int, deadline: float) -> Optional[EndCall]:
     """Makes the call `ready`; stops the server when it fails. Returns its end if the hub wasn't reached."""
     try:
         hub.post("ready", {"port": port}, deadline)
@@ -261,10 +261,10 @@ def report_ready(hub: Union[Hub, Record], server: Server, port: int, deadline: f
         say(error)
         if isinstance(error, Refused):  # the hub doesn't want this server any more
             return None
-        return End(0, None, NOT_REPORTED, str(error), to=hub.address)
+        return EndCall(0, None, NOT_REPORTED, str(error), to=hub.address)
 
 
-def run(config: Config, hub: Union[Hub, Record], job_id: int) -> End:
+def run(config: Config, hub: CallTarget, job_id: int) -> EndCall:
     """Boots, and runs the server to its end."""
     body = {"job_id": job_id, "code": config["code"], "key": hub.key}
     server = Server(config, hub.post("boot", body, config["hub_deadline"]))
@@ -281,8 +281,20 @@ def run(config: Config, hub: Union[Hub, Record], job_id: int) -> End:
             forget_old_logs(folder_of_logs())
     status = server.child.wait() if server.child else 0
     if server.signals:
-        return unreported or End(0, None, STOPPED, "The notebook server was stopped.")
-    return End(status) if status >= 0 else End(None, -status)
+        return unreported or EndCall(0, None, STOPPED, "The notebook server was stopped.")
+    return EndCall(status) if status >= 0 else EndCall(None, -status)
+
+
+def run_or_explain(config: Config, hub: CallTarget, job_id: int) -> EndCall:
+    """As `run`, but what keeps the server from running is its end; raises Refused or Unreachable."""
+    try:
+        return run(config, hub, job_id)
+    except CannotRun as error:
+        say(error)
+        return EndCall(1, None, error.kind, str(error), **error.values)
+    except OSError as error:
+        say(error)
+        return EndCall(1, None, "", str(error))
 
 
 def main(config: Config) -> int:
@@ -290,18 +302,12 @@ def main(config: Config) -> int:
     job_id = int(os.environ["SLURM_JOB_ID"])
     log = open_log(job_id)
     key = os.urandom(32).hex()
-    hub: Union[Hub, Record] = Record(config["record"], key) if config["record"] else Hub(config["hub"], key)
+    hub: CallTarget = RecordFile(config["record"], key) if config["record"] else Hub(config["hub"], key)
     try:
-        end = run(config, hub, job_id)
+        end = run_or_explain(config, hub, job_id)
     except (Refused, Unreachable) as error:
         say(error)
         return NOT_WANTED if isinstance(error, Refused) else 1
-    except CannotRun as error:
-        say(error)
-        end = End(1, None, error.kind, str(error), **error.values)
-    except OSError as error:
-        say(error)
-        end = End(1, None, "", str(error))
     if log == os.devnull and end.exit_code != 0 and not end.text:
         end.kind = NO_ROOM_FOR_LOG
         end.text = "Neither the home directory nor /tmp of the node has room for a log."

@@ -1,4 +1,4 @@
-"""The end of a run: what is told first makes the error, what is found out later betters the report."""
+"""The end of a run: the first cause makes the error, what becomes known later improves the report."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ async def test_an_end_that_nobody_explains_keeps_jupyterhub_for_a_moment_only(
 
 
 def completing(slurm: FakeSlurm, known: Known, state: str, **facts: object) -> Job:
-    """The run's job, on its way out: Slurm's queue says no more, its accounting why."""
+    """The run's job while it ends: squeue says no more than that, accounting says why."""
     while slurm.add_job("alice") < 7:
         pass
     slurm.run_job(7)
@@ -251,7 +251,7 @@ async def test_an_accounting_that_does_not_answer_holds_the_error_up_for_a_momen
 async def test_an_end_is_told_before_it_is_known_what_would_have_helped(
     known: Known, reports: list[Report], slurm: FakeSlurm
 ) -> None:
-    """Nobody waits for the form's facts, or loses the reason to a mistake there."""
+    """Nobody has to wait for the form, and an error there doesn't hide the reason."""
     errors: list[object] = []
 
     async def with_suggested_fix(cause: Cause) -> Cause:
@@ -283,7 +283,7 @@ async def test_who_cancelled_a_job_is_named_where_this_machine_knows_the_name(
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, float]]:
-    """What Prometheus is told of this test's ends, by kind."""
+    """How many ends Prometheus has counted in this test, by kind."""
 
     def by_kind() -> dict[str, float]:
         samples = (each for metric in metrics.FAILURES.collect() for each in metric.samples)

@@ -1,4 +1,4 @@
-"""A run of a server: what Slurm says and what the starter says, put together; on a Slurm in memory."""
+"""A run of a server of the hub: what Slurm says combined with what the starter says; on a Slurm in memory."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ async def test_a_boot_code_is_used_by_one_starter_only(run: ServerRun, slurm: Fa
 async def test_a_starter_may_say_ready_again_when_the_answer_was_lost(
     run: ServerRun, registry: Registry
 ) -> None:
-    """Refused, it would end a good server: seen when the hub was killed between storing and answering."""
+    """A refusal would end a good server: seen when the hub was killed between storing and answering."""
     slurm = cast(FakeSlurm, run.client.runner)
     arrival = await started(run, slurm)
     await run.boot(1, KEY)
@@ -189,7 +189,7 @@ async def test_a_starter_may_say_ready_again_when_the_answer_was_lost(
 async def test_a_starter_of_a_server_that_is_being_stopped_is_refused(
     run: ServerRun, registry: Registry, slurm: FakeSlurm
 ) -> None:
-    """What it would be given could serve whatever is started next under the same name."""
+    """The token that it would get could serve the next server of the same name."""
     gate = slurm.hold("sbatch")
     submitting = asyncio.ensure_future(run.submit(spec(run), "script"))
     await asyncio.sleep(0)
@@ -249,7 +249,7 @@ async def test_a_server_that_ends_before_it_listens_is_told_with_its_log(
     assert run.exit_status() == 1
 
 
-async def test_slurms_word_goes_before_the_starters_when_it_knows_better(
+async def test_slurm_is_believed_before_the_starter_when_it_knows_better(
     run: ServerRun, slurm: FakeSlurm
 ) -> None:
     arrival = await started(run, slurm)
@@ -260,7 +260,7 @@ async def test_slurms_word_goes_before_the_starters_when_it_knows_better(
         await arrival
 
 
-async def test_a_job_that_dies_without_its_starter_saying_a_word_is_told(
+async def test_a_job_that_ends_without_a_call_of_its_starter_is_noticed(
     run: ServerRun, slurm: FakeSlurm
 ) -> None:
     arrival = await started(run, slurm)
@@ -331,7 +331,7 @@ async def test_nodes_that_boot_are_told_and_how_long_that_took(run: ServerRun, s
 
 
 async def test_an_estimate_that_hardly_changed_is_not_told_again(run: ServerRun, slurm: FakeSlurm) -> None:
-    """Else the page of a server that waits for days gets a line each half minute."""
+    """Otherwise the page of a server that waits for days gets a line every half minute."""
     await run.submit(spec(run), "script")
     run.follow()
     now = int(time.time())
@@ -344,7 +344,7 @@ async def test_an_estimate_that_hardly_changed_is_not_told_again(run: ServerRun,
     assert time.strftime("%Z") in told[0], "a time without its zone misleads"
 
 
-async def test_a_mistake_while_a_job_is_followed_is_logged_and_the_job_followed_anew(
+async def test_an_error_while_a_job_is_followed_is_logged_and_the_job_followed_anew(
     run: ServerRun, slurm: FakeSlurm, caplog: pytest.LogCaptureFixture
 ) -> None:
     await run.submit(spec(run), "script")
@@ -361,7 +361,7 @@ async def test_a_mistake_while_a_job_is_followed_is_logged_and_the_job_followed_
 async def test_a_start_is_cancelled_even_when_there_is_news_at_that_very_moment(
     run: ServerRun, slurm: FakeSlurm, turns: int
 ) -> None:
-    """asyncio.wait_for of Python 3.11 forgets that it was cancelled when what it waits for is done."""
+    """asyncio.wait_for of Python 3.11 loses a cancellation when the awaited task is done at that moment."""
     await run.submit(spec(run), "script")
     arrival = asyncio.ensure_future(run.arrive())
     await until(lambda: run.job)
@@ -394,7 +394,7 @@ async def test_a_running_server_is_told_to_end_before_its_job_is(run: ServerRun,
     assert slurm.count("sacct") == 0, "accounting isn't asked why"
 
 
-async def test_a_server_that_does_not_heed_is_ended_by_slurm(registry: Registry, slurm: FakeSlurm) -> None:
+async def test_a_server_that_ignores_a_signal_is_ended_by_slurm(registry: Registry, slurm: FakeSlurm) -> None:
     run = make_run(registry, Attempt.new("summit", CODE), Limits(60, 60, stop=0.2))
     arrival = await started(run, slurm)
     await run.boot(1, KEY)
@@ -412,7 +412,7 @@ async def test_a_job_that_does_not_go_is_an_error_and_not_a_silence(
     run = make_run(registry, Attempt.new("summit", CODE), Limits(60, 60, stop=0.1))
     await started(run, slurm)
     slurm.tamper("scancel", lambda out: out)
-    slurm.end_job = lambda *args, **facts: None  # type: ignore[method-assign]  # Slurm takes the order and dawdles
+    slurm.end_job = lambda *args, **facts: None  # type: ignore[method-assign]  # Slurm accepts it and does nothing
     with pytest.raises(SlurmError, match="not ended"):
         await run.stop()
     assert kinds(run) == ["stopped"], "JupyterHub forgets the server nevertheless"
@@ -448,7 +448,7 @@ async def test_after_a_restart_a_job_is_found_by_its_comment(registry: Registry,
 async def test_after_a_restart_an_sbatch_that_is_still_on_its_way_is_waited_for(
     registry: Registry, slurm: FakeSlurm
 ) -> None:
-    """A killed hub takes no sbatch with it."""
+    """sbatch goes on when the hub is killed."""
     attempt = Attempt.new("summit", CODE)
     run = make_run(registry, attempt)
     arrival = asyncio.ensure_future(run.arrive())
@@ -533,7 +533,7 @@ async def test_a_report_is_there_before_accounting_answered_and_better_afterward
 async def test_a_hundred_servers_that_end_at_once_are_a_few_questions_to_accounting(
     registry: Registry, slurm: FakeSlurm
 ) -> None:
-    """As when a partition is taken down under them."""
+    """As happens when an operator closes a partition."""
     runs = [make_run(registry, Attempt.new("summit", f"{n}-{CODE}")) for n in range(100)]
     for n, each in enumerate(runs):
         await each.submit(spec(each), "script")
@@ -576,7 +576,7 @@ async def test_an_end_that_was_not_followed_to_slurms_word_is_counted_when_it_is
 async def test_a_job_that_slurm_cancelled_over_a_prolog_is_told_from_one_that_an_operator_cancelled(
     run: ServerRun, slurm: FakeSlurm, reason: str, has_booted: bool, kind: str
 ) -> None:
-    """What Slurm says of the job itself is the same."""
+    """Slurm shows the job itself in the same way."""
     await started(run, slurm)
     await until(lambda: run.job and run.job.state.is_running)
     if has_booted:
@@ -601,7 +601,7 @@ async def test_nothing_is_asked_of_the_node_of_a_job_that_ended_otherwise(
 async def test_of_a_server_that_was_up_slurms_word_is_waited_for_and_asked_for(
     run: ServerRun, slurm: FakeSlurm
 ) -> None:
-    """Slurm, asked at once, says that the job is completing: only the next answer says who cancelled it."""
+    """Slurm first says that the job is completing; only the next answer says who cancelled it."""
     run.watcher.pace = replace(QUICK, quiet=60.0, longest=60.0)
     await up(run, slurm)
     slurm.change(1, state="COMPLETING")
@@ -647,7 +647,7 @@ async def test_a_stop_is_reported_with_what_it_was_for(run: ServerRun, slurm: Fa
 async def test_another_job_that_was_given_the_id_is_not_taken_for_ours(
     run: ServerRun, slurm: FakeSlurm
 ) -> None:
-    """A slurmctld that was killed forgets its last seconds, and gives their ids out again."""
+    """A slurmctld that was killed forgets its last seconds, and assigns their ids again."""
     await up(run, slurm)
     slurm.change(1, comment=run.registry.comment("another spawn", "alice/second"))
     await until(lambda: run.exit_status() is not None)
@@ -658,7 +658,7 @@ async def test_another_job_that_was_given_the_id_is_not_taken_for_ours(
 async def test_a_server_is_not_lost_over_a_comment_that_somebody_rewrote(
     run: ServerRun, slurm: FakeSlurm
 ) -> None:
-    """Its user may, by scontrol; a job_submit plugin of the site's may. It is found by its id alone then."""
+    """Its user can, with scontrol, and so can a job_submit plugin. Then only the id identifies it."""
     await up(run, slurm)
     slurm.change(1, comment="my long notebook", partition="other")
     await until(lambda: run.job and run.job.partition == "other")
@@ -672,7 +672,7 @@ async def test_a_server_is_not_lost_over_a_comment_that_somebody_rewrote(
 async def test_a_job_that_was_put_back_into_the_queue_is_cancelled_and_its_server_over(
     run: ServerRun, slurm: FakeSlurm
 ) -> None:
-    """Its boot code is used: it would wait, run, and be refused, and its server be shown meanwhile."""
+    """Its boot code is used, so its starter would be refused, and its server shown until then."""
     await up(run, slurm)
     slurm.change(1, state="PENDING", nodes="", host="n/a", reason="BeginTime")
     await until(lambda: run.exit_status() is not None)
@@ -683,7 +683,7 @@ async def test_a_job_that_was_put_back_into_the_queue_is_cancelled_and_its_serve
 async def test_an_answer_that_is_older_than_the_starters_call_puts_no_job_back_into_the_queue(
     run: ServerRun, slurm: FakeSlurm
 ) -> None:
-    """Among many jobs a starter reports before a query that was on its way comes back."""
+    """Among many jobs a starter reports before the answer comes back to a query that was under way."""
     arrival = await started(run, slurm)
     slurm.tamper("squeue", lambda text: text.replace("RUNNING", "PENDING"))
     await run.boot(1, KEY)
@@ -698,7 +698,7 @@ async def test_an_answer_that_is_older_than_the_starters_call_puts_no_job_back_i
 async def test_jupyterhub_is_not_interrupted_by_the_end_of_what_it_was_told(
     run: ServerRun, slurm: FakeSlurm
 ) -> None:
-    """It closes the run in the middle of its own stop, and then has more to do."""
+    """JupyterHub closes the run in the middle of its own stop, and then has more to do."""
     done: list[str] = []
 
     async def stop() -> None:
@@ -720,7 +720,7 @@ async def test_jupyterhub_is_not_interrupted_by_the_end_of_what_it_was_told(
 async def test_a_server_that_jupyterhub_left_half_stopped_is_cleaned_up(
     run: ServerRun, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch, ready: bool, pending: str | None
 ) -> None:
-    """Its database failed in the middle of the stop; it polls no more, and showed the server for ever."""
+    """When its database failed in the middle of a stop, it polled no more and showed the server for ever."""
     monkeypatch.setattr("flatirons.spawners.jupyterhub.cleanup.SECONDS_SHOWN", 0.05)
     await up(run, slurm)
     spawner = cast(StubSpawner, run.spawner)
@@ -759,7 +759,7 @@ async def test_a_stop_that_a_killed_hub_had_begun_is_finished_and_told_as_such(
 
 
 async def test_no_change_is_missed_between_asking_for_it_and_waiting() -> None:
-    """asyncio.wait_for of Python 3.11 begins to wait in another task, later."""
+    """asyncio.wait_for of Python 3.11 starts to wait later, in another task."""
     progress = StartProgress()
     changed = progress.changed()
     progress.ring()
@@ -777,7 +777,7 @@ async def test_after_a_restart_a_spawn_that_never_reached_slurm_is_told(registry
 
 
 async def test_a_spawn_that_slurm_did_not_answer_has_a_report(run: ServerRun, slurm: FakeSlurm) -> None:
-    """The page that was told may be closed by then: sbatch has a minute."""
+    """The page that showed the error may be closed by then: sbatch has a minute."""
     slurm.fail("sbatch", DOWN)
     with pytest.raises(SlurmError):
         await run.submit(spec(run), "script")
@@ -806,7 +806,7 @@ async def test_an_orphan_that_can_not_be_cancelled_yet_is_tried_again_and_listed
 
 
 async def test_the_hub_looks_at_once_what_came_of_orphans(registry: Registry, slurm: FakeSlurm) -> None:
-    """Else the next search would find them alive in Slurm's last answer, and cancel them once more."""
+    """Otherwise the next search would find them alive in Slurm's last answer, and cancel them again."""
     patient = registry.watchers["summit"] = Watcher(registry.clients["summit"])
     patient.start()
     slurm.add_job("alice", comment=registry.comment("gone", "alice/"))

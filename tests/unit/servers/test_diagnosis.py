@@ -1,4 +1,4 @@
-"""Why servers end: every cause in a plain sentence, from whoever knows it best."""
+"""Why servers end: each cause in a plain sentence, from the source that knows it best."""
 
 from __future__ import annotations
 
@@ -56,36 +56,36 @@ def cause(
         (JobState.FAILED, {"signal": 53}, "launch", "could not be started"),
     ],
 )
-def test_slurms_word_goes_first(state: JobState, facts: dict[str, object], kind: str, words: str) -> None:
+def test_slurm_is_believed_first(state: JobState, facts: dict[str, object], kind: str, words: str) -> None:
     found = cause(state, StarterEnd(1, None, "", ("ModuleNotFoundError: No module named 'x'",)), **facts)
     assert found.kind == kind
     assert words in found.sentence
 
 
-def test_a_prolog_that_failed_is_told_as_such() -> None:
+def test_a_failed_prolog_is_named() -> None:
     found = cause(JobState.FAILED, None, was_up=False, reason="Prolog", signal=53)
     assert (found.kind, "prolog" in found.sentence) == ("prolog", True)
 
 
-def test_a_user_who_cancels_while_the_node_drains_over_a_prolog_is_told_as_who_did_it() -> None:
+def test_a_cancel_by_a_user_is_no_failed_prolog_even_while_the_node_drains_because_of_one() -> None:
     cancelled = end(JobState.CANCELLED, cancelled_by=10001)
     found = diagnose(job(JobState.CANCELLED), cancelled, None, was_up=False, node_reason="Prolog error")
     assert found.kind == "cancelled"
 
 
-def test_killed_near_the_limit_of_memory_means_out_of_memory_and_asks_for_twice_as_much() -> None:
+def test_a_kill_near_the_memory_limit_means_out_of_memory_and_twice_as_much_is_suggested() -> None:
     found = cause(JobState.FAILED, signal=9, requested_memory_mib=1500, max_rss_mib=1450)
     assert (found.kind, found.fix) == ("out_of_memory", {"memory": "3G"})
 
 
-def test_memory_is_asked_for_by_node_while_accounting_tells_that_of_the_job() -> None:
+def test_the_suggested_memory_is_for_one_node_while_accounting_counts_the_whole_job() -> None:
     known = {"requested_memory_mib": 4000, "max_rss_mib": 1950, "nodes": 2}
     found = cause(JobState.FAILED, signal=9, **known)
     assert (found.kind, found.fix) == ("out_of_memory", {"memory": "4G"})
     assert "asked for 2 GB on each node" in found.sentence
 
 
-def test_the_time_limit_asks_for_twice_as_long() -> None:
+def test_after_the_time_limit_twice_the_time_is_suggested() -> None:
     assert cause(JobState.TIMEOUT).fix == {"runtime": "2:00:00"}
 
 
@@ -159,7 +159,9 @@ def test_the_time_limit_asks_for_twice_as_long() -> None:
     ],
 )
 @pytest.mark.parametrize("was_up", [True, False])
-def test_what_the_log_says_is_told_in_plain_words(line: str, kind: str, words: str, was_up: bool) -> None:
+def test_what_others_wrote_in_the_log_becomes_a_plain_sentence(
+    line: str, kind: str, words: str, was_up: bool
+) -> None:
     found = cause(JobState.FAILED, StarterEnd(1, None, "", ("noise", line, "more noise")), was_up=was_up)
     assert (found.kind, words in found.sentence) == (kind, True), found
     assert found.advice
@@ -248,7 +250,7 @@ def test_every_kind_of_the_shared_list_has_a_sentence() -> None:
         assert found and found.sentence.endswith("."), "values that are missing are no crash"
 
 
-def test_a_kind_that_only_a_newer_starter_knows_leaves_its_message() -> None:
+def test_of_a_kind_that_only_a_newer_starter_knows_the_message_is_shown() -> None:
     found = cause(JobState.FAILED, StarterEnd(1, None, "Something new.", (), "new", {"what": "it"}))
     assert (found.kind, found.sentence) == ("failed", "Something new.")
     assert cause(JobState.FAILED, StarterEnd(1, None, kind="new")).sentence.startswith("The notebook server")
@@ -280,7 +282,7 @@ def test_causes_of_a_server_without_a_hub_name_no_hub() -> None:
         assert ["hub" in each.text for each in causes] == [is_hub] * 3
 
 
-def test_a_message_of_the_operating_system_is_told_when_nothing_better_is_known() -> None:
+def test_without_anything_better_the_message_of_the_operating_system_is_shown() -> None:
     assert cause(JobState.FAILED, StarterEnd(1, None, "Something odd.")).sentence == "Something odd."
     full = StarterEnd(1, None, "[Errno 28] No space left on device: '/tmp/flatirons-tls-1'")
     assert cause(JobState.FAILED, full).kind == "tmp_full"
@@ -291,7 +293,7 @@ def test_a_server_that_ends_by_itself_has_completed() -> None:
 
 
 @pytest.mark.parametrize("line", ["ModuleNotFoundError: No module named 'x'", "Disk quota exceeded"])
-def test_words_in_the_log_of_a_server_that_was_up_and_ended_without_an_error_are_no_reason(line: str) -> None:
+def test_the_log_of_a_server_that_ended_without_an_error_gives_no_cause(line: str) -> None:
     log = (line, "[I] Shutting down")
     assert cause(JobState.COMPLETED, StarterEnd(0, None, "", log)).kind == "completed"
     told = StarterEnd(0, None, "", log, kinds.STOPPED)
@@ -299,18 +301,18 @@ def test_words_in_the_log_of_a_server_that_was_up_and_ended_without_an_error_are
     assert cause(JobState.COMPLETED, StarterEnd(0, None, "", log), was_up=False).kind != "completed"
 
 
-def test_an_exit_code_or_a_signal_is_told_when_nothing_else_is_known() -> None:
+def test_without_anything_better_the_cause_is_the_exit_code_or_the_signal() -> None:
     assert (
         "exit code 3 before it listened" in cause(JobState.FAILED, StarterEnd(3, None), was_up=False).sentence
     )
     assert "signal 11" in cause(JobState.FAILED, StarterEnd(None, 11)).sentence
 
 
-def test_a_job_that_ended_without_a_word_to_the_hub_means_that_the_node_cant_reach_it() -> None:
+def test_a_job_that_ended_without_a_call_means_that_its_node_cant_reach_the_hub() -> None:
     assert cause(JobState.FAILED, None, was_up=False, exit_code=1).kind == "hub_unreachable"
 
 
-def test_a_starter_that_was_heard_of_and_then_killed_had_reached_the_hub() -> None:
+def test_a_starter_that_was_killed_after_its_boot_had_reached_the_hub() -> None:
     killed = diagnose(
         job(JobState.FAILED, reason="NonZeroExitCode"),
         end(JobState.FAILED, exit_code=1),
@@ -325,7 +327,7 @@ def test_a_starter_that_was_heard_of_and_then_killed_had_reached_the_hub() -> No
 @pytest.mark.parametrize(
     ("reason", "facts"), [("RaisedSignal:9(Killed)", {}), ("NonZeroExitCode", {"signal": 9})]
 )
-def test_a_signal_that_ended_the_job_is_told_whether_its_starter_was_heard_of_or_not(
+def test_a_signal_is_named_whether_the_starter_had_booted_or_not(
     has_booted: bool, reason: str, facts: dict[str, object]
 ) -> None:
     ended = job(JobState.FAILED, reason=reason)
@@ -333,15 +335,15 @@ def test_a_signal_that_ended_the_job_is_told_whether_its_starter_was_heard_of_or
     assert (found.kind, "signal 9" in found.sentence) == ("signal", True)
 
 
-def test_a_job_whose_starter_the_hub_refused_is_not_said_to_have_missed_the_hub() -> None:
+def test_a_refused_boot_is_told_from_a_hub_that_was_not_reached() -> None:
     found = cause(JobState.FAILED, None, was_up=False, exit_code=NOT_WANTED)
     assert (found.kind, "not expected" in found.sentence) == ("not_expected", True)
 
 
-def test_nothing_known_is_still_a_sentence() -> None:
+def test_there_is_a_sentence_even_if_nothing_is_known() -> None:
     assert diagnose(None, None, None, was_up=True).sentence
 
 
-def test_braces_in_a_log_are_no_template() -> None:
+def test_braces_in_a_log_are_not_formatted() -> None:
     line = "ImportError: {0} {evil.__class__}"
     assert "{evil.__class__}" in cause(JobState.FAILED, StarterEnd(1, None, "", (line,))).sentence
