@@ -194,6 +194,21 @@ async def test_an_error_that_nobody_waits_for_is_not_reported_to_the_loop(
     assert reported == []
 
 
+async def test_an_error_of_a_call_that_nobody_asked_for_an_answer_is_reported_as_a_bug(
+    server: Server,
+) -> None:
+    reported: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    server.error = ValueError("a bug")
+    shared = SharedCall(server)
+    shared.start()
+    await idle()
+    server.error = None  # its traceback leads to the call
+    del shared
+    gc.collect()
+    assert [str(context["exception"]) for context in reported] == ["a bug"]
+
+
 async def test_a_stopped_call_has_ended_and_the_next_one_begins_anew(
     shared: SharedCall[int], server: Server
 ) -> None:

@@ -1,1 +1,27 @@
-"""All knowledge of Slurm: its words, its command lines, what its answers mean, one watcher for all jobs."""
+"""All knowledge of Slurm.
+
+Pure, without I/O:
+
+================  =========================================================================================
+model             states, jobs, nodes, partitions and the like as values; JobSpec is what a job asks for
+accounting        associations, accounts and QOS as values
+argv              every command line; a new option of sbatch is added here and to JobSpec
+parse             the output of squeue, sacct and sbatch
+parse_cluster     the output of scontrol and sacctmgr
+explain           reasons, ends and refusals in plain words
+facts             a snapshot of what a cluster offers
+rights, bounds    what one user may combine on a cluster, and how much one job may ask for
+alternatives      changes to a job that may let it start sooner
+================  =========================================================================================
+
+With I/O:
+
+================  =========================================================================================
+client            runs Slurm's commands through a runner; one client for each cluster
+watcher           one query for all jobs of a cluster, and news for everyone who follows a job
+subscription      what the watcher knows of a followed job, and the news that a follower gets
+polling           how often the watcher asks Slurm
+cluster_cache     the newest facts of a cluster and the associations of its users, shared by all who look
+estimate          when a job would start
+================  =========================================================================================
+"""

@@ -287,8 +287,8 @@ class Rights:
 
 
 def _size(reservation: Reservation | None) -> dict[str, int]:
-    told = (("cpu", reservation.cpus), ("node", reservation.total_nodes)) if reservation else ()
-    return {name: count for name, count in told if count}
+    sizes = (("cpu", reservation.cpus), ("node", reservation.total_nodes)) if reservation else ()
+    return {name: count for name, count in sizes if count}
 
 
 def _is_on(names: Sequence[str], mine: Sequence[str]) -> bool:

@@ -77,7 +77,7 @@ class Watcher:
         return self._snapshot.jobs.get(job_id) if self._snapshot else None
 
     def queue_position(self, job: Job) -> QueuePosition | None:
-        """The position of a waiting job in its queue as of the last answer that told; None for others."""
+        """The position of a waiting job in its queue, None for any other job or when it isn't known."""
         return self._snapshot.queue_position(job) if self._snapshot and job.state.is_waiting else None
 
     # -- who follows what
