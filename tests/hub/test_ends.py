@@ -67,8 +67,8 @@ def test_a_job_on_two_nodes_that_ran_out_of_memory_is_offered_twice_that_of_each
 
 
 def test_slurms_refusal_is_found_again_in_a_report(alice: Person) -> None:
-    answer = alice.start(**SHAS, feature="nosuch")
+    answer = alice.start(**SHAS, constraint="nosuch")
     assert answer.status_code == 400 and "Invalid feature specification" in answer.text
     report = newest(alice)
     assert (report["kind"], report["job_id"]) == ("refused", 0)
-    assert report["sentence"] == answer.json()["message"] and report["options"]["feature"] == "nosuch"
+    assert report["sentence"] == answer.json()["message"] and report["options"]["constraint"] == "nosuch"

@@ -80,7 +80,7 @@ def test_what_alice_may_not_have_is_refused_beside_its_field_and_no_job_is_there
     assert slurm.jobs("alice") == []
 
 
-@pytest.mark.parametrize("option", ["account", "partition", "qos", "runtime", "environment", "feature"])
+@pytest.mark.parametrize("option", ["account", "partition", "qos", "runtime", "environment", "constraint"])
 def test_nothing_of_a_hostile_text_is_ever_run(
     cluster: Any, alice: Person, slurm: Slurm, option: str
 ) -> None:
@@ -175,6 +175,6 @@ def test_a_sites_own_fields_arrive_in_the_job_and_in_the_server(
 
 
 @pytest.mark.parametrize("bad", ["1001", "-1", "7 --uid=0"])
-def test_an_own_field_keeps_to_its_bounds(alice: Person, slurm: Slurm, bad: str) -> None:
+def test_a_field_of_the_site_keeps_to_its_bounds(alice: Person, slurm: Slurm, bad: str) -> None:
     assert refused(alice, "patience", **{**SHAS, "patience": bad})
     assert slurm.jobs("alice") == []

@@ -97,7 +97,7 @@ def test_the_wait_in_the_queue_is_measured_and_is_no_part_of_the_start(
     [
         ({"environment": "broken"}, "failed", 1),
         ({"environment": "gone"}, "image_missing", 1),
-        ({"feature": "nosuch"}, "refused", 0),
+        ({"constraint": "nosuch"}, "refused", 0),
     ],
 )
 def test_a_failed_start_is_counted_once_by_its_kind_and_by_nobodys_name(

@@ -64,7 +64,7 @@ def test_a_named_server_lives_beside_the_default_one(alice: Person, slurm: Slurm
 def test_a_refused_job_shows_slurms_sentence_and_the_form_filled_in(
     alice: Person, slurm: Slurm, server: str
 ) -> None:
-    answer = alice.post_form(server, **{**SHAS, "feature": "nosuch", "runtime": "0:17:00"})
+    answer = alice.post_form(server, **{**SHAS, "constraint": "nosuch", "runtime": "0:17:00"})
     assert answer.status_code == 400
     assert "Invalid feature specification" in answer.text
     assert "0:17:00" in answer.text

@@ -25,6 +25,7 @@ LONGEST_LINE = 300
 
 _IN_WORDS: Mapping[str, Callable[[str], str]] = {
     "memory": lambda text: f"{units.memory_in_words(units.mebibytes(text))} of memory",
+    "mem_per_cpu": lambda text: f"{units.memory_in_words(units.mebibytes(text))} of memory for each core",
     "runtime": lambda text: units.time_in_words(60 * units.minutes(text)),
 }
 """What the typed value of an option means, by the option's name."""

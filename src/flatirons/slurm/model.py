@@ -153,8 +153,8 @@ class Cluster:
 class JobSpec:
     """What is asked of Slurm for one batch job; argv.sbatch makes options of it.
 
-    `memory_mib`, `gpus` and `gpu_type` are per node, `cpus` per task. `extra` holds whole options of sbatch
-    from the site, such as "--signal=B:TERM@60", and never a text from a user.
+    `memory_mib`, `gpus` and `gpu_type` are per node, `cpus` per task. `extra` holds whole options of sbatch,
+    such as "--signal=B:TERM@60". A user's text is in them only as the checked value of an option.
     """
 
     name: str

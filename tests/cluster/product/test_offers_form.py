@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -20,9 +20,10 @@ from tests.cluster.product.offered import USERS, Ask, Place, places, there
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 
-FORM = slurm_form({}, {name: {} for name in CLUSTERS}, {"python": {}})
+FORM = slurm_form({"mem_per_cpu": {"visible": True}}, {name: {} for name in CLUSTERS}, {"python": {}})
 CHOSEN = ("cluster", "partition", "account", "qos", "reservation", "gpus")
 COUNTED = ("nodes", "ntasks", "cpus", "memory", "runtime")
+COUNTED_BY_CORE = ("nodes", "ntasks", "cpus", "mem_per_cpu", "runtime")
 SUBMITTED = 12
 
 Options = dict[str, Any]
@@ -57,10 +58,10 @@ async def smallest(form: Form, leaf: Options, context: Context) -> Options:
     return await form.check(options, context)
 
 
-async def largest(form: Form, leaf: Options, context: Context) -> Options:
+async def largest(form: Form, leaf: Options, context: Context, counted: Sequence[str] = COUNTED) -> Options:
     """The most of everything, one after the other."""
     options = dict(leaf)
-    for name in COUNTED:
+    for name in counted:
         options[name] = (await answers(form, options, context))[name].rules.maximum
     return await form.check(options, context)
 
@@ -101,6 +102,9 @@ async def refusals(
     assert {ask.place for ask in asks} == set(places(rights))
     asks += [
         asked(await smallest(FORM, leaf, context), "smallest") for leaf in here if not demands(rights, leaf)
+    ]
+    asks += [
+        asked(await largest(FORM, leaf, context, COUNTED_BY_CORE), "most for each core") for leaf in here
     ]
     said = await slurm.refusals(name, user, asks)
     no = {ask: sentence for ask, sentence in said.items() if sentence}

@@ -28,6 +28,7 @@ from flatirons.notebook.plan import clients, plan, server_command
 from flatirons.notebook.record import FOLDER, Record, records
 from flatirons.site.load import parse
 from flatirons.site.schema import Site
+from flatirons.slurm import argv
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.polling import PollSchedule
 from tests.fakes.slurm import FakeSite, FakeSlurm
@@ -142,6 +143,18 @@ async def test_the_job_is_the_hubs_except_for_the_record(site: Site, known: dict
     assert config["environment"]["OMP_NUM_THREADS"] == "4"
     assert config["environment"]["FLATIRONS_IMAGE"] == "/srv/images/base.sif"
     assert made.record.token not in made.script + repr(made.spec) + repr(made.record)
+
+
+async def test_node_features_and_memory_for_each_core_reach_sbatch_where_the_site_shows_them(
+    known: dict[str, SlurmClient],
+) -> None:
+    given = options(arguments("--constraint", "haswell&ib", "--mem-per-cpu", "1G"))
+    shown = "[form.constraint]\nvisible = true\n[form.mem_per_cpu]\nvisible = true\n"
+    made = await plan(parse(SITE + shown), given, known)
+    assert {"--constraint=haswell&ib", "--mem-per-cpu=1G"} <= set(argv.sbatch(made.spec))
+    with pytest.raises(OptionsRefused) as refused:
+        await plan(parse(SITE), given, known)
+    assert as_typed(refused.value.messages).keys() == {"--constraint", "--mem-per-cpu"}
 
 
 async def test_an_unknown_cluster_is_a_sentence(site: Site, known: dict[str, SlurmClient]) -> None:

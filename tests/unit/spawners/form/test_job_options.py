@@ -6,13 +6,15 @@ from typing import Any
 
 from traitlets.config import Config
 
+from flatirons.slurm import argv
 from flatirons.slurm_form.form import slurm_form
 from flatirons.slurm_form.job import request
 from flatirons.spawners.form.hooks import FormHooks
 from flatirons.spawners.form.job_options import job_options
 from flatirons.spawners.slurm import SlurmSpawner
 
-FORM = slurm_form({"mem_per_cpu": {"visible": True}}, {"summit": {}}, {"python": {}})
+SHOWN = {"constraint": {"visible": True}, "mem_per_cpu": {"visible": True}}
+FORM = slurm_form(SHOWN, {"summit": {}}, {"python": {}})
 
 
 def spawner(hooks: FormHooks | None = None, **configured: Any) -> SlurmSpawner:
@@ -40,6 +42,14 @@ async def test_a_configured_trait_holds_where_the_user_leaves_the_option_empty()
     assert (spec.partition, spec.cpus) == ("x", 4)
     await hooks.apply_user_options(made, {})
     assert request(job_options(made)).cpus == 2
+
+
+async def test_what_the_gate_accepted_becomes_the_command_line() -> None:
+    hooks = FormHooks(FORM)
+    made = spawner(hooks)
+    await hooks.apply_user_options(made, {"constraint": "haswell", "mem_per_cpu": "2G", "gpus": "v100:2"})
+    line = argv.sbatch(request(job_options(made)))
+    assert {"--constraint=haswell", "--mem-per-cpu=2G", "--gres=gpu:v100:2"} <= set(line)
 
 
 async def test_a_trait_that_code_sets_before_the_start_replaces_the_option() -> None:
