@@ -5,6 +5,7 @@ Every setting in `Field` of the type `Setting` is a value, or a function of what
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, ClassVar, TypeAlias
@@ -125,21 +126,44 @@ class Field:
 
     async def rules(self, context: Context) -> Rules:
         """This field's settings in this context."""
-        found: dict[str, Any] = {}
-        for key in SETTINGS:
-            function = self._functions.get(key)
-            found[key] = await function.resolve(context) if function else getattr(self, key)
-        if found["choices"] is not None and not isinstance(found["choices"], Listed):
-            found["choices"] = tuple(map(Choice.of, found["choices"]))
-        for key in ("minimum", "maximum", "default"):
-            found[key] = self._typed(found[key], found["choices"] if key == "default" else None)
-        found["gauges"] = tuple(found["gauges"])
+        if self._constant_rules is not None:
+            return self._constant_rules
+        found = dict(self._constants)
+        for key, rule in self._functions.items():
+            if key != "must":
+                found[key] = self._normalized(key, await rule.resolve(context))
+        found["default"] = self._typed(found["default"], found["choices"])
         rules = Rules(**found)
-        if rules.is_fixed:
-            return rules
-        if self._refused_beside(context):
+        if not rules.is_fixed and self._refused_beside(context):
             return replace(rules, default=None, required=False, nothing="")
-        return replace(rules, default=self._possible(rules))
+        return self._with_possible_default(rules)
+
+    @functools.cached_property
+    def _constants(self) -> Mapping[str, Any]:
+        """The settings that aren't functions; the default as it was given, since choices may decide on it."""
+        given = {key: getattr(self, key) for key in SETTINGS if key not in self._functions}
+        return {key: self._normalized(key, value) for key, value in given.items()}
+
+    @functools.cached_property
+    def _constant_rules(self) -> Rules | None:
+        """The settings where no setting depends on anything; None where one does."""
+        if self.visible is False and is_empty(self.default):  # the field has no value: nothing else counts
+            return Rules(visible=False)
+        if self.excludes or self._functions.keys() - {"must"}:
+            return None
+        constants = self._constants
+        default = self._typed(constants["default"], constants["choices"])
+        return self._with_possible_default(Rules(**{**constants, "default": default}))
+
+    def _normalized(self, key: str, setting: Any) -> Any:
+        if key == "choices" and setting is not None and not isinstance(setting, Listed):
+            return tuple(map(Choice.of, setting))
+        if key in ("minimum", "maximum"):
+            return self._typed(setting, None)
+        return tuple(setting) if key == "gauges" else setting
+
+    def _with_possible_default(self, rules: Rules) -> Rules:
+        return rules if rules.is_fixed else replace(rules, default=self._possible(rules))
 
     async def accept(self, given: object, rules: Rules, context: Context) -> Value | None:
         """The typed value, None when nothing was given; raises Refusal for what the rules don't allow."""

@@ -196,3 +196,12 @@ def test_attributes_that_the_form_sets_itself_are_refused() -> None:
 def test_what_is_no_choice_is_a_mistake_of_the_form(given: object) -> None:
     with pytest.raises(ValueError, match="not a choice"):
         Choice.of(given)
+
+
+def test_a_hidden_field_without_a_default_asks_no_function_for_its_settings() -> None:
+    def never() -> int:
+        raise AssertionError("nobody sees this field")
+
+    field = Integer("cpus", visible=False, minimum=never, maximum=never)
+    assert accept(field, None) is None
+    assert refusal(field, 2) == "This can't be chosen here."

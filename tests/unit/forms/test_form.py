@@ -206,7 +206,7 @@ def test_a_last_rule_may_look_at_its_own_field_by_value_only() -> None:
         ValueError, match=r'nodes: its minimum looks at "ntask", which is no field. Did you mean "ntasks"'
     ):
         Form([Integer("ntasks"), Integer("nodes", minimum=lambda ntask: ntask)])
-    with pytest.raises(ValueError, match="a setting's function names each thing"):
+    with pytest.raises(ValueError, match="a setting's function must name each thing"):
         Integer("nodes", minimum=lambda *everything: 1)
 
 
