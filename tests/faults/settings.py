@@ -6,12 +6,12 @@
 import os
 
 from flatirons.slurm.polling import PollSchedule
-from flatirons.spawners.shared.registry import RECONCILE_SECONDS
+from flatirons.spawners.shared.registry import SECONDS_BETWEEN_SEARCHES
 from tests.full import IS_FULL
 
 REPETITIONS = int(os.environ.get("FLATIRONS_REPETITIONS", "10" if IS_FULL else "1"))
 
-DEADLINE_S = max(PollSchedule().longest, PollSchedule().quiet + RECONCILE_SECONDS) + 15.0
+DEADLINE_S = max(PollSchedule().longest, PollSchedule().quiet + SECONDS_BETWEEN_SEARCHES) + 15.0
 """From the mending until all must be right. In a minute the hub has asked Slurm again, whatever failed, or
 searched for orphans an answer of Slurm that was half a minute old. What follows takes seconds of Slurm's
 (KillWait), and ours, who look at every server beside other work."""

@@ -141,8 +141,7 @@ async def hub(slurm: FakeSlurm) -> AsyncIterator[JupyterHub]:
         registry: Registry[ServerRun] = Registry("hub1", {"summit": client}, hub.log, {"summit": watcher})
         hub.users.settings[SETTINGS_KEY] = registry
         yield hub
-        if registry._reconciling:
-            registry._reconciling.cancel()
+        registry.stop_rounds()
         await watcher.stop()
 
 

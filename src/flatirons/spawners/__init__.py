@@ -41,7 +41,9 @@ jupyterhub.compat        the names of JupyterHub that it doesn't document, each 
 `shared`, what all servers of a hub share:
 
 =======================  ==================================================================================
-shared.registry          a client and a watcher for each cluster; whose starter calls; orphaned jobs
+shared.registry          a client and a watcher for each cluster; the run of each boot code and key
+shared.runners           how the hub runs Slurm's commands
+shared.orphans           finds and cancels jobs that belong to no server
 shared.state_writer      stores what becomes known of many servers at once in one transaction
 shared.metrics           what Prometheus is told
 shared.host_names        the addresses that machines' names have, looked up once at a time and kept
@@ -60,5 +62,5 @@ report) is in `servers`; the standard Slurm form is in `slurm_form`.
 
 Imports go from `slurm` by `jupyterhub.resume` and `run.server_run` to the rest, never back: where a module
 below must know of a run, it says in a Protocol what it needs (`run.stored_state.Followed`,
-`shared.registry.Expected`, `jupyterhub.cleanup.Shown`, `run.caller_check.Placed`).
+`shared.registry.Registered`, `jupyterhub.cleanup.Shown`, `run.caller_check.Placed`).
 """

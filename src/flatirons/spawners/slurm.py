@@ -58,7 +58,8 @@ from flatirons.spawners.jupyterhub.resume import Resume, outlast_silence
 from flatirons.spawners.run.server_run import ServerRun
 from flatirons.spawners.run.start_failed import StartFailed
 from flatirons.spawners.run.stored_state import Attempt
-from flatirons.spawners.shared.registry import Registry, runner_for
+from flatirons.spawners.shared.registry import Registry
+from flatirons.spawners.shared.runners import runner_for
 
 SECONDS_TO_HEAR = 10.0  # how long the first poll after a restart of the hub waits to hear of the job
 CLUSTER_KEYS = frozenset({"slurm_conf", "bin_dir", "title"})
@@ -175,7 +176,7 @@ class SlurmSpawner(OptionTraits, Spawner):
         """Takes up the attempt of an earlier hub process."""
         super().load_state(state)
         self.reports = [Report.from_dict(each) for each in state.get("reports", ())]
-        self.registry.start_reconciling(self._known_spawn_ids)
+        self.registry.start_rounds(self._stored_spawn_ids)
         attempt = Attempt.from_state(state)
         if attempt and attempt.cluster in self.registry.clients:
             self._take_up(attempt)
@@ -227,7 +228,7 @@ class SlurmSpawner(OptionTraits, Spawner):
         """Stores the state when the loop next comes round; done once it is stored."""
         return self.registry.state_writer.note(self)
 
-    def _known_spawn_ids(self) -> set[str]:
+    def _stored_spawn_ids(self) -> set[str]:
         return {state.get("spawn_id", "") for state in compat.stored_states(self.user)}
 
     # -- the life of a server
@@ -237,7 +238,7 @@ class SlurmSpawner(OptionTraits, Spawner):
         cluster = str(self.job_options()["cluster"])
         if cluster not in self.registry.clients:
             raise StartFailed(OptionsRefused({"cluster": f"There is no cluster {cluster!r} here."}))
-        self.registry.start_reconciling(self._known_spawn_ids)
+        self.registry.start_rounds(self._stored_spawn_ids)
         code = secrets.token_urlsafe(32)
         run = self._take_up(Attempt.new(cluster, code))
         self._is_adopted = False

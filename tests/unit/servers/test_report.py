@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import weakref
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
 
 from flatirons.servers import report
 from flatirons.servers.causes import Cause
 from flatirons.servers.messages import QueueMessage, seconds_in_queue
 from flatirons.servers.report import Report
 from flatirons.slurm.model import End, Job, JobState, QueuePosition
-from flatirons.spawners.shared import metrics
 
 NOW = datetime.now(UTC)
 
@@ -106,26 +103,3 @@ def test_the_time_in_the_queue_is_the_one_that_slurm_gives() -> None:
     running = Job(1, JobState.RUNNING, submit=NOW, start=NOW + timedelta(seconds=90))
     assert seconds_in_queue(running) == 90
     assert seconds_in_queue(waiting(submit=NOW, start=NOW)) is None
-
-
-def test_prometheus_gets_ages_and_servers_by_phase() -> None:
-    class Desk:
-        def ages(self) -> dict[str, float]:
-            return {"summit": 2.5}
-
-        def phases(self) -> list[tuple[str, str]]:
-            return [("summit", "up"), ("summit", "up"), ("summit", "waiting")]
-
-    desk, registry, gauges = Desk(), CollectorRegistry(), metrics.Gauges()
-    gauges.hub = weakref.ref(desk)
-    registry.register(gauges)
-    text = generate_latest(registry).decode()
-    assert 'flatirons_snapshot_age_seconds{cluster="summit"} 2.5' in text
-    assert 'flatirons_servers{cluster="summit",phase="up"} 2.0' in text
-
-
-def test_commands_are_counted_by_kind() -> None:
-    before = metrics.commands("counted").get("squeue", 0)
-    metrics.count_command("counted", "squeue", "ok", 0.1)
-    metrics.count_command("counted", "squeue", "late", 30.0)
-    assert metrics.commands("counted")["squeue"] == before + 2

@@ -96,8 +96,7 @@ async def end_at_once(count: int, folder: Path) -> tuple[Commits, float, list[An
     stored = [row.state for row in db.query(orm.Spawner)]
     for spawner in spawners:
         spawner.clear_state()
-    if registry._reconciling:
-        registry._reconciling.cancel()
+    registry.stop_rounds()
     await watcher.stop()
     db.close()
     return commits, took, stored

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from jupyterhub import orm
+from jupyterhub.httpclient import JupyterHubHTTPClient
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 from tornado.web import Application, RequestHandler
@@ -54,8 +55,7 @@ async def registry(slurm: FakeSlurm) -> AsyncIterator[Registry]:
     watcher.start()
     made = Registry("hub1", {"summit": client}, logging.getLogger("test"), {"summit": watcher})
     yield made
-    if made._reconciling:
-        made._reconciling.cancel()
+    made.stop_rounds()
     await watcher.stop()
 
 
@@ -331,7 +331,7 @@ async def test_a_poll_after_a_restart_waits_for_slurms_word(spawner: SlurmSpawne
 @pytest.fixture
 async def silent(
     spawner: SlurmSpawner, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
-) -> tuple[int, asyncio.Task[int | None]]:
+) -> AsyncIterator[tuple[int, asyncio.Task[int | None]]]:
     """A server of an earlier hub process that runs and doesn't answer: its port, and JupyterHub's poll."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -346,7 +346,8 @@ async def silent(
     monkeypatch.setattr(spawner.log, "warning", lambda *_: told.set())
     polled = asyncio.ensure_future(spawner.poll())
     await told.wait()  # JupyterHub's time is over
-    return port, polled
+    yield port, polled
+    await JupyterHubHTTPClient.loop_instance().close()
 
 
 async def test_a_restarted_hub_waits_for_a_server_whose_job_lives(
@@ -431,16 +432,16 @@ async def test_looking_for_orphans_begins_again_after_a_mistake(
         raise RuntimeError("the database is locked")
 
     orphan = slurm.add_job("alice", comment=registry.comment("0123456789abcdef", "alice/"))
-    registry.start_reconciling(broken)
+    registry.start_rounds(broken)
     await until(lambda: "the database is locked" in caplog.text)
-    registry.start_reconciling(set)
+    registry.start_rounds(set)
     await until(lambda: slurm.jobs[orphan].state == "CANCELLED")
 
 
 async def test_looking_for_orphans_outlives_a_database_that_fails(
     registry: Registry, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("flatirons.spawners.shared.registry.RECONCILE_SECONDS", 0.03)
+    monkeypatch.setattr("flatirons.spawners.shared.registry.SECONDS_BETWEEN_SEARCHES", 0.03)
     answers = [OperationalError("SELECT", {}, Exception("database or disk is full"))]
 
     def known() -> set[str]:
@@ -449,6 +450,6 @@ async def test_looking_for_orphans_outlives_a_database_that_fails(
         return set()
 
     orphan = slurm.add_job("alice", comment=registry.comment("0123456789abcdef", "alice/"))
-    registry.start_reconciling(known)
+    registry.start_rounds(known)
     await until(lambda: slurm.jobs[orphan].state == "CANCELLED")
     assert "database or disk is full" in caplog.text

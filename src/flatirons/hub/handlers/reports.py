@@ -16,7 +16,7 @@ from tornado.web import HTTPError, authenticated
 from flatirons.servers.report import Report
 from flatirons.spawners.jupyterhub import compat
 from flatirons.spawners.run.server_run import ServerRun
-from flatirons.spawners.shared import metrics
+from flatirons.spawners.shared.metrics import RPCS
 from flatirons.spawners.shared.registry import SETTINGS_KEY, Registry
 
 
@@ -70,13 +70,13 @@ def operations(registry: Registry[ServerRun] | None) -> dict[str, Any]:
         "servers": [_server(run) for run in registry.runs],
         "orphans": [
             {name: getattr(each, name) for name in ("at", "cluster", "job_id", "user", "outcome")}
-            for each in reversed(registry.orphans)
+            for each in reversed(registry.orphans.found)
         ],
     }
 
 
 def _cluster(registry: Registry[ServerRun], name: str) -> dict[str, Any]:
-    watcher, commands = registry.watchers.get(name), metrics.commands(name)
+    watcher, commands = registry.watchers.get(name), registry.metrics.commands(name)
     answered = watcher is not None and watcher.snapshot is not None
     return {
         "name": name,
@@ -86,7 +86,7 @@ def _cluster(registry: Registry[ServerRun], name: str) -> dict[str, Any]:
         if watcher and watcher.last_error
         else "",
         "commands": commands,
-        "rpcs": sum(metrics.RPCS.get(command, 0) * count for command, count in commands.items()),
+        "rpcs": sum(RPCS.get(command, 0) * count for command, count in commands.items()),
     }
 
 

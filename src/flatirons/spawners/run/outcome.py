@@ -24,7 +24,6 @@ from flatirons.servers.report import Report
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import End, Job, JobState
 from flatirons.spawners.run.stored_state import Followed
-from flatirons.spawners.shared import metrics
 
 SECONDS_TO_EXPLAIN = 5.0
 """How long JupyterHub is kept from forgetting a run that ended, until its end is explained."""
@@ -47,6 +46,7 @@ class Outcome:
         keep: Callable[[Report], None],
         log: Logger,
         with_suggested_fix: Callable[[Cause], Awaitable[Cause]],
+        count_failure: Callable[[str], None],
     ) -> None:
         """`with_suggested_fix` returns a cause with a fix that the form would take from this user."""
         self._run = of
@@ -54,6 +54,7 @@ class Outcome:
         self._progress = progress
         self._keep_report = keep
         self._with_suggested_fix = with_suggested_fix
+        self._count_failure = count_failure
         self.error: FlatironsError | None = None
         self.stopped_for: Cause | None = None  # why this hub process ends the run; None while it doesn't
         self.is_requeued = False
@@ -142,7 +143,7 @@ class Outcome:
         An end that somebody asked for is no failure.
         """
         if self._reported and not self._is_counted and self._reported.kind != STOPPED.kind:
-            metrics.FAILURES.labels(self._reported.kind).inc()
+            self._count_failure(self._reported.kind)
         self._is_counted = self._is_counted or self._reported is not None
 
     @property

@@ -27,7 +27,6 @@ from flatirons.spawners.jupyterhub.cleanup import Cleanup, Shown
 from flatirons.spawners.run.caller_check import CallerCheck, NotExpected
 from flatirons.spawners.run.outcome import Outcome
 from flatirons.spawners.run.stored_state import Attempt, digest
-from flatirons.spawners.shared import metrics
 from flatirons.spawners.shared.registry import Registry
 
 
@@ -70,7 +69,13 @@ class ServerRun(JobFollower):
         self.registry = registry
         self.caller_check = CallerCheck(self, self.watcher)
         self.outcome = Outcome(
-            self, self.client, self.progress, spawner.keep, self.log, spawner.with_suggested_fix
+            self,
+            self.client,
+            self.progress,
+            spawner.keep,
+            self.log,
+            spawner.with_suggested_fix,
+            registry.metrics.count_failure,
         )
         self._cleanup = Cleanup(spawner, self.log)
         self._submission: asyncio.Task[None] | None = None
@@ -128,7 +133,7 @@ class ServerRun(JobFollower):
         except FlatironsError as error:
             self.outcome.record_refusal(error)
             raise
-        metrics.SUBMISSIONS.labels(cluster).inc()
+        self.registry.metrics.count_submission(cluster)
         stored = self._change(job_id=job_id)
         self.log.info("Job %s on %s belongs to spawn %s", job_id, cluster, self.attempt.spawn_id)
         self.progress.tell(10, messages.submitted(job_id, cluster))  # before the watcher sees the job run
@@ -252,7 +257,7 @@ class ServerRun(JobFollower):
         """Counts how long the job was in the queue, if that is known."""
         super().left_queue(seconds)
         if seconds is not None:
-            metrics.QUEUE_SECONDS.labels(self.attempt.cluster).observe(seconds)
+            self.registry.metrics.left_queue(self.attempt.cluster, seconds)
 
     def give_up(self, cause: Cause) -> None:
         """The server won't start, for this cause."""
@@ -302,7 +307,7 @@ class ServerRun(JobFollower):
             raise NotExpected(f"ready on port {port} for {self.attempt}")
         if not self.port:
             stored = self._change(host=host, port=port)
-            metrics.START_SECONDS.labels(self.attempt.cluster).observe(self._timing.ran)
+            self.registry.metrics.answered(self.attempt.cluster, self._timing.ran)
             self.server_listens(host)
             await stored
 

@@ -1,6 +1,8 @@
-"""What Prometheus is told, beside JupyterHub's own numbers under {hub}/metrics.
+"""What Prometheus reads of Flatirons, beside JupyterHub's own metrics under {hub}/metrics.
 
-Labels hold names of clusters, commands, states and kinds of causes; never of users or jobs.
+Labels hold names of clusters, commands, states and kinds of causes; never of users or jobs. Each hub has its
+own metrics. JupyterHub serves one registry for the whole process: there they appear as they are, or with a
+label `hub` where the process runs several hubs, which only tests do.
 """
 
 from __future__ import annotations
@@ -10,36 +12,20 @@ from collections import Counter as Count
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
-from prometheus_client import REGISTRY, Counter, Histogram
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-SUBMISSIONS = Counter("flatirons_submissions", "Jobs that Slurm took", ["cluster"])
-FAILURES = Counter(
-    "flatirons_failures", "Servers that did not start, or ended by themselves, by the kind of cause", ["kind"]
-)
-QUEUE_SECONDS = Histogram(
-    "flatirons_queue_seconds",
-    "From a job's submission to its start",
-    ["cluster"],
-    buckets=(1, 2, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 86400),
-)
-START_SECONDS = Histogram(
-    "flatirons_start_seconds",
-    "From a job's start to its server's answer",
-    ["cluster"],
-    buckets=(0.5, 1, 2, 3, 5, 10, 20, 30, 60, 120, 300),
-)
-COMMAND_SECONDS = Histogram(
-    "flatirons_slurm_command_seconds",
-    "Time that a command of Slurm's took",
-    ["cluster", "command", "outcome"],
-    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
-)
+RPCS = {"squeue": 2, "sbatch": 1, "scancel": 1, "scontrol": 1}
+"""RPCs that each command sends to slurmctld, as sdiag of Slurm 24.11 counts them; the others ask slurmdbd."""
 
 
-class Seen(Protocol):
-    """What is counted at the moment when somebody asks."""
+class Hub(Protocol):
+    """What the gauges show of a hub at the moment when they are read."""
+
+    @property
+    def hub_id(self) -> str:
+        """The hub's name, which no other hub has."""
 
     def ages(self) -> Mapping[str, float]:
         """Seconds since each cluster's last good answer, infinite before the first."""
@@ -48,11 +34,81 @@ class Seen(Protocol):
         """The cluster and the phase of each server."""
 
 
-class Gauges(Collector):
-    """Gauges that are worked out when they are read, of one hub: the one that set `hub` last."""
+class Metrics:
+    """The metrics of one hub, in a registry of their own."""
 
-    def __init__(self) -> None:
-        self.hub: weakref.ref[Seen] | None = None
+    def __init__(self, hub: Hub) -> None:
+        self.hub_id = hub.hub_id
+        self.registry = CollectorRegistry()
+        self._submissions = Counter(
+            "flatirons_submissions", "Jobs that Slurm took", ["cluster"], registry=self.registry
+        )
+        self._failures = Counter(
+            "flatirons_failures",
+            "Servers that did not start, or ended by themselves, by the kind of cause",
+            ["kind"],
+            registry=self.registry,
+        )
+        self._queue_seconds = Histogram(
+            "flatirons_queue_seconds",
+            "From a job's submission to its start",
+            ["cluster"],
+            buckets=(1, 2, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 86400),
+            registry=self.registry,
+        )
+        self._start_seconds = Histogram(
+            "flatirons_start_seconds",
+            "From a job's start to its server's answer",
+            ["cluster"],
+            buckets=(0.5, 1, 2, 3, 5, 10, 20, 30, 60, 120, 300),
+            registry=self.registry,
+        )
+        self._command_seconds = Histogram(
+            "flatirons_slurm_command_seconds",
+            "Time that a command of Slurm's took",
+            ["cluster", "command", "outcome"],
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+            registry=self.registry,
+        )
+        self.registry.register(_Gauges(hub))
+        _PROCESS.hubs.add(self)
+
+    def count_submission(self, cluster: str) -> None:
+        """Slurm took a job."""
+        self._submissions.labels(cluster).inc()
+
+    def count_failure(self, kind: str) -> None:
+        """A server did not start, or ended by itself, for a cause of this kind."""
+        self._failures.labels(kind).inc()
+
+    def left_queue(self, cluster: str, seconds: float) -> None:
+        """A job started that many seconds after its submission."""
+        self._queue_seconds.labels(cluster).observe(seconds)
+
+    def answered(self, cluster: str, seconds: float) -> None:
+        """A server answered that many seconds after its job's start."""
+        self._start_seconds.labels(cluster).observe(seconds)
+
+    def count_command(self, cluster: str, command: str, outcome: str, seconds: float) -> None:
+        """A command of Slurm's has ended; see slurm.client.OnCommand."""
+        self._command_seconds.labels(cluster, command, outcome).observe(seconds)
+
+    def commands(self, cluster: str) -> dict[str, int]:
+        """How often this hub has run each command for a cluster."""
+        found: dict[str, int] = {}
+        for metric in self._command_seconds.collect():
+            for sample in metric.samples:
+                if sample.name.endswith("_count") and sample.labels["cluster"] == cluster:
+                    command = sample.labels["command"]
+                    found[command] = found.get(command, 0) + int(sample.value)
+        return found
+
+
+class _Gauges(Collector):
+    """The gauges of a hub, worked out when they are read."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = weakref.ref(hub)
 
     def collect(self) -> Iterator[Metric]:
         """What holds now."""
@@ -62,33 +118,34 @@ class Gauges(Collector):
         servers = GaugeMetricFamily(
             "flatirons_servers", "Servers by what they are doing", labels=["cluster", "phase"]
         )
-        if seen := self.hub and self.hub():
-            for cluster, age in seen.ages().items():
+        if hub := self._hub():
+            for cluster, age in hub.ages().items():
                 ages.add_metric([cluster], age)
-            for labels, number in Count(seen.phases()).items():
+            for labels, number in Count(hub.phases()).items():
                 servers.add_metric(labels, number)
         yield from (ages, servers)
 
 
-GAUGES = Gauges()
-REGISTRY.register(GAUGES)
+class _Process(Collector):
+    """The metrics of all hubs in this process; of a hub that is gone there are none."""
+
+    def __init__(self) -> None:
+        self.hubs: weakref.WeakSet[Metrics] = weakref.WeakSet()
+
+    def collect(self) -> Iterator[Metric]:
+        """Each metric once, with the samples of every hub."""
+        hubs = list(self.hubs)
+        if len(hubs) == 1:
+            yield from hubs[0].registry.collect()
+            return
+        found: dict[str, Metric] = {}
+        for hub in hubs:
+            for metric in hub.registry.collect():
+                merged = found.setdefault(metric.name, Metric(metric.name, metric.documentation, metric.type))
+                for sample in metric.samples:
+                    merged.add_sample(sample.name, {**sample.labels, "hub": hub.hub_id}, sample.value)
+        yield from found.values()
 
 
-RPCS = {"squeue": 2, "sbatch": 1, "scancel": 1, "scontrol": 1}
-"""What each command asks of slurmctld, as sdiag counts them with Slurm 24.11; the others ask slurmdbd."""
-
-
-def commands(cluster: str) -> dict[str, int]:
-    """How often each command was run for a cluster since the hub started."""
-    found: dict[str, int] = {}
-    for metric in COMMAND_SECONDS.collect():
-        for sample in metric.samples:
-            if sample.name.endswith("_count") and sample.labels["cluster"] == cluster:
-                command = sample.labels["command"]
-                found[command] = found.get(command, 0) + int(sample.value)
-    return found
-
-
-def count_command(cluster: str, command: str, outcome: str, seconds: float) -> None:
-    """A command of Slurm's has ended; see slurm.client.OnCommand."""
-    COMMAND_SECONDS.labels(cluster, command, outcome).observe(seconds)
+_PROCESS = _Process()
+REGISTRY.register(_PROCESS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import pwd
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -21,7 +22,6 @@ from flatirons.slurm.model import Cluster, Job, JobState
 from flatirons.spawners.run import outcome as module
 from flatirons.spawners.run.outcome import NOT_ENDED_YET, Outcome
 from flatirons.spawners.run.stored_state import Attempt
-from flatirons.spawners.shared import metrics
 from tests.fakes.slurm import FakeSlurm
 
 OVER = Job(7, JobState.COMPLETED, batch_host="c1", exit_code=0)
@@ -58,9 +58,10 @@ async def as_it_is(cause: Cause) -> Cause:
 
 
 @pytest.fixture
-async def outcome(known: Known, reports: list[Report], slurm: FakeSlurm) -> Outcome:
+async def outcome(known: Known, reports: list[Report], slurm: FakeSlurm, failures: list[str]) -> Outcome:
     client = SlurmClient(Cluster("summit"), slurm)
-    return Outcome(known, client, StartProgress(), reports.append, logging.getLogger("test"), as_it_is)
+    log = logging.getLogger("test")
+    return Outcome(known, client, StartProgress(), reports.append, log, as_it_is, failures.append)
 
 
 async def test_a_run_that_lives_has_no_exit_status_and_no_error(outcome: Outcome, known: Known) -> None:
@@ -259,9 +260,8 @@ async def test_an_end_is_told_before_it_is_known_what_would_have_helped(
         return replace(cause, fix={"runtime": "1:30:00"})
 
     client = SlurmClient(Cluster("summit"), slurm)
-    made = Outcome(
-        known, client, StartProgress(), reports.append, logging.getLogger("test"), with_suggested_fix
-    )
+    log = logging.getLogger("test")
+    made = Outcome(known, client, StartProgress(), reports.append, log, with_suggested_fix, [].append)
     job = completing(slurm, known, "TIMEOUT")
     await made.record_job_end(replace(job, state=JobState.TIMEOUT))
     assert errors == [made.error] and made.error
@@ -281,19 +281,19 @@ async def test_who_cancelled_a_job_is_named_where_this_machine_knows_the_name(
         assert reports[-1].sentence.endswith(name)
 
 
-@pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, float]]:
-    """How many ends Prometheus has counted in this test, by kind."""
-
-    def by_kind() -> dict[str, float]:
-        samples = (each for metric in metrics.FAILURES.collect() for each in metric.samples)
-        return {each.labels["kind"]: each.value for each in samples if each.name.endswith("_total")}
-
-    before = by_kind()
-    return lambda: {kind: n - before.get(kind, 0) for kind, n in by_kind().items() if n > before.get(kind, 0)}
-
-
 Counted = Callable[[], dict[str, float]]
+
+
+@pytest.fixture
+def failures() -> list[str]:
+    """The kinds of the failures that were counted, in order."""
+    return []
+
+
+@pytest.fixture
+def counted(failures: list[str]) -> Counted:
+    """How often each kind was counted."""
+    return lambda: dict(Counter(failures))
 
 
 async def test_an_end_is_counted_once_with_the_kind_of_its_last_report(

@@ -28,7 +28,6 @@ from flatirons.spawners.run.caller_check import NotExpected
 from flatirons.spawners.run.server_run import ServerRun
 from flatirons.spawners.run.start_failed import StartFailed
 from flatirons.spawners.run.stored_state import Attempt
-from flatirons.spawners.shared import metrics
 from flatirons.spawners.shared.registry import Registry
 from tests.fakes.clock import idle
 from tests.fakes.slurm import FakeSlurm
@@ -557,11 +556,10 @@ async def test_an_end_that_was_not_followed_to_slurms_word_is_counted_when_it_is
     monkeypatch.setattr(follow, "SECONDS_FOR_SLURM", 0.01)
     await up(run, slurm)
     await run.end(StarterEnd(None, 11))
-    counter = metrics.FAILURES.labels("signal")
-    before = counter._value.get()
     run.close()
     run.close()
-    assert counter._value.get() == before + 1
+    counted = run.registry.metrics.registry
+    assert counted.get_sample_value("flatirons_failures_total", {"kind": "signal"}) == 1
 
 
 @pytest.mark.parametrize(
@@ -791,7 +789,7 @@ async def test_orphans_are_cancelled_and_nothing_else_is(registry: Registry, slu
     slurm.add_job("alice", comment=registry.comment("known", "alice/"))
     slurm.add_job("bob", comment="flatirons:another-hub:gone:bob/")
     slurm.add_job("bob", comment="my own: flatirons:hub1")
-    assert await registry.reconcile("summit", lambda: {"known"}) == [orphan]
+    assert await registry.orphans.search("summit", lambda: {"known"}) == [orphan]
     assert [job.state for job in slurm.jobs.values()] == ["CANCELLED", "PENDING", "PENDING", "PENDING"]
 
 
@@ -801,8 +799,8 @@ async def test_an_orphan_that_can_not_be_cancelled_yet_is_tried_again_and_listed
     orphan = slurm.add_job("alice", comment=registry.comment("gone", "alice/"))
     slurm.fail("scancel", DOWN, times=2)
     for _ in range(3):
-        assert await registry.reconcile("summit", set) == [orphan]
-    assert [(each.job_id, each.outcome) for each in registry.orphans] == [(orphan, "cancelled")]
+        assert await registry.orphans.search("summit", set) == [orphan]
+    assert [(each.job_id, each.outcome) for each in registry.orphans.found] == [(orphan, "cancelled")]
 
 
 async def test_the_hub_looks_at_once_what_came_of_orphans(registry: Registry, slurm: FakeSlurm) -> None:
@@ -810,9 +808,9 @@ async def test_the_hub_looks_at_once_what_came_of_orphans(registry: Registry, sl
     patient = registry.watchers["summit"] = Watcher(registry.clients["summit"])
     patient.start()
     slurm.add_job("alice", comment=registry.comment("gone", "alice/"))
-    await registry.reconcile("summit", set)
+    await registry.orphans.search("summit", set)
     await until(lambda: patient.snapshot and all(job.state.is_over for job in patient.snapshot.jobs.values()))
-    assert await registry.reconcile("summit", set) == []
+    assert await registry.orphans.search("summit", set) == []
     assert slurm.count("scancel") == 1
     await patient.stop()
 
@@ -823,7 +821,7 @@ async def test_a_spawn_that_starts_while_slurm_is_asked_is_no_orphan(
     known: set[str] = set()
     slurm.add_job("alice", comment=registry.comment("new", "alice/"))
     gate = slurm.hold("squeue")
-    looking = asyncio.ensure_future(registry.reconcile("summit", lambda: known))
+    looking = asyncio.ensure_future(registry.orphans.search("summit", lambda: known))
     await idle()
     known.add("new")
     gate.set()
