@@ -68,7 +68,7 @@ def failing_prolog(cluster: RealCluster, slurm: Slurm) -> Iterator[None]:
             slurm.ask("scontrol", "update", f"nodename={NODE}", "state=resume")
         return state == "idle"
 
-    eventually(is_back, 30)
+    eventually(is_back)
 
 
 def test_a_node_whose_prolog_fails_is_named_and_the_operators_are_to_be_told(

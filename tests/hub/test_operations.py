@@ -96,7 +96,7 @@ def test_operators_see_a_running_server_one_that_waits_and_an_orphan_after_a_res
     orphan = slurm.submit("alice", "-A", "ucb-general", "--comment", comment)
     cluster.kill_hub()
     cluster.start_hub()
-    eventually(lambda: seen(operator)["orphans"], 30)
+    eventually(lambda: seen(operator)["orphans"])
     eventually(lambda: [each["state"] for each in seen(operator)["servers"]].count("") == 0)
 
     found = seen(operator)

@@ -159,7 +159,7 @@ def test_a_suspended_server_outlives_a_restart_of_the_hub(cluster: Any, alice: P
     node = slurm.ask("squeue", "-h", "-j", str(job), "-o", "%B")
     slurm.ask("scontrol", "suspend", str(job))
     try:
-        eventually(lambda: "T" in cluster.exec(node, ["ps", "-u", "alice", "-o", "stat="]).stdout, 20)
+        eventually(lambda: "T" in cluster.exec(node, ["ps", "-u", "alice", "-o", "stat="]).stdout)
         cluster.kill_hub()
         cluster.start_hub()
         eventually(
@@ -230,7 +230,7 @@ def test_a_job_that_no_server_knows_is_cancelled(
     )
     cluster.kill_hub()
     cluster.start_hub()
-    eventually(lambda: orphan not in [job for job, _, _ in slurm.jobs("alice")], 30)
+    eventually(lambda: orphan not in [job for job, _, _ in slurm.jobs("alice")])
     assert mine in [job for job, _, _ in slurm.jobs("alice")]
     assert [job for job, _, _ in slurm.jobs("bob")] == [known]
 

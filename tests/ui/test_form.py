@@ -230,10 +230,10 @@ def busy(cluster: RealCluster) -> Iterator[None]:
     job += ["--ntasks-per-node=1", "--cpus-per-task=6", "--wrap=sleep 900", "--output=/dev/null"]
     done = cluster.exec(HUB, job, "bob")
     assert done.returncode == 0, done.stderr
-    eventually(lambda: cluster.exec(HUB, ["squeue", "-h", "-u", "bob", "-t", "R"]).stdout, 20)
+    eventually(lambda: cluster.exec(HUB, ["squeue", "-h", "-u", "bob", "-t", "R"]).stdout)
     yield
     cluster.exec(HUB, ["scancel", "--user=bob"])
-    eventually(lambda: not cluster.exec(HUB, ["squeue", "-h", "-u", "bob"]).stdout, 30)
+    eventually(lambda: not cluster.exec(HUB, ["squeue", "-h", "-u", "bob"]).stdout)
 
 
 # -- choosing
@@ -624,12 +624,12 @@ def test_who_may_use_nothing_is_told_so(page: Page, log_in: LogIn) -> None:
 def test_while_slurm_is_down_the_form_opens_and_says_how_old_it_is(alice: Page, cluster: RealCluster) -> None:
     faults.apply(cluster.demo.instance, "kill", "slurmctld@summit")
     try:
-        eventually(lambda: refused_with_age(alice), 40)
+        eventually(lambda: refused_with_age(alice))
         expect(alice.locator("#flatirons-age")).to_contain_text("Slurm doesn't answer on summit")
         assert "shas" in choices(alice, "partition")
     finally:
         faults.apply(cluster.demo.instance, "start", "slurmctld@summit")
-    eventually(lambda: cluster.exec(HUB, ["scontrol", "ping"]).stdout.count("UP"), 20)
+    eventually(lambda: cluster.exec(HUB, ["scontrol", "ping"]).stdout.count("UP"))
 
 
 def refused_with_age(page: Page) -> bool:

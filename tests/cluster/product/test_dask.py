@@ -60,7 +60,7 @@ def test_workers_on_two_nodes_compute_in_the_notebooks_image_without_its_token(
         kernel.run("print(sum(client.gather(client.map(lambda x: x * x, range(100)))))").strip() == "328350"
     )
     kernel.run("client.close(); cluster.close()")
-    eventually(lambda: not slurm.live(WORKERS), 20)
+    eventually(lambda: not slurm.live(WORKERS))
 
 
 def test_the_dashboard_is_behind_the_notebook_server_and_nowhere_else(
@@ -107,7 +107,7 @@ def test_the_workers_of_a_kernel_that_dies_end(kernel: Kernel, slurm: Slurm) -> 
     assert len(slurm.live(WORKERS)) == 2
     with pytest.raises((SmokeFailure, TimeoutError)):
         kernel.run("import signal; os.kill(os.getpid(), signal.SIGKILL)", deadline_s=5)
-    eventually(lambda: not slurm.live(WORKERS), 30)
+    eventually(lambda: not slurm.live(WORKERS))
 
 
 def test_the_users_settings_override_ours(visitor: Visitor, kernel: Kernel) -> None:
@@ -166,10 +166,10 @@ while not worker_jobs().shown and time.monotonic() < deadline:
         r"of Dask's workers wait, the first \(job \d+\): It may not start yet", printed
     ) or re.search(r"Dask's worker \(job \d+\) waits: It may not start yet", printed)
     kernel.run("cluster.close()")
-    eventually(lambda: not slurm.live(WORKERS), 20)
+    eventually(lambda: not slurm.live(WORKERS))
 
 
 def test_the_tutorial_works_as_it_is_written(kernel: Kernel, slurm: Slurm) -> None:
     printed = [kernel.run(block) for block in blocks("tutorial/dask.md")]
     assert "['shas0101', 'shas0102']" in "".join(printed)
-    eventually(lambda: not slurm.live(WORKERS), 20)
+    eventually(lambda: not slurm.live(WORKERS))

@@ -140,14 +140,14 @@ print("job", c.engine_set.job_id)
     job = int(re.findall(r"^job (\d+)$", printed, re.MULTILINE)[0])  # it also says why the engines wait
     assert slurm.state(job) == "PENDING"
     sknl_is_taken()
-    eventually(lambda: slurm.state(job) == "FAILED", 20)
+    eventually(lambda: slurm.state(job) == "FAILED")
 
 
 def test_the_engines_of_a_kernel_that_dies_end(kernel: Kernel, slurm: Slurm) -> None:
     job = last_json(kernel.run(TWO))
     with pytest.raises((SmokeFailure, TimeoutError)):
         kernel.run("import signal; os.kill(os.getpid(), signal.SIGKILL)", deadline_s=5)
-    eventually(lambda: slurm.state(job) == "CANCELLED", 20)
+    eventually(lambda: slurm.state(job) == "CANCELLED")
 
 
 def test_an_engine_that_crashes_leaves_the_others_alone(kernel: Kernel, slurm: Slurm) -> None:
@@ -194,7 +194,7 @@ def test_slurms_commands_of_the_notebook_are_those_of_its_own_cluster(kernel: Ke
 def test_stopping_the_server_ends_its_engines(visitor: Visitor, kernel: Kernel, slurm: Slurm) -> None:
     job = last_json(kernel.run(TWO))
     visitor.stop()
-    eventually(lambda: slurm.state(job) == "CANCELLED", 20)
+    eventually(lambda: slurm.state(job) == "CANCELLED")
 
 
 INSIDE = """

@@ -69,9 +69,9 @@ def test_executors_on_two_nodes_compute_and_are_gone_when_the_session_stops(
     assert "499500" in kernel.run('print(spark.range(1000).selectExpr("sum(id)").collect())')
     assert len(slurm.live(JOB)) == 1
     kernel.run("spark.stop()")
-    eventually(lambda: not slurm.live(JOB), 30)
+    eventually(lambda: not slurm.live(JOB))
     assert spark_files(cluster) == []
-    eventually(lambda: "deploy.worker.Worker" not in command_lines(cluster, "shas0101", "shas0102"), 40)
+    eventually(lambda: "deploy.worker.Worker" not in command_lines(cluster, "shas0101", "shas0102"))
 
 
 def test_pyspark_in_the_image_has_the_private_parts_that_we_use(kernel: Kernel) -> None:
@@ -138,7 +138,7 @@ def test_the_cluster_of_a_kernel_that_dies_ends(cluster: RealCluster, kernel: Ke
     [job] = slurm.live(JOB)
     with pytest.raises((SmokeFailure, TimeoutError)):
         kernel.run("import signal; os.kill(os.getpid(), signal.SIGKILL)", deadline_s=5)
-    eventually(lambda: slurm.state(job) == "CANCELLED", 20)
+    eventually(lambda: slurm.state(job) == "CANCELLED")
     assert spark_files(cluster) == []
 
 
@@ -159,7 +159,7 @@ except KeyboardInterrupt:
     )
     assert "waits: " in printed
     assert printed.strip().endswith("interrupted")
-    eventually(lambda: not slurm.live(JOB), 20)
+    eventually(lambda: not slurm.live(JOB))
 
 
 @full
@@ -214,7 +214,7 @@ def test_stopping_the_server_ends_its_cluster(visitor: Visitor, kernel: Kernel, 
     kernel.run(TWO_NODES)
     [job] = slurm.live(JOB)
     visitor.stop()
-    eventually(lambda: slurm.state(job) == "CANCELLED", 20)
+    eventually(lambda: slurm.state(job) == "CANCELLED")
 
 
 SLOW = """
@@ -255,4 +255,4 @@ def test_a_node_that_dies_is_reported_and_the_others_repeat_its_work(
 def test_the_tutorial_works_as_it_is_written(kernel: Kernel, slurm: Slurm) -> None:
     printed = [kernel.run(block) for block in blocks("tutorial/spark.md")]
     assert "['shas0101', 'shas0102']" in "".join(printed)
-    eventually(lambda: not slurm.live(JOB), 30)
+    eventually(lambda: not slurm.live(JOB))

@@ -18,6 +18,7 @@ import pytest
 from flatirons.job.node import kinds, log, ports, starter
 from flatirons.job.node.calls import NOT_WANTED
 from flatirons.job.script import StarterConfig, notebook, starter_text
+from tests.waiting import LIMIT_S
 
 SERVER = """
 import os, sys, socket, time, urllib.parse
@@ -77,7 +78,7 @@ class PlayedHub(ThreadingHTTPServer):
 
     def wait_for(self, name: str) -> dict[str, Any]:
         with self.came:
-            assert self.came.wait_for(lambda: name in self.names(), 20), self.calls
+            assert self.came.wait_for(lambda: name in self.names(), LIMIT_S), self.calls
         return self.body(name)
 
 
@@ -139,7 +140,7 @@ class Job:
         self.process.stdin.close()
 
     def wait(self) -> int:
-        return self.process.wait(30)
+        return self.process.wait(LIMIT_S)
 
 
 def server(before: str = "", after: str = "") -> list[str]:
@@ -277,7 +278,8 @@ def test_without_room_in_the_home_and_in_tmp_the_server_is_tried_without_a_log(
     with_no_tmp = "import tempfile\ntempfile.tempdir = '/proc'\n"  # nobody makes a file there
     text = script.replace("import json\n", f"import json\n{with_no_tmp}", 1)
     env = {"HOME": str(tmp_path), "SLURM_JOB_ID": "17", "PATH": os.environ["PATH"]}
-    assert subprocess.run(["bash"], input=text, env=env, cwd=tmp_path, text=True, timeout=30).returncode == 1
+    done = subprocess.run(["bash"], input=text, env=env, cwd=tmp_path, text=True, timeout=LIMIT_S)
+    assert done.returncode == 1
     assert hub.body("end")["kind"] == kinds.NO_ROOM_FOR_LOG
 
 

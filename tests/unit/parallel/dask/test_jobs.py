@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import threading
-import time
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +17,7 @@ from flatirons.parallel.dask.jobs import WorkerJobs, WorkerLosses, explain_refus
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster
 from tests.fakes.slurm import FakeSlurm
+from tests.waiting import eventually
 
 Capture = pytest.CaptureFixture[str]
 # the error of dask_jobqueue 0.9
@@ -28,13 +27,6 @@ FAILED = (
 ACCOUNT = (
     "sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified"
 )
-
-
-def eventually(question: Callable[[], bool]) -> None:
-    until = time.monotonic() + 10
-    while not question():
-        assert time.monotonic() < until
-        time.sleep(0.002)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ flatirons = flatirons.parallel.ipp.launcher:FlatironsEngineSetLauncher
 """
 PATIENT = """
 import os, subprocess, time
-def until(condition, seconds=30):
+def until(condition, seconds=60):
     last = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < last
