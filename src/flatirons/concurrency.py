@@ -48,11 +48,6 @@ class SharedCall(Generic[T]):
         """Is a call running, or waiting for its turn?"""
         return self._running is not None and not self._running.done()
 
-    @property
-    def kept(self) -> T | None:
-        """The last good answer, however old; None before the first."""
-        return self._kept[0] if self._kept else None
-
     def is_kept(self, max_age: float) -> bool:
         """Is there an answer that came less than `max_age` seconds ago?"""
         return self._kept is not None and self._now() - self._kept_since < max_age
