@@ -18,7 +18,7 @@ from typing import Any
 from jupyterhub import orm
 from sqlalchemy import event
 
-from flatirons.hub.state_directory import database
+from flatirons.hub.state_directory import prepare_database
 from flatirons.servers.causes import StarterEnd
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster
@@ -75,7 +75,7 @@ async def end_at_once(count: int, folder: Path) -> tuple[Commits, float, list[An
     client = SlurmClient(Cluster("summit"), slurm)
     watcher = Watcher(client, pace=QUICK)
     watcher.start()
-    db = orm.new_session_factory(database(folder / "hub.sqlite"))()
+    db = orm.new_session_factory(prepare_database(folder / "hub.sqlite"))()
     registry: Registry = Registry("hub1", {"summit": client}, logging.getLogger("test"), {"summit": watcher})
     settings = {SETTINGS_KEY: registry}
     spawners = [server(number, settings, db, slurm) for number in range(count)]

@@ -64,14 +64,14 @@ def caller(text: str, *, is_here: bool = False) -> Caller:
         (PROXY, ["127.0.0.1"], "unknown", "127.0.0.1"),
     ],
 )
-def test_headers_are_read_from_this_end_as_far_as_proxies_go(
+def test_headers_are_read_backwards_as_long_as_they_name_trusted_proxies(
     peer: str, hops: list[str], real_ip: str, found: str
 ) -> None:
     assert caller_behind(parse_address(peer), hops, real_ip, {parse_address(PROXY)}) == parse_address(found)
 
 
 @pytest.mark.parametrize(("hop", "real_ip"), [(NODE, OTHER), (OTHER, NODE)])
-def test_a_web_server_that_hands_on_two_answers_is_believed_neither(hop: str, real_ip: str) -> None:
+def test_a_web_server_that_passes_on_two_answers_is_not_believed(hop: str, real_ip: str) -> None:
     """One of them is the caller's own: nginx sets only what it is told to, and hands on the rest."""
     with pytest.raises(Elsewhere, match=f"{hop} or {real_ip}"):
         caller_behind(parse_address(PROXY), [hop, "127.0.0.1"], real_ip, {parse_address(PROXY)})
@@ -100,18 +100,20 @@ def request(peer: str, own: str, *forwarded: str, real_ip: str = "") -> Any:
         (request(PROXY, PROXY, OTHER, f"{NODE}, 127.0.0.1"), "", [], NODE),  # headers of one name are one
     ],
 )
-async def test_only_known_proxies_are_believed_who_calls(
+async def test_only_trusted_proxies_are_believed_about_who_calls(
     asked: Any, proxy_api: str, trusted: list[str], found: str
 ) -> None:
     assert (await caller_of(asked, proxy_api, trusted, HostNames())).address == parse_address(found)
 
 
 @pytest.mark.parametrize(("peer", "is_here"), [("127.0.0.1", True), (PROXY, True), (NODE, False)])
-async def test_who_calls_from_this_machine_is_known_by_what_it_called_on(peer: str, is_here: bool) -> None:
+async def test_a_caller_on_this_machine_is_recognized_by_the_address_that_it_called(
+    peer: str, is_here: bool
+) -> None:
     assert (await caller_of(request(peer, PROXY), "", [], HostNames())).is_here is is_here
 
 
-async def test_a_caller_that_is_gone_is_nobody() -> None:
+async def test_a_caller_that_is_gone_can_not_be_checked() -> None:
     closed: Any = SimpleNamespace(
         connection=SimpleNamespace(stream=SimpleNamespace(socket=None)), headers=HTTPHeaders()
     )
@@ -122,7 +124,7 @@ async def test_a_caller_that_is_gone_is_nobody() -> None:
 # -- what a node's name stands for
 
 
-async def test_a_name_of_this_machine_means_all_of_its_addresses() -> None:
+async def test_a_name_of_this_machine_stands_for_all_of_its_addresses() -> None:
     loopback = await HostNames().addresses("localhost")
     assert caller("127.0.0.1", is_here=True).is_one_of(loopback)
     assert caller(PROXY, is_here=True).is_one_of(loopback)
@@ -173,7 +175,7 @@ async def check(placed: Placed, slurm: FakeSlurm, resolver: Resolver) -> CallerC
     return CallerCheck(placed, Watcher(SlurmClient(Cluster("summit"), slurm)))
 
 
-async def test_the_jobs_own_node_is_admitted_after_one_question(check: CallerCheck, slurm: FakeSlurm) -> None:
+async def test_the_node_of_the_job_is_admitted_after_one_query(check: CallerCheck, slurm: FakeSlurm) -> None:
     await check.admit(caller(NODE), HostNames())
     await check.admit(caller(NODE), HostNames())
     assert slurm.count("squeue") == 1
@@ -209,7 +211,9 @@ async def test_a_job_that_was_requeued_to_another_node_is_admitted_from_there(
         await check.admit(caller(NODE), HostNames())
 
 
-async def test_a_node_whose_address_changed_is_asked_for_anew(check: CallerCheck, resolver: Resolver) -> None:
+async def test_a_node_whose_address_changed_is_looked_up_again(
+    check: CallerCheck, resolver: Resolver
+) -> None:
     names = HostNames()
     await check.admit(caller(NODE), names)
     resolver.names["c1"] = "192.0.2.9"
@@ -226,7 +230,7 @@ async def test_a_node_without_an_address_is_refused_until_it_has_one(
     await check.admit(caller(NODE), HostNames())
 
 
-async def test_while_names_cant_be_looked_up_at_all_a_starter_may_ask_again(
+async def test_while_names_cannot_be_looked_up_a_starter_may_try_again(
     check: CallerCheck, resolver: Resolver
 ) -> None:
     resolver.names["c1"] = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
@@ -234,15 +238,19 @@ async def test_while_names_cant_be_looked_up_at_all_a_starter_may_ask_again(
         await check.admit(caller(NODE), HostNames())
 
 
-async def test_nobody_calls_for_a_job_that_waits_in_the_queue(check: CallerCheck, slurm: FakeSlurm) -> None:
-    """Its script can be read by then; a caller would hold its connection for hours, and have Slurm asked."""
+async def test_a_call_for_a_job_that_waits_in_the_queue_is_refused(
+    check: CallerCheck, slurm: FakeSlurm
+) -> None:
+    """Others may read its script by then, and a caller could keep a connection and queries going for hours."""
     slurm.change(1, state="PENDING", nodes="", host="n/a")
     with pytest.raises(NotExpected, match="waits in the queue"):
         await check.admit(caller(NODE), HostNames())
     assert slurm.count("squeue") == 1
 
 
-async def test_an_answer_from_before_the_call_refuses_nobody(check: CallerCheck, slurm: FakeSlurm) -> None:
+async def test_an_answer_from_before_the_call_is_no_reason_to_refuse_it(
+    check: CallerCheck, slurm: FakeSlurm
+) -> None:
     gate = slurm.hold("squeue")
     # c1 as a word: the mark between the fields may have these letters, too
     slurm.tamper("squeue", lambda text: re.sub(r"\bc1\b", "n/a", text.replace("RUNNING", "PENDING")))

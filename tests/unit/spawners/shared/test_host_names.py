@@ -35,12 +35,12 @@ def test_an_ipv4_address_that_is_written_as_ipv6_is_the_same(text: str, same: st
 
 
 @pytest.mark.parametrize("text", ["", "unknown", "192.0.2.1:80", "192.0.2.256", "_hidden", "[::1]"])
-def test_what_is_no_address_is_refused(text: str) -> None:
+def test_a_text_that_is_not_an_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         parse_address(text)
 
 
-async def test_a_name_is_asked_for_once_by_many_and_then_kept(resolver: Resolver) -> None:
+async def test_a_name_is_looked_up_once_for_many_callers_and_kept(resolver: Resolver) -> None:
     names = HostNames()
     await asyncio.gather(*(names.addresses("c1") for _ in range(50)))
     await names.addresses("c1")
@@ -49,7 +49,7 @@ async def test_a_name_is_asked_for_once_by_many_and_then_kept(resolver: Resolver
     assert resolver.asked == ["c1", "c1"]
 
 
-async def test_a_name_that_is_not_known_is_asked_for_again(resolver: Resolver) -> None:
+async def test_an_unknown_name_is_looked_up_again(resolver: Resolver) -> None:
     names = HostNames()
     for _ in range(2):
         with pytest.raises(socket.gaierror):
@@ -58,9 +58,7 @@ async def test_a_name_that_is_not_known_is_asked_for_again(resolver: Resolver) -
     assert await names.addresses("c3") == {parse_address(NODE)}
 
 
-async def test_an_address_is_not_believed_for_ever(
-    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_address_is_not_kept_for_ever(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
     names = HostNames()
     await names.addresses("c1")
     monkeypatch.setattr(module, "SECONDS_KEPT", 0.0)
