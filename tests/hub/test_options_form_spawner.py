@@ -110,7 +110,7 @@ async def answers(spawner: Any, path: str) -> Any:
 @pytest.fixture
 def local(tmp_path: Path) -> Config:
     here = {**OURS, "jupyterhub.spawner.LocalProcessSpawner": "simple"}  # the other changes its user
-    return configured(manual("JupyterHub's own"), tmp_path, here)
+    return configured(manual("A spawner of JupyterHub"), tmp_path, here)
 
 
 @pytest.fixture
