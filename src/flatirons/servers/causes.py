@@ -90,6 +90,6 @@ REQUEUED = Cause(
 )
 NOT_EXPECTED = Cause(
     "not_expected",
-    "The job began, but its server was not expected, or not any more.",
+    "The job started, but its server was not expected any more.",
     "Please start again.",
 )

@@ -118,7 +118,7 @@ LOG_PATTERNS = (
         r"exec (\S+) failed: a shared library is likely missing",
         Cause(
             "container",
-            "The environment's {0} can't be run: the Python that it names, or a library, isn't there.",
+            "The environment's {0} can't be run: the Python that it names or a library is missing.",
             OTHER_ENVIRONMENT,
         ),
     ),
