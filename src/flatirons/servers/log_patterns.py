@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flatirons.servers.causes import TELL_OPERATOR, Cause
 from flatirons.servers.starter_ends import (
@@ -25,21 +25,19 @@ class LogPattern:
     """A pattern and the cause that it is a sign of; the sentence can use the pattern's groups."""
 
     pattern: re.Pattern[str]
-    kind: str
-    sentence: str
-    advice: str
+    cause: Cause
 
     def cause_in(self, lines: Sequence[str]) -> Cause | None:
         """The cause, from the last line that matches."""
         for line in reversed(lines):
             if match := self.pattern.search(line):
-                filled = self.sentence.format(*match.groups(""), **match.groupdict(""))
-                return Cause(self.kind, re.sub(r"[ :]*([.:]?)$", r"\1", filled), self.advice)
+                filled = self.cause.sentence.format(*match.groups(""), **match.groupdict(""))
+                return replace(self.cause, sentence=re.sub(r"[ :]*([.:]?)$", r"\1", filled))
         return None
 
 
 def _pattern(pattern: str, cause: Cause) -> LogPattern:
-    return LogPattern(re.compile(pattern), cause.kind, cause.sentence, cause.advice)
+    return LogPattern(re.compile(pattern), cause)
 
 
 _HIDDEN_BY_HOME = (
