@@ -1,4 +1,4 @@
-"""A hub in this process with the whole Slurm form, whose spawner notes what it would have started."""
+"""A hub in this process with the whole Slurm form, whose spawner records what it would have started."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.fakes.slurm import FakeSlurm
 from tests.hub.hub_in_process import JupyterHub, configuration
 
 STARTED = 418
-"""What the hub answers when a spawner was told to start."""
+"""The hub's answer when a spawner should have started a server."""
 
 
 class Pretending(SlurmSpawner):
@@ -39,10 +39,10 @@ class Pretending(SlurmSpawner):
         return summit.facts(self.user.name)
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """There is no Slurm to look after."""
+        """Does nothing: there is no Slurm."""
 
     async def start(self) -> str:
-        """Only takes note."""
+        """Records the options."""
         self.started.append(dict(self.user_options))
         raise HTTPError(STARTED, "Nothing real is started here")
 
@@ -70,7 +70,7 @@ def pretending(
 
 
 def with_slurm(hub: JupyterHub, slurm: FakeSlurm) -> None:
-    """Estimates come from this Slurm, however often one asks: each question comes a minute after the last."""
+    """Makes this Slurm give the estimates, without a limit: each question comes a minute after the last."""
     client = SlurmClient(Cluster("summit"), slurm)
     estimators = {"summit": Estimator(client, now=count(step=60).__next__)}
     registry = Registry("hub", {"summit": client, "blanca": client}, hub.log, estimators=estimators)

@@ -1,4 +1,4 @@
-"""The gate on real Slurm: what a user may use now, whichever way the options come in."""
+"""The gate on real Slurm: what a user may use now, on every road."""
 
 from __future__ import annotations
 
@@ -81,16 +81,14 @@ def test_what_alice_may_not_have_is_refused_beside_its_field_and_no_job_is_there
 
 
 @pytest.mark.parametrize("option", ["account", "partition", "qos", "runtime", "environment", "constraint"])
-def test_nothing_of_a_hostile_text_is_ever_run(
-    cluster: Any, alice: Person, slurm: Slurm, option: str
-) -> None:
+def test_a_hostile_text_is_never_run(cluster: Any, alice: Person, slurm: Slurm, option: str) -> None:
     for text in EVIL:
         assert refused(alice, option, **{**SHAS, option: text})
     assert slurm.jobs("alice") == []
     assert cluster.exec("hub", ["test", "-e", "/tmp/gate-x"]).returncode == 1
 
 
-def test_a_right_that_was_taken_away_after_the_page_was_loaded_is_refused_soon(
+def test_a_right_that_was_revoked_after_the_page_was_loaded_is_refused_soon(
     alice: Person, slurm: Slurm
 ) -> None:
     mine = {**SHAS, "partition": "sknl", "account": "ucb-knl"}
@@ -135,7 +133,7 @@ def seen(alice: Person) -> Person:
     return alice
 
 
-def test_without_slurm_the_form_opens_says_how_old_it_is_and_a_post_gets_a_sentence(
+def test_without_slurm_the_form_says_how_old_its_facts_are_and_a_post_gets_a_sentence(
     seen: Person, no_controller: None, cluster: Any
 ) -> None:
     began = time.monotonic()
@@ -159,7 +157,7 @@ def test_without_slurm_the_form_opens_says_how_old_it_is_and_a_post_gets_a_sente
         assert "Slurm" in answer.text
 
 
-def test_a_sites_own_fields_arrive_in_the_job_and_in_the_server(
+def test_the_values_of_site_fields_arrive_in_the_job_and_in_the_server(
     cluster: Any, alice: Person, slurm: Slurm
 ) -> None:
     remark = "$(touch /tmp/gate-x) 'a' \"b\" `c`; <d> %s é"

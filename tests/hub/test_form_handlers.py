@@ -1,4 +1,4 @@
-"""Every URL that Flatirons adds to a hub: who may call it, and that nobody else changes anything by it."""
+"""Every URL that Flatirons adds to a hub: who may call it, and that nobody else can change anything."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ async def root(hub: JupyterHub) -> AsyncIterator[Visitor]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stranger(hub: JupyterHub) -> AsyncIterator[Visitor]:
-    """Somebody who came as far as the log-in page."""
+    """Somebody who has only seen the log-in page."""
     someone = Visitor(hub, "alice")
     await someone.http.get("/hub/login")
     yield someone
@@ -192,7 +192,7 @@ async def test_no_other_method_does_anything(hub: JupyterHub, alice: Visitor, ca
 
 @in_module
 @pytest.mark.parametrize("path", [FORM_PATH, ESTIMATE_PATH])
-async def test_an_xsrf_token_of_somebody_else_is_none(
+async def test_another_users_xsrf_token_is_refused(
     hub: JupyterHub, alice: Visitor, bob: Visitor, path: str
 ) -> None:
     before = everything(hub)
@@ -207,7 +207,7 @@ async def test_an_xsrf_token_of_somebody_else_is_none(
     "user",
     ["nosuch", "*", "a%2Fb", "alice%21server=alice/", "bob%2Cuser=alice", "..", "%3Cb%3E", "x" * 300],
 )
-async def test_a_user_that_there_isnt_is_404_and_isnt_made(
+async def test_an_unknown_user_gives_404_and_isnt_made(
     hub: JupyterHub, alice: Visitor, root: Visitor, path: str, user: str
 ) -> None:
     before = everything(hub)
@@ -220,7 +220,7 @@ async def test_a_user_that_there_isnt_is_404_and_isnt_made(
 
 @in_module
 @pytest.mark.parametrize("path", [FORM_PATH, ESTIMATE_PATH])
-async def test_an_empty_user_is_404(alice: Visitor, path: str) -> None:
+async def test_an_empty_user_gives_404(alice: Visitor, path: str) -> None:
     answer = await called(alice, Call("POST", f"{path}?user=", **FORMS))
     assert answer.status_code in (200, 400, 404)
 
@@ -237,7 +237,7 @@ async def test_without_a_user_it_is_the_callers_own_server(hub: JupyterHub, alic
     "server",
     ["a%20b", "UPPER", "..", "%2e%2e%2fx", "x" * 300, "%3Cb%3E", "-x", "a/b", "a%0Ab", "%F0%9F%98%80"],
 )
-async def test_a_server_of_no_possible_name_is_refused_and_isnt_made(
+async def test_a_server_with_an_impossible_name_is_refused_and_isnt_made(
     hub: JupyterHub, alice: Visitor, server: str
 ) -> None:
     before = everything(hub)
@@ -249,9 +249,7 @@ async def test_a_server_of_no_possible_name_is_refused_and_isnt_made(
 
 
 @in_module
-async def test_filling_a_form_in_makes_no_server_that_the_page_has_not_made(
-    hub: JupyterHub, bob: Visitor
-) -> None:
+async def test_filling_in_a_form_makes_no_server(hub: JupyterHub, bob: Visitor) -> None:
     """Else the form's refresh would bring back a named server that was just deleted."""
     before = everything(hub)
     for path in (FORM_PATH, ESTIMATE_PATH):
@@ -263,7 +261,7 @@ async def test_filling_a_form_in_makes_no_server_that_the_page_has_not_made(
 
 @in_module
 @pytest.mark.parametrize("user", ["", "?user=alice"])
-async def test_a_service_fills_in_nobodys_form(hub: JupyterHub, user: str) -> None:
+async def test_a_service_cant_fill_in_a_form(hub: JupyterHub, user: str) -> None:
     before = everything(hub)
     for path in (FORM_PATH, ESTIMATE_PATH):
         assert (
@@ -275,7 +273,7 @@ async def test_a_service_fills_in_nobodys_form(hub: JupyterHub, user: str) -> No
 @in_module
 @pytest.mark.parametrize("path", ["/flatirons/report", "/api/flatirons/report"])
 @pytest.mark.parametrize("whose", ["/nosuch", "/alice/nosuch", "/%2e%2e/x", "/alice/%3Cb%3E", "/alice/%00"])
-async def test_a_report_of_nobody_is_404(
+async def test_a_report_of_an_unknown_server_gives_404(
     hub: JupyterHub, alice: Visitor, root: Visitor, path: str, whose: str
 ) -> None:
     before = everything(hub)
@@ -296,7 +294,7 @@ async def test_a_named_server_that_was_stopped_has_a_report(
     assert (await alice.http.get(f"/hub{path}/alice/work")).status_code == 200
 
 
-def test_each_file_that_is_served_is_one_of_the_form() -> None:
+def test_only_files_of_the_form_are_served() -> None:
     assert {path.name for path in STATIC.iterdir()} == {
         *("form.css", "form.js", "htmx.min.js", "htmx.LICENSE")
     }
@@ -304,7 +302,7 @@ def test_each_file_that_is_served_is_one_of_the_form() -> None:
 
 @in_module
 @pytest.mark.parametrize("file", sorted(path.name for path in STATIC.iterdir()))
-async def test_a_script_is_served_to_everybody_as_it_is(stranger: Visitor, file: str) -> None:
+async def test_a_script_is_served_unchanged_to_everybody(stranger: Visitor, file: str) -> None:
     answer = await stranger.http.get(f"/hub/flatirons/static/{file}")
     assert (answer.status_code, answer.content) == (200, (STATIC / file).read_bytes())
     assert "immutable" in answer.headers["Cache-Control"]
@@ -331,5 +329,5 @@ async def test_no_other_file_is_served(stranger: Visitor, path: str) -> None:
 
 
 @in_module
-async def test_a_null_byte_is_no_file(stranger: Visitor) -> None:
+async def test_a_null_byte_names_no_file(stranger: Visitor) -> None:
     assert (await stranger.http.get("/hub/flatirons/static/form.js%00")).status_code in (400, 404)

@@ -1,4 +1,4 @@
-"""The form's hooks on JupyterHub's own pages and REST, with a spawner that isn't ours."""
+"""The form's hooks on JupyterHub's own pages and REST API, with JupyterHub's own spawner."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ async def test_a_good_post_starts_the_server_with_typed_options(alice: Visitor) 
 
 
 @pytest.mark.parametrize("server", ["", "named"])
-async def test_a_bad_post_comes_back_filled_in_with_messages_beside_the_fields(
+async def test_a_refused_post_comes_back_filled_in_with_messages_beside_the_fields(
     alice: Visitor, server: str
 ) -> None:
     page = await alice.post({"partition": "sknl", "nodes": "99", "account": "csdms"}, server)
@@ -117,12 +117,12 @@ async def test_a_bad_post_comes_back_filled_in_with_messages_beside_the_fields(
     assert alice.has_started_nothing()
 
 
-async def test_the_forms_own_rules_see_who_asks(alice: Visitor) -> None:
+async def test_rules_see_the_user(alice: Visitor) -> None:
     page = await alice.post({"account": "closed"})
     assert message(page, "account") == f"{alice.name} has no account closed."
 
 
-async def test_what_one_request_posted_is_not_in_the_next(alice: Visitor) -> None:
+async def test_a_request_doesnt_see_what_another_posted(alice: Visitor) -> None:
     await alice.post({"account": "one", "nodes": "0"}, "named")
     page = await alice.page()
     assert (value(page, "account"), message(page, "nodes")) == ("", "")
@@ -174,7 +174,7 @@ async def test_a_link_fills_the_form_in_and_starts_nothing(alice: Visitor, serve
     assert alice.has_started_nothing()
 
 
-async def test_a_link_gets_messages_for_what_it_says_wrong_and_for_that_only(alice: Visitor) -> None:
+async def test_a_link_gets_messages_only_for_its_own_mistakes(alice: Visitor) -> None:
     page = await alice.page(query="?opt-partition=evil&opt-nodes=2&opt-color=red")
     assert "isn&#39;t offered here" in message(page, "partition")
     assert "There is no option &#34;color&#34;" in page.text
@@ -189,7 +189,7 @@ async def test_no_link_of_any_kind_starts_a_server(alice: Visitor, query: str) -
     assert alice.has_started_nothing()
 
 
-async def test_the_form_of_a_link_posts_what_the_user_made_of_it(alice: Visitor) -> None:
+async def test_a_form_that_a_link_filled_in_posts_the_users_changes(alice: Visitor) -> None:
     page = await alice.post({"partition": "shas", "nodes": "9"}, query="?opt-partition=sknl&opt-nodes=3")
     assert (selected(page, "partition"), value(page, "nodes")) == ("shas", "9")
     assert "Filled in from the link" not in page.text
@@ -210,7 +210,7 @@ async def test_the_form_of_a_link_posts_what_the_user_made_of_it(alice: Visitor)
         ({f"k{n}": n for n in range(5000)}, "options: Too many options were sent: 5,000."),
     ],
 )
-async def test_rest_gets_the_same_sentences_and_no_server(
+async def test_rest_gets_the_same_sentences_as_the_page_and_starts_nothing(
     alice: Visitor, body: dict[str, Any], sentence: str
 ) -> None:
     answer = await alice.rest(body)
@@ -219,7 +219,7 @@ async def test_rest_gets_the_same_sentences_and_no_server(
     assert alice.has_started_nothing()
 
 
-async def test_rest_takes_typed_values_and_texts_and_fills_in_defaults(alice: Visitor) -> None:
+async def test_rest_accepts_typed_values_and_texts_and_fills_in_defaults(alice: Visitor) -> None:
     answer = await alice.rest({"nodes": "2", "verbose": False, "account": None}, "typed")
     assert answer.status_code == 201, answer.text
     spawner = alice.spawner("typed")
@@ -234,7 +234,9 @@ async def test_an_option_left_empty_leaves_the_trait_as_configured(alice: Visito
     assert (alice.spawner().partition, alice.spawner().nodes) == ("as configured", 7)
 
 
-async def test_garbage_in_the_database_neither_breaks_the_form_nor_starts_a_server(alice: Visitor) -> None:
+async def test_invalid_options_in_the_database_neither_break_the_form_nor_start_a_server(
+    alice: Visitor,
+) -> None:
     await alice.rest({"nodes": [[]], "account": "\ud800", "partition": HOSTILE, "__jupyterhub_x": 1})
     page = await alice.page()
     assert (page.status_code, selected(page, "partition"), value(page, "nodes")) == (200, "shas", "1")
@@ -242,9 +244,7 @@ async def test_garbage_in_the_database_neither_breaks_the_form_nor_starts_a_serv
     assert alice.has_started_nothing()
 
 
-async def test_what_is_the_users_business_is_one_line_in_the_log(
-    alice: Visitor, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_refusal_is_one_line_in_the_log(alice: Visitor, caplog: pytest.LogCaptureFixture) -> None:
     await alice.post({"nodes": "99"})
     await alice.rest({"nodes": 98})
     await alice.page(query="?opt-nodes=2")
@@ -259,7 +259,7 @@ async def test_lone_surrogates_in_options_are_refused(alice: Visitor) -> None:
     assert "account: It holds invisible characters" in answer.json()["message"]
 
 
-async def test_nothing_hostile_is_an_error_of_the_hub_or_starts_a_server(alice: Visitor) -> None:
+async def test_hostile_requests_cause_no_error_of_the_hub_and_start_nothing(alice: Visitor) -> None:
     for text in (evil for evil in NASTY if evil.strip() != "shas"):
         for option in ("nodes", "partition"):
             assert (await alice.rest({option: text})).status_code == 400, (option, text)

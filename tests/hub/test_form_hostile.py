@@ -1,4 +1,4 @@
-"""Hostile bodies through every way in of a whole hub: the page, a link, REST, the form's own two calls.
+"""Hostile bodies on every road into a hub: the page, a link, REST, the form's own two calls.
 
 600 of them by default, 10,000 in the full form.
 """
@@ -344,7 +344,7 @@ def on_summit(options: Mapping[str, Any]) -> None:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def benign(alice: Visitor) -> Page:
-    """The page of somebody who means no harm."""
+    """The page after a harmless request."""
     return Page((await alice.page()).text)
 
 
@@ -426,7 +426,7 @@ async def test_any_json_by_rest_starts_what_alice_may_or_is_refused_with_a_sente
 
 @hostile(200, 2500)
 @given(bodies, clicks, st.booleans())
-async def test_any_body_posted_while_choosing_gives_the_form_anew(
+async def test_any_body_posted_while_choosing_renders_the_form_again(
     hub: JupyterHub,
     alice: Visitor,
     benign: Page,
@@ -508,9 +508,7 @@ async def test_hundreds_of_keys_are_refused_with_one_sentence(alice: Visitor, be
 
 
 @pytest.mark.parametrize("path", ["/hub/spawn/alice", "/hub/flatirons/form", "/hub/flatirons/estimate"])
-async def test_what_is_no_body_of_a_form_is_refused_before_anybody_looks_at_it(
-    alice: Visitor, path: str
-) -> None:
+async def test_a_body_that_isnt_a_forms_is_refused_before_any_handler_runs(alice: Visitor, path: str) -> None:
     """By tornado; its page is for a stranger, and so is its cookie: the next page gives a new one."""
     thousands = await sent(alice, path, [(f"k{n}", "<b>") for n in range(5000)], False)
     well_made(thousands)
@@ -523,13 +521,13 @@ async def test_what_is_no_body_of_a_form_is_refused_before_anybody_looks_at_it(
 
 
 @pytest.mark.parametrize("depth", [50, 500, 800, 900, 950, 990])
-async def test_json_as_deep_as_it_can_be_is_refused(alice: Visitor, depth: int) -> None:
+async def test_deeply_nested_json_is_refused(alice: Visitor, depth: int) -> None:
     body = b'{"cpus": ' + b"[" * depth + b"]" * depth + b"}"
     answer = await alice.rest(body)
     assert answer.status_code == 400, answer.text
 
 
-async def test_somebody_elses_account_partition_and_reservation_are_refused_beside_their_fields(
+async def test_another_users_account_partition_and_reservation_are_refused_beside_their_fields(
     alice: Visitor, benign: Page
 ) -> None:
     theirs = {"account": "bobs", "partition": "bobs", "reservation": "bobsday", "runtime": "8d"}
@@ -552,8 +550,8 @@ async def test_many_hostile_posts_at_once_each_get_their_own_page(alice: Visitor
 
 @settings(max_examples=300, deadline=None)
 @given(plausible)
-async def test_what_the_page_shows_without_a_message_is_taken_as_it_stands(body: dict[str, str]) -> None:
-    """But for what is empty and must not be: of that nothing is said while somebody chooses."""
+async def test_what_the_page_shows_without_a_message_is_accepted(body: dict[str, str]) -> None:
+    """Except empty required fields: while somebody chooses, these have no message."""
     context = summit.context("alice")
     answers = await FORM.answers(body, context, from_page=True, live=True)
     shown = {}
@@ -569,7 +567,9 @@ async def test_what_the_page_shows_without_a_message_is_taken_as_it_stands(body:
 
 @settings(max_examples=300, deadline=None)
 @given(plausible)
-async def test_what_is_taken_is_the_same_by_link_by_rest_and_at_the_next_start(body: dict[str, str]) -> None:
+async def test_accepted_options_are_the_same_by_link_by_rest_and_at_the_next_start(
+    body: dict[str, str],
+) -> None:
     context = summit.context("alice")
     try:
         options = await FORM.parse(lists(list(body.items())), context)
@@ -582,13 +582,13 @@ async def test_what_is_taken_is_the_same_by_link_by_rest_and_at_the_next_start(b
     assert await FORM.initial(options, context) == options
 
 
-async def test_a_link_of_nothing_but_the_pages_own_keys_fills_nothing_in(alice: Visitor) -> None:
+async def test_a_link_with_only_the_pages_own_keys_fills_nothing_in(alice: Visitor) -> None:
     page = await alice.page(query="?opt-_boxes=x&opt-_preset=last")
     assert "Filled in from the link" not in page.text
 
 
 @pytest.mark.parametrize("key", ["_boxes", "_preset", "_save_preset", "_forget_preset", "_preset_name"])
-async def test_the_pages_own_keys_are_no_options_of_rest(alice: Visitor, key: str) -> None:
+async def test_rest_refuses_the_pages_own_keys(alice: Visitor, key: str) -> None:
     answer = await alice.rest({**GOOD, key: "x"})
     assert answer.status_code == 400
     assert f'There is no option "{key}"' in answer.json()["message"]

@@ -69,7 +69,7 @@ def jobs(cluster: Any) -> str:
     return str(cluster.exec(HUB, ask, "alice").stdout)
 
 
-def test_batchspawner_starts_what_was_chosen_and_a_restarted_hub_finds_and_ends_it(
+def test_batchspawner_starts_the_chosen_job_and_a_restarted_hub_finds_and_ends_it(
     cluster: Any, alice: Person, hub: BatchHub
 ) -> None:
     chosen = {"req_partition": "shas", "req_nprocs": "2", "req_memory": "1G", "req_runtime": "10m"}

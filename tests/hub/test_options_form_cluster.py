@@ -48,7 +48,7 @@ def alice(cluster: Any, hub: PlainHub) -> Iterator[Person]:
     eventually(lambda: jobs(cluster) == "")
 
 
-def test_a_form_of_ones_own_starts_a_job_that_a_restart_finds_and_a_stop_ends(
+def test_a_form_of_the_operator_starts_a_job_that_a_restart_finds_and_a_stop_ends(
     cluster: Any, alice: Person, hub: PlainHub
 ) -> None:
     page = alice.form()
@@ -64,7 +64,7 @@ def test_a_form_of_ones_own_starts_a_job_that_a_restart_finds_and_a_stop_ends(
     assert alice.ask_server("api/status").status_code == 200
 
 
-def test_what_no_field_offers_is_refused_and_starts_nothing(cluster: Any, alice: Person) -> None:
+def test_an_option_that_no_field_offers_is_refused_and_starts_nothing(cluster: Any, alice: Person) -> None:
     page = alice.post_form(partition="sknl", cpus="9", runtime="1:00:00")
     assert page.status_code == 400 and alice.message_of(page, "cpus")
     refused = alice.start(partition="sknl", account="ucb-general")

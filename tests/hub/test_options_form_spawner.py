@@ -144,7 +144,7 @@ def last_job(slurm: Path) -> str:
     return re.findall(r"-j (\d+)", (slurm / "squeue.argv").read_text())[-1]
 
 
-async def test_a_local_server_starts_with_what_was_chosen(local: Config) -> None:
+async def test_a_local_server_starts_with_the_chosen_options(local: Config) -> None:
     async with running_once(local) as hub, visiting(hub) as alice:
         page = await alice.page()
         assert (selected(page, "default_url"), value(page, "http_timeout")) == ("/lab", "30")
@@ -156,7 +156,7 @@ async def test_a_local_server_starts_with_what_was_chosen(local: Config) -> None
         assert not spawner.active and await spawner.poll() is not None
 
 
-async def test_what_the_form_refuses_starts_nothing_by_page_or_by_rest(local: Config) -> None:
+async def test_refused_options_start_nothing_by_page_or_by_rest(local: Config) -> None:
     async with running_once(local) as hub, visiting(hub) as alice:
         page = await alice.post({"default_url": "/lab", "http_timeout": "500"})
         assert page.status_code == 400
@@ -168,7 +168,7 @@ async def test_what_the_form_refuses_starts_nothing_by_page_or_by_rest(local: Co
         assert alice.has_started_nothing()
 
 
-async def test_what_the_childs_trait_refuses_is_said_beside_the_field(local: Config) -> None:
+async def test_a_value_that_the_childs_trait_refuses_gets_a_message_beside_the_field(local: Config) -> None:
     local.OptionsFormSpawner.form_fields = [Select("http_timeout", choices=["20", "soon"])]
     async with running_once(local) as hub, visiting(hub) as alice:
         page = await alice.post({"http_timeout": "soon"})
@@ -189,7 +189,7 @@ async def test_a_local_server_outlives_the_hub(local: Config) -> None:
         await ended
 
 
-async def test_batchspawner_writes_what_was_chosen_into_its_script(slurm: Path) -> None:
+async def test_batchspawner_writes_the_chosen_options_into_its_script(slurm: Path) -> None:
     async with running_once(batch("batchspawner", slurm)) as hub, visiting(hub) as alice:
         chosen = {"req_partition": "sknl", "req_nprocs": "4", "req_memory": "3g", "req_runtime": "90m"}
         spawner = await started(alice, {**chosen, "req_nodes": "2"})
@@ -205,7 +205,7 @@ async def test_batchspawner_writes_what_was_chosen_into_its_script(slurm: Path) 
         assert (slurm / "scancel.argv").read_text() == f"{last_job(slurm)}\n"
 
 
-async def test_a_job_of_batchspawner_outlives_the_hub_and_what_was_chosen_for_it_too(slurm: Path) -> None:
+async def test_a_job_of_batchspawner_and_its_options_outlive_the_hub(slurm: Path) -> None:
     config = batch("batchspawner", slurm)
     config.SlurmSpawner.batch_query_cmd = "squeue --partition={partition} -h -j {job_id} -o '%T %B'"
     async with running_once(config) as hub, visiting(hub) as alice:
@@ -219,7 +219,7 @@ async def test_a_job_of_batchspawner_outlives_the_hub_and_what_was_chosen_for_it
     assert asked and all(line.startswith(f"--partition=sknl -h -j {job}") for line in asked)
 
 
-async def test_a_configuration_for_optionsspawner_runs_as_it_is(slurm: Path) -> None:
+async def test_a_configuration_for_optionsspawner_runs_unchanged(slurm: Path) -> None:
     async with running_once(batch("Configurations written for", slurm)) as hub, visiting(hub) as alice:
         page = await alice.page()
         assert (selected(page, "req_partition"), value(page, "req_runtime")) == ("shas", "02:00:00")

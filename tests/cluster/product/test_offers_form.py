@@ -1,4 +1,4 @@
-"""The form itself against Slurm: every choice in it, in the order in which the fields look at each other."""
+"""The form compared with Slurm: every choice, in the order in which fields depend on each other."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def answers(form: Form, options: Mapping[str, Any], context: Context) -> d
 
 
 async def leaves(form: Form, context: Context, chosen: Options | None = None) -> list[Options]:
-    """All ways through the fields that offer choices."""
+    """All combinations of the fields that offer choices."""
     so_far = chosen or {}
     if len(so_far) == len(CHOSEN):
         return [so_far]
@@ -49,7 +49,7 @@ async def leaves(form: Form, context: Context, chosen: Options | None = None) ->
 
 
 async def smallest(form: Form, leaf: Options, context: Context) -> Options:
-    """The least of everything that the form demands a least of."""
+    """The minimum of everything for which the form demands one."""
     options = dict(leaf)
     for name in COUNTED[:-1]:
         least = (await answers(form, options, context))[name].rules.minimum
@@ -59,7 +59,7 @@ async def smallest(form: Form, leaf: Options, context: Context) -> Options:
 
 
 async def largest(form: Form, leaf: Options, context: Context, counted: Sequence[str] = COUNTED) -> Options:
-    """The most of everything, one after the other."""
+    """The maximum of everything, one after the other."""
     options = dict(leaf)
     for name in counted:
         options[name] = (await answers(form, options, context))[name].rules.maximum
@@ -96,7 +96,7 @@ async def test_the_form_offers_every_place_and_nothing_that_slurm_refuses(
 async def refusals(
     slurm: Clusters, name: str, context: Context, here: list[Options]
 ) -> list[tuple[str, Ask]]:
-    """What a test refuses of the least and the most on each way through the form: only what may wait."""
+    """The jobs that a test-only submission refuses, which must be only jobs that may wait."""
     user, rights = context.user, slurm.rights[name][context.user]
     asks = [asked(await largest(FORM, leaf, context), "most of all") for leaf in here]
     assert {ask.place for ask in asks} == set(places(rights))
@@ -114,7 +114,7 @@ async def refusals(
 
 
 def demands(rights: Rights, leaf: Options) -> bool:
-    """Whether the place demands a least of something."""
+    """Whether the place demands a minimum of something."""
     bounds = rights.bounds(leaf["partition"], leaf["account"], leaf["qos"], leaf["reservation"] or "")
     return (bounds.min_nodes(), bounds.min_cpus(), bounds.min_memory_mib()) != (1, 1, 1)
 

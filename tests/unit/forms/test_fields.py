@@ -1,4 +1,4 @@
-"""What each kind of field takes, and what it says of the rest."""
+"""What each kind of field accepts, and its messages for everything else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from flatirons.forms import (
 
 
 def accept(field: Field, given: object, user: str = "alice") -> Any:
-    """The value that the field takes, after its rules were resolved."""
+    """The value that the field accepts."""
 
     async def accepted() -> Any:
         context = Context(user=user)
@@ -35,7 +35,7 @@ def accept(field: Field, given: object, user: str = "alice") -> Any:
 
 
 def refusal(field: Field, given: object) -> str:
-    """What the field says against it."""
+    """The message of the field that refuses it."""
     with pytest.raises(Refusal) as caught:
         accept(field, given)
     return str(caught.value)
@@ -111,14 +111,14 @@ def test_a_value_becomes_typed(field: Field, given: object, value: object) -> No
         object(),
     ],
 )
-def test_what_no_field_takes_is_refused_in_a_printable_sentence(field: Field, given: object) -> None:
+def test_no_field_accepts_these_and_the_refusal_is_printable(field: Field, given: object) -> None:
     sentence = refusal(field, given)
     assert sentence.isprintable()
     assert len(sentence) < 200
 
 
 @pytest.mark.parametrize("given", [True, 1.0, "1.0", "1e3", "0x10", "1_000", "١", "one", "--1"])
-def test_a_whole_number_is_digits(given: object) -> None:
+def test_a_whole_number_has_only_digits(given: object) -> None:
     assert refusal(Integer("a"), given)
 
 
@@ -144,27 +144,27 @@ def test_a_whole_number_is_digits(given: object) -> None:
         (Checkbox("a"), "maybe", '"maybe" is neither yes nor no.'),
     ],
 )
-def test_a_refusal_says_what_would_be_right(field: Field, given: object, sentence: str) -> None:
+def test_a_refusal_says_what_is_accepted(field: Field, given: object, sentence: str) -> None:
     assert refusal(field, given) == sentence
 
 
-def test_long_choices_are_not_all_listed() -> None:
+def test_a_refusal_lists_only_some_of_many_choices() -> None:
     sentence = refusal(Select("a", choices=[f"partition{n}" for n in range(60)]), "x")
     assert sentence.endswith("partition7 and 52 more.")
 
 
-def test_a_text_that_is_empty_or_missing_gives_none() -> None:
+def test_an_empty_or_missing_text_gives_none() -> None:
     assert accept(Text("a"), "") is None
     assert accept(Integer("a", minimum=1), "  ") is None
     assert accept(Integer("a", minimum=1), None) is None
 
 
-def test_a_fixed_field_takes_its_own_value_only() -> None:
+def test_a_fixed_field_accepts_only_its_own_value() -> None:
     field = Duration("a", default="1h", locked=True)
     assert accept(field, None) == accept(field, 60) == accept(field, "1:00:00") == 60
 
 
-def test_every_setting_may_be_a_function_of_who_asks() -> None:
+def test_every_setting_may_be_a_function_of_the_user() -> None:
     async def accounts(user: str) -> list[str]:
         return ["csdms"] if user == "carol" else ["ucb"]
 
@@ -175,25 +175,25 @@ def test_every_setting_may_be_a_function_of_who_asks() -> None:
         accept(field, "csdms", user="alice")
 
 
-def test_a_last_rule_may_look_at_the_values_before() -> None:
+def test_a_last_rule_may_look_at_earlier_values() -> None:
     field = Integer("a", must=lambda value, user: f"{user} can't have {value}." if value == 3 else None)
     assert accept(field, 2) == 2
     assert refusal(field, 3) == "alice can't have 3."
 
 
 @pytest.mark.parametrize("name", ["", "1a", "a-b", "a b", "_a", "ä", "options", "display_name", "a\n"])
-def test_a_name_that_cant_be_an_options_is_refused_when_the_form_is_made(name: str) -> None:
+def test_a_name_that_no_option_can_have_is_refused_when_the_form_is_made(name: str) -> None:
     with pytest.raises(ValueError, match="option"):
         Text(name)
 
 
-def test_attributes_that_the_form_sets_itself_are_refused() -> None:
+def test_html_attributes_that_the_form_sets_itself_are_refused() -> None:
     with pytest.raises(ValueError, match="id"):
         Text("a", attrs={"ID": "x"})
 
 
 @pytest.mark.parametrize("given", [object(), [1, 2, 3], {"label": "x"}, {"value": "x", "size": "9"}])
-def test_what_is_no_choice_is_a_mistake_of_the_form(given: object) -> None:
+def test_a_malformed_choice_is_a_mistake_in_the_form(given: object) -> None:
     with pytest.raises(ValueError, match="not a choice"):
         Choice.of(given)
 

@@ -1,4 +1,4 @@
-"""A form as a whole: what goes in, what comes out."""
+"""A whole form: options from pages, links, REST and the database."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ DEFAULTS = {
 
 
 def messages(refused: Coroutine[Any, Any, object]) -> dict[str, str]:
-    """The messages with which it is refused."""
+    """The messages of the refusal."""
     with pytest.raises(OptionsRefused) as caught:
         asyncio.run(refused)
     return caught.value.messages
 
 
-async def test_nothing_gives_the_defaults() -> None:
+async def test_an_empty_body_gives_the_defaults() -> None:
     assert await FORM.check({}, ALICE) == DEFAULTS
 
 
-async def test_a_page_that_posts_no_box_means_no() -> None:
+async def test_a_box_that_the_page_doesnt_post_means_no() -> None:
     assert await FORM.parse({}, ALICE) == {**DEFAULTS, "verbose": False}
     assert await FORM.parse({}, ALICE, from_page=False) == DEFAULTS
 
@@ -84,7 +84,7 @@ def test_every_wrong_option_gets_its_own_message() -> None:
     }
 
 
-def test_an_unknown_option_is_refused_and_the_nearest_named() -> None:
+def test_an_unknown_option_is_refused_with_the_nearest_known_name() -> None:
     assert messages(FORM.check({"partitions": "x"}, ALICE)) == {
         "partitions": 'There is no option "partitions". Did you mean "partition"?'
     }
@@ -94,7 +94,7 @@ def test_a_repeated_option_is_refused_even_with_the_same_value() -> None:
     assert messages(FORM.parse({"nodes": ["1", "1"]}, ALICE)) == {"nodes": "Give one value, not 2."}
 
 
-def test_a_list_is_refused_where_one_value_is_meant() -> None:
+def test_a_list_is_refused_in_place_of_a_value() -> None:
     assert messages(FORM.check({"nodes": [1]}, ALICE)) == {"nodes": "One line of text is expected here."}
 
 
@@ -109,17 +109,17 @@ def test_thousands_of_options_are_refused_in_one_sentence() -> None:
     assert refused == {"options": "Too many options were sent: 5,001."}
 
 
-def test_names_of_unknown_options_are_cut_and_printable() -> None:
+def test_names_of_unknown_options_are_shortened_and_printable() -> None:
     refused = messages(FORM.check({"\x00\ud800" + "n" * 1_000_000: 1}, ALICE))
     assert all(name.isprintable() and len(name) <= 40 for name in refused)
 
 
-async def test_a_form_begins_with_what_can_still_be_taken_of_the_last_options() -> None:
+async def test_a_form_begins_with_those_of_the_last_options_that_are_still_possible() -> None:
     last = {"cluster": "gone", "nodes": 3, "account": None, "strange": [1], "verbose": False}
     assert await FORM.initial(last, ALICE) == {**DEFAULTS, "nodes": 3, "account": None, "verbose": False}
 
 
-async def test_a_default_that_cant_be_taken_gives_way_to_the_nearest_that_can() -> None:
+async def test_an_impossible_default_gives_way_to_the_nearest_possible_value() -> None:
     form = Form(
         [
             Integer("nodes", default=lambda: 9, maximum=4),
@@ -130,13 +130,13 @@ async def test_a_default_that_cant_be_taken_gives_way_to_the_nearest_that_can() 
     assert await form.check({}, ALICE) == {"nodes": 4, "first": "a", "none": None}
 
 
-async def test_what_a_site_fixed_and_this_user_cant_have_is_refused() -> None:
+async def test_a_fixed_value_that_this_user_cant_have_is_refused() -> None:
     form = Form([Integer("nodes", default=9, maximum=4, locked=True)])
     with pytest.raises(OptionsRefused, match='fixed to "9" here, which isn\'t possible: Must be at most 4'):
         await form.check({}, ALICE)
 
 
-async def test_terms_are_worked_out_once_between_fields_and_seen_by_name() -> None:
+async def test_terms_are_evaluated_once_and_visible_to_rules_by_name() -> None:
     calls = []
 
     def double(nodes: int) -> int:
@@ -159,7 +159,7 @@ def test_a_circle_through_a_term_is_named() -> None:
         Form([Integer("nodes", maximum=lambda twice: twice)], terms={"twice": lambda nodes: nodes})
 
 
-def test_two_fields_of_one_name_and_an_unknown_group_are_mistakes() -> None:
+def test_two_fields_with_one_name_and_an_unknown_group_are_mistakes() -> None:
     with pytest.raises(ValueError, match="same name"):
         Form([Text("a"), Text("a")])
     with pytest.raises(ValueError, match="group"):
@@ -210,7 +210,7 @@ def test_a_last_rule_may_look_at_its_own_field_by_value_only() -> None:
         Integer("nodes", minimum=lambda *everything: 1)
 
 
-async def test_while_choosing_what_is_not_offered_any_more_gives_way_with_a_note() -> None:
+async def test_while_choosing_a_value_that_is_no_longer_offered_gives_way_with_a_note() -> None:
     form = Form(
         [
             Select("cluster", choices=["summit", "blanca"], default="summit"),
@@ -237,7 +237,7 @@ async def test_while_choosing_what_is_not_offered_any_more_gives_way_with_a_note
     assert 'id="flatirons-problems"' not in html
 
 
-async def test_a_box_that_was_not_shown_yet_keeps_its_default() -> None:
+async def test_a_box_that_the_page_didnt_show_keeps_its_default() -> None:
     form = Form([Checkbox("fast"), Checkbox("sure", default=True, visible=lambda fast: fast)])
     posted = {"fast": ["on"], "_boxes": ["fast"]}
     assert await form.parse(posted, ALICE) == {"fast": True, "sure": True}

@@ -1,4 +1,4 @@
-"""Hostile bodies through every way in: out come options that hold the rules, or OptionsRefused."""
+"""Hostile bodies on every road: they give options within the rules, or OptionsRefused."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def survives(taken: dict[str, Any]) -> None:
 
 
 def refused_well(refused: OptionsRefused) -> None:
-    """Fails unless what is said is short and printable."""
+    """Fails unless the messages are short and printable."""
     assert refused.messages
     assert len(refused.messages) <= len(FORM.fields) + 6
     for name, message in refused.messages.items():

@@ -1,4 +1,4 @@
-"""The form's HTML: what is tied to what, and that nothing gets in unescaped."""
+"""The form's HTML: labels, descriptions and messages belong to their inputs, and everything is escaped."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def test_each_input_carries_its_options_name_and_has_a_label() -> None:
     assert [radio["name"] for radio in shown.all("input") if radio["type"] == "radio"] == ["environment"] * 2
 
 
-async def test_what_is_said_beside_an_input_is_tied_to_it() -> None:
+async def test_texts_beside_an_input_describe_it_for_screen_readers() -> None:
     shown = await page({"nodes": "9"}, {"nodes": "Must be between 1 and 4."})
     nodes = shown.by_id("option-nodes")
     assert nodes["aria-describedby"] == "help-nodes error-nodes"
@@ -100,7 +100,7 @@ async def test_what_is_said_beside_an_input_is_tied_to_it() -> None:
     assert "aria-invalid" not in shown.by_id("option-memory")
 
 
-async def test_the_summary_on_top_links_to_each_field_that_is_there() -> None:
+async def test_the_summary_links_to_each_field_on_the_page() -> None:
     wrong = {
         "nodes": "no",
         "reservation": "no",
@@ -125,7 +125,7 @@ async def test_a_folded_group_opens_when_a_message_is_inside() -> None:
     assert "open" in (await page({}, linked=["reservation"])).all("details")[0]
 
 
-async def test_values_are_shown_as_people_write_them() -> None:
+async def test_values_are_shown_as_users_write_them() -> None:
     shown = await page({"memory": 2048, "verbose": True, "environment": "r", "partition": "knl"})
     assert shown.by_id("option-memory")["value"] == "2G"
     assert "checked" in shown.by_id("option-verbose")
@@ -146,7 +146,7 @@ async def test_a_locked_field_is_shown_and_not_posted() -> None:
     assert account["value"] == "ucb"
 
 
-async def test_an_invisible_field_isnt_there_and_a_hidden_one_is_carried() -> None:
+async def test_an_invisible_field_isnt_on_the_page_and_a_hidden_one_is_an_input() -> None:
     shown = await page({})
     assert not any(attributes.get("id") == "option-secret" for _, attributes in shown.elements)
     assert shown.by_id("option-carried") == {
@@ -157,7 +157,7 @@ async def test_an_invisible_field_isnt_there_and_a_hidden_one_is_carried() -> No
     }
 
 
-async def test_no_id_is_there_twice() -> None:
+async def test_no_id_occurs_twice() -> None:
     every = dict.fromkeys(FORM.fields, "no")
     ids = [
         a["id"]
@@ -182,9 +182,9 @@ async def test_hostile_text_is_shown_as_text() -> None:
     assert shown.by_id("option-memory")["value"] == evil[:-2] + "\ufffd\ufffd"
 
 
-async def test_a_megabyte_is_cut_before_it_is_shown() -> None:
+async def test_a_megabyte_of_text_is_shortened_on_the_page() -> None:
     assert len(await FORM.render({"memory": "x" * 1_000_000}, {}, ALICE)) < 20_000
 
 
-async def test_a_form_of_nothing_renders() -> None:
+async def test_a_form_without_fields_renders() -> None:
     assert "flatirons-form" in await Form([]).render({}, {}, ALICE)

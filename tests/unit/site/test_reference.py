@@ -1,4 +1,4 @@
-"""The reference manual of site.toml is what the schema says."""
+"""The reference manual of site.toml agrees with the schema."""
 
 from argparse import _SubParsersAction
 

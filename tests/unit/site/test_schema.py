@@ -1,4 +1,4 @@
-"""What site.toml may say, and how each mistake in it is named."""
+"""The keys of site.toml, and the message for each mistake."""
 
 import contextlib
 import json
@@ -35,14 +35,14 @@ def with_lines(section: str, *lines: str) -> str:
     return SMALL.replace(header, header + added) if header in SMALL else SMALL + header + added
 
 
-def test_six_lines_are_a_site():
+def test_six_lines_make_a_site():
     site = parse(SMALL)
     assert site.hub.account == "jupyterhub"
     assert site.servers.queue_timeout == 86400
     assert list(site.clusters) == ["summit"]
 
 
-def test_the_examples_in_the_repository_are_sites():
+def test_the_examples_in_the_repository_are_valid_sites():
     assert load(REPO / "deploy" / "site.example.toml").login.admin_users == ["ada"]
     assert list(load(REPO / "cluster" / "demo" / "site.toml").clusters) == ["summit", "blanca"]
 
@@ -122,13 +122,13 @@ def test_a_missing_section_or_key_is_named():
     }
 
 
-def test_all_mistakes_are_told_in_the_order_of_the_file():
+def test_all_mistakes_are_reported_in_the_order_of_the_file():
     text = "[servers]\nports = 1\n[hub]\nlog_level = 'loud'\nbase_url = 'x'\naddress = 'y'\n"
     keys = list(problems(text + "[clusters.a]\n[environments.b]\n"))
     assert keys == ["servers.ports", "hub.log_level", "hub.base_url", "hub.address"]
 
 
-def test_internal_tls_and_the_addresses_scheme_go_together():
+def test_internal_tls_needs_https_addresses():
     secure = SMALL.replace("[hub]\n", "[hub]\ninternal_tls = true\n")
     assert set(problems(secure)) == {"hub.address", "proxy.api"}
     assert set(problems(SMALL.replace("http://hub", "https://hub"))) == {"hub.address"}
@@ -140,16 +140,16 @@ def test_bounds_in_the_wrong_order_are_refused():
     assert problems(text) == {"form.runtime": "default is larger than maximum"}
 
 
-def test_a_default_that_is_no_choice_is_refused():
+def test_a_default_that_isnt_a_choice_is_refused():
     text = with_lines("form.qos", "choices = ['normal']", "default = 'long'")
     assert problems(text) == {"form.qos": "the default 'long' isn't one of the choices"}
 
 
-def test_a_file_that_is_no_toml_is_said_to_be_so_with_the_line():
+def test_a_file_that_isnt_toml_is_reported_with_the_line():
     assert "line 2" in problems('[hub]\nname "x"\n')[""]
 
 
-def test_a_file_that_cannot_be_read_is_said_to_be_so(tmp_path):
+def test_a_file_that_cannot_be_read_is_reported(tmp_path):
     with pytest.raises(SiteError, match="No such file"):
         load(tmp_path / "site.toml")
     (tmp_path / "latin.toml").write_bytes(b"# \xe9")
@@ -157,13 +157,13 @@ def test_a_file_that_cannot_be_read_is_said_to_be_so(tmp_path):
         load(tmp_path / "latin.toml")
 
 
-def test_with_pam_everybody_may_come_in_unless_somebody_is_listed():
+def test_with_pam_everybody_is_allowed_unless_users_are_listed():
     assert parse(SMALL).login.everybody
     assert not parse(with_lines("login", "allowed_groups = ['hpc']")).login.everybody
     assert not parse(with_lines("login", "authenticator = 'github'")).login.everybody
 
 
-def test_groups_are_refused_where_they_mean_nothing():
+def test_groups_are_refused_without_pam():
     text = with_lines("login", "authenticator = 'github'", "allowed_groups = ['hpc']")
     assert "Unix groups" in problems(text)["login"]
 
@@ -182,7 +182,7 @@ def test_an_environment_without_an_image_gets_no_binds():
     assert (settings["kind"], settings["binds"]) == ("none", [])
 
 
-def test_the_form_offers_clusters_environments_and_what_the_file_says():
+def test_the_form_offers_the_clusters_environments_and_choices_of_the_file():
     text = with_lines("form.partition", "choices = { shas = 'Haswell', sknl = 'KNL' }", "label = 'Where'")
     form = options_form(parse(text))
     assert form.fields["partition"].label == "Where"
@@ -195,7 +195,7 @@ def test_a_hidden_field_is_not_visible():
     assert form.fields["qos"].visible is False
 
 
-def test_what_was_said_of_engines_is_handed_on_and_nothing_else():
+def test_only_the_given_defaults_for_engines_are_passed_on():
     assert parse(with_lines("parallel", "runtime = '90m'", "nodes = 2")).parallel.settings() == {
         "runtime": "90m",
         "nodes": 2,

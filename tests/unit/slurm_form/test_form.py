@@ -1,4 +1,4 @@
-"""The standard Slurm form, made from what a site says."""
+"""The standard Slurm form with the settings of a site."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_it_has_the_standard_fields_by_their_names() -> None:
     assert list(form().fields) == NAMES
 
 
-async def test_nothing_chosen_leaves_all_to_slurm_but_the_first_cluster_and_environment() -> None:
+async def test_without_choices_all_is_left_to_slurm_except_cluster_and_environment() -> None:
     options = await form().check({}, ALICE)
     assert {name: value for name, value in options.items() if value is not None} == {
         "cluster": "summit",
@@ -52,7 +52,7 @@ async def test_nothing_chosen_leaves_all_to_slurm_but_the_first_cluster_and_envi
     }
 
 
-async def test_options_are_typed_as_the_spawners_traits_are() -> None:
+async def test_options_have_the_types_of_the_spawners_traits() -> None:
     options = await form().check(
         {"memory": "4G", "runtime": "1-12:00:00", "gpus": "v100:02", "cpus": "8", "partition": "shas"}, ALICE
     )
@@ -72,7 +72,7 @@ async def test_gpus_are_a_count_with_or_without_a_type(given: object, value: str
 @pytest.mark.parametrize(
     "given", ["a100", "-1", "1:a100", "a100:", ":1", "a,b:1", "gpu:a100:1", "99999", 1.5, True]
 )
-async def test_what_is_no_gpus_is_refused(given: object) -> None:
+async def test_a_text_that_isnt_a_number_of_gpus_is_refused(given: object) -> None:
     with pytest.raises(OptionsRefused):
         await form().check({"gpus": given}, ALICE)
 
@@ -84,7 +84,7 @@ async def test_bounds_of_gpus_are_counts() -> None:
 
 @pytest.mark.parametrize("name", ["account", "partition", "qos", "reservation"])
 @pytest.mark.parametrize("evil", ["a b", "a;b", "$(x)", "a\n--uid=0", "a'b", "<b>", "a/b", "ä"])
-async def test_names_are_made_of_slurms_characters(name: str, evil: str) -> None:
+async def test_names_have_only_slurms_characters(name: str, evil: str) -> None:
     with pytest.raises(OptionsRefused):
         await form().check({name: evil}, ALICE)
 
@@ -115,7 +115,7 @@ async def test_a_site_narrows_presets_locks_and_hides() -> None:
             await made.check(refused, ALICE)
 
 
-async def test_one_cluster_and_one_environment_need_no_question() -> None:
+async def test_a_single_cluster_and_a_single_environment_are_not_on_the_page() -> None:
     made = slurm_form({}, {"summit": {}}, {"python": {}})
     html = await made.render({}, {}, ALICE)
     assert 'name="cluster"' not in html and 'name="environment"' not in html
@@ -180,7 +180,7 @@ async def refusals(made: Form, context: Context = MINE, **given: object) -> dict
     return {}
 
 
-async def test_nothing_chosen_is_what_slurm_itself_would_take() -> None:
+async def test_without_choices_the_options_are_what_slurm_itself_would_take() -> None:
     options = await known().check({}, MINE)
     assert {name: value for name, value in options.items() if value is not None} == {
         **{"cluster": "summit", "environment": "python", "partition": "shas", "account": "general"},
@@ -188,7 +188,7 @@ async def test_nothing_chosen_is_what_slurm_itself_would_take() -> None:
     }
 
 
-async def test_each_choice_narrows_those_after_it() -> None:
+async def test_each_choice_narrows_the_later_fields() -> None:
     found = await offered(known())
     assert (found["partition"], found["account"], found["qos"]) == (
         ["shas", "sknl", "lesson"],
@@ -232,13 +232,13 @@ async def test_each_choice_narrows_those_after_it() -> None:
         ({"cluster": "nosuch"}, "cluster"),
     ],
 )
-async def test_what_doesnt_go_together_is_refused_beside_the_field_that_it_is_about(
+async def test_contradicting_options_are_refused_beside_the_field_concerned(
     given: dict[str, object], refused: str
 ) -> None:
     assert set(await refusals(known(), **given)) == {refused}
 
 
-async def test_every_choice_that_is_offered_is_taken() -> None:
+async def test_every_offered_choice_is_accepted() -> None:
     for partition in ("shas", "sknl", "lesson"):
         more = {"reservation": "workshop"} if partition == "lesson" else {}
         found = await offered(known(), partition=partition, **more)
@@ -250,7 +250,7 @@ async def test_every_choice_that_is_offered_is_taken() -> None:
                 ), (partition, name, value)
 
 
-async def test_a_bare_count_of_gpus_means_the_one_type_that_there_is() -> None:
+async def test_a_bare_count_of_gpus_means_the_only_type() -> None:
     assert (await known().check({"gpus": "1"}, MINE))["gpus"] == "v100:1"
     assert (await known().check({"partition": "sknl", "gpus": "1"}, MINE))["gpus"] == "1"
 
@@ -276,21 +276,21 @@ async def test_a_site_narrows_what_slurm_offers_and_never_widens_it() -> None:
         ["normal"],
         ["0", "v100:1"],
     )
-    assert (await made.check({}, MINE))["partition"] == "shas", "Slurm's default, as the site's isn't hers"
+    assert (await made.check({}, MINE))["partition"] == "shas", "Slurm's default: the site's isn't hers"
     for given in ({"partition": "lesson"}, {"account": "general"}, {"runtime": "25h"}, {"cpus": 5}):
         assert set(await refusals(made, **given)) == set(given)
     assert set(await refusals(made, memory="16G")) == {"memory"}
     assert set(await refusals(made, gpus="v100:2")) == {"gpus"}
 
 
-async def test_what_a_site_locks_to_what_a_user_cant_have_is_refused_and_not_replaced() -> None:
+async def test_a_locked_value_that_the_user_cant_have_is_refused_and_not_replaced() -> None:
     for way in ({"locked": True}, {"visible": False}):
         made = known(partition={"default": "bobs", **way})
         assert "isn't possible" in (await refusals(made))["partition"]
         assert (await made.check({}, summit.context("bob")))["partition"] == "bobs"
 
 
-async def test_a_cluster_that_was_never_seen_takes_names_of_any_kind_and_slurm_judges() -> None:
+async def test_until_a_cluster_answers_any_name_is_accepted_and_slurm_decides() -> None:
     given = {**{"cluster": "blanca", "partition": "any", "account": "some", "qos": "high"}, "gpus": "h100:8"}
     options = await known().check({**given, "runtime": "30d", "reservation": "r"}, MINE)
     assert (options["partition"], options["qos"], options["runtime"]) == ("any", "high", 43200)
@@ -299,25 +299,25 @@ async def test_a_cluster_that_was_never_seen_takes_names_of_any_kind_and_slurm_j
     assert found["partition"] is found["account"] is found["qos"] is found["gpus"] is None
 
 
-async def test_who_may_use_nothing_is_told_so_and_by_whom_that_is_changed() -> None:
+async def test_a_user_without_any_account_is_told_to_ask_the_operator() -> None:
     made = slurm_form({}, {"summit": {}}, {"python": {}})
     messages = await refusals(made, summit.context("carol"))
     assert "You have no account on any cluster here. Please ask the operator." in messages["cluster"]
 
 
-async def test_who_may_use_nothing_reads_so_when_the_page_opens() -> None:
+async def test_a_user_without_any_account_is_told_when_the_page_opens() -> None:
     made = slurm_form({}, {"summit": {}}, {"python": {}})
     for live in (False, True):
         assert "Please ask the operator" in await made.render({}, {}, summit.context("carol"), live=live)
 
 
 class Placed(Thing):
-    """With a QOS that is a text."""
+    """A spawner whose QOS is a text."""
 
     qos = Unicode()
 
 
-async def test_what_was_offered_when_the_page_was_made_is_refused_when_it_isnt_any_more() -> None:
+async def test_a_choice_that_is_no_longer_offered_since_the_page_was_made_is_refused() -> None:
     asked: list[bool] = []
     now = [summit.FACTS]
 
@@ -380,7 +380,7 @@ async def test_a_type_of_gpus_that_begins_with_a_digit_can_be_asked_for() -> Non
 
 
 @pytest.mark.parametrize("name", ["gpu/long", "größer", "a b", "q#1", "-q"])
-async def test_a_name_of_slurms_own_breaks_no_form(name: str) -> None:
+async def test_any_name_that_slurm_uses_works_in_the_form(name: str) -> None:
     for option, context in (("qos", with_qos(name)), ("account", with_account(name))):
         assert (await known().check({}, context))[option] == name
         assert (await known().check({option: name}, context))[option] == name

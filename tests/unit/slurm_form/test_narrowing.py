@@ -1,4 +1,4 @@
-"""What a site says of a field beside what the field's own rules say: it narrows, it never widens."""
+"""A site's settings narrow a field's own rules and never widen them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def values(found: Rules) -> list[str] | None:
 
 
 def takes(field: Any, given: object, facts: Any, **settings: Any) -> object:
-    """What becomes of a value; a sentence when it isn't taken."""
+    """The typed value, or the sentence of the refusal."""
     form = Form([with_settings(field, settings)])
     try:
         return asyncio.run(form.check({field.name: given}, Context(facts=facts)))[field.name]
@@ -50,7 +50,7 @@ def takes(field: Any, given: object, facts: Any, **settings: Any) -> object:
         return refused.messages[field.name]
 
 
-def test_of_slurms_choices_those_remain_that_the_site_names_in_its_order_with_its_labels() -> None:
+def test_slurms_choices_are_reduced_to_those_of_the_site_in_its_order_with_its_labels() -> None:
     found = rules(PLACE, OFFER, choices=[("sknl", "Knights"), "shas", "nosuch"])
     assert found.choices == (Choice("sknl", "Knights", "free"), Choice("shas", "shas of Slurm's", "free"))
 
@@ -60,7 +60,7 @@ def test_what_slurm_doesnt_offer_a_site_cant_offer() -> None:
     assert "isn't offered here" in str(takes(PLACE, "sknl", ["shas"], choices=["shas", "sknl"]))
 
 
-def test_while_slurm_is_silent_the_sites_choices_hold_alone() -> None:
+def test_while_slurm_doesnt_answer_only_the_sites_choices_count() -> None:
     assert values(rules(PLACE, None, choices=["shas", "sknl"])) == ["shas", "sknl"]
     assert takes(PLACE, "sknl", None, choices=["shas", "sknl"]) == "sknl"
     assert "isn't offered" in str(takes(PLACE, "bobs", None, choices=["shas", "sknl"]))
@@ -70,7 +70,9 @@ def test_while_slurm_is_silent_the_sites_choices_hold_alone() -> None:
 @given(
     st.lists(st.sampled_from([*OFFER, "x"]), max_size=4), st.lists(st.sampled_from([*OFFER, "y"]), max_size=4)
 )
-def test_nothing_is_ever_offered_that_either_doesnt_offer(slurms: list[str], sites: list[str]) -> None:
+def test_a_choice_is_offered_only_if_both_slurm_and_the_site_offer_it(
+    slurms: list[str], sites: list[str]
+) -> None:
     found = values(rules(PLACE, slurms, choices=sites))
     assert found is not None
     assert set(found) == set(slurms) & set(sites)
@@ -85,8 +87,8 @@ def test_the_sites_default_gives_way_where_slurm_doesnt_offer_it() -> None:
 
 
 @pytest.mark.parametrize("way", [{"locked": True}, {"visible": False}])
-def test_what_a_site_fixed_gives_way_to_nothing_else(way: dict[str, bool]) -> None:
-    """Else a user without the QOS that a site fixed would start in another."""
+def test_a_fixed_value_is_never_replaced(way: dict[str, bool]) -> None:
+    """Otherwise a user without the fixed QOS would start in another."""
     assert takes(PLACE, None, OFFER, default="sknl", **way) == "sknl"
     assert takes(PLACE, "sknl", OFFER, default="sknl", **way) == "sknl"
     assert "isn't possible" in str(takes(PLACE, None, ["shas"], default="sknl", **way))
@@ -97,12 +99,12 @@ def test_what_a_site_fixed_gives_way_to_nothing_else(way: dict[str, bool]) -> No
 
 
 @pytest.mark.parametrize("way", [{"locked": True}, {"visible": False}])
-def test_fixed_without_a_default_is_slurms_own(way: dict[str, bool]) -> None:
+def test_a_fixed_field_without_a_default_has_slurms_default(way: dict[str, bool]) -> None:
     assert takes(PLACE, None, ["shas", "sknl"], **way) == "shas"
 
 
 @given(st.integers(0, 50), st.none() | st.integers(0, 50), st.integers(-5, 60))
-def test_of_two_bounds_the_tighter_holds(sites: int, slurms: int | None, value: int) -> None:
+def test_the_tighter_of_two_bounds_counts(sites: int, slurms: int | None, value: int) -> None:
     taken = takes(COUNT, value, slurms, maximum=sites, minimum=0)
     limit = sites if slurms is None else min(sites, slurms)
     assert (taken == value) == (1 <= value <= limit)
@@ -120,7 +122,7 @@ def test_a_sites_bounds_are_written_as_they_are_typed() -> None:
     assert takes(memory, "3G", 2048, maximum="4G") == "Must be between 1M and 2G."
 
 
-def test_choices_beyond_the_sites_bounds_arent_even_offered() -> None:
+def test_choices_outside_the_sites_bounds_are_not_offered() -> None:
     sizes = Integer("size", choices=lambda facts: facts)
     offer = [Choice(str(n)) for n in range(6)]
     assert values(rules(sizes, offer, minimum=2, maximum=4)) == ["2", "3", "4"]
@@ -128,7 +130,7 @@ def test_choices_beyond_the_sites_bounds_arent_even_offered() -> None:
     assert values(rules(sizes, None, maximum=1)) is None
 
 
-def test_a_site_can_ask_for_more_but_for_no_less() -> None:
+def test_a_site_can_require_a_field_but_not_make_a_required_one_optional() -> None:
     strict = Select("place", choices=offered, required=True, visible=lambda facts: bool(facts))
     assert rules(strict, OFFER, required=False).required
     assert not rules(strict, [], visible=True).visible
@@ -136,7 +138,7 @@ def test_a_site_can_ask_for_more_but_for_no_less() -> None:
     assert rules(PLACE, OFFER, required=True).required
 
 
-def test_labels_and_help_are_the_sites() -> None:
+def test_a_site_sets_labels_and_help() -> None:
     changed = with_settings(PLACE, {"label": "Where", "help": "Somewhere."})
     assert (changed.label, changed.help) == ("Where", "Somewhere.")
     assert PLACE.label == "", "the field itself isn't changed"

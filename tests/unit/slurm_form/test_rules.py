@@ -1,4 +1,4 @@
-"""What each field of the Slurm form offers, rule by rule; the whole form: test_forms_slurm.py."""
+"""What each field of the Slurm form offers, rule by rule. The whole form: test_form.py."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def values(choices: list[Choice] | None) -> list[str] | None:
     return None if choices is None else [choice.value for choice in choices]
 
 
-def test_nothing_known_is_free_text_and_slurm_judges() -> None:
+def test_without_facts_fields_are_free_text_and_slurm_decides() -> None:
     assert rules.rights("summit", None) is None
     assert rules.rights("blanca", summit.facts()) is None
     assert rules.rights(None, summit.facts()) is None
@@ -45,12 +45,12 @@ def test_nothing_known_is_free_text_and_slurm_judges() -> None:
     assert rules.has_gpus(None) and rules.has_reservations(None, "shas", "general")
 
 
-def test_a_partition_that_isnt_there_has_no_bounds() -> None:
+def test_an_unknown_partition_has_no_bounds() -> None:
     assert rules.bounds(MINE, None, "general", "normal", None) is None
     assert rules.bounds(MINE, "nosuch", "general", "normal", None) is None
 
 
-def test_a_cluster_is_offered_where_one_may_run_something_or_may_for_all_we_know() -> None:
+def test_a_cluster_is_offered_if_the_user_may_run_jobs_or_it_hasnt_answered() -> None:
     offer = rules.clusters([Choice("summit"), Choice("blanca")])
     assert values(offer(summit.facts("alice"))) == ["summit", "blanca"]
     assert values(offer(summit.facts("carol"))) == ["blanca"]
@@ -60,7 +60,7 @@ def test_a_cluster_is_offered_where_one_may_run_something_or_may_for_all_we_know
     )
 
 
-def test_who_has_an_account_sees_the_partitions_that_admit_it() -> None:
+def test_the_partitions_are_those_that_admit_an_account_of_the_user() -> None:
     assert values(rules.partitions(MINE)) == ["shas", "sknl", "lesson"]
     assert values(rules.partitions(BOBS)) == ["shas", "bobs"]
     assert values(rules.partitions(NOBODYS)) == []
@@ -79,7 +79,7 @@ def test_accounts_and_qos_go_with_the_partition_the_default_first() -> None:
     assert rules.needs_qos(MINE, "shas", "general") and not rules.needs_qos(MINE, "sknl", "general")
 
 
-def test_a_reservation_is_for_those_who_are_on_its_list_where_its_nodes_are() -> None:
+def test_a_reservation_is_offered_to_its_users_in_partitions_with_its_nodes() -> None:
     assert values(rules.reservations(MINE, "shas", "general")) == ["workshop"]
     assert values(rules.reservations(BOBS, "shas", "general")) == ["bobsday"]
     assert rules.reservations(MINE, "sknl", "knl") == []
@@ -123,7 +123,7 @@ def test_gpus_are_offered_by_type_and_by_count_where_there_are_several_types() -
     assert (rules.has_gpus(SHAS), rules.has_gpus(BARE)) == (True, False)
 
 
-def test_of_many_gpus_the_powers_of_two_and_all_are_offered() -> None:
+def test_of_many_gpus_powers_of_two_and_the_maximum_are_offered() -> None:
     many = Bounds((Shape(64, 1000, (("h100", 20),)),))
     assert values(rules.gpus(frozenset())(many, "python")) == [
         "0",
@@ -131,7 +131,7 @@ def test_of_many_gpus_the_powers_of_two_and_all_are_offered() -> None:
     ]
 
 
-def test_a_qos_that_demands_gpus_leaves_no_none() -> None:
+def test_with_a_qos_that_demands_gpus_none_is_not_offered() -> None:
     demanding = replace(SHAS, least={"gres/gpu": 2})
     assert values(rules.gpus(frozenset())(demanding, "python")) == ["v100:2"]
 
@@ -150,7 +150,7 @@ def test_sizes_bound_each_other() -> None:
     assert rules.max_runtime(MINE.bounds("shas", "general", "debug")) == 60
 
 
-def test_an_empty_input_says_what_it_means() -> None:
+def test_an_empty_input_shows_what_it_means() -> None:
     assert rules.nothing_for_runtime(SHAS) == "1:00:00"
     assert rules.nothing_for_runtime(SKNL) == "1-00:00:00", "its MaxTime, where there is no DefaultTime"
     assert rules.nothing_for_runtime(None) == "The partition's default"
@@ -159,7 +159,7 @@ def test_an_empty_input_says_what_it_means() -> None:
     assert rules.nothing_for_memory(per_cpu, 1, 2, 4) == "8G"
 
 
-def test_what_is_free_stands_beside_each_partition() -> None:
+def test_each_partition_shows_what_is_free() -> None:
     [shas, *_] = rules.partitions(MINE) or []
     assert shas.description == "1 of 2 nodes idle"
     assert shas.gauges == (
@@ -170,7 +170,7 @@ def test_what_is_free_stands_beside_each_partition() -> None:
     )
 
 
-def test_a_reservation_says_when_it_is() -> None:
+def test_a_reservation_shows_its_times() -> None:
     end = datetime(2026, 11, 25, 14, tzinfo=UTC)
     facts = replace(
         summit.FACTS,

@@ -1,4 +1,4 @@
-"""A site's own fields: each mistake by its key, each value one word of sbatch's line or a variable."""
+"""A site's own fields: mistakes by key; values as single words of sbatch's command line or as variables."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ async def test_values_become_words_of_sbatch_and_variables() -> None:
     }
 
 
-async def test_what_is_left_out_says_nothing() -> None:
+async def test_an_empty_field_adds_nothing() -> None:
     options = await form().check({}, ALICE)
     assert sbatch_options(OWN, options) == ("--licenses=none", "--nice=0")
     assert environment(OWN, options) == {"NICE": "0", "PROJECT": "p1"}
     assert sbatch_options(OWN, {}) == () and environment(OWN, {}) == {}
 
 
-async def test_a_box_that_isnt_ticked_is_a_no() -> None:
+async def test_an_empty_box_is_a_no() -> None:
     options = await form().parse({"_boxes": ["exclusive,big"]}, ALICE)
     assert (options["exclusive"], options["big"]) == (False, None)
     assert "--exclusive" not in sbatch_options(OWN, options)
@@ -76,7 +76,7 @@ async def test_a_box_that_isnt_ticked_is_a_no() -> None:
 
 
 @given(st.text(max_size=60).filter(str.isprintable))
-def test_whatever_a_text_holds_it_is_one_word_and_no_option_of_its_own(text: str) -> None:
+def test_any_text_stays_one_word_and_never_becomes_an_option(text: str) -> None:
     words = sbatch_options({"remark": {"pattern": "", "sbatch": "--admin-comment"}}, {"remark": text})
     assert words == (f"--admin-comment={text}",)
     line = argv.sbatch(JobSpec("jupyter", extra=words))
@@ -103,7 +103,7 @@ def test_whatever_a_text_holds_it_is_one_word_and_no_option_of_its_own(text: str
         ({"required": True}, ""),
     ],
 )
-async def test_each_kind_keeps_its_own_rules(said: dict[str, Any], value: object) -> None:
+async def test_each_kind_of_field_keeps_its_rules(said: dict[str, Any], value: object) -> None:
     with pytest.raises(OptionsRefused) as refused:
         await form({"mine": said}).check({"mine": value}, ALICE)
     assert set(refused.value.messages) == {"mine"}
@@ -139,18 +139,18 @@ def test_a_mistake_is_named_by_its_key(said: dict[str, Any], key: str) -> None:
 @pytest.mark.parametrize(
     "name", ["partition", "gpus", "rights", "bounds", "user", "options", "_x", "a-b", "é"]
 )
-def test_a_name_that_is_taken_or_no_name_is_a_mistake(name: str) -> None:
+def test_a_name_that_is_taken_or_malformed_is_a_mistake(name: str) -> None:
     assert set(problems(**{name: {}})) == {f"form.own.{name}"}
 
 
 @pytest.mark.parametrize("option", sorted(RESERVED))
-def test_what_the_spawner_says_itself_is_not_the_sites_to_set(option: str) -> None:
+def test_a_site_cant_set_an_option_that_the_spawner_sets(option: str) -> None:
     assert problems(mine={"sbatch": option}) == {
         "form.own.mine.sbatch": f"{option} is set by a standard field or by the spawner"
     }
 
 
-def test_every_option_that_our_own_command_line_has_is_ours() -> None:
+def test_every_option_of_our_own_command_line_is_reserved() -> None:
     spec = JobSpec(
         "jupyter",
         **dict.fromkeys(("comment", "partition", "account", "qos", "reservation"), "x"),
@@ -163,16 +163,16 @@ def test_every_option_that_our_own_command_line_has_is_ours() -> None:
 
 
 @pytest.mark.parametrize("option", ["--wait", "--clusters", "--version", "--wra", "--ui", "--gpus-per"])
-def test_what_would_break_every_start_is_ours_even_abbreviated(option: str) -> None:
+def test_options_that_would_break_every_start_are_reserved_even_abbreviated(option: str) -> None:
     assert "form.own.mine.sbatch" in problems(mine={"sbatch": option})
 
 
 @pytest.mark.parametrize("option", ["--constraint", "--licenses", "--nice", "--wait-all-nodes", "--gpu-bind"])
-def test_other_options_are_the_sites_to_set(option: str) -> None:
+def test_a_site_can_set_other_options(option: str) -> None:
     assert form({"mine": {"sbatch": option}}).fields["mine"].flag == option
 
 
-def test_all_mistakes_are_told_at_once_and_good_fields_are_made() -> None:
+def test_all_mistakes_are_reported_at_once_and_the_fields_are_still_made() -> None:
     fields, wrong = fields_of_site({"a": {"type": "x"}, "b": {}, "c": {"env": "-"}}, taken={"cpus"})
     assert [field.name for field in fields] == ["a", "b", "c"]
     assert {key for key, _ in wrong} == {"form.own.a.type", "form.own.c.env"}

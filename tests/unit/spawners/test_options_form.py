@@ -1,4 +1,4 @@
-"""OptionsFormSpawner by itself; on a real hub: tests/hub/test_options_form_spawner.py."""
+"""OptionsFormSpawner alone. On a real hub: tests/hub/test_options_form_spawner.py."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from flatirons.spawners.slurm import SlurmSpawner
 
 
 class Child(Spawner):  # type: ignore[misc]
-    """A spawner with a trait of each kind; it starts nothing, and says how it was asked to."""
+    """A spawner with a trait of each kind that starts nothing and records the calls."""
 
     text = traitlets.Unicode("as configured").tag(config=True)
     count = traitlets.Integer(7, max=100).tag(config=True)
@@ -103,12 +103,12 @@ def test_the_child_may_be_a_registered_name_and_is_jupyterhubs_default_else() ->
 
 
 @pytest.mark.parametrize("child", ["no.such.Class", "jupyterhub.user.User", int, OptionsFormSpawner])
-def test_what_is_no_spawner_can_not_be_the_child(child: Any) -> None:
+def test_only_a_spawner_can_be_the_child(child: Any) -> None:
     with pytest.raises(TraitError, match="child_class"):
         made(child=child)
 
 
-async def test_jupyterhub_talks_to_the_child_itself() -> None:
+async def test_jupyterhub_calls_the_child_itself() -> None:
     spawner = made()
     assert await spawner.start() == "http://127.0.0.1:1"
     assert await spawner.poll() is None
@@ -119,7 +119,7 @@ async def test_jupyterhub_talks_to_the_child_itself() -> None:
     assert spawner.started_with == "stopped, now=True"
 
 
-def test_the_childs_section_holds_and_child_config_comes_before_it() -> None:
+def test_child_config_overrides_the_childs_section() -> None:
     config = Config(Child={"text": "section", "count": 1}, Spawner={"start_timeout": 5})
     config.OptionsFormSpawner.update(child_class=Child, child_config={"count": 2})
     spawner = OptionsFormSpawner(config=config)
@@ -133,7 +133,7 @@ def test_two_spawners_share_no_value_of_child_config() -> None:
     assert second.environment == {"A": "1"} == shared["child_config"]["environment"]
 
 
-def test_a_name_in_child_config_that_is_no_trait_is_said_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unknown_trait_in_child_config_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     spawner = made(config={"child_config": {"cuont": 2}})
     assert not hasattr(spawner, "cuont")
     assert "has no trait cuont" in caplog.text
@@ -146,7 +146,7 @@ def test_a_configuration_may_append_to_the_fields() -> None:
     assert "more" in OptionsFormSpawner(config=config).declared_form().fields
 
 
-async def test_a_class_of_the_operators_own_stands_before_the_child() -> None:
+async def test_a_subclass_of_the_operator_precedes_the_child() -> None:
     class Ours(OptionsFormSpawner):
         async def start(self) -> str:
             return f"ours, then {await super().start()}"
@@ -210,7 +210,7 @@ async def test_nothing_but_the_declared_options_reaches_the_child() -> None:
         (Number("anything"), 2.5, 2.5),
     ],
 )
-async def test_a_value_lands_typed_as_the_trait_is(field: Field, given: object, value: object) -> None:
+async def test_a_value_gets_the_type_of_the_trait(field: Field, given: object, value: object) -> None:
     spawner = await landed(made(field), **{field.name: given})
     found = getattr(spawner, field.trait or field.name)
     assert (found, type(found)) == (value, type(value))
@@ -229,7 +229,9 @@ async def test_a_value_lands_typed_as_the_trait_is(field: Field, given: object, 
         (Text("pairs"), "a", "pairs: This server can't be given this value."),
     ],
 )
-async def test_what_the_trait_can_not_hold_is_a_message(field: Field, given: object, sentence: str) -> None:
+async def test_a_value_that_the_trait_refuses_gets_a_message(
+    field: Field, given: object, sentence: str
+) -> None:
     spawner = made(field)
     with pytest.raises(RefusedOptions) as caught:
         await landed(spawner, **{field.name: given})
@@ -237,7 +239,7 @@ async def test_what_the_trait_can_not_hold_is_a_message(field: Field, given: obj
     assert spawner.get_state().get(STATE_KEY) is None
 
 
-async def test_every_value_that_can_not_be_held_has_its_message() -> None:
+async def test_each_value_that_a_trait_refuses_gets_a_message() -> None:
     with pytest.raises(RefusedOptions) as caught:
         await landed(made(Text("count"), Text("factor")), count="a", factor="b")
     assert "count:" in refusal(caught) and "factor:" in refusal(caught)
@@ -282,7 +284,7 @@ def test_an_option_can_not_take_the_name_of_a_method_or_an_attribute(name: str) 
 # -- state
 
 
-async def test_the_state_is_the_childs_and_what_was_chosen() -> None:
+async def test_the_state_is_the_childs_state_and_the_options() -> None:
     spawner = await landed(
         made(Text("text"), Integer("count"), Text("req_a")), text="mine", count=3, req_a="x"
     )
@@ -298,7 +300,7 @@ async def test_the_state_is_the_childs_and_what_was_chosen() -> None:
     assert (await landed(again)).text == "as configured", "a restart doesn't make it the configuration"
 
 
-async def test_what_a_child_saves_while_it_starts_holds_what_was_chosen() -> None:
+async def test_the_state_that_a_child_saves_during_its_start_has_the_options() -> None:
     spawner = await landed(made(Text("partition"), child=SlurmSpawner), partition="sknl")
     database = spawner.user.db = orm.new_session_factory("sqlite:///:memory:")()
     spawner.orm_spawner = orm.Spawner(name="", state={}, user=orm.User(name="alice"))
@@ -311,7 +313,7 @@ async def test_what_a_child_saves_while_it_starts_holds_what_was_chosen() -> Non
     database.close()
 
 
-async def test_a_state_that_fits_no_more_still_finds_the_server(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_state_that_no_longer_fits_still_finds_the_server(caplog: pytest.LogCaptureFixture) -> None:
     spawner = made(Text("count"))
     spawner.load_state({"with": "running", STATE_KEY: {"count": "many", "gone": 1}})
     assert spawner.started_with == "running"
@@ -320,6 +322,6 @@ async def test_a_state_that_fits_no_more_still_finds_the_server(caplog: pytest.L
     assert spawner.started_with == "from before there was a form"
 
 
-def test_a_number_that_has_no_text_of_its_own_is_read_all_the_same() -> None:
+def test_a_number_without_a_short_text_is_still_read() -> None:
     assert fitting(traitlets.Integer(), 2**31 - 1, Integer("n")) == 2**31 - 1
     assert fitting(traitlets.Integer(), "+4", Text("n")) == 4

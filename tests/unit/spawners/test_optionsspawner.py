@@ -1,4 +1,4 @@
-"""The names of the `optionsspawner` package, as configurations written for it use them."""
+"""The names of the `optionsspawner` package, used as in configurations for it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from optionsspawner.forms import (
 
 
 async def posted(field: Field, *values: str, shown: bool = True) -> Any:
-    """What the field makes of a posted page; `shown`: it was on it."""
+    """The options of a posted page; `shown`: the field was on the page."""
     body = {field.name: list(values), "_boxes": [field.name if shown else ""]}
     return (await Form([field]).parse(body, Context()))[field.name]
 
@@ -46,7 +46,7 @@ async def test_a_text_has_its_value_its_label_and_its_attributes() -> None:
     assert TextInputField("plain").label == "plain"
 
 
-async def test_a_text_takes_any_line_or_what_its_pattern_says() -> None:
+async def test_a_text_accepts_any_line_or_what_matches_its_pattern() -> None:
     assert (
         await posted(TextInputField("req_prologue"), "module load $X; ./run 'it'")
         == "module load $X; ./run 'it'"
@@ -59,7 +59,7 @@ async def test_a_text_takes_any_line_or_what_its_pattern_says() -> None:
     assert "Too long" in await message(TextInputField("t", attr_maxlength=3), "four")
 
 
-async def test_what_is_required_is_required_of_a_link_and_a_rest_body_too() -> None:
+async def test_required_fields_are_required_of_links_and_rest_bodies_too() -> None:
     required = TextInputField("a", attr_value="", attr_required=True)
     assert await message(required, "") == "This is needed."
     assert await message(CheckboxInputField("terms", attr_required=True)) == "Please tick this to continue."
@@ -124,7 +124,7 @@ async def test_an_empty_choice_leaves_the_trait_as_it_is() -> None:
     assert "The default" in await page(field)
 
 
-def test_mistakes_are_said_when_the_configuration_is_read() -> None:
+def test_mistakes_are_reported_when_the_configuration_is_read() -> None:
     for mistake in (
         lambda: SelectField("a", choices=[("x", "1"), ("x", "2")]),
         lambda: TextInputField("a", attr_pattern="["),

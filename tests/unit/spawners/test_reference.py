@@ -1,4 +1,4 @@
-"""The reference of SlurmSpawner is what its traits say."""
+"""The reference of SlurmSpawner agrees with its traits."""
 
 from flatirons.slurm_form.form import slurm_form
 from flatirons.spawners.reference import reference

@@ -1,5 +1,5 @@
-// What the page does beyond htmx: it keeps what the user does while the hub's answer comes in, searches long
-// lists, copies the link, takes a suggestion over. Every rule of the form is the hub's.
+// What the page does besides htmx: it keeps the user's edits while an answer of the hub comes in, searches long
+// lists, copies the link and applies a suggestion. All rules of the form are evaluated by the hub.
 (function () {
   "use strict";
 
@@ -9,9 +9,9 @@
 
   document.documentElement.classList.add("flatirons-live");
   htmx.config.morphIgnore = [...(htmx.config.morphIgnore || []), "open"];
-  htmx.config.noSwap = [...htmx.config.noSwap, "4xx", "5xx"]; // a page of errors is no part of a form
+  htmx.config.noSwap = [...htmx.config.noSwap, "4xx", "5xx"]; // an error page must not replace the form
 
-  // -- what the hub answers holds, save where somebody is typing
+  // -- the hub's answer replaces all values except in the input that has the focus
 
   function settle() {
     for (const option of inputs("option")) {
@@ -32,12 +32,12 @@
       link.parentElement.classList.toggle("flatirons-mended", !isWrong);
     }
     if (document.activeElement === document.body && pressed?.isConnected === false) {
-      document.querySelector("#flatirons-presets button")?.focus(); // a card that is forgotten had the focus
+      document.querySelector("#flatirons-presets button")?.focus(); // the card with the focus is gone
     }
     pressed = null;
   }
 
-  // -- whether what is on the page has been answered
+  // -- whether the hub has answered the last edit
 
   let edits = 0;
   let answered = 0;
@@ -80,7 +80,7 @@
   for (const kind of ["input", "change"]) {
     document.addEventListener(kind, (event) => {
       const isOurs = event.target.matches?.(".flatirons-search, [name=_preset_name]");
-      if (isOurs) event.stopPropagation(); // it changes no option
+      if (isOurs) event.stopPropagation(); // it isn't an option
       else if (root().contains(event.target)) isEdited();
       if (isOurs && event.target.matches(".flatirons-search")) filter(event.target);
     }, true);
@@ -88,7 +88,7 @@
 
   document.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && event.target.matches?.(".flatirons-search")) {
-      event.preventDefault(); // Enter would start a server
+      event.preventDefault(); // Enter would submit the form
       chooseFirst(event.target);
     } else if (event.key === "Enter" && event.target.matches?.("[name=_preset_name]")) {
       event.preventDefault();
@@ -99,7 +99,7 @@
     }
   });
 
-  // -- one click
+  // -- buttons and links
 
   document.addEventListener("click", (event) => {
     const link = event.target.closest?.("#flatirons-link");
@@ -107,7 +107,7 @@
       event.preventDefault();
       whenAnswered().then(() => navigator.clipboard.writeText(link.href)).then(
         () => { document.getElementById("flatirons-copied").textContent = "Link copied."; },
-        () => { location.assign(link.href); }, // there it can be copied by hand
+        () => { location.assign(link.href); }, // the user can copy the address there
       );
     }
     pressed = event.target.closest?.("button[hx-post]") || pressed;
@@ -118,15 +118,15 @@
         const input = document.getElementById(`option-${name}`);
         if (!input) continue;
         if (input.matches("select") && ![...input.options].some((each) => each.value === text)) {
-          input.add(new Option(text, text)); // of a list that is still to come
+          input.add(new Option(text, text)); // the list with this choice has yet to come
         }
         input.value = text;
       }
       root().dispatchEvent(new Event("change", { bubbles: true }));
     }
-  }, true); // before htmx asks
+  }, true); // before htmx sends its request
 
-  // -- talking to the hub
+  // -- requests to the hub
 
   document.addEventListener("htmx:config:request", (event) => {
     const ctx = event.detail.ctx;
@@ -135,7 +135,7 @@
   });
   document.addEventListener("htmx:after:swap", (event) => {
     const { target, response } = event.detail.ctx;
-    if (target?.id !== ROOT || response.status >= 400) return; // htmx says so of an error's page too
+    if (target?.id !== ROOT || response.status >= 400) return; // htmx sends this event for error pages too
     root().classList.remove("flatirons-is-away");
     answered = event.detail.ctx.edits;
     settle();

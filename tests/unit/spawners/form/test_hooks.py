@@ -1,4 +1,4 @@
-"""The hooks by themselves, on something with traits; on a real hub: tests/hub/test_form_hooks.py."""
+"""The hooks alone, on an object with traits. On a real hub: tests/hub/test_form_hooks.py."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_hooks_attach_to_a_section_of_the_configuration() -> None:
     assert section.apply_user_options == hooks.apply_user_options
 
 
-async def test_values_land_on_the_traits_that_there_are() -> None:
+async def test_values_become_the_traits_that_the_spawner_has() -> None:
     thing = Thing()
     await FormHooks(SLURM).apply_user_options(
         thing, {"partition": "sknl", "environment": "r", "memory": "1G"}
@@ -62,7 +62,7 @@ async def test_values_land_on_the_traits_that_there_are() -> None:
     assert thing.user_options["memory"] == 1024
 
 
-async def test_an_empty_option_gives_the_trait_back_what_was_configured() -> None:
+async def test_an_empty_option_restores_the_configured_value_of_the_trait() -> None:
     thing, hooks = Thing(), FormHooks(SLURM)
     await hooks.apply_user_options(thing, {"partition": "sknl"})
     await hooks.apply_user_options(thing, {})

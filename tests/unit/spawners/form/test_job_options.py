@@ -1,4 +1,4 @@
-"""What a job is made of: what the form accepted, what the operator configured, what code set afterwards."""
+"""The options of a job: accepted by the form, configured by the operator, or set by code afterwards."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def spawner(hooks: FormHooks | None = None, **configured: Any) -> SlurmSpawner:
 
 
 class Person:
-    """alice."""
+    """As much of a user as the hooks need."""
 
     name = "alice"
 

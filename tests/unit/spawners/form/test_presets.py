@@ -1,4 +1,4 @@
-"""Saved choices: for one user each, on a disk that may be full, in files that may be damaged."""
+"""Saved presets: one file for each user, on a disk that may be full, in files that may be damaged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def kept(folder: Path) -> Presets:
     return Presets(folder=folder / "presets")
 
 
-def test_what_is_saved_is_there_after_a_restart_in_the_order_of_saving(tmp_path: Path) -> None:
+def test_saved_presets_survive_a_restart_in_the_order_of_saving(tmp_path: Path) -> None:
     mine = kept(tmp_path)
     for name in ("zebra", "ape", "Größe 😀"):
         assert mine.save("alice", name, OPTIONS) == ""
@@ -45,7 +45,7 @@ def test_the_same_name_replaces_and_forgetting_removes(tmp_path: Path) -> None:
     assert list(mine.saved("alice")) == ["other"]
 
 
-def test_two_users_never_see_each_others(tmp_path: Path) -> None:
+def test_users_dont_see_each_others_presets(tmp_path: Path) -> None:
     mine = kept(tmp_path)
     mine.save("alice", "mine", {"cpus": 1})
     mine.save("bob", "mine", {"cpus": 2})
@@ -57,7 +57,7 @@ def test_two_users_never_see_each_others(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "user", ["../../etc/passwd", "a/b", "", ".", "x" * 5000, "é", "a\x00b", "alice.json", "-rf", "😀"]
 )
-def test_a_user_may_have_any_name_and_the_file_stays_in_the_folder(tmp_path: Path, user: str) -> None:
+def test_any_user_name_gives_a_file_in_the_folder(tmp_path: Path, user: str) -> None:
     mine = kept(tmp_path)
     assert mine.save(user, "mine", {"cpus": 1}) == ""
     assert kept(tmp_path).saved(user)["mine"].options == {"cpus": 1}
@@ -67,7 +67,7 @@ def test_a_user_may_have_any_name_and_the_file_stays_in_the_folder(tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["", " ", "\n", "x" * 61, "a\x00b", "\u202e", "a\u200bb", "\x1b[0m"])
-def test_a_name_that_cant_be_read_isnt_saved(tmp_path: Path, name: str) -> None:
+def test_an_unreadable_name_isnt_saved(tmp_path: Path, name: str) -> None:
     mine = kept(tmp_path)
     assert mine.save("alice", name, {"cpus": 1}) == NAME_NEEDED
     assert mine.saved("alice") == {}
@@ -86,7 +86,7 @@ def test_spaces_in_a_name_are_one_space(tmp_path: Path) -> None:
     assert list(mine.saved("alice")) == ["two words"]
 
 
-def test_nobody_saves_more_than_the_limit_but_may_replace(tmp_path: Path) -> None:
+def test_a_user_at_the_limit_can_only_replace_presets(tmp_path: Path) -> None:
     mine = kept(tmp_path)
     for n in range(MOST_SAVED):
         assert mine.save("alice", str(n), {}) == ""
@@ -96,7 +96,7 @@ def test_nobody_saves_more_than_the_limit_but_may_replace(tmp_path: Path) -> Non
     assert mine.save("bob", "mine", {}) == ""
 
 
-def test_without_a_folder_nothing_is_saved_and_that_is_said(tmp_path: Path) -> None:
+def test_without_a_folder_saving_is_refused_with_a_sentence(tmp_path: Path) -> None:
     none = Presets()
     assert none.save("alice", "mine", {}) == NAME_NEEDED
     assert none.saved("alice") == {}
@@ -118,7 +118,7 @@ def full(*args: object, **kwargs: object) -> None:
     raise OSError(28, "No space left on device")
 
 
-def test_a_full_disk_gets_a_sentence_and_loses_nothing(
+def test_a_full_disk_gives_a_sentence_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     mine = kept(tmp_path)
@@ -157,7 +157,7 @@ DAMAGED = [
 
 
 @pytest.mark.parametrize("content", DAMAGED)
-def test_a_damaged_file_is_no_choices_and_a_line_in_the_log(
+def test_a_damaged_file_gives_no_presets_and_a_line_in_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
 ) -> None:
     kept(tmp_path).save("alice", "mine", {})
@@ -169,7 +169,7 @@ def test_a_damaged_file_is_no_choices_and_a_line_in_the_log(
     assert file.read_bytes() == content
 
 
-def test_saving_doesnt_throw_away_what_couldnt_be_read(tmp_path: Path) -> None:
+def test_saving_keeps_a_file_that_couldnt_be_read(tmp_path: Path) -> None:
     kept(tmp_path).save("alice", "mine", {"cpus": 7})
     [file] = (tmp_path / "presets").iterdir()
     content = file.read_bytes()[:-1]
@@ -178,7 +178,7 @@ def test_saving_doesnt_throw_away_what_couldnt_be_read(tmp_path: Path) -> None:
     assert content in [path.read_bytes() for path in (tmp_path / "presets").iterdir()]
 
 
-def test_the_options_of_the_sites_presets_are_known_by_name() -> None:
+def test_the_names_are_the_options_that_site_presets_set() -> None:
     presets = Presets({"small": Preset("Small", {"cpus": 1}), "gpu": Preset("GPU", {"gpus": 1, "cpus": 2})})
     assert presets.names == {"cpus", "gpus"}
     assert presets.saved("alice") == {}

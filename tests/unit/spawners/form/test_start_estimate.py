@@ -1,4 +1,4 @@
-"""What the page says of the wait: for complete options only, with changes that the form itself would take."""
+"""The estimate on the page: only for complete options, with suggestions that the form accepts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OWN = {"feature": {"sbatch": "--constraint"}, "threads": {"type": "integer", "en
 
 
 class Asked:
-    """An estimator that notes what it is asked, and takes every candidate for sooner."""
+    """An estimator that records its questions, and finds that every candidate starts sooner."""
 
     def __init__(self, answer: Estimate) -> None:
         self.answer = answer
@@ -71,7 +71,7 @@ WHOLE = body(
 )
 
 
-async def test_slurm_is_asked_for_the_very_job_that_would_be_started() -> None:
+async def test_slurm_is_asked_about_exactly_the_job_that_would_be_started() -> None:
     found, estimator = await asked({**WHOLE, **body(cpus="4", memory="2G", runtime="2h", feature="ib")})
     assert found == StartEstimate(NOW, [])
     [spec] = estimator.specs
@@ -94,7 +94,7 @@ async def test_slurm_is_asked_for_the_very_job_that_would_be_started() -> None:
         body(gpus=""),
     ],
 )
-async def test_slurm_is_asked_nothing_for_options_that_the_form_doesnt_take(
+async def test_slurm_isnt_asked_about_options_that_the_form_refuses(
     wrong: dict[str, list[str]],
 ) -> None:
     found, estimator = await asked({**WHOLE, **wrong})
@@ -110,7 +110,7 @@ async def test_a_short_wait_needs_no_suggestions() -> None:
         assert estimator.candidates == []
 
 
-async def test_what_would_start_sooner_is_something_that_the_form_takes() -> None:
+async def test_suggestions_are_accepted_by_the_form() -> None:
     given = {**WHOLE, **body(cpus="4", memory="8G", runtime="1-00:00:00", gpus="v100:2", feature="ib")}
     found, _ = await asked(given, LONG)
     assert found and found.sooner
@@ -123,7 +123,7 @@ async def test_what_would_start_sooner_is_something_that_the_form_takes() -> Non
     assert len({tuple(change.options.items()) for change, _ in found.sooner}) == len(found.sooner)
 
 
-async def test_a_change_that_the_site_doesnt_allow_isnt_suggested() -> None:
+async def test_an_alternative_that_the_site_forbids_isnt_suggested() -> None:
     given = {**WHOLE, **body(cpus="4", runtime="1-00:00:00")}
     _, free = await asked(given, LONG)
     assert any("runtime" in change.options for change in free.candidates)
@@ -133,14 +133,14 @@ async def test_a_change_that_the_site_doesnt_allow_isnt_suggested() -> None:
     assert not any({"runtime", "partition"} & set(change.options) for change in bound.candidates)
 
 
-async def test_where_nothing_is_known_there_is_an_estimate_and_no_suggestion() -> None:
+async def test_without_facts_there_is_an_estimate_and_no_suggestion() -> None:
     found, estimator = await asked(body(cluster="blanca", partition="any", runtime="1d"), LONG)
     assert found == StartEstimate(LONG, [])
     assert estimator.specs[0].partition == "any"
 
 
-async def test_a_suggestion_says_the_whole_job_that_it_means() -> None:
-    """Another partition needs another account: both are in what one click sets."""
+async def test_a_suggestion_has_all_options_that_change() -> None:
+    """Another partition needs another account: one click sets both."""
     given = {**WHOLE, **body(cpus="2", runtime="8h")}
     found, _ = await asked(given, LONG)
     assert found
@@ -156,7 +156,7 @@ async def test_a_refusal_beside_a_reservation_may_only_mean_not_now() -> None:
     assert found and found.estimate.kind is Kind.UNKNOWN and "reserved" in found.estimate.sentence
 
 
-async def test_a_refusal_of_a_reservation_to_come_says_when_it_begins() -> None:
+async def test_a_refusal_of_a_future_reservation_says_when_it_begins() -> None:
     begins = datetime(2027, 3, 1, 8, 0, tzinfo=UTC)
     coming = replace(summit.RESERVATIONS[0], is_active=False, start=begins)
     seen = replace(summit.FACTS, reservations=(coming,))
@@ -164,6 +164,6 @@ async def test_a_refusal_of_a_reservation_to_come_says_when_it_begins() -> None:
     assert found and found.estimate.sentence == "Starts when workshop begins: 01 March, 08:00 UTC."
 
 
-async def test_a_refusal_where_nothing_is_reserved_is_one() -> None:
+async def test_without_reservations_a_refusal_stays_a_refusal() -> None:
     found, _ = await asked(WHOLE, REFUSED, seen=replace(summit.FACTS, reservations=()))
     assert found == StartEstimate(REFUSED, [])

@@ -1,4 +1,4 @@
-"""What would have helped: no more than the form takes."""
+"""The suggested fix: never more than the form accepts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHOSEN = {"partition": "shas", "account": "general", "qos": "normal"}
 
 
 async def fix(kind: str, known: Mapping[str, str], settings: Any = None, **chosen: str) -> Cause:
-    """What becomes of a cause with this fix, in a form that knows the cluster."""
+    """The cause with this fix after the form, which knows the cluster, has limited it."""
     form = slurm_form(settings or {}, {"summit": {}}, {"python": {}})
     context = Context(user="alice", facts=summit.facts())
     return await bounded(Cause(kind, "It ended.", "Ask.", known), form, {**CHOSEN, **chosen}, context)
@@ -33,13 +33,13 @@ async def most(name: str, **chosen: str) -> Any:
     return answer.field.write(answer.rules.maximum)
 
 
-async def test_twice_as_much_is_offered_where_the_form_takes_it() -> None:
+async def test_twice_as_much_is_suggested_where_the_form_accepts_it() -> None:
     found = await fix("time_limit", {"runtime": "2:00:00"}, runtime="1:00:00")
     assert (found.fix, found.advice) == ({"runtime": "2:00:00"}, "Ask.")
 
 
 @pytest.mark.parametrize(("kind", "name"), [("time_limit", "runtime"), ("out_of_memory", "memory")])
-async def test_what_the_form_would_refuse_is_not_offered(kind: str, name: str) -> None:
+async def test_a_fix_that_the_form_would_refuse_is_not_suggested(kind: str, name: str) -> None:
     limit = await most(name)
     beyond = {"runtime": "900-00:00:00", "memory": "900T"}[name]
     assert (await fix(kind, {name: beyond})).fix == {}, "it had more than there is now"
@@ -47,17 +47,17 @@ async def test_what_the_form_would_refuse_is_not_offered(kind: str, name: str) -
     assert (used_up.fix, used_up.advice) == ({}, NO_MORE)
 
 
-async def test_near_the_limit_the_limit_is_offered() -> None:
+async def test_near_the_limit_the_limit_is_suggested() -> None:
     assert await most("runtime") == "1-00:00:00"
     found = await fix("time_limit", {"runtime": "1-16:00:00"}, runtime="20:00:00")
     assert found.fix == {"runtime": "1-00:00:00"}
 
 
-async def test_memory_that_accounting_does_not_tell_is_what_was_chosen() -> None:
+async def test_without_accounting_the_chosen_memory_counts() -> None:
     assert (await fix("out_of_memory", {}, memory="1500M")).fix == {"memory": "3000M"}
 
 
-async def test_memory_that_nobody_chose_is_what_an_empty_input_means_or_unknown() -> None:
+async def test_without_a_choice_the_default_memory_counts_if_it_is_known() -> None:
     form = slurm_form({}, {"summit": {}}, {"python": {}})
     shas = replace(summit.PARTITIONS[0], default_memory_per_node_mib=700)
     context = summit.context(seen=replace(summit.FACTS, partitions=(shas,), kept={}))
@@ -67,13 +67,13 @@ async def test_memory_that_nobody_chose_is_what_an_empty_input_means_or_unknown(
     assert (unknown.fix, unknown.advice) == ({}, "Ask.")
 
 
-async def test_while_slurm_is_not_known_nothing_bounds_a_fix() -> None:
+async def test_without_facts_a_fix_has_no_limit() -> None:
     form = slurm_form({}, {"summit": {}}, {"python": {}})
     cause = Cause("time_limit", "It ended.", "Ask.", {"runtime": "900-00:00:00"})
     assert (await bounded(cause, form, {}, Context(user="alice"))).fix == {"runtime": "900-00:00:00"}
 
 
-async def test_of_a_sites_choices_the_nearest_that_is_more_is_offered() -> None:
+async def test_the_nearest_larger_choice_of_the_site_is_suggested() -> None:
     settings = {"runtime": {"choices": ["1:00:00", "3:00:00", "8:00:00"], "default": "1:00:00"}}
     assert (await fix("time_limit", {"runtime": "8:00:00"}, settings, runtime="3:00:00")).fix == {
         "runtime": "8:00:00"
@@ -84,17 +84,17 @@ async def test_of_a_sites_choices_the_nearest_that_is_more_is_offered() -> None:
     assert (await fix("time_limit", {"runtime": "16:00:00"}, settings, runtime="8:00:00")).fix == {}
 
 
-async def test_what_a_site_has_fixed_is_not_offered() -> None:
+async def test_a_fixed_option_is_not_suggested() -> None:
     settings = {"runtime": {"default": "1:00:00", "locked": True}}
     found = await fix("time_limit", {"runtime": "2:00:00"}, settings)
     assert (found.fix, found.advice) == ({}, NO_MORE)
 
 
-async def test_other_causes_have_no_remedy() -> None:
+async def test_other_causes_have_no_fix() -> None:
     assert (await fix("quota", {})).fix == {}
 
 
-async def test_who_chose_memory_for_each_core_is_offered_more_of_that() -> None:
+async def test_with_memory_for_each_core_more_of_that_is_suggested() -> None:
     shown = {"mem_per_cpu": {"visible": True}}
     found = await fix("out_of_memory", {"memory": "4G"}, shown, mem_per_cpu="1G")
     assert found.fix == {"mem_per_cpu": "2G"}
