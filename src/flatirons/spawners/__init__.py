@@ -33,8 +33,8 @@ run.outcome              how a run ends: collects who says what of it; makes err
 `jupyterhub`, everything that leans on JupyterHub's private parts:
 
 =======================  ==================================================================================
-jupyterhub.resume        what an earlier hub process began: a start, continued; a server that doesn't answer
-jupyterhub.cleanup       tells JupyterHub that a server ended, and cleans up after it
+jupyterhub.resume        the first poll after a restart: finishes a start, waits for a silent server
+jupyterhub.cleanup       tells JupyterHub that a server has ended, and cleans up after it
 jupyterhub.compat        the names of JupyterHub that it doesn't document, each behind a function of ours
 =======================  ==================================================================================
 
@@ -62,5 +62,5 @@ report) is in `servers`; the standard Slurm form is in `slurm_form`.
 
 Imports go from `slurm` by `jupyterhub.resume` and `run.server_run` to the rest, never back: where a module
 below must know of a run, it says in a Protocol what it needs (`run.stored_state.Followed`,
-`shared.registry.Registered`, `jupyterhub.cleanup.Shown`, `run.caller_check.Placed`).
+`shared.registry.Registered`, `jupyterhub.cleanup.Cleanable`, `run.caller_check.Placed`).
 """

@@ -25,7 +25,6 @@ All of such a file, and what else it needs: docs/how-to/plain-jupyterhub.md. The
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
@@ -53,15 +52,13 @@ from flatirons.slurm_form.site_fields import environment
 from flatirons.spawners.form.hooks import FormHooks, Options
 from flatirons.spawners.form.job_options import OptionTraits, job_options
 from flatirons.spawners.form.suggested_fix import with_suggested_fix
-from flatirons.spawners.jupyterhub import compat
-from flatirons.spawners.jupyterhub.resume import Resume, outlast_silence
+from flatirons.spawners.jupyterhub import compat, resume
 from flatirons.spawners.run.server_run import ServerRun
 from flatirons.spawners.run.start_failed import StartFailed
 from flatirons.spawners.run.stored_state import Attempt
 from flatirons.spawners.shared.registry import Registry
 from flatirons.spawners.shared.runners import runner_for
 
-SECONDS_TO_HEAR = 10.0  # how long the first poll after a restart of the hub waits to hear of the job
 CLUSTER_KEYS = frozenset({"slurm_conf", "bin_dir", "title"})
 
 
@@ -148,46 +145,48 @@ class SlurmSpawner(OptionTraits, Spawner):
 
     def __init__(self, **kwargs: Any) -> None:
         self.run: ServerRun | None = None
-        self._is_adopted = False  # the run is one of an earlier hub process
+        self.is_adopted = (
+            False  # the run is one of an earlier hub process
+        )
         self.reports: list[Report] = []
         self._stored: asyncio.Future[None] | None = None  # done once the last report is stored
         super().__init__(**kwargs)
 
     @property
     def registry(self) -> Registry[ServerRun]:
-        """What all servers of this hub share; set up when the first of them asks for it."""
+        """What all servers of this hub share; made at the first call."""
         make_runner = partial(runner_for, self.run_as, self.ssh_host)
         return Registry[ServerRun].of_hub(compat.settings_of(self.user), self.clusters, make_runner, self.log)
 
     async def facts(self, fresh: bool) -> SlurmOffers:
-        """What the rules of the Slurm form look at; `fresh`: to judge by, else to show."""
+        """What the rules of the Slurm form look at; `fresh` for a judgement, else for display."""
         return await self.registry.offers.facts(self.user.name, fresh=fresh)
 
     # -- what a restart of the hub needs
 
     def get_state(self) -> dict[str, Any]:
-        """Everything needed to find the server again; no secret is in it."""
+        """Everything that is needed to find the server again, and its reports. It holds no secret."""
         state: dict[str, Any] = super().get_state()
         if self.reports:
             state["reports"] = [each.as_dict() for each in self.reports]
         return {**state, **(self.run.attempt.as_state() if self.run else {})}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Takes up the attempt of an earlier hub process."""
+        """Adopts the run of an earlier hub process."""
         super().load_state(state)
         self.reports = [Report.from_dict(each) for each in state.get("reports", ())]
         self.registry.start_rounds(self._stored_spawn_ids)
         attempt = Attempt.from_state(state)
         if attempt and attempt.cluster in self.registry.clients:
             self._take_up(attempt)
-            self._is_adopted = True
-        elif attempt:  # the site no longer has the cluster; one server's trouble mustn't keep the hub down
+            self.is_adopted = True
+        elif attempt:  # the site has removed the cluster, which must not keep the hub from starting
             self.log.error(
                 "%s is lost: there is no cluster %r any more", compat.log_name(self), attempt.cluster
             )
 
     def clear_state(self) -> None:
-        """Forgets the run: its server is gone, or a new one is about to be made."""
+        """Forgets the run: its server is gone, or the next one is about to start."""
         super().clear_state()
         if self.run:
             self.run.close()
@@ -199,14 +198,20 @@ class SlurmSpawner(OptionTraits, Spawner):
         return self.run
 
     def keep(self, report: Report) -> None:
-        """Adds a report as `report.kept` says, and has it stored; a report may come after JupyterHub has
-        forgotten this spawner, and then belongs to the one that took its place."""
+        """Keeps a report of how the server ended, with the options that it was started with.
+
+        A report may come after JupyterHub has forgotten this spawner. It then belongs to the one that took
+        its place.
+        """
         owner = compat.current_spawner(self)
         if owner is not None:
             owner.add_report(replace(report, options=FormHooks.texts(self)))
 
     def add_report(self, report: Report) -> None:
-        """Keeps the report with the state. JupyterHub stores it as well, with the end of the server."""
+        """Adds a report to the list, as `report.kept` says, and has it stored.
+
+        JupyterHub, when it stops the server, stores the list in the commit that forgets the run.
+        """
         self.reports = kept(report, self.reports)
         self._stored = asyncio.ensure_future(self.save())
         self._stored.add_done_callback(self._log_failure)
@@ -221,11 +226,11 @@ class SlurmSpawner(OptionTraits, Spawner):
             await asyncio.wait([self._stored])
 
     async def with_suggested_fix(self, cause: Cause) -> Cause:
-        """The cause, with that as its fix which the form would take beside what was chosen."""
+        """The cause with a fix that the form would take from this user."""
         return await with_suggested_fix(cause, self)
 
     def save(self) -> Awaitable[None]:
-        """Stores the state when the loop next comes round; done once it is stored."""
+        """Has the state stored soon; done once it is."""
         return self.registry.state_writer.note(self)
 
     def _stored_spawn_ids(self) -> set[str]:
@@ -234,14 +239,14 @@ class SlurmSpawner(OptionTraits, Spawner):
     # -- the life of a server
 
     async def start(self) -> str:
-        """Submits the job and gives the server's URL once its starter says that it listens."""
+        """Submits the job; returns the server's URL once its starter reports that the server listens."""
         cluster = str(self.job_options()["cluster"])
         if cluster not in self.registry.clients:
             raise StartFailed(OptionsRefused({"cluster": f"There is no cluster {cluster!r} here."}))
         self.registry.start_rounds(self._stored_spawn_ids)
         code = secrets.token_urlsafe(32)
         run = self._take_up(Attempt.new(cluster, code))
-        self._is_adopted = False
+        self.is_adopted = False
         try:
             await run.submit(self.job_spec(run.attempt), self.job_script(code))
             await run.arrive()
@@ -250,43 +255,16 @@ class SlurmSpawner(OptionTraits, Spawner):
         return self.url
 
     async def poll(self) -> int | None:
-        """None while the job lives, or nothing better is known; starts no process.
-
-        The first poll after a restart of the hub returns only when an unfinished start is finished: from here
-        JupyterHub goes on to probe the server, or to clean up.
-        """
-        run = self.run
-        if run is None:
+        """None while the job lives, or may live, else an exit status; starts no process."""
+        if self.run is None:
             return 0
-        run.follow()
-        if compat.is_check_pending(self) and not compat.is_start_pending(self) and not run.attempt.port:
-            return await Resume(self, run, stop_seconds=self.stop_timeout + 10).carry_out()
+        self.run.follow()
         if compat.is_check_pending(self):
-            await self._heard_of(run)
-            await self._answered(run)
-        status = run.exit_status()
-        if status is not None:
-            await run.explained()
-        return status
-
-    async def _heard_of(self, run: ServerRun) -> None:
-        """Waits a little for Slurm's word: JupyterHub takes half a minute to find a dead server dead."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SECONDS_TO_HEAR):
-                await run.seen.wait()
-
-    async def _answered(self, run: ServerRun) -> None:
-        """Waits until the server, of an earlier hub process, answers or is over."""
-        if not run.attempt.port or run.exit_status() is not None:
-            return
-        await self.get_url()
-        self.correct_address()
-        self._is_adopted = False  # a stop in this time is somebody's wish
-        await outlast_silence(self, run)
-        self._is_adopted = True
+            return await resume.Resume(self, self.run, stop_seconds=self.stop_timeout + 10).status()
+        return await resume.status(self.run)
 
     async def stop(self, now: bool = False) -> None:
-        """Ends the server, then its job if that isn't enough; returns when Slurm says that it is gone."""
+        """Ends the server, and its job if that isn't enough; returns when Slurm says that the job is gone."""
         if self.run:
             try:
                 await self.run.stop(UNANSWERED if self._is_given_up else STOPPED)
@@ -295,38 +273,35 @@ class SlurmSpawner(OptionTraits, Spawner):
 
     @property
     def _is_given_up(self) -> bool:
-        """Does JupyterHub end a server because it doesn't answer? It adds callbacks once one does."""
+        """Does JupyterHub end the server because it doesn't answer? It adds callbacks once it does."""
         listens = bool(self.run and self.run.attempt.port)
-        is_unanswered = self._is_adopted and not compat.has_poll_callbacks(self)
+        is_unanswered = self.is_adopted and not compat.has_poll_callbacks(self)
         return listens and (compat.is_answer_pending(self) or is_unanswered)
 
     async def clean_up(self) -> None:
-        """Does what JupyterHub does when a server ended, for one that it left half stopped."""
+        """Removes a server that JupyterHub has left half stopped."""
         await compat.remove_server(self)
 
     def correct_address(self) -> None:
-        """Tells JupyterHub again where the server listens: it forgets that when its database fails.
-
-        It is stored by JupyterHub's next commit, and reaches the proxy with the next comparison of routes.
-        """
+        """Tells JupyterHub where the server listens: it forgets that when its database fails."""
         found = urlsplit(self.url)
         if wrong := compat.correct_address(self, found.hostname, found.port):
             self.log.warning("JupyterHub took %s for the address of %s", wrong, compat.log_name(self))
 
     async def get_url(self) -> str:
-        """After a restart of the hub: the server's URL. JupyterHub stores all of it but the scheme."""
+        """The server's URL, for a restarted hub: JupyterHub stores all of it but the scheme."""
         compat.set_scheme(self, urlsplit(self.url).scheme)
         return str(url_path_join(self.url, self.server.base_url))
 
     async def progress(self) -> AsyncIterator[Event]:
-        """What happens, on every change, never twice."""
+        """The events of the start, each once, as they happen."""
         if self.run:
             async for event in self.run.progress.follow():
                 yield event
 
     @property
     def job_name(self) -> str:
-        """The name of the server's job, in Slurm."""
+        """The name of the server's job in Slurm."""
         return f"jupyter-{self.name}" if self.name else "jupyter"
 
     @property

@@ -1,4 +1,4 @@
-"""What is left to do when a server has ended by itself: JupyterHub learns of it, and cleans up after it."""
+"""Tells JupyterHub of servers that have ended by themselves, and removes those that it still shows."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from logging import Logger
 from typing import Any, Protocol
 
 SECONDS_SHOWN = 15.0
-"""How long a server that is over may be shown until it is cleaned up."""
+"""How long JupyterHub may show a server that is over."""
 
 
-class Shown(Protocol):
-    """A spawner as JupyterHub shows it, in the words of JupyterHub's Spawner."""
+class Cleanable(Protocol):
+    """A spawner whose server can be cleaned up, in the words of JupyterHub's Spawner."""
 
     ready: bool
     pending: Any
@@ -22,35 +22,35 @@ class Shown(Protocol):
         """Tells JupyterHub that the server has ended."""
 
     async def clean_up(self) -> None:
-        """Stops, for JupyterHub, a server that has ended."""
+        """Removes a server that JupyterHub has left half stopped."""
 
     def correct_address(self) -> None:
-        """Sees to it that JupyterHub knows where a server listens."""
+        """Tells JupyterHub where the server listens, if it has that wrong."""
 
 
 class Cleanup:
-    """Sees to it that JupyterHub doesn't go on to show a server that is over."""
+    """Keeps JupyterHub from showing one server that is over."""
 
-    def __init__(self, spawner: Shown, log: Logger) -> None:
+    def __init__(self, spawner: Cleanable, log: Logger) -> None:
         self._spawner = spawner
         self._log = log
         self._task: asyncio.Task[Any] | None = None
-        self._shown_since = 0.0  # since when it has been over, and shown nevertheless
+        self._shown_since = 0.0  # when it was first seen to be over and shown; 0 for never
 
     def tell(self) -> None:
-        """A server that was up has ended by itself: JupyterHub needn't wait for its next poll to notice.
+        """Has JupyterHub poll at once a server that has ended by itself.
 
-        In a task of its own: JupyterHub stops the server in it, which ends the run's attendant, and so would
-        itself be ended half-way, with a server that is being stopped for ever.
+        That takes a task of its own: JupyterHub stops the server in it, which cancels the task that follows
+        the job. If that were the caller, the stop would never be finished.
         """
-        # before a server is ready nobody is notified, and yet JupyterHub would poll no more
+        # Before a server is ready, a poll would notify nobody and still end JupyterHub's polling.
         if self._spawner.ready:
             self._task = asyncio.ensure_future(self._spawner.poll_and_notify())
 
     def remind(self, job_id: int, *, is_over: bool) -> None:
-        """Has a server cleaned up that is over for long, and still shown.
+        """Cleans up a server that has been over for a while and is still shown.
 
-        JupyterHub left it so when its database failed in the middle of a stop, and asks no more.
+        JupyterHub leaves one so when its database fails in the middle of a stop, and polls it no more.
         """
         now = time.monotonic()
         is_shown = self._spawner.ready or self._spawner.pending == "stop"
@@ -64,6 +64,6 @@ class Cleanup:
             self._task.add_done_callback(functools.partial(self._cleaned_up, job_id))
 
     def _cleaned_up(self, job_id: int, cleaning: asyncio.Task[Any]) -> None:
-        """What failed is tried again at the next round."""
+        """Logs a failure; the next reminder tries again."""
         if not cleaning.cancelled() and (error := cleaning.exception()):
             self._log.error("The server of job %s can't be cleaned up yet: %s", job_id, error)

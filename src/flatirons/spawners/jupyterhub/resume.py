@@ -1,8 +1,9 @@
-"""What an earlier hub process began: a start, which this one finishes, or a server, which may not answer yet.
+"""The answer to JupyterHub's first poll after its restart, for a server that an earlier hub process started.
 
-To JupyterHub the one looks like an ordinary start: there is progress, and it can be cancelled; and the other
-like a server that runs. That takes some of the private fields by which JupyterHub's Spawner says what it is
-about; nothing else of ours sets those.
+JupyterHub polls once and takes the answer as final: it then waits half a minute for the server to answer, or
+cleans up after it, and has no other hook in between. So this first poll returns only when an unfinished start
+is finished, and when a silent server answers or is over. Pages meanwhile show a start that can be cancelled,
+or a server that can be stopped.
 """
 
 from __future__ import annotations
@@ -17,40 +18,64 @@ from flatirons.spawners.jupyterhub import compat
 from flatirons.spawners.run.server_run import ServerRun
 from flatirons.spawners.run.start_failed import StartFailed
 
+SECONDS_FOR_SLURM = 10.0
+"""How long to wait for Slurm's first word of the job: JupyterHub takes longer to find a dead server dead."""
+
+
+async def status(run: ServerRun) -> int | None:
+    """The exit status of a run, once its end is explained; None while its job lives."""
+    found = run.exit_status()
+    if found is not None:
+        await run.explained()
+    return found
+
 
 class Resume:
-    """Finishes the start of a spawner that JupyterHub is checking."""
+    """The first poll of a server whose run was begun by an earlier hub process."""
 
     def __init__(self, spawner: Spawner, run: ServerRun, *, stop_seconds: float) -> None:
-        """`stop_seconds` is how long a start that is cancelled may take to be stopped."""
+        """`spawner` is a SlurmSpawner; a start that is cancelled has `stop_seconds` to be stopped."""
         self._spawner = spawner
         self._run = run
         self._stop_seconds = stop_seconds
 
-    async def carry_out(self) -> int | None:
-        """None once the server listens, else an exit status."""
-        spawner, arrived = self._spawner, asyncio.ensure_future(self._run.arrive())
-        start = asyncio.ensure_future(self._finish(arrived))
-        compat.begin_start(spawner, start)
-        start.add_done_callback(self._finished)
+    async def status(self) -> int | None:
+        """None for a server that JupyterHub is to keep, else an exit status."""
+        if not self._run.attempt.port and not compat.is_start_pending(self._spawner):
+            return await self._finish_start()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SECONDS_FOR_SLURM):
+                await self._run.seen.wait()
+        if self._run.attempt.port and self._run.exit_status() is None:
+            await self._outlast_silence()
+        return await status(self._run)
+
+    # -- a start that isn't finished
+
+    async def _finish_start(self) -> int | None:
+        arrived = asyncio.ensure_future(self._run.arrive())
+        start = asyncio.ensure_future(self._add_route(arrived))
+        compat.begin_start(self._spawner, start)
+        start.add_done_callback(self._end_start)
         await asyncio.wait([arrived])
         if arrived.cancelled():
-            # by DELETE, which stops the server after a second, and refuses to while a check is pending
-            compat.set_check_pending(spawner, False)
+            # by DELETE, which stops the server a second later, unless a check is pending
+            compat.set_check_pending(self._spawner, False)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._stop_seconds):
                     await self._run.closed.wait()
             return 1
         return 1 if arrived.exception() else None
 
-    async def _finish(self, arrived: asyncio.Task[None]) -> None:
-        """To the route in the proxy: JupyterHub adds it once all servers are checked, and another may queue
-        for days."""
+    async def _add_route(self, arrived: asyncio.Task[None]) -> None:
+        """Waits for the server and adds its route: JupyterHub does so only after it has checked all servers,
+        and another of them may be in the queue for days."""
         spawner = self._spawner
         try:
             await arrived
         except FlatironsError as error:
-            spawner.log.error("%s ended while starting: %s", compat.log_name(spawner), error.detail or error)
+            name = compat.log_name(spawner)
+            spawner.log.error("%s ended while starting: %s", name, error.detail or error)
             raise StartFailed(error) from error
         while compat.is_check_pending(spawner):  # noqa: ASYNC110
             await asyncio.sleep(0.2)  # JupyterHub clears the flag without telling anyone
@@ -58,23 +83,28 @@ class Resume:
             raise StartFailed(ServerEnded("The server listened, but did not answer. Please start again."))
         await compat.add_route(spawner)
 
-    def _finished(self, start: asyncio.Task[None]) -> None:
-        """A failure is kept: the page shows it."""
+    def _end_start(self, start: asyncio.Task[None]) -> None:
         has_failed = not start.cancelled() and start.exception() is not None
         compat.end_start(self._spawner, has_failed=has_failed)
 
+    # -- a server that may not answer
 
-async def outlast_silence(spawner: Spawner, run: ServerRun) -> None:
-    """Returns when the server answers, or is over.
+    async def _outlast_silence(self) -> None:
+        """Returns when the server answers or is over.
 
-    JupyterHub, when it starts, ends each server that doesn't answer within `http_timeout` (half a minute;
-    some more where a request hangs). A node that is cut off, or a suspended job, is no reason to lose what
-    runs. Meanwhile it counts as running: it keeps its route, and can be stopped.
-    """
-    compat.set_check_pending(spawner, False)
-    is_told = False
-    while spawner.server and run.exit_status() is None and not await compat.has_answered(spawner):
-        if not is_told:
-            spawner.log.warning("%s doesn't answer, and its job lives: waiting", compat.log_name(spawner))
-        is_told = True
-    compat.set_check_pending(spawner, spawner.server is not None)
+        JupyterHub would end a server that doesn't answer within `http_timeout`. But if its job lives, its
+        node may be cut off or the job suspended, and what runs in it must not be lost. Meanwhile the server
+        counts as running: it keeps its route, and a stop is what somebody wants.
+        """
+        spawner, run = self._spawner, self._run
+        await spawner.get_url()
+        spawner.correct_address()
+        spawner.is_adopted = False
+        compat.set_check_pending(spawner, False)
+        is_logged = False
+        while spawner.server and run.exit_status() is None and not await compat.has_answered(spawner):
+            if not is_logged:
+                spawner.log.warning("%s doesn't answer, and its job lives: waiting", compat.log_name(spawner))
+            is_logged = True
+        compat.set_check_pending(spawner, spawner.server is not None)
+        spawner.is_adopted = True

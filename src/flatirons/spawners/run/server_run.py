@@ -23,14 +23,14 @@ from flatirons.servers.causes import HUB, STOPPED, Cause, StarterEnd
 from flatirons.servers.follow import JobFollower, Limits
 from flatirons.servers.report import Report
 from flatirons.slurm.model import Job, JobSpec, JobState
-from flatirons.spawners.jupyterhub.cleanup import Cleanup, Shown
+from flatirons.spawners.jupyterhub.cleanup import Cleanable, Cleanup
 from flatirons.spawners.run.caller_check import CallerCheck, NotExpected
 from flatirons.spawners.run.outcome import Outcome
 from flatirons.spawners.run.stored_state import Attempt, digest
 from flatirons.spawners.shared.registry import Registry
 
 
-class Owner(Shown, Protocol):
+class Owner(Cleanable, Protocol):
     """What a run needs of its spawner, as JupyterHub's Spawner names it."""
 
     log: Logger
