@@ -1,9 +1,10 @@
 """JupyterHub's side of a server: options become a JobSpec, a job becomes a URL, and its end an explanation.
 
-Begin with `slurm.py`, the spawner that JupyterHub holds: its traits, and what JupyterHub calls.
+Begin with `slurm.py`, the spawner that JupyterHub holds: it has what JupyterHub calls.
 
 =======================  ==================================================================================
 slurm                    SlurmSpawner: a notebook server is a Slurm job
+site_traits              the traits of SlurmSpawner that the operator sets
 options_form             OptionsFormSpawner: a form on any spawner, by configuration only
 reference                makes the reference of SlurmSpawner from its traits
 =======================  ==================================================================================

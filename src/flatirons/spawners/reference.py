@@ -11,6 +11,7 @@ from typing import Any
 from traitlets import Bool, Dict, Enum, Float, Integer, List, TraitType, Unicode
 
 from flatirons.slurm_form.fields import FIELDS
+from flatirons.spawners.site_traits import SiteTraits
 from flatirons.spawners.slurm import SlurmSpawner
 
 HEAD = """\
@@ -62,7 +63,7 @@ def reference() -> str:
     """The page as Markdown."""
     traits = SlurmSpawner.class_traits(config=True)
     for_users = {each.trait: traits[each.trait] for each in FIELDS}
-    for_sites = {name: traits[name] for name in vars(SlurmSpawner) if name in traits}
+    for_sites = {name: traits[name] for name in vars(SiteTraits) if name in traits}
     return "\n".join([HEAD, SITE, *_entries(for_sites), "", USER, *_entries(for_users), "", INHERITED])
 
 

@@ -35,7 +35,7 @@ from urllib.parse import urlsplit
 
 from jupyterhub.spawner import Spawner
 from jupyterhub.utils import url_path_join
-from traitlets import Bool, Dict, Enum, Float, Integer, List, TraitError, Unicode, default, validate
+from traitlets import default
 
 from flatirons.environments.catalogue import Catalogue
 from flatirons.errors import FlatironsError, OptionsRefused
@@ -58,72 +58,15 @@ from flatirons.spawners.run.start_failed import StartFailed
 from flatirons.spawners.run.stored_state import Attempt
 from flatirons.spawners.shared.registry import Registry
 from flatirons.spawners.shared.runners import runner_for
+from flatirons.spawners.site_traits import SiteTraits
 
-CLUSTER_KEYS = frozenset({"slurm_conf", "bin_dir", "title"})
 
-
-class SlurmSpawner(OptionTraits, Spawner):
+class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
     """Runs each server as a Slurm job of its user, in the container of the chosen environment.
 
-    The traits named like options of the form come from `OptionTraits`; what is configured on them holds where
-    the user leaves an option empty.
+    `SiteTraits` are what the operator sets. `OptionTraits` are named like options of the form; what is
+    configured on them holds where the user leaves an option empty.
     """
-
-    # -- what the site sets
-    clusters = Dict(
-        help="Slurm clusters by name, each with 'slurm_conf' and 'bin_dir' (paths) and 'title', all optional."
-    ).tag(config=True)
-    environments = Dict(
-        help="What users can choose to work in, by name; for the keys see "
-        "flatirons.environments.catalogue.Environment."
-    ).tag(config=True)
-    run_as = Enum(
-        ["root", "sudo", "ssh", "self"],
-        default_value="sudo",
-        help="How Slurm's commands are run as the user: see flatirons.runner.",
-    ).tag(config=True)
-    ssh_host = Unicode(help="The log-in node for run_as = 'ssh'.").tag(config=True)
-    queue_timeout = Float(
-        86400.0, min=1, help="Seconds that a job may wait in the queue before it is cancelled."
-    ).tag(config=True)
-    node_timeout = Float(
-        300.0, min=1, help="Seconds from the start of the job until its server listens."
-    ).tag(config=True)
-    stop_timeout = Float(60.0, min=1, help="Seconds for a cancelled job to be gone.").tag(config=True)
-    port_range = List(
-        Integer(), help="First and last port that servers may listen on; empty: any free one."
-    ).tag(config=True)
-    prologue = Unicode(help="Shell lines that run on the node before every server.").tag(config=True)
-    python = Unicode("python3", help="The node's Python (3.6 or newer) that runs the starter.").tag(
-        config=True
-    )
-    starter_url = Unicode(
-        help="URL of the hub's API for starters; default: the one that servers use. With internal TLS it "
-        "must be the public one, since a starter has no certificate yet."
-    ).tag(config=True)
-    check_address = Bool(
-        True, help="Whether a job's calls must come from an address that its node's name has at the hub."
-    ).tag(config=True)
-    own_fields = Dict(
-        help="The site's own fields of the form, by name: a value goes to an option of sbatch ('sbatch'), to "
-        "a variable of the server's environment ('env'), or both; see flatirons.slurm_form.site_fields."
-    ).tag(config=True)
-    parallel = Dict(help="Defaults for engines started from a notebook; see flatirons.parallel.").tag(
-        config=True
-    )
-
-    env_keep = List(Unicode(), help="Names of the hub's environment variables that servers get: none.").tag(
-        config=True
-    )
-
-    @validate("clusters")
-    def _known_keys_only(self, proposal: Any) -> dict[str, dict[str, str]]:
-        clusters: dict[str, dict[str, str]] = proposal["value"]
-        for name, facts in clusters.items():
-            if unknown := set(facts) - CLUSTER_KEYS:
-                known = ", ".join(sorted(CLUSTER_KEYS))
-                raise TraitError(f"cluster {name!r} has the unknown key {min(unknown)!r}; known: {known}")
-        return clusters
 
     @default("ssl_alt_names_include_local")
     def _default_ssl_alt_names_include_local(self) -> bool:
@@ -145,9 +88,7 @@ class SlurmSpawner(OptionTraits, Spawner):
 
     def __init__(self, **kwargs: Any) -> None:
         self.run: ServerRun | None = None
-        self.is_adopted = (
-            False  # the run is one of an earlier hub process
-        )
+        self.is_adopted = False  # the run is one of an earlier hub process
         self.reports: list[Report] = []
         self._stored: asyncio.Future[None] | None = None  # done once the last report is stored
         super().__init__(**kwargs)

@@ -1,0 +1,68 @@
+"""The traits of SlurmSpawner that the operator sets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from traitlets import Bool, Dict, Enum, Float, HasTraits, Integer, List, TraitError, Unicode, validate
+
+CLUSTER_KEYS = frozenset({"slurm_conf", "bin_dir", "title"})
+
+
+class SiteTraits(HasTraits):
+    """What the operator sets: clusters, environments, limits, and how jobs are run."""
+
+    clusters = Dict(
+        help="Slurm clusters by name, each with 'slurm_conf' and 'bin_dir' (paths) and 'title', all optional."
+    ).tag(config=True)
+    environments = Dict(
+        help="What users can choose to work in, by name; for the keys see "
+        "flatirons.environments.catalogue.Environment."
+    ).tag(config=True)
+    run_as = Enum(
+        ["root", "sudo", "ssh", "self"],
+        default_value="sudo",
+        help="How Slurm's commands are run as the user: see flatirons.runner.",
+    ).tag(config=True)
+    ssh_host = Unicode(help="The log-in node for run_as = 'ssh'.").tag(config=True)
+    queue_timeout = Float(
+        86400.0, min=1, help="Seconds that a job may wait in the queue before it is cancelled."
+    ).tag(config=True)
+    node_timeout = Float(
+        300.0, min=1, help="Seconds from the start of the job until its server listens."
+    ).tag(config=True)
+    stop_timeout = Float(60.0, min=1, help="Seconds for a cancelled job to be gone.").tag(config=True)
+    port_range = List(
+        Integer(), help="First and last port that servers may listen on; empty: any free one."
+    ).tag(config=True)
+    prologue = Unicode(help="Shell lines that run on the node before every server.").tag(config=True)
+    python = Unicode("python3", help="The node's Python (3.6 or newer) that runs the starter.").tag(
+        config=True
+    )
+    starter_url = Unicode(
+        help="URL of the hub's API for starters; default: the one that servers use. With internal TLS it "
+        "must be the public one, since a starter has no certificate yet."
+    ).tag(config=True)
+    check_address = Bool(
+        True, help="Whether a job's calls must come from an address that its node's name has at the hub."
+    ).tag(config=True)
+    own_fields = Dict(
+        help="The site's own fields of the form, by name: a value goes to an option of sbatch ('sbatch'), to "
+        "a variable of the server's environment ('env'), or both; see flatirons.slurm_form.site_fields."
+    ).tag(config=True)
+    parallel = Dict(help="Defaults for engines started from a notebook; see flatirons.parallel.").tag(
+        config=True
+    )
+
+    env_keep = List(Unicode(), help="Names of the hub's environment variables that servers get: none.").tag(
+        config=True
+    )
+
+    @validate("clusters")
+    def _known_keys_only(self, proposal: Any) -> dict[str, dict[str, str]]:
+        clusters: dict[str, dict[str, str]] = proposal["value"]
+        for name, facts in clusters.items():
+            if unknown := set(facts) - CLUSTER_KEYS:
+                known = ", ".join(sorted(CLUSTER_KEYS))
+                raise TraitError(f"cluster {name!r} has the unknown key {min(unknown)!r}; known: {known}")
+        return clusters
