@@ -223,7 +223,7 @@ async def test_clusters_do_not_see_each_others_jobs(slurm: SlurmSite) -> None:
 
 
 async def test_the_watcher_reports_a_job_from_its_submission_to_its_end(slurm: SlurmSite) -> None:
-    watcher = Watcher(slurm.summit, pace=PollSchedule(starting=0.2, waiting=0.2))
+    watcher = Watcher(slurm.summit, schedule=PollSchedule(starting=0.2, waiting=0.2))
     watcher.start()
     states = []
     try:

@@ -25,7 +25,9 @@ def with_own_form() -> str:
         r"^# The form, .*?\.attach\(c\.SlurmSpawner\)$", "", configuration(), flags=re.M | re.S
     )
     assert count == 1
-    return text.replace(STATE, OWN_STATE) + manual("Flatirons' SlurmSpawner").replace('"physics"', '"ucb-knl"')
+    return text.replace(STATE, OWN_STATE) + manual("Flatirons' SlurmSpawner").replace(
+        '"physics"', '"ucb-knl"'
+    )
 
 
 @pytest.fixture(scope="module")

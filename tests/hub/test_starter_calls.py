@@ -136,7 +136,7 @@ async def hub(slurm: FakeSlurm) -> AsyncIterator[JupyterHub]:
         hub.db.add(orm.User(name="alice"))
         hub.db.commit()
         client = SlurmClient(Cluster("summit"), slurm)
-        watcher = Watcher(client, pace=QUICK)
+        watcher = Watcher(client, schedule=QUICK)
         watcher.start()
         registry: Registry[ServerRun] = Registry("hub1", {"summit": client}, hub.log, {"summit": watcher})
         hub.users.settings[SETTINGS_KEY] = registry

@@ -118,7 +118,7 @@ class Session:
         except SlurmUnreachable as error:
             if error.user != MAYBE_SUBMITTED:
                 raise
-            snapshot = await client.jobs(of=f"{COMMENT}{plan.record.id}:")
+            snapshot = await client.jobs(comment_part=f"{COMMENT}{plan.record.id}:")
             live = [job.id for job in snapshot.jobs.values() if self._is_live(job)]
             if not live:
                 raise

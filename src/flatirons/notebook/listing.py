@@ -51,7 +51,7 @@ async def find(clients: Mapping[str, SlurmClient]) -> Found:
     found = Found(records={record.id: record for record in records()})
     for name, client in clients.items():
         try:
-            snapshot = await client.jobs(of=COMMENT, with_queues=True)
+            snapshot = await client.jobs(comment_part=COMMENT, with_queues=True)
         except SlurmError as error:
             found.silent[name] = error.user
             continue

@@ -46,7 +46,7 @@ class NotebookRun(JobFollower):
         on_up: Callable[[str, int], None] = lambda host, port: None,
     ) -> None:
         """`record` is None when it is lost. `on_up` is called once, with node and port."""
-        watcher = Watcher(client, of=COMMENT, pace=PACE)
+        watcher = Watcher(client, comment_part=COMMENT, schedule=PACE)
         super().__init__(client, watcher, limits, user=None, receiver=RECORD, progress=progress)
         self.record = record
         self.starter_end: StarterEnd | None = None

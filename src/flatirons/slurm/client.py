@@ -174,16 +174,17 @@ class SlurmClient:
                 return
             raise _failed(error) from error
 
-    async def jobs(self, *, of: str = "", with_queues: bool = False) -> Snapshot:
+    async def jobs(self, *, comment_part: str = "", with_queues: bool = False) -> Snapshot:
         """All jobs that slurmctld has (see `job_names` and `owner` above), in one query.
 
-        `of`: only jobs whose comment contains this text. `with_queues`: also the order in which jobs wait.
+        `comment_part`: only jobs whose comment contains this text. `with_queues`: also the order of waiting
+        jobs.
         """
         mark = secrets.token_hex(4)
         began = time.monotonic()
         owner = "" if with_queues else self.owner
         text = await self._ask(argv.squeue_jobs(mark, user=owner, names=self.job_names))
-        jobs = await _parse(parse.jobs, text, mark, of)
+        jobs = await _parse(parse.jobs, text, mark, comment_part)
         queues = await _parse(parse.queues, text, mark) if with_queues else {}
         return Snapshot(jobs, began, time.monotonic(), queues)
 

@@ -41,10 +41,11 @@ def job_id(text: str) -> int:
     return int(match[1])
 
 
-def jobs(text: str, mark: str, of: str = "") -> dict[int, Job]:
+def jobs(text: str, mark: str, comment_part: str = "") -> dict[int, Job]:
     """The jobs in squeue's output, by id; argv made its format with the same `mark`.
 
-    With `of`, only jobs whose comment contains that text: the others aren't parsed, as there may be many.
+    With `comment_part`, only jobs whose comment contains it: the others aren't parsed, as there may be many.
+    It need not begin with it, because a plugin of the site may have put something before it.
 
     Names and comments may contain any character, including line ends, and a user may choose them to look like
     the record of another job. That doesn't work, because the fields are separated by a mark that was drawn
@@ -56,7 +57,7 @@ def jobs(text: str, mark: str, of: str = "") -> dict[int, Job]:
         raise SlurmUnreachable(NO_ANSWER, f"squeue printed another heading: {heading!r}")
     found: dict[int, Job] = {}
     for record in records:
-        if of in record[-1]:
+        if comment_part in record[-1]:
             job = _job(record)
             found.setdefault(job.id, job)
     return found

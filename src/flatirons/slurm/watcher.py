@@ -35,15 +35,15 @@ class Watcher:
         self,
         client: SlurmClient,
         *,
-        of: str = "",
+        comment_part: str = "",
         clock: Clock | None = None,
-        pace: PollSchedule | None = None,
+        schedule: PollSchedule | None = None,
     ) -> None:
-        """`of`: the start of the comments of all jobs that matter here; other jobs aren't read."""
+        """`comment_part`: a text in the comments of all jobs that matter here; other jobs aren't read."""
         self.client = client
-        self.of = of
+        self.comment_part = comment_part
         self.clock = clock or Clock()
-        self.pace = pace or PollSchedule()
+        self.schedule = schedule or PollSchedule()
         self.failures = 0
         self.last_error: SlurmError | None = None
         self._snapshot: Snapshot | None = None
@@ -52,7 +52,7 @@ class Watcher:
         self._query_seconds = 0.0
         self._wake = asyncio.Event()
         self._is_kicked = False
-        self._bucket = TokenBucket(self.pace.burst, self.pace.gap, self.clock.now)
+        self._bucket = TokenBucket(self.schedule.burst, self.schedule.gap, self.clock.now)
         self._query = SharedCall(self._ask, wait_turn=self._wait_turn, now=self.clock.now)
         self._lookup: asyncio.Task[None] | None = None
         self._loop: asyncio.Task[None] | None = None
@@ -154,16 +154,16 @@ class Watcher:
 
     def _interval(self) -> float:
         """Seconds from the end of the last query to the start of the next one."""
-        return self.pace.interval(self._needed_interval(), self._query_seconds, self.failures)
+        return self.schedule.interval(self._needed_interval(), self._query_seconds, self.failures)
 
     def _needed_interval(self) -> float:
         """Seconds between queries that the followed jobs need."""
         everyone = self._followed.values()
         if any(self._is_starting(followed) for followed in everyone):
-            return self.pace.starting
+            return self.schedule.starting
         if any(not (followed.is_over or followed.is_running) for followed in everyone):
-            return self.pace.waiting
-        return self.pace.quiet
+            return self.schedule.waiting
+        return self.schedule.quiet
 
     def _is_starting(self, followed: FollowedJob) -> bool:
         """Does somebody wait for the job's server, which may start or fail at any moment?"""
@@ -172,7 +172,7 @@ class Watcher:
         if followed.job is None:
             return True
         since = followed.running_since
-        is_settled = since is not None and self.clock.now() - since > self.pace.settled
+        is_settled = since is not None and self.clock.now() - since > self.schedule.settled
         return not (followed.may_wait or followed.is_over or is_settled)
 
     async def _wait_turn(self) -> None:
@@ -182,7 +182,7 @@ class Watcher:
         began = self.clock.now()
         does_any_wait = any(followed.may_wait for followed in self._followed.values())
         try:
-            snapshot = await self.client.jobs(of=self.of, with_queues=does_any_wait)
+            snapshot = await self.client.jobs(comment_part=self.comment_part, with_queues=does_any_wait)
         except SlurmError as error:
             self.failures += 1
             self.last_error = error
@@ -209,7 +209,7 @@ class Watcher:
         """Should the snapshot show the job, and doesn't? A query from before the job was followed needn't."""
         if followed.id in snapshot.jobs or followed.is_over:
             return False
-        if followed.confirmed_at > snapshot.began_at - self.pace.quiet:
+        if followed.confirmed_at > snapshot.began_at - self.schedule.quiet:
             return False
         return any(each.since < snapshot.began_at for each in followed.subscriptions)
 
@@ -220,7 +220,7 @@ class Watcher:
     def _warn(self, text: str, *facts: object) -> None:
         """Logs a problem, and logs the same one again only after PollSchedule.warnings seconds."""
         now = self.clock.now()
-        if now - self._warned_at.get(text, -math.inf) >= self.pace.warnings:
+        if now - self._warned_at.get(text, -math.inf) >= self.schedule.warnings:
             self._warned_at[text] = now
             log.warning(f"%s: {text}", self.client.cluster.name, *facts)
 
@@ -264,7 +264,7 @@ class Watcher:
             return
         if followed.unknown_since is None:
             followed.unknown_since = now
-        if not may_be_late or now - followed.unknown_since >= self.pace.doubt:
+        if not may_be_late or now - followed.unknown_since >= self.schedule.doubt:
             last = followed.job or Job(job_id, JobState.VANISHED)
             self._update(replace(last, state=JobState.VANISHED))
 

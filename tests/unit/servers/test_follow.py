@@ -33,7 +33,7 @@ class Server(JobFollower):
 
     def __init__(self, slurm: FakeSlurm, limits: Limits) -> None:
         client = SlurmClient(Cluster("summit"), slurm)
-        super().__init__(client, Watcher(client, pace=QUICK), limits, user=None, receiver=RECORD)
+        super().__init__(client, Watcher(client, schedule=QUICK), limits, user=None, receiver=RECORD)
         self.cause: Cause | None = None
         self.happened: list[str] = []
 

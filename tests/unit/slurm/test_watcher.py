@@ -113,7 +113,7 @@ async def test_a_follower_gets_news_when_its_job_moves_up_in_the_queue(
 async def test_jobs_of_others_are_not_read(slurm: FakeSlurm, clock: FakeClock) -> None:
     mine = slurm.add_job("alice", comment="flatirons:abc:1:alice/")
     slurm.add_job("bob", comment="somebody else's")
-    watcher = Watcher(SlurmClient(Cluster("summit"), slurm), of="flatirons:abc:", clock=clock)
+    watcher = Watcher(SlurmClient(Cluster("summit"), slurm), comment_part="flatirons:abc:", clock=clock)
     assert list((await watcher.refresh()).jobs) == [mine]
 
 

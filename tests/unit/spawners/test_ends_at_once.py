@@ -73,7 +73,7 @@ async def end_at_once(count: int, folder: Path) -> tuple[Commits, float, list[An
     """
     slurm, commits = FakeSlurm(), Commits()
     client = SlurmClient(Cluster("summit"), slurm)
-    watcher = Watcher(client, pace=QUICK)
+    watcher = Watcher(client, schedule=QUICK)
     watcher.start()
     db = orm.new_session_factory(prepare_database(folder / "hub.sqlite"))()
     registry: Registry = Registry("hub1", {"summit": client}, logging.getLogger("test"), {"summit": watcher})

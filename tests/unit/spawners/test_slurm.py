@@ -51,7 +51,7 @@ def slurm() -> FakeSlurm:
 @pytest.fixture
 async def registry(slurm: FakeSlurm) -> AsyncIterator[Registry]:
     client = SlurmClient(Cluster("summit"), slurm)
-    watcher = Watcher(client, pace=QUICK)
+    watcher = Watcher(client, schedule=QUICK)
     watcher.start()
     made = Registry("hub1", {"summit": client}, logging.getLogger("test"), {"summit": watcher})
     yield made

@@ -128,7 +128,7 @@ class Registry(Generic[Run]):
     def watcher(self, cluster: str) -> Watcher:
         """The cluster's watcher, running."""
         if cluster not in self.watchers:
-            self.watchers[cluster] = Watcher(self.clients[cluster], of=self.comment_prefix)
+            self.watchers[cluster] = Watcher(self.clients[cluster], comment_part=self.comment_prefix)
             self.watchers[cluster].start()
         return self.watchers[cluster]
 

@@ -241,7 +241,7 @@ async def test_while_names_cannot_be_looked_up_a_starter_may_try_again(
 async def test_a_call_for_a_job_that_waits_in_the_queue_is_refused(
     check: CallerCheck, slurm: FakeSlurm
 ) -> None:
-    """Others may read its script by then, and a caller could keep a connection and queries going for hours."""
+    """Others may read its script by then, and a caller could keep Slurm being asked for hours."""
     slurm.change(1, state="PENDING", nodes="", host="n/a")
     with pytest.raises(NotExpected, match="waits in the queue"):
         await check.admit(caller(NODE), HostNames())

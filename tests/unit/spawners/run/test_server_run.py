@@ -91,7 +91,7 @@ def slurm() -> FakeSlurm:
 @pytest.fixture
 async def registry(slurm: FakeSlurm) -> AsyncIterator[Registry]:
     client = SlurmClient(Cluster("summit"), slurm)
-    watcher = Watcher(client, pace=QUICK)
+    watcher = Watcher(client, schedule=QUICK)
     watcher.start()
     yield Registry("hub1", {"summit": client}, logging.getLogger("test"), {"summit": watcher})
     await watcher.stop()
@@ -470,7 +470,7 @@ async def test_a_stop_right_after_a_restart_finds_the_job_first(registry: Regist
 async def test_once_a_server_listens_its_job_is_looked_at_less_often(
     run: ServerRun, slurm: FakeSlurm
 ) -> None:
-    run.watcher.pace = replace(QUICK, quiet=60.0, longest=60.0)
+    run.watcher.schedule = replace(QUICK, quiet=60.0, longest=60.0)
     arrival = await started(run, slurm)
     await run.boot(1, KEY)
     await until(lambda: run.job and run.job.state.is_running)
@@ -600,7 +600,7 @@ async def test_of_a_server_that_was_up_slurms_word_is_waited_for_and_asked_for(
     run: ServerRun, slurm: FakeSlurm
 ) -> None:
     """Slurm first says that the job is completing; only the next answer says who cancelled it."""
-    run.watcher.pace = replace(QUICK, quiet=60.0, longest=60.0)
+    run.watcher.schedule = replace(QUICK, quiet=60.0, longest=60.0)
     await up(run, slurm)
     slurm.change(1, state="COMPLETING")
     ending = asyncio.ensure_future(run.end(StarterEnd(0, None, kind=STOPPED)))
