@@ -82,7 +82,7 @@ def require_account(hub: HubSection, command: str, site_file: str) -> None:
     """
     if os.getuid() != 0 or hub.run_as == "root" or _is_root(hub.account):
         return
-    by_hand = f"sudo -u {hub.account} flatirons {command} --site {site_file}"
+    by_hand = f"sudo -u {hub.account} flatirons {command} --site {Path(site_file).absolute()}"
     sentence = f"the {command} of this site runs as {hub.account!r}, not as root. "
     sentence += f"Start it with `systemctl start flatirons-{command}` or `{by_hand}`"
     raise SiteError([("hub.account", sentence)])
