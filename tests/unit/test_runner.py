@@ -1,4 +1,4 @@
-"""The runner: who runs what, with which environment, until when, and what is left behind."""
+"""The runner: as whom, in which environment and how long a command runs, and what it leaves behind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WHO = "import json, os, sys; print(json.dumps([os.getuid(), os.getgroups(), os.g
 
 @pytest.fixture
 def system_python() -> str:
-    """A Python that other accounts can execute too."""
+    """A Python that other accounts can execute as well."""
     path = shutil.which("python3", path="/usr/bin:/usr/local/bin")
     if path is None:
         pytest.skip("no python3 of the system's")
@@ -42,19 +42,19 @@ def is_alive(pid: int) -> bool:
 # -- what comes back
 
 
-async def test_both_streams_and_the_time_come_back() -> None:
+async def test_both_streams_and_the_time_are_returned() -> None:
     done = await AsSelf().run([*PYTHON, "import sys; print('out'); print('err', file=sys.stderr)"])
     assert (done.stdout, done.stderr) == ("out\n", "err\n")
     assert 0 < done.seconds < 10
 
 
-async def test_stdin_is_the_text_that_was_given_and_then_ends() -> None:
+async def test_stdin_is_the_given_text_and_then_ends() -> None:
     script = "#!/bin/sh\nécho 日本\n" * 10_000
     done = await AsSelf().run(["cat"], stdin=script)
     assert done.stdout == script
 
 
-async def test_a_command_that_does_not_read_its_stdin_is_no_error() -> None:
+async def test_a_command_that_does_not_read_its_stdin_succeeds() -> None:
     done = await AsSelf().run(["true"], stdin="x" * 1_000_000)
     assert done.stdout == ""
 
@@ -65,7 +65,7 @@ async def test_a_lot_on_both_streams_does_not_block() -> None:
     assert (len(done.stdout), len(done.stderr)) == (300_000, 300_000)
 
 
-async def test_bytes_that_are_no_text_are_replaced() -> None:
+async def test_bytes_that_are_not_text_are_replaced() -> None:
     done = await AsSelf().run(["printf", r"a\377b"])
     assert done.stdout == "a\ufffdb"
 
@@ -98,12 +98,12 @@ async def test_a_command_that_cannot_be_executed_is_missing(command: str) -> Non
         await AsSelf().run([command])
 
 
-async def test_a_command_line_that_is_too_long_is_an_error_of_ours() -> None:
+async def test_a_command_line_that_is_too_long_is_a_command_error() -> None:
     with pytest.raises(CommandMissing, match="can't be run"):
         await AsSelf().run(["true", "x" * 5_000_000])
 
 
-async def test_running_out_of_descriptors_is_an_error_of_ours_and_leaks_none(
+async def test_running_out_of_descriptors_is_a_command_error_and_leaks_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def before() -> list[str]:
@@ -139,12 +139,12 @@ async def test_a_late_command_is_killed_with_its_children(tmp_path: Path) -> Non
     await until(lambda: not any(map(is_alive, pids)))
 
 
-async def test_a_late_command_that_ignores_signals_is_killed_all_the_same() -> None:
+async def test_a_late_command_that_ignores_signals_is_killed_nevertheless() -> None:
     with pytest.raises(CommandTimeout):
         await AsSelf().run(["sh", "-c", "trap '' TERM INT HUP; while :; do sleep 1; done"], deadline=0.2)
 
 
-async def test_a_caller_that_gives_up_leaves_nothing_running(tmp_path: Path) -> None:
+async def test_a_cancelled_caller_leaves_nothing_running(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     task = asyncio.ensure_future(AsSelf().run(["sh", "-c", f"echo $$ > {note}; exec sleep 60"]))
     await until(lambda: note.exists() and note.read_text().endswith("\n"))
@@ -154,7 +154,7 @@ async def test_a_caller_that_gives_up_leaves_nothing_running(tmp_path: Path) -> 
     await until(lambda: not is_alive(int(note.read_text())))
 
 
-async def test_a_daemon_that_keeps_the_streams_open_does_not_hold_up_the_answer(tmp_path: Path) -> None:
+async def test_a_daemon_that_keeps_the_streams_open_does_not_delay_the_answer(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     code = f"echo answer; setsid sleep 60 & echo $! > {note}"
     try:
@@ -165,7 +165,7 @@ async def test_a_daemon_that_keeps_the_streams_open_does_not_hold_up_the_answer(
         os.kill(int(note.read_text()), signal.SIGKILL)
 
 
-async def test_a_daemon_that_outlives_the_kill_does_not_hold_up_the_error(tmp_path: Path) -> None:
+async def test_a_daemon_that_survives_the_kill_does_not_delay_the_error(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     code = f"setsid sleep 60 & echo $! > {note}; sleep 60"
     try:
@@ -175,7 +175,7 @@ async def test_a_daemon_that_outlives_the_kill_does_not_hold_up_the_error(tmp_pa
         os.kill(int(note.read_text()), signal.SIGKILL)
 
 
-async def test_fifty_commands_run_side_by_side() -> None:
+async def test_fifty_commands_run_in_parallel() -> None:
     runs = await asyncio.gather(*(AsSelf().run(["echo", str(number)]) for number in range(50)))
     assert [run.stdout for run in runs] == [f"{number}\n" for number in range(50)]
 
@@ -183,7 +183,7 @@ async def test_fifty_commands_run_side_by_side() -> None:
 # -- as ourselves
 
 
-async def test_as_ourselves_a_command_sees_our_environment_and_what_is_given(
+async def test_as_self_a_command_gets_our_environment_and_the_given_variables(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("FLATIRONS_TEST", "ours")
@@ -193,7 +193,7 @@ async def test_as_ourselves_a_command_sees_our_environment_and_what_is_given(
     assert (env["FLATIRONS_TEST"], env["SLURM_CONF"]) == ("ours", "/x")
 
 
-async def test_as_ourselves_variables_can_be_hidden_by_their_beginning(
+async def test_as_self_variables_can_be_hidden_by_their_prefix(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "7")
@@ -205,7 +205,7 @@ async def test_as_ourselves_variables_can_be_hidden_by_their_beginning(
     assert env["SLURM_CONF"] == "/x"
 
 
-async def test_as_ourselves_nobody_else_can_be_named() -> None:
+async def test_as_self_no_other_user_can_be_named() -> None:
     me = pwd.getpwuid(os.getuid()).pw_name
     assert (await AsSelf().run(["true"], user=me)).stdout == ""
     with pytest.raises(ValueError, match="nobody"):
@@ -216,7 +216,7 @@ async def test_as_ourselves_nobody_else_can_be_named() -> None:
 
 
 @needs_root
-async def test_as_root_a_command_runs_with_the_users_ids_and_nothing_of_the_hubs_environment(
+async def test_as_root_a_command_runs_with_the_users_ids_and_without_the_hubs_environment(
     monkeypatch: pytest.MonkeyPatch, system_python: str
 ) -> None:
     monkeypatch.setenv("CONFIGPROXY_AUTH_TOKEN", "secret")
@@ -245,7 +245,7 @@ async def test_as_root_a_users_late_command_is_killed() -> None:
 
 
 @needs_root
-async def test_as_root_without_a_user_the_hub_itself_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_as_root_without_a_user_the_command_runs_as_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONFIGPROXY_AUTH_TOKEN", "secret")
     uid, _, _, env = json.loads((await AsRoot().run([*PYTHON, WHO])).stdout)
     assert uid == 0
@@ -265,20 +265,18 @@ WAYS: list[Runner] = [AsRoot(), AsSudo(), OverSsh("login1")]
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: type(way).__name__)
 @pytest.mark.parametrize("user", HOSTILE)
-def test_a_name_that_sudo_would_take_for_something_else_or_for_root_is_refused(
-    way: Runner, user: str
-) -> None:
+def test_a_name_with_another_meaning_for_sudo_and_root_are_refused(way: Runner, user: str) -> None:
     with pytest.raises((CommandMissing, ValueError)):
         way.launch(["sbatch"], user, {})
 
 
-def test_sudo_is_asked_without_password_and_with_the_variables_that_it_keeps() -> None:
+def test_sudo_runs_without_password_and_with_the_given_variables() -> None:
     launch = AsSudo().launch(["sbatch", "--parsable"], "alice", {"SLURM_CONF": "/x"})
     assert launch.argv == ("sudo", "-n", "-u", "alice", "SLURM_CONF=/x", "--", "sbatch", "--parsable")
     assert set(launch.env) == {"PATH", "LANG", "LC_ALL"}
 
 
-def test_sudo_is_not_asked_where_no_user_is_named() -> None:
+def test_sudo_is_not_used_if_no_user_is_named() -> None:
     launch = AsSudo().launch(["squeue"], None, {"SLURM_CONF": "/x"})
     assert launch.argv == ("squeue",)
     assert launch.env["SLURM_CONF"] == "/x"
@@ -299,12 +297,14 @@ def test_over_ssh_a_query_needs_no_sudo() -> None:
 
 
 @pytest.mark.parametrize("host", ["-oProxyCommand=id", ""])
-def test_a_host_that_ssh_would_take_for_an_option_is_refused(host: str) -> None:
+def test_a_host_that_ssh_would_read_as_an_option_is_refused(host: str) -> None:
     with pytest.raises(ValueError, match="host"):
         OverSsh(host)
 
 
-async def test_what_sudo_or_ssh_say_is_in_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_error_has_the_message_of_sudo_or_ssh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake = tmp_path / "ssh"
     fake.write_text('#!/bin/sh\necho "ssh: connect to host $3 port 22: Connection refused" >&2\nexit 255\n')
     fake.chmod(0o755)

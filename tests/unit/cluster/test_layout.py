@@ -36,7 +36,7 @@ def test_eight_tasks_on_two_nodes_fit_into_the_default_partition() -> None:
     assert sum(node.cpus for node in summit.nodes if node.name in default.nodes) >= 8
 
 
-def test_interface_names_fit_into_what_linux_allows() -> None:
+def test_interface_names_are_as_short_as_linux_requires() -> None:
     assert max(len(f"v-{node.name}") for node in make_site(240).nodes) <= 15
 
 
@@ -89,7 +89,7 @@ def test_accounts_and_qos_are_added_before_the_users_who_need_them() -> None:
             assert all(f"add qos {qos}" in lines[:i] for qos in re.findall(r" qos=(\S+)", line)[0].split(","))
 
 
-def test_nobody_shares_subordinate_ids() -> None:
+def test_no_two_users_share_subordinate_ids() -> None:
     lines = subordinate_ids(["root", "alice", "bob"]).splitlines()
     starts = [int(line.split(":")[1]) for line in lines]
     assert [line.split(":")[0] for line in lines] == ["root", "alice", "bob"]
@@ -111,7 +111,7 @@ def test_the_reservation_leaves_room_for_others() -> None:
         assert "CoreCnt=2" in command
 
 
-def test_limits_are_of_things_that_were_added() -> None:
+def test_limits_apply_to_things_that_were_added() -> None:
     added = sacctmgr_input(make_site())
     for line in limits_input().splitlines():
         kind, name, rest = re.findall(r"modify (\w+) where name=(\S+) (.*)", line)[0]
@@ -119,7 +119,7 @@ def test_limits_are_of_things_that_were_added() -> None:
         assert " ".join(["add", kind, name, *where]) in added
 
 
-def test_a_reservation_is_where_one_is_needed() -> None:
+def test_a_partition_that_needs_a_reservation_has_one() -> None:
     site = make_site()
     needing = {
         (cluster.name, partition.name)
@@ -132,7 +132,7 @@ def test_a_reservation_is_where_one_is_needed() -> None:
     assert needing <= there
 
 
-def test_a_command_that_is_waited_for_is_planned_on_the_same_node() -> None:
+def test_a_command_that_another_needs_runs_on_the_same_node() -> None:
     site = make_site()
     for node in site.nodes:
         names = once_names(site, node)

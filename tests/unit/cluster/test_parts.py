@@ -32,7 +32,7 @@ def test_a_daemon_is_named_by_itself_or_with_its_node_or_cluster(target: str, fo
 
 
 @pytest.mark.parametrize("target", ["munged", "slurmd", "nosuch", "slurmd@hub", "slurmdbd@summit", ""])
-def test_a_name_of_none_or_several_daemons_is_refused_with_the_names_there_are(target: str) -> None:
+def test_a_target_that_names_no_or_several_daemons_is_refused_with_the_known_names(target: str) -> None:
     with pytest.raises(ClusterError, match="there are"):
         find_daemon(DAEMONS, target)
 
@@ -62,7 +62,7 @@ def test_children_are_found_and_a_process_that_is_gone_has_none() -> None:
     assert children(parent.pid) == []
 
 
-def test_a_command_that_fails_is_told_by_its_last_line() -> None:
+def test_the_error_of_a_failed_command_has_its_last_line() -> None:
     with pytest.raises(ClusterError, match=r"^testing: second$"):
         run(["sh", "-c", "echo first >&2; echo second >&2; exit 3"], "testing")
     with pytest.raises(ClusterError, match="command nosuchcommand is missing"):
@@ -72,12 +72,14 @@ def test_a_command_that_fails_is_told_by_its_last_line() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "A", "-x", "x" * 33])
-def test_a_name_that_is_no_plain_word_is_refused(name: str) -> None:
+def test_an_instance_name_must_be_a_plain_word(name: str) -> None:
     with pytest.raises(ClusterError, match="not a valid name"):
         state.Instance(name)
 
 
-def test_a_directory_that_is_not_ours_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_that_the_program_did_not_create_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(state, "RUN", tmp_path)
     (tmp_path / "theirs").mkdir()
     instance = state.Instance("theirs")
@@ -133,7 +135,7 @@ def test_a_bind_is_writable_unless_it_says_otherwise() -> None:
     assert __main__.parse_bind("/tmp:/x:ro") == state.Bind("/tmp", "/x", False)
 
 
-def test_who_is_not_root_is_told_so_in_one_sentence(
+def test_without_root_the_command_ends_with_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
@@ -145,7 +147,7 @@ def test_who_is_not_root_is_told_so_in_one_sentence(
     )
 
 
-def test_too_little_disk_is_told_with_how_much_it_takes(
+def test_the_error_for_too_little_disk_space_says_how_much_is_needed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("cluster.prerequisites.BUILD_BYTES", 10**18)
@@ -153,7 +155,7 @@ def test_too_little_disk_is_told_with_how_much_it_takes(
         tree.require_disk(tmp_path)
 
 
-def test_the_key_changes_with_all_that_a_tree_is_made_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_changes_with_every_input_of_a_tree(monkeypatch: pytest.MonkeyPatch) -> None:
     def keys() -> list[str]:
         return [
             tree.tree_key("trixie", "http://m.example", []),
@@ -173,7 +175,7 @@ def test_the_key_changes_with_all_that_a_tree_is_made_of(monkeypatch: pytest.Mon
     ("suite", "file"), [("trixie", "sources.list.d/unstable.list"), ("unstable", "sources.list")]
 )
 @pytest.mark.parametrize("options", ["", "[signed-by=/usr/share/k.gpg] "])
-def test_only_unstable_may_be_old_and_comes_from_the_same_mirror(
+def test_only_unstable_may_be_out_of_date_and_comes_from_the_same_mirror(
     suite: str, file: str, options: str, tmp_path: Path
 ) -> None:
     (tmp_path / "etc/apt/sources.list.d").mkdir(parents=True)

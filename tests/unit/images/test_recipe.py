@@ -1,4 +1,4 @@
-"""What images are made of: keys, sources of packages, the lock."""
+"""The inputs of images: keys, sources of packages, the lock file."""
 
 import argparse
 import re
@@ -21,7 +21,7 @@ deb [check-valid-until=no] http://mirror.example/debian unstable main
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """What a wheel is built from, and what it isn't."""
+    """A checkout with files that a wheel is built from, and others."""
     package = tmp_path / "src/flatirons"
     (package / "__pycache__").mkdir(parents=True)
     for file in (
@@ -56,7 +56,7 @@ def test_a_change_of_flatirons_makes_another_image_of_the_same_packages(checkout
     assert before.parent and after.parent and before.parent.key == after.parent.key
 
 
-def test_bytecode_of_the_checkout_makes_no_other_image(checkout: Path) -> None:
+def test_bytecode_in_the_checkout_does_not_change_the_image(checkout: Path) -> None:
     before = last_stage(checkout).key
     (checkout / "src/flatirons/__pycache__/cli.pyc").write_text("two")
     assert last_stage(checkout).key == before
@@ -68,16 +68,16 @@ def test_the_same_bytes_in_another_file_make_another_image(checkout: Path) -> No
     assert last_stage(checkout).key != before
 
 
-def test_each_suite_has_images_of_its_own() -> None:
+def test_each_suite_has_its_own_images() -> None:
     assert len({recipe.image("base", suite).key for suite in recipe.SUITES}) == len(recipe.SUITES)
 
 
-def test_an_unknown_image_is_refused_with_the_names_there_are() -> None:
+def test_an_unknown_image_is_refused_with_the_known_names() -> None:
     with pytest.raises(BuildError, match="no image nosuch; there are base"):
         recipe.image("nosuch", "trixie")
 
 
-def test_a_base_from_elsewhere_makes_other_images(tmp_path: Path) -> None:
+def test_another_base_makes_other_images(tmp_path: Path) -> None:
     file = tmp_path / "base.sif"
     keys = {recipe.image("r", "trixie").key, recipe.image("r", "trixie", "docker://debian:trixie").key}
     for content in ("one", "two"):
@@ -97,7 +97,7 @@ def test_apptainer_is_told_where_the_base_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["debian", "docker:debian", "docker://a b", "oci-archive:/no/such", "http://x"]
 )
-def test_a_base_that_is_none_is_refused(text: str) -> None:
+def test_an_invalid_base_is_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=r"is not one of docker://NAME|there is no file"):
         base.parse(text)
 
@@ -118,13 +118,13 @@ def test_an_image_leaves_the_packages_of_its_parent_as_they_are(image: str) -> N
 
 
 @pytest.mark.parametrize("image", recipe.IMAGES)
-def test_every_value_that_a_definition_asks_for_is_given_and_no_other(image: str) -> None:
+def test_a_definition_gets_every_value_that_it_uses_and_no_other(image: str) -> None:
     for each in (recipe.image(image, "trixie"), recipe.sandbox(image, "trixie")):
         asked = set(re.findall(r"\{\{ (\w+) \}\}", each.inputs["image.def"].read_text()))
         assert set(recipe.definition_arguments(each, "/parent", "abc", "now")) == asked
 
 
-def test_packages_come_from_the_suite_itself_alone() -> None:
+def test_packages_come_only_from_the_suite_itself() -> None:
     assert debian.own_sources(SOURCES, "trixie") == ["deb http://mirror.example/debian trixie main"]
     assert len(debian.own_sources(SOURCES, "unstable")) == 1
     assert debian.own_sources(SOURCES, "trix") == []
@@ -134,7 +134,7 @@ def test_a_list_of_packages_may_have_comments() -> None:
     assert debian.read_packages("# all\n\ngit  # the tool\nless\n") == ["git", "less"]
 
 
-def test_the_lock_has_all_that_is_wanted_each_at_one_version_and_names_no_host() -> None:
+def test_the_lock_file_has_one_version_of_every_package_and_names_no_host() -> None:
     wanted = debian.read_packages((REPO / "images/base/requirements.in").read_text())
     names = {re.split(r"[<>=]", name)[0] for name in wanted}
     assert names <= set(versions(LOCK))
