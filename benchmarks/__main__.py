@@ -10,10 +10,10 @@ from cluster.errors import ClusterError
 from cluster.prerequisites import require_root
 
 from . import burst, coldstart, engines, form, queue, spawn, steady
-from .options import Options
-from .report import as_json, as_table
-from .subjects import SUBJECTS
-from .testbed import BenchFailure, Result
+from .shared.options import Options
+from .shared.report import as_json, as_table
+from .shared.subjects import SUBJECTS
+from .shared.testbed import BenchFailure, Result
 
 BENCHMARKS: dict[str, Callable[[Options], Result]] = {
     "form": form.run,

@@ -12,12 +12,12 @@ from typing import Any
 from cluster.demo.progress import Progress
 from cluster.demo.service import Demo
 
-from .hub_process import Cpu, machine_ticks, percent_busy
-from .options import Options
-from .report import Row, machine
-from .server_bench import HEALTH_HZ, Numbers, health_numbers, printed, selected, server_testbed
-from .slurmctld import end_jobs, reset_rpc_counts, rpc_counts
-from .subjects import (
+from .shared.hub_process import Cpu, machine_ticks, percent_busy
+from .shared.options import Options
+from .shared.report import Row, machine
+from .shared.server_bench import HEALTH_HZ, Numbers, health_numbers, printed, selected, server_testbed
+from .shared.slurmctld import end_jobs, reset_rpc_counts, rpc_counts
+from .shared.subjects import (
     BATCHSPAWNER,
     FLATIRONS,
     FLOOR,
@@ -30,8 +30,8 @@ from .subjects import (
     start_jobs,
     start_servers,
 )
-from .testbed import Result
-from .users import user_names
+from .shared.testbed import Result
+from .shared.users import user_names
 
 # What is measured without any subject -> its name in the rows, which are the floor's.
 WITHOUT_SERVERS = {"alone": "sbatch alone", "requests": "requests alone"}

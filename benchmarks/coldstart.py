@@ -20,9 +20,9 @@ from images import recipe
 from images import stage as building
 from images.errors import BuildError
 
-from .options import Options
-from .report import Row, machine
-from .testbed import HERE, BenchFailure, Result, run_script, running_testbed
+from .shared.options import Options
+from .shared.report import Row, machine
+from .shared.testbed import HERE, BenchFailure, Result, run_script, running_testbed
 
 NODE = "shas0101"
 IMAGES = {"flatirons": "/srv/images/base.sif", "stock": "/srv/images/stock.sif"}

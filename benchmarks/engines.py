@@ -10,10 +10,10 @@ from cluster.demo.service import Demo
 from cluster.layout import CONTROLLER, HUB
 from cluster.state import Bind
 
-from .options import Options
-from .report import Row, machine
-from .testbed import HERE, BenchFailure, Result, run_script, running_testbed
-from .users import MAKE_ROOM, NODES
+from .shared.options import Options
+from .shared.report import Row, machine
+from .shared.testbed import HERE, BenchFailure, Result, run_script, running_testbed
+from .shared.users import MAKE_ROOM, NODES
 
 IMAGE = "/srv/images/base.sif"
 PROGRAM = HERE / "node" / "time_engines.py"

@@ -16,14 +16,14 @@ import httpx
 from cluster.demo.progress import Progress
 from cluster.demo.service import Demo
 
-from . import large_cluster
-from .command_counts import count_calls, start_counting
-from .form_editor import FormEditor
-from .hub_process import Cpu, Hub, Peer, machine_ticks, percent_busy, request_times_ms
-from .options import Options
-from .report import Row, machine
-from .sessions import SCRIPT, Action, Load, Session, Watched, connections, log_in, watch
-from .testbed import HERE, BenchFailure, Result, run_script_in_hub, running_testbed
+from .shared import large_cluster
+from .shared.command_counts import count_calls, start_counting
+from .shared.form_editor import FormEditor
+from .shared.hub_process import Cpu, Hub, Peer, machine_ticks, percent_busy, request_times_ms
+from .shared.options import Options
+from .shared.report import Row, machine
+from .shared.sessions import SCRIPT, Action, Load, Session, Watched, connections, log_in, watch
+from .shared.testbed import HERE, BenchFailure, Result, run_script_in_hub, running_testbed
 
 SITE = HERE / "site.toml"
 MOSS = ["/opt/peers/bin/jupyterhub", "-f", "/etc/flatirons/moss_form_config.py"]

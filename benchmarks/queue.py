@@ -11,14 +11,14 @@ from cluster.demo.progress import Progress
 from cluster.demo.service import Demo
 from cluster.processes import wait_until
 
-from .hub_process import Cpu
-from .options import Options
-from .report import Row, machine
-from .server_bench import HEALTH_HZ, health_numbers, printed, server_testbed
-from .slurmctld import count_jobs, run_slurm_script
-from .subjects import FLATIRONS, FLOOR, Subject, run_client, running_hub, start_servers
-from .testbed import Result, run_script_in_hub
-from .users import user_names
+from .shared.hub_process import Cpu
+from .shared.options import Options
+from .shared.report import Row, machine
+from .shared.server_bench import HEALTH_HZ, health_numbers, printed, server_testbed
+from .shared.slurmctld import count_jobs, run_slurm_script
+from .shared.subjects import FLATIRONS, FLOOR, Subject, run_client, running_hub, start_servers
+from .shared.testbed import Result, run_script_in_hub
+from .shared.users import user_names
 
 # (pending jobs, servers)
 QUICK_PLAN, FULL_PLAN = (2000, 5), (20000, 20)

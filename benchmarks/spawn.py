@@ -10,13 +10,13 @@ from typing import Any
 from cluster.demo.progress import Progress
 from cluster.demo.service import Demo
 
-from .options import Options
-from .report import Row, machine
-from .server_bench import printed, selected, server_testbed
-from .slurmctld import end_jobs
-from .subjects import FLOOR, SUBJECTS, Subject, run_client, running_hub, start_jobs, start_servers
-from .testbed import Result
-from .users import user_names
+from .shared.options import Options
+from .shared.report import Row, machine
+from .shared.server_bench import printed, selected, server_testbed
+from .shared.slurmctld import end_jobs
+from .shared.subjects import FLOOR, SUBJECTS, Subject, run_client, running_hub, start_jobs, start_servers
+from .shared.testbed import Result
+from .shared.users import user_names
 
 QUICK_SERVERS, FULL_SERVERS = 4, 15
 # "ready", and its parts "until_script" and "from_script" where they are known -> seconds.

@@ -13,14 +13,14 @@ from pathlib import Path
 from cluster.demo.progress import Progress
 from cluster.demo.service import Demo
 
-from .hub_process import Cpu, Hub, machine_ticks, percent_busy
-from .options import Options
-from .report import Row, machine
-from .server_bench import printed, server_testbed
-from .slurmctld import count_jobs, reset_rpc_counts, rpc_counts
-from .subjects import BATCHSPAWNER, FLATIRONS, FLOOR, Subject, running_hub, start_servers
-from .testbed import BenchFailure, Result
-from .users import user_names
+from .shared.hub_process import Cpu, Hub, machine_ticks, percent_busy
+from .shared.options import Options
+from .shared.report import Row, machine
+from .shared.server_bench import printed, server_testbed
+from .shared.slurmctld import count_jobs, reset_rpc_counts, rpc_counts
+from .shared.subjects import BATCHSPAWNER, FLATIRONS, FLOOR, Subject, running_hub, start_servers
+from .shared.testbed import BenchFailure, Result
+from .shared.users import user_names
 
 # Servers are started in groups: only what comes afterwards counts here.
 GROUP = 50

@@ -18,7 +18,7 @@ from cluster.tree import RUN
 
 from .report import Row
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent.parent
 PEERS = HERE / "peers.txt"
 
 

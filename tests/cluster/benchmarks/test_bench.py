@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import burst, coldstart, engines, large_cluster
+from benchmarks import burst, coldstart, engines
 from benchmarks.__main__ import parse
 from benchmarks.burst import Bursts
-from benchmarks.form_editor import Fields
-from benchmarks.hub_process import request_times_ms
-from benchmarks.options import Options
-from benchmarks.subjects import FLATIRONS, KEPT
-from benchmarks.testbed import HERE, BenchFailure, run_script, running_testbed
-from benchmarks.users import MAKE_ROOM, NODES
+from benchmarks.shared import large_cluster
+from benchmarks.shared.form_editor import Fields
+from benchmarks.shared.hub_process import request_times_ms
+from benchmarks.shared.options import Options
+from benchmarks.shared.subjects import FLATIRONS, KEPT
+from benchmarks.shared.testbed import HERE, BenchFailure, run_script, running_testbed
+from benchmarks.shared.users import MAKE_ROOM, NODES
 from cluster.demo.progress import Progress
 from cluster.layout import CONTROLLER
 from cluster.state import Bind
