@@ -1,5 +1,5 @@
-"""All that Flatirons adds to a hub's URLs: `handlers`, for `c.JupyterHub.extra_handlers`."""
+"""The URLs that Flatirons adds to a hub: `handlers`, for `c.JupyterHub.extra_handlers`."""
 
-from flatirons.hub.handlers import form, reports, starter
+from flatirons.hub.handlers import form, operations, reports, starter
 
-handlers = [*starter.handlers, *form.handlers, *reports.handlers]
+handlers = [*starter.handlers, *form.handlers, *reports.handlers, *operations.handlers]

@@ -1,7 +1,7 @@
-"""What a form asks the hub while somebody fills it in: {hub}/flatirons/form, estimate, static.
+"""What a form needs from the hub while a user fills it in: {hub}/flatirons/form, estimate and static/.
 
-They answer to whoever may start the server that the form is for, and start nothing. `static/` holds the
-package's own scripts, the same for everybody, and needs no log-in.
+The first two serve those who may start the server that the form is for, and start nothing. `static/` serves
+the package's own scripts to everybody, without a log-in.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from flatirons.spawners.slurm import SlurmSpawner
 A_YEAR = 365 * 24 * 3600
 
 
-class FillingIn(BaseHandler):
-    """What the two calls of a form share: whose form it is, and what it holds."""
+class FormCall(BaseHandler):
+    """What the two calls of a form share: whose form it is, and which values it holds."""
 
     def spawner_and_hooks(self, user_name: str, server_name: str) -> tuple[Spawner, FormHooks]:
-        """The spawner that the form is for; 404 for a user, a server or a form that there isn't."""
+        """The spawner that the form is for, and its hooks; 404 if there is no such user, server or form."""
         user = compat.user_named(self, user_name)
         if user is None:
             raise HTTPError(404, "There is no such user")
@@ -42,7 +42,7 @@ class FillingIn(BaseHandler):
         return spawner, hooks
 
     def posted(self) -> dict[str, Any]:
-        """The body's values by name; 400 for text that isn't UTF-8."""
+        """The values in the body, by name; 400 if they aren't UTF-8."""
         try:
             return {
                 name: [value.decode("utf-8") for value in values]
@@ -53,7 +53,7 @@ class FillingIn(BaseHandler):
 
     @authenticated
     async def post(self) -> None:
-        """Answers for the server that the URL names, the caller's own default server when it names none."""
+        """Answers for the server in the query, or else for the caller's default server."""
         user = self.get_query_argument("user", self.current_user.name)
         if not user:
             raise HTTPError(404, "There is no such user")
@@ -63,11 +63,8 @@ class FillingIn(BaseHandler):
         raise NotImplementedError
 
 
-class FormHandler(FillingIn):
-    """POST form: the form as it stands after a change.
-
-    A fragment for htmx, a page for a browser without JavaScript.
-    """
+class FormHandler(FormCall):
+    """POST form: the form after a change, as a fragment for htmx or a page without JavaScript."""
 
     @needs_scope("servers")
     async def _post(self, user_name: str, server: str) -> None:
@@ -92,31 +89,31 @@ class FormHandler(FillingIn):
         return page
 
 
-class EstimateHandler(FillingIn):
-    """POST estimate: when a job with these options would start.
+class EstimateHandler(FormCall):
+    """POST estimate: a fragment that says when a job with these options would start.
 
-    A fragment; empty when the options aren't complete, or nobody can tell.
+    It is empty if the options aren't complete or Slurm gives no estimate.
     """
 
     @needs_scope("servers")
     async def _post(self, user_name: str, server: str) -> None:
         spawner, hooks = self.spawner_and_hooks(user_name, server)
         if not isinstance(spawner, SlurmSpawner):
-            raise HTTPError(404, "This server is no job of Slurm's")
+            raise HTTPError(404, "This server is not a Slurm job")
         found = await start_estimate(spawner, hooks, self.posted())
         self.set_header("Cache-Control", "no-store")
         if found and found.estimate.kind is Kind.TOO_OFTEN:
             self.set_header("HX-Trigger", "flatirons:again")
-            self.set_status(204)  # what the page says stays until then
+            self.set_status(204)  # the page keeps what it shows until then
             return
         self.finish(await self.render_template("flatirons_estimate.html", found=found) if found else "")
 
 
 class StaticHandler(StaticFileHandler):
-    """GET static/FILE: a script of the form; its URL changes when it does."""
+    """GET static/FILE: a script of the form, whose URL changes with its content."""
 
     def set_extra_headers(self, path: str) -> None:
-        """Browsers may keep it."""
+        """Lets browsers keep the file."""
         self.set_header("Cache-Control", f"public, max-age={A_YEAR}, immutable")
 
 

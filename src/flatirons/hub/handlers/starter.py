@@ -1,9 +1,9 @@
 """The calls of a starter: POST {hub}/api/flatirons/boot, ready, end.
 
-A starter has no JupyterHub token before it booted, so these calls are not guarded by scopes but by the
-one-time boot code and, from then on, by the key that the starter sent with it (Authorization: Bearer KEY),
-and must come from the job's own node. Nothing of a body reaches a spawner but what the models below name; the
-node's name comes from Slurm, never from here. A refusal changes nothing, and is one line of ours in the log.
+A starter has no JupyterHub token before `boot`, so scopes don't guard these calls. `boot` needs the one-time
+boot code. The others need the key that the starter sent with it (Authorization: Bearer KEY). All must come
+from the node of the job, whose name comes from Slurm and never from a call. Only what the models below name
+reaches a spawner. A refused call changes nothing and leaves one line of ours in the log.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from flatirons.spawners.run.server_run import ServerRun
 from flatirons.spawners.shared.registry import SETTINGS_KEY, Registry
 
 MAX_BODY_BYTES = 256 * 1024
-MOST_OF_A_PROBLEM = 500  # characters: a caller's words, such as the names of keys, don't fill the log
+LONGEST_PROBLEM = 500  # characters: the names of keys are the caller's words and must not fill the log
 NO_CODE = "This boot code isn't valid, or not any more"
 
 
 class Body(BaseModel):
-    """A body that holds what is named, and nothing else."""
+    """A body that holds the named values and nothing else."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class BootBody(Body):
-    """The job that asks, the script's code, and the starter's own secret."""
+    """The job, the boot code in its script, and the starter's own secret."""
 
     job_id: int = Field(gt=0)
     code: str = Field(min_length=20, max_length=200)
@@ -50,7 +50,7 @@ class ReadyBody(Body):
 
 
 class EndBody(Body):
-    """How the server ended, and the last lines of its log; an older starter names no kind."""
+    """How the server ended, and the last lines of its log. Older starters send no kind."""
 
     exit_code: int | None
     signal: int | None
@@ -63,8 +63,8 @@ class EndBody(Body):
 AnyBody = TypeVar("AnyBody", bound=Body)
 
 
-class Refusal(HTTPError):
-    """A 4xx or 503 with a sentence for the caller, and what the log says of it, which may be more."""
+class RefusedCall(HTTPError):
+    """An error of status 4xx or 503: a sentence for the caller, and a `detail` for the log."""
 
     def __init__(self, status: int, sentence: str, detail: str = "") -> None:
         super().__init__(status, "%s", sentence)
@@ -72,7 +72,7 @@ class Refusal(HTTPError):
 
 
 class StarterHandler(compat.UnidentifiedHandler):
-    """What the three calls share."""
+    """What the three handlers share."""
 
     def log_exception(
         self,
@@ -80,42 +80,42 @@ class StarterHandler(compat.UnidentifiedHandler):
         value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """One line for a refusal, beside JupyterHub's own of every call."""
-        if isinstance(value, Refusal):
+        """Logs one line for a refused call, beside JupyterHub's own line."""
+        if isinstance(value, RefusedCall):
             self.log.warning("Refused %s: %s", self.request.path.rpartition("/")[2], value.detail)
         else:
             super().log_exception(typ, value, tb)
 
     @property
     def registry(self) -> Registry[ServerRun]:
-        """The hub's registry; 403 when no server was ever started by it."""
+        """The hub's registry; 403 if the hub has not started a server yet."""
         registry = compat.settings_of_handler(self).get(SETTINGS_KEY)
         if not isinstance(registry, Registry):
-            raise Refusal(403, "No server is expected here")
+            raise RefusedCall(403, "No server is expected here")
         return registry
 
     def read(self, model: type[AnyBody]) -> AnyBody:
-        """The body, checked; 400 for anything else."""
+        """The checked body; 400 for an invalid one, 413 for one that is too large."""
         if len(self.request.body) > MAX_BODY_BYTES:
-            raise Refusal(413, "The body is too large", f"a body of {len(self.request.body)} bytes")
+            raise RefusedCall(413, "The body is too large", f"a body of {len(self.request.body)} bytes")
         try:
             return model.model_validate_json(self.request.body)
         except ValidationError as error:
             problems = error.errors(include_input=False, include_url=False, include_context=False)
-            raise Refusal(400, f"Not a valid body: {problems}"[:MOST_OF_A_PROBLEM]) from None
+            raise RefusedCall(400, f"Not a valid body: {problems}"[:LONGEST_PROBLEM]) from None
 
     def run_of_key(self) -> ServerRun:
-        """The run whose starter calls; 403 for any other caller."""
+        """The run whose key the caller has; 403 for any other caller."""
         scheme, _, key = self.request.headers.get("Authorization", "").partition(" ")
         run = self.registry.by_key(key) if scheme == "Bearer" else None
         if run is None:
-            raise Refusal(403, "Not a starter of this hub")
+            raise RefusedCall(403, "Not a starter of this hub")
         return run
 
     async def admit(self, run: ServerRun) -> None:
-        """Returns for a caller on the node of the run's job; for any, once there is one, if the site says so.
+        """Returns if the call comes from the node of the run's job; raises like `CallerCheck.admit` if not.
 
-        Raises what CallerCheck.admit does.
+        With `check_address` off, it returns for any caller as soon as Slurm has given the job a node.
         """
         if not run.spawner.check_address:
             await run.caller_check.node()
@@ -126,19 +126,19 @@ class StarterHandler(compat.UnidentifiedHandler):
         await run.caller_check.admit(caller, names)
 
     @contextmanager
-    def told(self, status: int, sentence: str) -> Iterator[None]:
-        """What isn't expected becomes `status`, which a starter takes for final; a silent Slurm 503."""
+    def refusing(self, status: int, sentence: str) -> Iterator[None]:
+        """Refuses an unexpected call with `status`, which is final, and one that may be repeated with 503."""
         try:
             yield
         except Elsewhere as error:
-            raise Refusal(403, "This call doesn't come from its job's node", f"by {error}") from None
+            raise RefusedCall(403, "This call doesn't come from its job's node", f"by {error}") from None
         except NotExpected as error:
-            raise Refusal(status, sentence, str(error)) from None
+            raise RefusedCall(status, sentence, str(error)) from None
         except Unsettled as error:
-            raise Refusal(503, "The hub can't tell now where this call comes from", str(error)) from None
+            raise RefusedCall(503, "The hub can't tell now where this call comes from", str(error)) from None
         except SlurmError as error:
             detail = f"a starter has to wait for Slurm: {error.detail or error}"
-            raise Refusal(503, error.user, detail) from None
+            raise RefusedCall(503, error.user, detail) from None
 
     def answer(self, body: Any = None) -> None:
         """Ends the call with a JSON body."""
@@ -147,15 +147,15 @@ class StarterHandler(compat.UnidentifiedHandler):
 
 
 class BootHandler(StarterHandler):
-    """POST boot: the code for the environment."""
+    """POST boot: exchanges the code for the environment."""
 
     async def post(self) -> None:
-        """Gives the server's environment, once, to the job that the code was made for, on its node."""
+        """Returns the server's environment, once, to the job that the code was made for, on its node."""
         body = self.read(BootBody)
         run = self.registry.by_code(body.code)
         if run is None:
-            raise Refusal(403, NO_CODE)
-        with self.told(403, NO_CODE):
+            raise RefusedCall(403, NO_CODE)
+        with self.refusing(403, NO_CODE):
             await self.admit(run)
             await run.boot(body.job_id, body.key)
             self.answer(await run.spawner.boot())
@@ -168,7 +168,7 @@ class ReadyHandler(StarterHandler):
         """Completes the start of the caller's server."""
         run = self.run_of_key()
         body = self.read(ReadyBody)
-        with self.told(409, "This server isn't starting"):
+        with self.refusing(409, "This server isn't starting"):
             await self.admit(run)
             await run.ready(body.port)
         self.answer()
@@ -178,11 +178,11 @@ class EndHandler(StarterHandler):
     """POST end: the server ended."""
 
     async def post(self) -> None:
-        """Takes note of how the caller's server ended, once."""
+        """Records how the caller's server ended, once."""
         run = self.run_of_key()
         body = self.read(EndBody)
         ending = StarterEnd.from_call(body.model_dump())
-        with self.told(409, "The end of this server is known"):
+        with self.refusing(409, "The end of this server is known"):
             await self.admit(run)
             explained = run.end(ending)
         # Before the answer: a starter repeats a call that a hub which is killed meanwhile has not answered.

@@ -1,4 +1,4 @@
-"""One attempt to run a server: everything that must be known to find it again after a restart of the hub."""
+"""What is stored of one attempt to run a server, so that a restarted hub finds it again."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from flatirons.slurm.model import Job
 
 
 def digest(secret: str) -> str:
-    """What we keep of a secret: enough to recognise it, useless to whoever reads the database."""
+    """The SHA-256 of a secret: enough to recognise it, useless to whoever reads the database."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A spawn, from before its submission on. Empty strings and zeros stand for what isn't known yet."""
+    """One spawn, from just before its submission. What isn't known yet is empty or 0."""
 
     cluster: str
     spawn_id: str  # part of the job's comment, so that a job is found even if its id was never stored
@@ -27,7 +27,7 @@ class Attempt:
     key_digest: str = ""  # of the starter's key, once it booted
     host: str = ""  # the node that runs the server, as Slurm names it
     port: int = 0
-    stopping: bool = False  # its end was asked for
+    stopping: bool = False  # somebody asked for its end
 
     @property
     def has_booted(self) -> bool:
@@ -36,12 +36,12 @@ class Attempt:
 
     @classmethod
     def new(cls, cluster: str, code: str) -> Self:
-        """An attempt that is about to be submitted."""
+        """A new attempt with this boot code, about to be submitted."""
         return cls(cluster=cluster, spawn_id=secrets.token_hex(8), code_digest=digest(code))
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self | None:
-        """The attempt in a spawner's stored state, None when the server wasn't started."""
+        """The attempt in a spawner's stored state, None if it holds none."""
         if "spawn_id" not in state:
             return None
         known = {field.name for field in fields(cls)}
@@ -53,12 +53,12 @@ class Attempt:
 
 
 class Followed(Protocol):
-    """A run, as those see it who only look at what is known of it by now."""
+    """What is known of a run by now."""
 
     @property
     def attempt(self) -> Attempt:
-        """What is stored of it."""
+        """What is stored of the run."""
 
     @property
     def job(self) -> Job | None:
-        """Its job as Slurm last described it."""
+        """The run's job as Slurm last described it, None if it hasn't."""

@@ -1,10 +1,8 @@
-"""The state_writer: stores what becomes known of many servers at the same moment in one transaction.
+"""Stores the states of many servers in one transaction.
 
-A commit waits for the disk, and the whole hub waits with it; SQLite's takes some milliseconds. When many
-servers start at once there is news of several of them within a moment, which one commit stores as well as
-many; so there are at most twenty a second. Who starts alone waits for none. They are stored by one plain
-UPDATE: the session's own way, a unit of work with its graph of who depends on whom, took a fifth of the hub's
-time in a burst of starts.
+The whole hub waits while a commit waits for the disk, some milliseconds with SQLite. When many servers start
+or end at once, several states change within a moment, and one commit stores them all: there are at most
+twenty commits a second. The state of a single server is stored at once.
 """
 
 from __future__ import annotations
@@ -18,24 +16,24 @@ from sqlalchemy.exc import SQLAlchemyError
 from flatirons.spawners.jupyterhub import compat
 
 GAP_SECONDS = 0.05
-"""From one commit's end to the next one's begin."""
+"""From the end of one commit to the start of the next."""
 
 
 class StateWriter:
-    """Entries that are to be stored when the loop next comes round, or a moment later."""
+    """The spawners whose states are to be stored, in the loop's next round or a moment later."""
 
     def __init__(self) -> None:
         self._due: list[Spawner] = []
         self._stored: asyncio.Future[None] | None = None
         self._next_at = 0.0  # by the loop's clock
 
-    def note(self, entry: Spawner) -> Awaitable[None]:
-        """Done once the entry's state is stored; raises SQLAlchemyError when it can't be.
+    def note(self, spawner: Spawner) -> Awaitable[None]:
+        """Has the spawner's newest state stored. Done once it is; raises SQLAlchemyError if it can't be.
 
-        Nothing is changed in the session before that: JupyterHub's handlers roll back what they find changed.
+        Until then the session isn't touched: JupyterHub's handlers roll back changes that they find in it.
         """
-        if not any(each is entry for each in self._due):
-            self._due.append(entry)
+        if not any(each is spawner for each in self._due):
+            self._due.append(spawner)
         if self._stored is None:
             loop = asyncio.get_running_loop()
             self._stored = loop.create_future()

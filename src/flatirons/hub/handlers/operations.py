@@ -1,0 +1,92 @@
+"""What goes on in the hub, for operators: {hub}/flatirons/operations, and as JSON below {hub}/api/."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+from jupyterhub.apihandlers.base import APIHandler
+from jupyterhub.handlers.base import BaseHandler
+from jupyterhub.scopes import needs_scope
+from tornado.web import authenticated
+
+from flatirons.spawners.jupyterhub import compat
+from flatirons.spawners.run.server_run import ServerRun
+from flatirons.spawners.shared.metrics import RPCS
+from flatirons.spawners.shared.registry import SETTINGS_KEY, Registry
+
+
+def operations(handler: BaseHandler) -> dict[str, Any]:
+    """The hub's clusters, its servers, and the orphans that it found, newest first.
+
+    `since` (seconds since 1970) is missing as long as the hub has looked at no server.
+    """
+    registry = compat.settings_of_handler(handler).get(SETTINGS_KEY)
+    if not isinstance(registry, Registry):
+        return {"clusters": [], "servers": [], "orphans": []}
+    return {
+        "since": registry.began_at,
+        "clusters": [_cluster(registry, name) for name in registry.clients],
+        "servers": [_server(run) for run in registry.runs],
+        "orphans": [asdict(orphan) for orphan in reversed(registry.orphans.found)],
+    }
+
+
+def _cluster(registry: Registry[ServerRun], name: str) -> dict[str, Any]:
+    watcher, commands = registry.watchers.get(name), registry.metrics.commands(name)
+    has_answer = watcher is not None and watcher.snapshot is not None
+    error = watcher.last_error if watcher else None
+    return {
+        "name": name,
+        "age_seconds": round(watcher.age, 1) if watcher and has_answer else None,
+        "failures": watcher.failures if watcher else 0,
+        "trouble": str(error.detail or error) if error else "",
+        "commands": commands,
+        "rpcs": sum(RPCS.get(command, 0) * count for command, count in commands.items()),
+    }
+
+
+def _server(run: ServerRun) -> dict[str, Any]:
+    job = run.job
+    return {
+        "user": run.user,
+        "server": run.spawner.name,
+        "cluster": run.attempt.cluster,
+        "job_id": run.attempt.job_id,
+        "phase": run.phase,
+        "state": job.state.value if job else "",
+        "reason": job.reason if job else "",
+        "node": run.attempt.host or (job.batch_host if job else ""),
+        "waited_seconds": run.progress.waited,
+    }
+
+
+class OperationsPage(BaseHandler):
+    """GET operations: the page."""
+
+    @authenticated
+    async def get(self) -> None:
+        """Clusters, servers and orphans."""
+        await self._get()
+
+    @needs_scope("admin:servers")
+    async def _get(self) -> None:
+        self.finish(
+            await self.render_template("flatirons_operations.html", now=time.time(), **operations(self))
+        )
+
+
+class OperationsApi(APIHandler):
+    """GET operations: the same for programs."""
+
+    @needs_scope("admin:servers")
+    async def get(self) -> None:
+        """What `operations` returns."""
+        self.finish(operations(self))
+
+
+handlers = [
+    ("/flatirons/operations", OperationsPage),
+    ("/api/flatirons/operations", OperationsApi),
+]
