@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Self, TypeAlias
 
 from flatirons.notebook.plan import COMMENT
@@ -77,7 +77,7 @@ class NotebookRun(JobFollower):
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.watcher.stop()
 
-    def _start(self, work: Any) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
