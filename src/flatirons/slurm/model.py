@@ -243,20 +243,21 @@ class End:
 class Snapshot:
     """All jobs that one query saw; it began at `began_at` and ended at `taken_at`, in monotonic seconds.
 
-    `queues` holds the ids of the jobs that wait for each partition, in their order, if that was asked for.
+    `queues` holds the positions, counted from 1, of the jobs that wait for each partition, by the jobs' ids.
+    It is empty if queues weren't asked for.
     """
 
     jobs: Mapping[int, Job] = field(default_factory=dict)
     began_at: float = 0.0
     taken_at: float = 0.0
-    queues: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    queues: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
 
     def queue_position(self, job: Job) -> QueuePosition | None:
         """The position of a waiting job; of several partitions, the one where it is nearest to the front."""
         found = (
-            QueuePosition(queue.index(job.id) + 1, len(queue), name)
+            QueuePosition(number, len(queue), name)
             for name in job.partition.split(",")
-            if job.id in (queue := self.queues.get(name, ()))
+            if (queue := self.queues.get(name)) and (number := queue.get(job.id))
         )
         return min(found, default=None)
 

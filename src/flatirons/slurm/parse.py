@@ -63,10 +63,11 @@ def jobs(text: str, mark: str, comment_part: str = "") -> dict[int, Job]:
     return found
 
 
-def queues(text: str, mark: str) -> dict[str, tuple[int, ...]]:
-    """The ids of the jobs that wait for each partition, highest priority first; from the output for `jobs`.
+def queues(text: str, mark: str) -> dict[str, dict[int, int]]:
+    """The positions of the jobs that wait for each partition, by their ids; from the output for `jobs`.
 
-    A job that names several partitions waits in each of them. Held jobs have no priority and come last.
+    The job with the highest priority has position 1. A job that names several partitions waits in each of
+    them. Held jobs have no priority and come last.
     """
     found: dict[str, list[tuple[int, int]]] = {}
     waiting = f"|{mark}|{JobState.PENDING.value}|{mark}|"
@@ -79,7 +80,10 @@ def queues(text: str, mark: str) -> dict[str, tuple[int, ...]]:
             continue
         for name in record[_PARTITION].split(","):
             found.setdefault(name, []).append((-(priority or 0), job_number))
-    return {name: tuple(job_number for _, job_number in sorted(queue)) for name, queue in found.items()}
+    return {
+        name: {job_number: position for position, (_, job_number) in enumerate(sorted(queue), 1)}
+        for name, queue in found.items()
+    }
 
 
 def _records(text: str, mark: str) -> list[list[str]]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flatirons.slurm.model import Cluster, JobState
+from flatirons.slurm.model import Cluster, Job, JobState, QueuePosition, Snapshot
 
 QUESTIONS = ("is_waiting", "is_starting", "is_running", "is_ending", "is_over")
 
@@ -77,3 +77,10 @@ def test_a_cluster_with_its_own_configuration_and_commands_is_reached_by_them() 
 def test_the_default_cluster_of_the_system_needs_no_settings() -> None:
     assert Cluster("summit").environment() == {}
     assert Cluster("summit").command("squeue") == "squeue"
+
+
+def test_a_job_that_waits_for_several_partitions_is_shown_where_it_is_nearest_to_the_front() -> None:
+    snapshot = Snapshot(queues={"shas": {5: 1, 7: 2, 6: 3}, "sknl": {6: 1, 7: 2}})
+    several = Job(7, JobState.PENDING, partition="sgpu,shas,sknl")
+    assert snapshot.queue_position(several) == QueuePosition(2, 2, "sknl")
+    assert snapshot.queue_position(Job(9, JobState.PENDING, partition="shas")) is None

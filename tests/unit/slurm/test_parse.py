@@ -259,7 +259,7 @@ def test_waiting_jobs_are_in_each_of_their_queues_by_priority() -> None:
         changed(PENDING, JobID="6", PriorityLong="9", Partition="shas,sknl"),
         changed(PENDING, JobID="7", PriorityLong="0"),
     )
-    assert parse.queues(text, MARK) == {"shas": (6, 5, 7), "sknl": (6,)}
+    assert parse.queues(text, MARK) == {"shas": {6: 1, 5: 2, 7: 3}, "sknl": {6: 1}}
 
 
 @pytest.mark.parametrize("text", ["12_3", "12_[1-5%2]", "12+1", "12.batch"])
@@ -267,7 +267,7 @@ def test_array_jobs_of_others_are_skipped(text: str) -> None:
     ours = changed(PENDING, JobID="8", Comment="flatirons:abc:1:alice/")
     answer = printed(changed(PENDING, JobID=text, PriorityLong="99"), ours)
     assert list(parse.jobs(answer, MARK, "flatirons:abc:")) == [8]
-    assert parse.queues(answer, MARK) == {"shas": (8,)}
+    assert parse.queues(answer, MARK) == {"shas": {8: 1}}
 
 
 def test_only_jobs_with_our_comment_are_read_and_a_strange_record_of_others_is_ignored() -> None:
