@@ -11,9 +11,12 @@ LIMIT_S = 60.0
 
 
 def eventually(
-    condition: Callable[[], Any], seconds: float = LIMIT_S, every: float = 0.1, what: str = ""
+    condition: Callable[[], Any], seconds: float = LIMIT_S, every: float = 0.25, what: str = ""
 ) -> Any:
-    """What `condition` returns once that is true; fails after `seconds`, and says `what` did not happen."""
+    """What `condition` returns once that is true; fails after `seconds`, and says `what` did not happen.
+
+    Most conditions start a process in a node, so looking `every` tenth of a second would fill a core.
+    """
     last = time.monotonic() + seconds
     while True:
         value = condition()
