@@ -134,7 +134,7 @@ class Field:
                 found[key] = self._normalized(key, await rule.resolve(context))
         found["default"] = self._typed(found["default"], found["choices"])
         rules = Rules(**found)
-        if not rules.is_fixed and self._refused_beside(context):
+        if self.excludes and not rules.is_fixed and self._excluded_by(context):
             return replace(rules, default=None, required=False, nothing="")
         return self._with_possible_default(rules)
 
@@ -168,10 +168,10 @@ class Field:
     async def accept(self, given: object, rules: Rules, context: Context) -> Value | None:
         """The typed value, None when nothing was given; raises Refusal for what the rules don't allow."""
         value = None if is_empty(given) else self._read_choice(given, rules)
-        holds = rules.default if rules.is_fixed else value
-        if holds is not None and (sentence := self._refused_beside(context)):
-            raise Refusal(sentence)
-        if rules.is_fixed:
+        is_fixed = rules.is_fixed
+        if self.excludes and (rules.default if is_fixed else value) is not None:
+            self._refuse_beside(context)
+        if is_fixed:
             return self._fixed(value, rules)
         if value is None:
             if rules.required:
@@ -202,10 +202,14 @@ class Field:
         except Refusal:
             return text
 
-    def _refused_beside(self, context: Context) -> str:
+    def _excluded_by(self, context: Context) -> str:
         """The sentence for a field that this one excludes and that has a value; "" while none has."""
         given = (text for name, text in self.excludes.items() if context.values.get(name) is not None)
         return next(given, "")
+
+    def _refuse_beside(self, context: Context) -> None:
+        if sentence := self._excluded_by(context):
+            raise Refusal(sentence)
 
     def _read_choice(self, given: object, rules: Rules) -> Value:
         value = None if rules.choices is None else self.chosen(given, rules.choices)

@@ -235,10 +235,12 @@ class Form:
     def _groups(
         self, answers: Sequence[Answer], messages: Mapping[str, str], linked: Sequence[str]
     ) -> list[GroupView]:
-        def views(group: Group) -> list[FieldView]:
-            return [self._view(a, messages, linked) for a in answers if a.field.group == group.name]
-
-        return [GroupView(group.name, group.title, group.folded, views(group)) for group in self.groups]
+        """The groups with the fields that the page shows."""
+        views: dict[str, list[FieldView]] = {group.name: [] for group in self.groups}
+        for answer in answers:
+            if answer.rules.visible:
+                views[answer.field.group].append(self._view(answer, messages, linked))
+        return [GroupView(group.name, group.title, group.folded, views[group.name]) for group in self.groups]
 
     def _view(self, answer: Answer, messages: Mapping[str, str], linked: Sequence[str]) -> FieldView:
         name = answer.field.name

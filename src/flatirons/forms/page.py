@@ -186,10 +186,6 @@ class GroupView:
     fields: list[FieldView]
 
     @property
-    def visible(self) -> list[FieldView]:
-        return [view for view in self.fields if view.rules.visible]
-
-    @property
     def is_open(self) -> bool:
         return not self.folded or any(view.message or view.note or view.is_linked for view in self.fields)
 
@@ -240,7 +236,7 @@ def render_page(
     whole: bool = True,
 ) -> Markup:
     """The HTML inside JupyterHub's <form>. Not `whole`: only what takes the place of `#flatirons-form`."""
-    every = [view for group in groups for view in group.visible]
+    every = [view for group in groups for view in group.fields]
     boxes = [view.field.name for view in every if view.widget == "checkbox"]
     html = _template().render(
         groups=groups,
