@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Callable
 from inspect import signature
 from typing import Any
@@ -224,6 +225,27 @@ async def test_settings_are_the_same_for_all_users_and_hold_what_we_look_for(
 async def test_a_path_is_served_that_the_hub_was_configured_with(spawner: Recording) -> None:
     assert compat.serves(spawner, "/users")
     assert not compat.serves(spawner, "/others")
+
+
+@in_module
+async def test_a_filter_sees_what_the_hub_logs_and_its_tracebacks(hub: JupyterHub) -> None:
+    seen: list[logging.LogRecord] = []
+
+    class Seeing(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            seen.append(record)
+            return False
+
+    added = Seeing()
+    compat.add_log_filter(added)
+    compat.add_log_filter(added)
+    try:
+        hub.log.error("refused", exc_info=ValueError("no"))
+    finally:
+        hub.log.removeFilter(added)
+    assert [(record.msg, record.exc_info and record.exc_info[0]) for record in seen] == [
+        ("refused", ValueError)
+    ]
 
 
 @in_module

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from jupyterhub.spawner import SpawnException
 
 from flatirons.errors import OptionsRefused
+from flatirons.spawners.jupyterhub import compat
 
 
 @dataclass(slots=True)
@@ -74,4 +75,4 @@ _refusals_at_info = RefusalsAtInfo()
 
 def log_refusals_at_info() -> None:
     """Installs the filter on JupyterHub's logger, once."""
-    logging.getLogger("JupyterHub").addFilter(_refusals_at_info)
+    compat.add_log_filter(_refusals_at_info)

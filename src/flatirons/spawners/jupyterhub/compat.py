@@ -8,6 +8,7 @@ pyproject.toml pins the releases that were tried. Begin here when JupyterHub is 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,14 @@ def serves(spawner: Spawner, path: str) -> bool:
     """Is `path` one of the hub's `extra_handlers`?"""
     app = settings_of(spawner.user).get("app")
     return any(handler[0] == path for handler in getattr(app, "extra_handlers", ()))
+
+
+def add_log_filter(added: logging.Filter) -> None:
+    """Adds a filter to the hub's log, once however often it is called.
+
+    Needless once JupyterHub logs no traceback for a SpawnException that a hook of the form raises.
+    """
+    logging.getLogger("JupyterHub").addFilter(added)
 
 
 async def add_route(spawner: Spawner) -> None:
