@@ -1,3 +1,3 @@
-# What debian.py leaves out of a tree, for a base from elsewhere.
+# Removes from another base what debian.py removes from a tree.
 rm -f /etc/munge/munge.key /etc/hostname
 : >/etc/machine-id

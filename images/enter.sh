@@ -1,8 +1,8 @@
 #!/bin/sh
 # enter.sh TREE WORK TMP COMMAND...
-# Runs a command, with our environment, in a Debian file tree as if it were the machine, WORK at /mnt (TMP is in there), nothing else of
-# the tree writable; as root of a user namespace, as a restricted machine's root may lack capabilities that
-# Apptainer asks for. Start it in a new mount and pid namespace (progress.py does): nothing outlives it.
+# Runs a command, with this environment, in a Debian file tree as its root. WORK is mounted at /mnt (TMP is in there); the rest of
+# the tree is read-only. The command is root of a user namespace, because root of a restricted machine may lack capabilities that
+# Apptainer needs. Start this in a new mount and pid namespace, as progress.py does, so that nothing outlives it.
 set -eu
 tree=$1
 work=$2
@@ -20,12 +20,12 @@ mount --bind "$work" "$tree/mnt"
 for file in resolv.conf hosts; do
     if [ -e "/etc/$file" ]; then mount --bind "/etc/$file" "$tree/etc/$file"; fi
 done
-# The namespace's ids are the same as outside; unshare asks these files whether root may have them.
+# The ids in the namespace are the same as outside; unshare reads in these files that root may use them.
 echo root:0:65536 >"$tree/run/subordinate-ids"
 mount --bind "$tree/run/subordinate-ids" "$tree/etc/subuid"
 mount --bind "$tree/run/subordinate-ids" "$tree/etc/subgid"
 
-# Not chroot: no user namespace can be made inside one.
+# Not chroot, because a user namespace can't be created in one.
 cd "$tree"
 pivot_root . .
 umount -l .

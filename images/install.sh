@@ -1,13 +1,13 @@
 #!/bin/sh
 # install.sh IMAGE
-# Installs what an image's directory, at /mnt, names; run by %post. Of these it may have any:
-#   debian.txt        packages of Debian
-#   requirements.txt  packages of Python, for /opt/jupyter
+# Installs the contents of an image's directory, which is at /mnt; %post runs it. All of these are optional:
+#   debian.txt        Debian packages
+#   requirements.txt  Python packages, for /opt/jupyter
 #   settings/         files below /opt/jupyter
-#   environment.sh    lines that every process in the container begins with, after the parent's
-#   finish.sh         what is left to do, with sh -eu
-#   labels.sh         prints labels, a name and a value a line
-#   test/KERNEL.*     code that the kernel of that name must be able to run (run_tests.py)
+#   environment.sh    shell lines for the environment of every process in the container, after the parent's
+#   finish.sh         further commands, run with sh -eu
+#   labels.sh         prints labels, a name and a value per line
+#   test/KERNEL.*     code that this kernel must be able to run (run_tests.py)
 set -eu
 umask 022
 image=$1
@@ -19,7 +19,7 @@ set -x
 
 if [ -e /mnt/debian.txt ]; then
     command -v apt-get >/dev/null || {
-        echo "The base has no apt-get: it must be Debian's, or of a kin of Debian." >&2
+        echo "The base has no apt-get: it must be Debian or a derivative." >&2
         exit 1
     }
     packages=$(sed 's/#.*//' /mnt/debian.txt)
@@ -28,10 +28,10 @@ if [ -e /mnt/debian.txt ]; then
     set -- "$@" -o Dpkg::Options::=--path-include=/usr/share/doc/*/copyright
     if [ -e /mnt/certificates.crt ]; then set -- "$@" -o Acquire::https::CaInfo=/mnt/certificates.crt; fi
     export DEBIAN_FRONTEND=noninteractive
-    # Directories that debian.py or the base's maker took out, and that some packages want.
+    # Directories that debian.py or the base lacks, and that some packages need.
     mkdir -p /var/log/apt /var/cache/apt/archives/partial /usr/share/man/man1
     apt-get "$@" update
-    # shellcheck disable=SC2086 # one word a package
+    # shellcheck disable=SC2086 # one word per package
     apt-get "$@" install --no-install-recommends $packages
     rm -rf /var/lib/apt/lists/* /var/cache/apt /var/cache/debconf /var/log/* /var/lib/dpkg/*-old
 fi
@@ -39,7 +39,7 @@ fi
 if [ -e /mnt/requirements.txt ]; then
     if [ ! -e $prefix ]; then
         python3 -m venv $prefix
-        # What a user installs with `pip install --user` is found as well, after what is here: it can add, not break.
+        # Packages of `pip install --user` are found after those of the image: they can add to it but not break it.
         sed -i 's/^include-system-site-packages.*/include-system-site-packages = true/' $prefix/pyvenv.cfg
     fi
     $prefix/bin/pip install -q --no-cache-dir --no-compile -r /mnt/requirements.txt
@@ -54,7 +54,7 @@ if [ -e /mnt/test ]; then
     cp /mnt/test/* "$prefix/share/flatirons/test/$image/"
 fi
 
-# Bytecode that never asks for its source's time: a read-only image can't mend what seems stale. The parent's is there.
+# Bytecode that isn't compared with its source, as a read-only image can't update it. The parent's exists already.
 if [ -e $prefix ]; then
     find $prefix/lib -name '*.py' -cnewer "$began" |
         $prefix/bin/python -W ignore -m compileall -q -j 0 --invalidation-mode unchecked-hash -i -

@@ -1,6 +1,6 @@
-"""Writes the bundle: the bytecode of what a server with its extensions imports.
+"""Writes the bundle: the bytecode of everything that a server with its extensions imports.
 
-The end of each build runs it. Who installs packages into an image afterwards may run it again, as root.
+It runs at the end of each build. After installing packages in an image, run it again as root.
 """
 
 import marshal
@@ -14,7 +14,7 @@ from flatirons_start.later import stand_ins
 
 
 def of_a_server() -> list[str]:
-    """The modules of a server that is about to listen, in the order in which they were imported."""
+    """The modules of a server just before it listens, in the order of their import."""
     with stand_ins():
         import jupyterhub.singleuser.extension  # noqa: F401
         import jupyterlab.labapp  # noqa: F401
@@ -25,17 +25,17 @@ def of_a_server() -> list[str]:
 
 
 def specification(name: str) -> ModuleSpec | None:
-    """Where a module comes from; None for what another module made or renamed, and for `__main__`."""
+    """The spec of a module; None for `__main__` and for modules that others created or renamed."""
     try:
         found = find_spec(name)
-    except (ImportError, ValueError):  # of six.moves and its like
+    except (ImportError, ValueError):  # six.moves and similar modules
         return None
     return found if found and found.name == name else None
 
 
 def main() -> None:
-    """Writes the bundle; an exception if anything of it can't be had."""
-    del sys.path[0]  # where this file is
+    """Writes the bundle; raises an exception if a part is missing."""
+    del sys.path[0]  # the directory of this file
     ours = tuple(os.path.join(place, "") for place in bundle.searched())
     table: bundle.Table = {}
     codes = bytearray()

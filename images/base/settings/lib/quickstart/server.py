@@ -1,8 +1,8 @@
 #!/opt/jupyter/bin/python3
-"""`jupyterhub-singleuser` and `jupyter-lab` of this image: the same programs, sooner there.
+"""`jupyterhub-singleuser` and `jupyter-lab` of this image: the same programs, with a faster start.
 
-They are imported from the bundle, without what a server doesn't need. Links in `bin` lead here (finish.sh);
-the name of the link says what to run.
+They are imported from the bundle, without modules that a server doesn't use. Links in `bin` lead here
+(finish.sh); the name of the link is the program.
 """
 
 import gc
@@ -12,20 +12,20 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 
-if not sys.flags.safe_path:  # else Python didn't put this directory there
+if not sys.flags.safe_path:  # otherwise Python didn't add this directory
     del sys.path[0]
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 from flatirons_start import bundle
 from flatirons_start.later import stand_ins
 
-del sys.path[0]  # nobody else's business
+del sys.path[0]  # only needed for the two imports above
 
 
 def look_once_for_settings_below_local() -> None:
-    """Spares a slow home 28 looks for `~/.local/etc/jupyter`, where `pip install --user` puts settings.
+    """Saves 28 look-ups of `~/.local/etc/jupyter`, where `pip install --user` puts settings, in a slow home.
 
-    Where there is none, Jupyter is told that this directory doesn't count. It has another name for
-    `~/.local/share/jupyter`, unless one of these variables puts that elsewhere.
+    If that directory doesn't exist, Jupyter is made to ignore it. Jupyter finds `~/.local/share/jupyter`
+    nevertheless, unless one of these variables names another directory.
     """
     moved = {"JUPYTER_DATA_DIR", "XDG_DATA_HOME"} & os.environ.keys()
     if not moved and not os.path.isdir(os.path.join(site.getuserbase(), "etc", "jupyter")):
@@ -33,7 +33,7 @@ def look_once_for_settings_below_local() -> None:
 
 
 def program() -> Callable[[], object]:
-    """What the name under which we were started stands for."""
+    """The function that runs the program with the name of the link."""
     with stand_ins() if bundle.use() else nullcontext():
         from jupyterlab import labapp
 

@@ -1,1 +1,1 @@
-"""How a server of this image starts sooner; see images/README.md, "Cold start"."""
+"""Makes a server of this image start faster; see images/README.md, "Cold start"."""

@@ -1,13 +1,12 @@
-"""Imports from one file that holds the bytecode of what a server imports, in that order.
+"""Imports modules from one file with the bytecode of everything that a server imports, in that order.
 
-The root of a container is a file system in user space: each module costs some calls of it, to find the file,
-to open and to read it, and a server imports over a thousand. What a module is does
-not change: the same bytecode, the same `__file__`, the same loader, so its data files, its source and its
-tracebacks are found as ever.
+The root of a container is a file system in user space. It takes several calls to find, open and read the file
+of a module, and a server imports over a thousand. The modules themselves stay the same: the same bytecode,
+`__file__` and loader, so that data files, source and tracebacks are found as usual.
 
-The file is written at the end of a build by `learn.py`. It counts only for this Python, and for a
-site-packages in which nothing was installed or removed since; and for a module only where the path would have
-led to the same file. Otherwise all is imported as usual.
+`learn.py` writes the file at the end of a build. It is used only by this Python, and only if nothing was
+installed in site-packages or removed since then. It provides a module only if the path would have led to the
+same file. Otherwise modules are imported as usual.
 """
 
 import marshal
@@ -23,17 +22,17 @@ PACKAGES = os.path.join(
     sys.prefix, "lib", f"python{sys.version_info[0]}.{sys.version_info[1]}", "site-packages"
 )
 PLACE = os.path.join(sys.prefix, "share", "flatirons", "quickstart.bundle")
-HEAD = 8  # bytes that hold the length of the table
+HEAD = 8  # bytes with the length of the table
 
-# name -> (file, directory of a package or "", where its bytecode begins, how long it is; 0 for an extension)
+# name -> (file, directory of a package or "", offset of its bytecode, length; 0 for an extension)
 Table = dict[str, tuple[str, str, int, int]]
 
 
 def identity() -> list[str]:
-    """What a bundle was made for: this Python, and the installed distributions with their versions.
+    """What a bundle is valid for: this Python, and the installed distributions with their versions.
 
-    And when the last of them came or went, to the second, as an image file keeps it: the same version, once
-    more, may be another.
+    Also the time of the last change, in seconds as in an image file, because the same version may have been
+    installed again with other contents.
     """
     installed = sorted(name for name in os.listdir(PACKAGES) if name.endswith((".dist-info", ".pth")))
     changed = int(os.stat(PACKAGES).st_mtime)
@@ -41,12 +40,12 @@ def identity() -> list[str]:
 
 
 def searched() -> list[str]:
-    """Where Python looks before the image's packages, and there."""
+    """The directories that Python searches up to the image's packages, these included."""
     return sys.path[: sys.path.index(PACKAGES) + 1]
 
 
 class _Loader(SourceFileLoader):
-    """Loads a module as usual, but for its bytecode, which is here already."""
+    """Loads a module as usual, except that its bytecode is already known."""
 
     def __init__(self, name: str, path: str, code: memoryview) -> None:
         super().__init__(name, path)
@@ -58,7 +57,7 @@ class _Loader(SourceFileLoader):
 
 
 class Finder:
-    """Finds what the bundle has; asked before the path is searched."""
+    """Finds the modules of the bundle, before the path is searched."""
 
     def __init__(self, path: list[str], table: Table, codes: memoryview) -> None:
         self.path = path
@@ -68,15 +67,15 @@ class Finder:
     def find_spec(
         self, name: str, path: Iterable[str] | None = None, target: object = None
     ) -> ModuleSpec | None:
-        """The spec of a module that the bundle has, else None; `path` is that of the package it is in."""
+        """The spec of a module in the bundle, else None; `path` is that of its package."""
         found = self.table.get(name)
         if found is None:
             return None
         file, package, begin, size = found
         if path is None:
-            is_same = sys.path[: len(self.path)] == self.path  # nobody put something before the image's own
+            is_same = sys.path[: len(self.path)] == self.path  # nothing was put before the image's own
         else:
-            is_same = next(iter(path), "") == os.path.dirname(package or file)  # of that very package
+            is_same = next(iter(path), "") == os.path.dirname(package or file)  # the same package
         if not is_same:
             return None
         if not size:
@@ -87,7 +86,7 @@ class Finder:
 
 
 def read(place: str = PLACE) -> Finder | None:
-    """What the file holds; None where it is missing, or was made for something else."""
+    """The finder for the file; None if the file is missing or isn't valid here."""
     try:
         with open(place, "rb") as file:
             whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
@@ -99,15 +98,15 @@ def read(place: str = PLACE) -> Finder | None:
 
 
 def write(table: Table, codes: bytes, place: str = PLACE) -> None:
-    """Makes the file, for the Python and the packages of now."""
+    """Writes the file for the current Python and packages."""
     head = marshal.dumps((identity(), searched(), table))
     with open(place, "wb") as file:
         file.write(len(head).to_bytes(HEAD, "little") + head + codes)
 
 
 def use() -> bool:
-    """Imports from the bundle from now on; False, and as usual, if there is none that fits."""
-    finder = None if sys.flags.optimize else read()  # -O makes another bytecode
+    """Imports from the bundle from now on; returns False, and changes nothing, if there is no valid one."""
+    finder = None if sys.flags.optimize else read()  # with -O the bytecode is different
     if finder:
         sys.meta_path.insert(sys.meta_path.index(PathFinder), finder)
     return finder is not None

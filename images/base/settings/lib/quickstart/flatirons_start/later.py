@@ -1,11 +1,11 @@
-"""Lets a server begin without what it imports for others, or for later.
+"""Starts a server without modules that it imports but doesn't use.
 
-`jupyterhub.singleuser` shares modules with the hub, which import the hub's pages and its database; and
-`jsonschema` makes the parsers of a format that no schema of a server has: together a second. While a server's
-modules are imported, stand-ins take the place of these; then they are taken away. Whoever imports one of
-these modules afterwards gets the real one, and a stand-in that is used gets it, too.
+`jupyterhub.singleuser` shares modules with the hub, which import the hub's pages and its database;
+`jsonschema` builds the parsers of a format that no schema of a server has. Together they take a second. While
+a server's modules are imported, stand-ins replace these modules; then the stand-ins are removed. Later
+imports get the real module, and so does code that uses a stand-in.
 
-Only for the very packages that the bundle was made for, with which a server was started so at the build.
+This is done only with the packages that the bundle was made for, because the build tested them with a server.
 """
 
 import sys
@@ -17,19 +17,19 @@ from typing import Any
 
 
 class _NeverRaised(Exception):
-    """In the place of SQLAlchemyError: a server has no database of the hub's."""
+    """Replaces SQLAlchemyError: a server doesn't use the hub's database."""
 
 
 class _NeverMade:
-    """In the place of a page of the hub's, which `jupyterhub.log` asks a handler whether it is one."""
+    """Replaces a page of the hub: `jupyterhub.log` tests whether a handler is an instance of it."""
 
 
 def _is_valid_syntax(*arguments: Any, **named: Any) -> Any:
-    """In the place of the function of that name, which it calls."""
+    """Replaces the function with this name, and calls it."""
     return import_module("rfc3987_syntax").is_valid_syntax(*arguments, **named)
 
 
-# Module -> what others take from it while they are imported; all else is the real module's, once it is asked.
+# Module -> what other modules take from it during their import; all else comes from the real module later.
 STAND_INS: dict[str, dict[str, Any]] = {
     "rfc3987_syntax": {"is_valid_syntax": _is_valid_syntax},
     "sqlalchemy": {},
@@ -41,17 +41,17 @@ STAND_INS: dict[str, dict[str, Any]] = {
 
 
 class _StandIn(ModuleType):
-    """A module that has little of its own, and is the real one for whoever wants more afterwards."""
+    """A module with a few names; after the imports, all other names come from the real module."""
 
     def __getattr__(self, name: str) -> Any:
-        if sys.modules.get(self.__name__) is self:  # a build fails by this, a server never
+        if sys.modules.get(self.__name__) is self:  # makes a build fail, and can't happen in a server
             raise AttributeError(f"{self.__name__} is imported later; {name} is wanted now")
         return getattr(import_module(self.__name__), name)
 
 
 @contextmanager
 def stand_ins() -> Iterator[None]:
-    """Puts stand-ins in the place of the modules that aren't imported yet, until the end of the block."""
+    """Replaces the modules that aren't imported yet by stand-ins, until the end of the block."""
     placed = [name for name in STAND_INS if name not in sys.modules]
     for name in placed:
         sys.modules[name] = _StandIn(name)
