@@ -26,17 +26,17 @@ form.suggested_fix       what would have helped, as far as the form would take i
 =======================  ==================================================================================
 run.stored_state         what is stored of one run, so that a restarted hub finds it again; pure
 run.server_run           one run of a server: submitted, followed, stopped; what its starter calls
-run.caller_check         where the job runs, and that its starter calls from there
+run.caller_check         accepts calls only from the node that runs the job
 run.start_failed         the error of a failed start as JupyterHub shows it
-run.outcome              how a run ends: collects who says what of it; makes error, report and exit status
+run.outcome              how a run ends: from all sources one error, one report, one exit status
 =======================  ==================================================================================
 
-`jupyterhub`, everything that leans on JupyterHub's private parts:
+`jupyterhub`, everything that depends on JupyterHub's private parts:
 
 =======================  ==================================================================================
 jupyterhub.resume        the first poll after a restart: finishes a start, waits for a silent server
 jupyterhub.cleanup       tells JupyterHub that a server has ended, and cleans up after it
-jupyterhub.compat        the names of JupyterHub that it doesn't document, each behind a function of ours
+jupyterhub.compat        every undocumented name of JupyterHub, behind a function or a class
 =======================  ==================================================================================
 
 `shared`, what all servers of a hub share:
@@ -45,8 +45,8 @@ jupyterhub.compat        the names of JupyterHub that it doesn't document, each 
 shared.registry          a client and a watcher for each cluster; the run of each boot code and key
 shared.runners           how the hub runs Slurm's commands
 shared.orphans           finds and cancels jobs that belong to no server
-shared.state_writer      stores what becomes known of many servers at once in one transaction
-shared.metrics           what Prometheus is told
+shared.state_writer      stores the states of many servers in one transaction
+shared.metrics           what Prometheus reads, for each hub
 shared.host_names        the addresses that machines' names have, looked up once at a time and kept
 =======================  ==================================================================================
 
@@ -61,7 +61,7 @@ slurm_form               flatirons.slurm_form.form
 What a server is without a hub (its job followed and cancelled, what its user is told, why it ended, its
 report) is in `servers`; the standard Slurm form is in `slurm_form`.
 
-Imports go from `slurm` by `jupyterhub.resume` and `run.server_run` to the rest, never back: where a module
-below must know of a run, it says in a Protocol what it needs (`run.stored_state.Followed`,
+Imports go from `slurm` through `jupyterhub.resume` and `run.server_run` to the rest, never back. A module
+further down that needs to know something of a run declares it in a Protocol (`run.stored_state.Followed`,
 `shared.registry.Registered`, `jupyterhub.cleanup.Cleanable`, `run.caller_check.Placed`).
 """

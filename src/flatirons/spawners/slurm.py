@@ -75,7 +75,7 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
 
     @default("start_timeout")
     def _default_start_timeout(self) -> int:
-        """JupyterHub's own limit covers waiting and starting; ours tell the two apart and come first."""
+        """JupyterHub's limit for the whole start: longer than the site's limits for its parts."""
         return int(self.queue_timeout + self.node_timeout + self.stop_timeout)
 
     @default("cluster")

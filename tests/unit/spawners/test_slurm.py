@@ -416,7 +416,7 @@ async def test_a_cluster_that_is_not_there_is_told_in_words(spawner: SlurmSpawne
     assert raised.value.status_code == 400
 
 
-async def test_orphans_are_looked_for_though_no_server_is_known(
+async def test_orphans_are_found_though_no_server_is_known(
     spawner: SlurmSpawner, registry: Registry, slurm: FakeSlurm
 ) -> None:
     """Such as one that a stop left behind while Slurm didn't answer, before the hub was restarted."""
@@ -425,7 +425,7 @@ async def test_orphans_are_looked_for_though_no_server_is_known(
     await until(lambda: slurm.jobs[orphan].state == "CANCELLED")
 
 
-async def test_looking_for_orphans_begins_again_after_a_mistake(
+async def test_the_search_for_orphans_starts_again_after_an_unexpected_error(
     registry: Registry, slurm: FakeSlurm, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken() -> set[str]:
@@ -438,7 +438,7 @@ async def test_looking_for_orphans_begins_again_after_a_mistake(
     await until(lambda: slurm.jobs[orphan].state == "CANCELLED")
 
 
-async def test_looking_for_orphans_outlives_a_database_that_fails(
+async def test_the_search_for_orphans_goes_on_when_the_database_fails(
     registry: Registry, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("flatirons.spawners.shared.registry.SECONDS_BETWEEN_SEARCHES", 0.03)

@@ -1,1 +1,1 @@
-"""What all servers of a hub share: the registry of running servers, stored state, metrics."""
+"""What all servers of a hub share: the registry, the search for orphans, stored states, metrics."""

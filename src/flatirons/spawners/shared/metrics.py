@@ -20,6 +20,29 @@ RPCS = {"squeue": 2, "sbatch": 1, "scancel": 1, "scontrol": 1}
 """RPCs that each command sends to slurmctld, as sdiag of Slurm 24.11 counts them; the others ask slurmdbd."""
 
 
+HISTOGRAMS = (
+    (
+        "queue_seconds",
+        "From a job's submission to its start",
+        ["cluster"],
+        (1, 2, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 86400),
+    ),
+    (
+        "start_seconds",
+        "From a job's start to its server's answer",
+        ["cluster"],
+        (0.5, 1, 2, 3, 5, 10, 20, 30, 60, 120, 300),
+    ),
+    (
+        "slurm_command_seconds",
+        "Time that a command of Slurm's took",
+        ["cluster", "command", "outcome"],
+        (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+    ),
+)
+"""Name, description, labels and buckets of each histogram."""
+
+
 class Hub(Protocol):
     """What the gauges show of a hub at the moment when they are read."""
 
@@ -43,32 +66,11 @@ class Metrics:
         self._submissions = Counter(
             "flatirons_submissions", "Jobs that Slurm took", ["cluster"], registry=self.registry
         )
-        self._failures = Counter(
-            "flatirons_failures",
-            "Servers that did not start, or ended by themselves, by the kind of cause",
-            ["kind"],
-            registry=self.registry,
-        )
-        self._queue_seconds = Histogram(
-            "flatirons_queue_seconds",
-            "From a job's submission to its start",
-            ["cluster"],
-            buckets=(1, 2, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 86400),
-            registry=self.registry,
-        )
-        self._start_seconds = Histogram(
-            "flatirons_start_seconds",
-            "From a job's start to its server's answer",
-            ["cluster"],
-            buckets=(0.5, 1, 2, 3, 5, 10, 20, 30, 60, 120, 300),
-            registry=self.registry,
-        )
-        self._command_seconds = Histogram(
-            "flatirons_slurm_command_seconds",
-            "Time that a command of Slurm's took",
-            ["cluster", "command", "outcome"],
-            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
-            registry=self.registry,
+        failures = "Servers that did not start, or ended by themselves, by the kind of cause"
+        self._failures = Counter("flatirons_failures", failures, ["kind"], registry=self.registry)
+        self._queue_seconds, self._start_seconds, self._command_seconds = (
+            Histogram(f"flatirons_{name}", text, labels, buckets=buckets, registry=self.registry)
+            for name, text, labels, buckets in HISTOGRAMS
         )
         self.registry.register(_Gauges(hub))
         _PROCESS.hubs.add(self)
