@@ -17,7 +17,7 @@ from tests.real_slurm import Slurm
 from tests.servers import BLOCKED
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.cluster
 
 NODE = "sknl0701"
 """The only node of the partition in which all of these servers run."""
@@ -170,7 +170,6 @@ def test_a_node_on_which_others_have_all_ports_is_told(
 
 
 @pytest.mark.skipif(not IS_FULL, reason="Slurm ends a job up to a minute after its limit: --full")
-@pytest.mark.timeout(300)
 def test_a_server_at_its_time_limit_is_told_so_with_twice_the_time_to_start_again(alice: Person) -> None:
     alice.start(**{**BLOCKED, "runtime": "0:01:00"})
     alice.wait_ready()

@@ -30,7 +30,7 @@ from tests.hub.hub_in_process import JupyterHub, Visitor, running
 from tests.hub.pretending import STARTED, Pretending, pretending, with_slurm
 from tests.unit.forms.test_hostile import NASTY, jsons, texts
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(3600 if IS_FULL else 120)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(3600)]
 
 OWN: dict[str, dict[str, Any]] = {
     "threads": {"type": "integer", "minimum": 1, "maximum": 64, "env": "OMP_NUM_THREADS"},

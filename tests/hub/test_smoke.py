@@ -18,7 +18,7 @@ from tests.conftest import RealCluster
 from tests.repository import REPO
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.cluster
 
 
 def test_the_smoke_test_passes_and_proves_who_ran_where(cluster: RealCluster) -> None:

@@ -27,7 +27,7 @@ from flatirons.spawners.shared import host_names
 from flatirons.spawners.shared.registry import SETTINGS_KEY, Registry
 from flatirons.spawners.slurm import SlurmSpawner
 from tests.fakes.slurm import FakeSlurm
-from tests.hub.hub_in_process import JupyterHub, configuration, running
+from tests.hub.hub_in_process import PATIENCE_S, JupyterHub, configuration, running
 from tests.unit.spawners.run.test_server_run import QUICK
 from tests.waiting import until
 
@@ -97,6 +97,15 @@ class Start:
         """A call as the starter makes it."""
         assert (await self.call(name, good(name, self))).status_code == 200
 
+    async def settled(self) -> Any:
+        """Everything, once nothing has changed by itself for half a second: reports and the database follow."""
+        seen, same = self.everything(), 0
+        while same < 50:
+            await asyncio.sleep(0.01)
+            seen, before = self.everything(), seen
+            same = same + 1 if seen == before else 0
+        return seen
+
     def everything(self) -> Any:
         """All that a call could have changed: the run, what is told of it, and the hub's database."""
         self.hub.db.expire_all()
@@ -151,7 +160,7 @@ async def start(hub: JupyterHub, slurm: FakeSlurm) -> AsyncIterator[Start]:
     name, user = f"s{next(NUMBERS)}", hub.users["alice"]
     user.get_or_create_spawner(name, name)
     url = hub.hub.bind_url.rstrip("/").removesuffix("/hub")
-    async with httpx.AsyncClient(base_url=url, timeout=30) as http:
+    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S) as http:
         made = Start(hub, slurm, http, name, asyncio.ensure_future(user.spawn(name)))
         await made.begin()
         yield made

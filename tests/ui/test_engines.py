@@ -14,7 +14,7 @@ from tests.conftest import RealCluster
 from tests.real_slurm import Slurm
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.cluster
 Keep = Callable[[Page, str], None]
 
 ENGINES = "ipengines"

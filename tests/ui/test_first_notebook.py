@@ -12,7 +12,7 @@ from tests.conftest import RealCluster
 from tests.ui.lab import fill_in, log_in, run_cell, start
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.cluster
 Keep = Callable[[Page, str], None]
 
 WHERE = "import os, socket; print(socket.gethostname(), os.getenv('APPTAINER_NAME'))"

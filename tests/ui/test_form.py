@@ -20,7 +20,7 @@ from flatirons.forms.page import STATIC, PageSettings
 from tests.conftest import RealCluster
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.cluster
 Keep = Callable[[Page, str], None]
 LogIn = Callable[[Page, str], Page]
 

@@ -13,7 +13,7 @@ from tests.conftest import RealCluster
 from tests.ui.lab import fill_in, log_in, run_cell, start
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.cluster
 Keep = Callable[[Page, str], None]
 
 PYTHON = """import numpy as np, matplotlib.pyplot as plt

@@ -15,7 +15,7 @@ from tests.real_slurm import Slurm
 from tests.servers import visit
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.cluster
 Keep = Callable[[Page, str], None]
 
 SUMMIT = "SLURM_CONF=/etc/slurm/summit/slurm.conf"

@@ -16,7 +16,7 @@ from tests.conftest import RealCluster
 from tests.person import Person
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.cluster
 
 NODE = "sknl0701"  # the only one of its partition
 ON_NODE = {

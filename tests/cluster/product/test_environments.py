@@ -24,7 +24,6 @@ from tests.real_slurm import Slurm
 
 pytestmark = [
     pytest.mark.cluster,
-    pytest.mark.timeout(180),
     # websockets of the demo's visitor, when a cell fails
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
     pytest.mark.filterwarnings("ignore:Unclosed WebSocketClientConnection:ResourceWarning"),

@@ -16,7 +16,7 @@ from tests.conftest import RealCluster
 from tests.real_slurm import Slurm
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.cluster
 
 DIES = "shas0102"
 ENGINES = """

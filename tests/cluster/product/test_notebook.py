@@ -16,7 +16,7 @@ from cluster.demo import visitor
 from tests.conftest import RealCluster
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.cluster
 
 LOGIN, LAPTOP = "hub", "bnode0101"  # no node of the cluster that the job runs on
 RECORDS = ".local/state/flatirons"

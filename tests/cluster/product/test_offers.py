@@ -35,7 +35,7 @@ from tests.cluster.product.asking import (
 from tests.cluster.product.offered import USERS, Ask, beyond, elsewhere, places, within
 from tests.conftest import RealCluster
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.cluster
 
 ELSEWHERE = 250
 STRANGERS = 60

@@ -18,7 +18,7 @@ from flatirons.slurm_form.offers import ClusterOffer, SlurmOffers
 from tests.cluster.product.asking import CLUSTERS, STARTS, WAITS, Clusters, has_reserved_nodes, look, sample
 from tests.cluster.product.offered import USERS, Ask, Place, places, there
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.cluster
 
 FORM = slurm_form({"mem_per_cpu": {"visible": True}}, {name: {} for name in CLUSTERS}, {"python": {}})
 CHOSEN = ("cluster", "partition", "account", "qos", "reservation", "gpus")

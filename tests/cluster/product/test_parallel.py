@@ -16,7 +16,6 @@ from tests.waiting import eventually
 
 pytestmark = [
     pytest.mark.cluster,
-    pytest.mark.timeout(240),
     # websockets of the demo's visitor, when a cell fails
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
     pytest.mark.filterwarnings("ignore:Unclosed WebSocketClientConnection:ResourceWarning"),

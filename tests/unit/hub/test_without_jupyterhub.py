@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
-from importlib.metadata import PathDistribution, distribution
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import pytest
@@ -27,7 +27,7 @@ command = ["/no/proxy"]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def needed(names: list[str]) -> Iterator[PathDistribution]:
+def needed(names: list[str]) -> Iterator[Distribution]:
     """The distributions of these names and of all that they require."""
     wanted, known = [Requirement(name) for name in names], set[str]()
     while wanted:
@@ -38,7 +38,6 @@ def needed(names: list[str]) -> Iterator[PathDistribution]:
             continue
         known.add(requirement.name)
         found = distribution(requirement.name)
-        assert isinstance(found, PathDistribution)
         yield found
         wanted += map(Requirement, found.requires or ())
 

@@ -16,7 +16,6 @@ from tests.fakes import local_slurm
 from tests.repository import REPO
 
 SOURCE = REPO / "src"
-pytestmark = pytest.mark.timeout(90)
 ENTRY_POINTS = """\
 [ipyparallel.controller_launchers]
 flatirons = flatirons.parallel.ipp.launcher:FlatironsControllerLauncher
