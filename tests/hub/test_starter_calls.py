@@ -98,7 +98,7 @@ class Start:
         assert (await self.call(name, good(name, self))).status_code == 200
 
     async def settled(self) -> Any:
-        """Everything, once nothing has changed by itself for half a second: reports and the database follow."""
+        """Everything, once nothing has changed by itself for half a second, as a report still does."""
         seen, same = self.everything(), 0
         while same < 50:
             await asyncio.sleep(0.01)
