@@ -109,3 +109,15 @@ def test_python_empties_openssls_queue_of_errors_when_it_makes_an_object() -> No
     """The only way that Python offers; see the docstring of `repair_tls_reads`."""
     compat._clear_openssl_errors()
     assert issubclass(ssl.SSLObject, object)
+
+
+async def test_a_real_scheduler_loads_our_module_and_has_our_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("start", "close"):
+        monkeypatch.setattr(SLURMJob, name, getattr(SLURMJob, name))
+    words = {"host": "127.0.0.1", "port": 0, "dashboard": False, "preload": ["flatirons.parallel.dask.jobs"]}
+    async with Scheduler(**words) as scheduler:
+        plugin = scheduler.plugins[compat.PLUGIN_NAME]
+        assert isinstance(plugin, SchedulerPlugin)
+        assert SLURMJob.start.__module__ == compat.__name__
+        scheduler.log_event("tls://a", {"action": "remove-worker", "expected": True})
+        assert compat.was_expected(scheduler, "tls://a")
