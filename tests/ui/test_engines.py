@@ -50,8 +50,8 @@ def lab(page: Page, cluster: RealCluster, slurm: Slurm) -> Iterator[Page]:
 @pytest.fixture
 def sknl_is_taken(slurm: Slurm) -> Iterator[Callable[[], None]]:
     """sknl has one node, and all of it is in use until this is called."""
-    with slurm.sknl_taken() as end:
-        yield end
+    with slurm.sknl_taken() as job:
+        yield lambda: slurm.ask("scancel", str(job)) and None
 
 
 def test_a_bar_shows_why_engines_wait_and_then_counts_them(
