@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 
 import ipyparallel
@@ -12,6 +14,8 @@ from flatirons.parallel.ipp.launcher import FlatironsControllerLauncher, Flatiro
 from flatirons.parallel.ipp.option_traits import OptionTraits, describe_keywords
 from flatirons.parallel.options import NAMES
 
+LEAVE_TIME = 60.0  # seconds; the controller drops an engine after half a minute of silence
+LEAVE_PAUSE = 0.1  # seconds
 _OTHER_KEYWORDS = {"engines", "controller", "parent", "config", "log"}
 
 
@@ -68,9 +72,23 @@ class EngineCluster(OptionTraits, ipyparallel.Cluster):
                 {"n": "The engines of an MPI program only end together: stop the whole set."}
             )
         with await self.connect_client() as client:
+            await self._wait_for_ended_engines(client)
             client.shutdown(sorted(client.ids)[-count:], block=True)
         engines.n -= count
         self.update_cluster_file()
+
+    async def _wait_for_ended_engines(self, client: Any) -> None:
+        """Returns when the controller has dropped the engines of stopped sets, or after LEAVE_TIME.
+
+        A request to an engine that has ended already would never be answered.
+        """
+        left = sum(each.n for each in self.engines.values())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_TIME):
+                while True:
+                    if len(client.ids) <= left:
+                        return
+                    await asyncio.sleep(LEAVE_PAUSE)
 
     async def start_cluster(self, n: int | None = None) -> EngineCluster:
         """Starts the controller and the engines. If Slurm refuses the engines, it stops the controller."""

@@ -15,6 +15,7 @@ from traitlets import TraitError
 
 from flatirons.errors import CommandTimeout, SlurmUnreachable, SubmitRefused
 from flatirons.parallel import Cluster
+from flatirons.parallel.ipp import cluster as engine_cluster
 from flatirons.parallel.ipp import controller, launcher
 from flatirons.parallel.ipp.launcher import FlatironsControllerLauncher, FlatironsEngineSetLauncher
 from flatirons.slurm.client import SlurmClient
@@ -279,3 +280,45 @@ def test_a_cluster_file_that_cannot_be_read_names_no_jobs(text: str, tmp_path: P
     file.write_text(text)
     assert controller.read_job_ids(file) == []
     assert controller.read_job_ids(tmp_path / "absent.json") == []
+
+
+class LateClient:
+    """A client that hears only at its third look that engine 2 has ended."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self.ended: list[int] = []
+
+    def __enter__(self) -> LateClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    @property
+    def ids(self) -> list[int]:
+        self.looks += 1
+        return [0, 1, 2] if self.looks < 3 else [0, 1]
+
+    def shutdown(self, ids: list[int], block: bool) -> None:
+        assert block
+        self.ended += ids
+
+
+async def test_a_smaller_cluster_ends_engines_that_live_and_not_one_that_has_just_ended(
+    tmp_path: Path, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its engine would never answer, and the cell would wait for ever."""
+    monkeypatch.setattr(engine_cluster, "LEAVE_PAUSE", 0)
+    ours, client = Cluster(profile_dir=str(tmp_path)), LateClient()
+
+    async def connect_client() -> LateClient:
+        return client
+
+    await ours.start_engines(2)
+    await ours.start_engines(1)
+    ours.connect_client = connect_client
+    await ours.resize(1)
+    assert client.ended == [1]
+    assert [each.n for each in ours.engines.values()] == [1]
+    await ours.stop_engines()
