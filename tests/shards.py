@@ -1,10 +1,10 @@
-"""Shares files of tests out among pytest-xdist's workers, each of which boots a virtual cluster of its own.
+"""Shares the test files among pytest-xdist's workers, each of which boots its own virtual cluster.
 
-Most of a test on the cluster is waiting for Slurm, so several clusters side by side fill the cores. A file
-stays whole: its fixtures are made once. The first worker begins with the files that need no cluster, while
-the others wait for the cluster's file tree and images to be built; the second begins with those that need
-large images, so that one demo offers them. Otherwise the longest file comes first, by the seconds in
-`durations.json`; `scripts/test --store-durations` writes it.
+While a test waits for Slurm, another worker uses the cores. A file is never split, so its fixtures are made
+once. The first worker begins with the files that need no cluster, while the others wait for the file tree and
+the images. The second begins with the files that need large images, so that one demo offers them. Apart from
+that the longest file comes first, by the seconds in `durations.json`, which `scripts/test --store-durations`
+writes.
 """
 
 from __future__ import annotations
