@@ -11,6 +11,7 @@ declared.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from flatirons.errors import SiteError
@@ -45,14 +46,16 @@ def slurm_form(
     """
     site_fields = site_fields or {}
     standard = _standard_fields(settings, site_fields)
+    names = {each.name for each in standard}
     problems = [(f"form.{name}", "there is no such field") for name in settings if name not in NAMES]
     offer, fields = _offer(settings, clusters, environments), []
     for each in standard:
         field, wrong = _with_settings(each, settings.get(each.name, {}), offer)
-        fields.append(field)
+        alternatives = {name: text for name, text in field.excludes.items() if name in names}
+        fields.append(replace(field, excludes=alternatives))
         problems += wrong
     reserved = {each.reserved for each in standard if each.reserved and _is_used(each, settings)}
-    more, wrong = fields_of_site(site_fields, {each.name for each in standard}, reserved)
+    more, wrong = fields_of_site(site_fields, names, reserved)
     if problems or wrong:
         raise SiteError([*problems, *wrong], "the options form")
     return Form([*fields, *more], groups=GROUPS, terms=rules.TERMS)

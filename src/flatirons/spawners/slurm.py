@@ -3,9 +3,8 @@
 In a plain jupyterhub_config.py::
 
     from flatirons.hub.handlers import handlers
-    from flatirons.spawners.form.hooks import FormHooks, Options
-from flatirons.spawners.form.job_options import OptionTraits, job_options
     from flatirons.slurm_form.form import slurm_form
+    from flatirons.spawners.form.hooks import FormHooks
 
     c.JupyterHub.spawner_class = "flatirons-slurm"
     c.JupyterHub.extra_handlers = handlers

@@ -218,6 +218,14 @@ async def test_a_sites_own_field_of_that_name_stays_what_it_is() -> None:
     assert [word for word in line if word.startswith("--constraint")] == ["--constraint=knl"]
 
 
+async def test_a_sites_own_field_of_that_name_is_no_alternative_to_the_memory() -> None:
+    own = '[form.own.mem_per_cpu]\ntype = "checkbox"\nenv = "PER_CPU"\n'
+    form = site_form(own)
+    posted = {"memory": ["4G"], "mem_per_cpu": ["on"]}
+    assert (await form.parse(posted, ALICE))["memory"] == 4096
+    assert (await form.parse({"memory": ["4G"]}, ALICE))["memory"] == 4096
+
+
 def test_a_sites_own_field_cant_set_what_a_shown_standard_field_sets() -> None:
     own = '[form.own.kind]\nsbatch = "--constraint"\n'
     assert parse(SITE + own)

@@ -15,7 +15,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 from urllib.parse import parse_qsl, urlencode
 from weakref import WeakKeyDictionary
 
@@ -77,6 +77,9 @@ def last_options(spawner: Spawner) -> Mapping[str, Any]:
 class FormHooks:
     """The hooks of one form; see the docstring of this module. One object serves all spawners."""
 
+    # of all hooks, so that it is found behind a function of the site's that calls the gate
+    _accepted: ClassVar[WeakKeyDictionary[Spawner, tuple[Options, dict[str, Any]]]] = WeakKeyDictionary()
+
     def __init__(
         self,
         form: Form | Callable[[Spawner], Form],
@@ -91,7 +94,6 @@ class FormHooks:
         self._presets = presets or Presets()
         self._estimates = estimates
         self._configured: WeakKeyDictionary[Spawner, dict[str, Any]] = WeakKeyDictionary()
-        self._accepted: WeakKeyDictionary[Spawner, tuple[Options, dict[str, Any]]] = WeakKeyDictionary()
         log_refusals_at_info()
 
     @staticmethod
@@ -237,10 +239,11 @@ class FormHooks:
             raise RefusedOptions(refused) from None
         spawner.user_options = options
 
-    def accepted(self, spawner: Spawner) -> tuple[Options, Mapping[str, Any]]:
+    @classmethod
+    def accepted(cls, spawner: Spawner) -> tuple[Options, Mapping[str, Any]]:
         """The typed options that the gate accepted in this process, and the values that they gave the traits
-        of the spawner."""
-        return self._accepted.get(spawner, ({}, {}))
+        of the spawner; both are empty where no gate was."""
+        return cls._accepted.get(spawner, ({}, {}))
 
     async def _parsed(self, spawner: Spawner, asked: RequestedOptions) -> Options:
         try:

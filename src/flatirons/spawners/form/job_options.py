@@ -40,13 +40,16 @@ def job_options(spawner: Spawner) -> Options:
 
     They are what the form's gate accepted. An option that the user left empty has the value that the operator
     configured on the spawner's trait, unless the user chose an alternative to it. A trait that code changed
-    after the gate (a subclass, a `pre_spawn_hook`) replaces the option. Without a form only the traits count,
-    because then nothing has checked `user_options`.
+    after the gate (a subclass, a `pre_spawn_hook`) replaces the option, and so does a value that code gave a
+    field of the site in `user_options`. Without a form only the traits count, because then nothing has
+    checked `user_options`.
     """
-    hooks = FormHooks.of(spawner)
-    accepted, on_traits = hooks.accepted(spawner) if hooks else ({}, {})
-    options, has_alternative = dict(accepted), _with_alternative(accepted)
-    for each in FIELDS:
+    accepted, on_traits = FormHooks.accepted(spawner)
+    of_site = {name: spawner.user_options.get(name) for name in accepted if name in spawner.own_fields}
+    options = {**accepted, **of_site}
+    standard = [each for each in FIELDS if each.name not in of_site]
+    has_alternative = _with_alternative({each.name: options.get(each.name) for each in standard})
+    for each in standard:
         value = getattr(spawner, each.trait)
         is_changed = value != on_traits.get(each.trait, value)
         is_empty = options.get(each.name) is None and each.name not in has_alternative

@@ -43,8 +43,10 @@ async def start_estimate(
         estimate = _with_reservations(estimate, spec, rights)
     if not estimate.is_long or rights is None:
         return StartEstimate(estimate, [])
-    candidates = [await _checked(form, options, each, context) for each in find_alternatives(spec, rights)]
-    possible = [each for each in candidates if each]
+    possible = []
+    for each in find_alternatives(spec, rights):
+        if accepted := await _accepted(form, {**options, **each.options}, context):
+            possible.append(replace(each, spec=request(accepted, spawner.own_fields)))
     return StartEstimate(estimate, await estimator.find_sooner(estimate, possible, user=spawner.user.name))
 
 
@@ -70,12 +72,9 @@ def _with_reservations(estimate: Estimate, spec: JobSpec, rights: Rights) -> Est
     return estimate
 
 
-async def _checked(
-    form: Form, options: Mapping[str, Any], alternative: Alternative, context: Context
-) -> Alternative | None:
-    """The alternative as the form reads it; None if the form refuses it."""
-    answers = await form.answers({**options, **alternative.options}, context)
+async def _accepted(form: Form, given: Mapping[str, Any], context: Context) -> Mapping[str, Any] | None:
+    """The typed options as the form reads them; None if the form refuses one."""
+    answers = await form.answers(given, context)
     if any(answer.message for answer in answers):
         return None
-    spec = request({answer.field.name: answer.value for answer in answers})
-    return replace(alternative, spec=replace(spec, extra=alternative.spec.extra))
+    return {answer.field.name: answer.value for answer in answers}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from traitlets.config import Config
 
 from flatirons.slurm import argv
@@ -79,3 +80,42 @@ async def test_what_the_user_chose_takes_the_place_of_a_configured_alternative()
     made = spawner(hooks, mem_per_cpu=1024)
     await hooks.apply_user_options(made, {"memory": "2G"})
     assert (job_options(made)["memory"], job_options(made).get("mem_per_cpu")) == (2048, None)
+
+
+# -- the site's own fields
+
+
+def with_own(name: str, **settings: str) -> tuple[SlurmSpawner, FormHooks]:
+    own = {name: {"sbatch": "--licenses", **settings}}
+    hooks = FormHooks(slurm_form({}, {"summit": {}}, {"python": {}}, own))
+    return spawner(hooks, own_fields=own, memory=1024), hooks
+
+
+def licenses(made: SlurmSpawner) -> list[str]:
+    line = argv.sbatch(request(job_options(made), made.own_fields))
+    return [word for word in line if word.startswith("--licenses")]
+
+
+@pytest.mark.parametrize("name", ["constraint", "mem_per_cpu", "licence"])
+async def test_a_sites_own_field_that_is_left_empty_adds_nothing_whatever_its_name(name: str) -> None:
+    made, hooks = with_own(name)
+    await hooks.apply_user_options(made, {})
+    assert licenses(made) == []
+    await hooks.apply_user_options(made, {name: "matlab"})
+    assert licenses(made) == ["--licenses=matlab"]
+    assert job_options(made)["memory"] == 1024
+
+
+async def test_what_code_puts_into_user_options_reaches_the_sites_own_field() -> None:
+    made, hooks = with_own("licence")
+    await hooks.apply_user_options(made, {"licence": "matlab"})
+    made.user_options = {**made.user_options, "licence": "idl"}  # as a pre_spawn_hook does
+    assert licenses(made) == ["--licenses=idl"]
+
+
+async def test_the_options_count_behind_a_function_of_the_sites_that_shows_the_form() -> None:
+    made, hooks = with_own("licence")
+    made.options_form = lambda spawner: hooks.options_form(spawner)
+    await hooks.apply_user_options(made, {"licence": "matlab", "memory": "2G"})
+    assert licenses(made) == ["--licenses=matlab"]
+    assert job_options(made)["memory"] == 2048

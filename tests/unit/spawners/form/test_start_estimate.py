@@ -47,6 +47,7 @@ async def asked(
     answer: Estimate = NOW,
     user: str = "alice",
     seen: ClusterFacts = summit.FACTS,
+    own: dict[str, dict[str, Any]] = OWN,
     **settings: Any,
 ) -> tuple[StartEstimate | None, Asked]:
     estimator = Asked(answer)
@@ -55,9 +56,9 @@ async def asked(
         user=SimpleNamespace(name=user),
         cluster="summit",
         registry=registry,
-        own_fields=OWN,
+        own_fields=own,
     )
-    form = slurm_form(settings, {"summit": {}, "blanca": {}}, {"python": {}}, OWN)
+    form = slurm_form(settings, {"summit": {}, "blanca": {}}, {"python": {}}, own)
     hooks = FormHooks(form, lambda spawner, fresh: summit.facts(spawner.user.name, seen))
     return await start_estimate(spawner, hooks, posted), estimator
 
@@ -121,6 +122,18 @@ async def test_suggestions_are_accepted_by_the_form() -> None:
         assert change.spec.extra == ("--constraint=ib",)
         assert change.spec.partition in ("shas", "sknl", "lesson")
     assert len({tuple(change.options.items()) for change, _ in found.sooner}) == len(found.sooner)
+
+
+async def test_a_suggestion_keeps_a_sites_own_field_apart_from_a_standard_one_of_that_name() -> None:
+    own = {
+        "constraint": {"type": "checkbox", "sbatch": "--exclusive"},
+        "mem_per_cpu": {"sbatch": "--licenses"},
+    }
+    given = {**WHOLE, **body(cpus="4", runtime="1-00:00:00", constraint="on", mem_per_cpu="matlab")}
+    found, _ = await asked(given, LONG, own=own)
+    assert found and found.sooner
+    for each, _ in found.sooner:
+        assert (each.spec.extra, each.spec.constraint) == (("--exclusive", "--licenses=matlab"), "")
 
 
 async def test_an_alternative_that_the_site_forbids_isnt_suggested() -> None:
