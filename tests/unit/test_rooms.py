@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 
@@ -113,6 +114,16 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         ours = [name.removeprefix("flatirons.") for name in names if name.startswith("flatirons.")]
         graph[module] = {name if name in known else name.rpartition(".")[0] for name in ours} - {"", module}
     TopologicalSorter(graph).prepare()
+
+
+def test_no_name_of_a_class_means_two_things() -> None:
+    named = Counter(
+        node.name
+        for module in modules()
+        for node in ast.walk(code_of(module))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, times in named.items() if times > 1] == []
 
 
 def test_the_face_for_older_configurations_is_made_of_forms_and_spawners() -> None:

@@ -29,7 +29,7 @@ class Unreachable(Exception):
     """The hub didn't answer in time."""
 
 
-class Hub:
+class HubApi:
     """The calls to the hub at `address`, the URL of its API."""
 
     def __init__(self, url: str, key: str) -> None:

@@ -17,7 +17,7 @@ import time
 from types import FrameType
 from typing import Any, Dict, List, Optional, Set, Union  # the node's Python may be 3.6
 
-from flatirons.job.node.calls import NOT_WANTED, Hub, RecordFile, Refused, Unreachable
+from flatirons.job.node.calls import NOT_WANTED, HubApi, RecordFile, Refused, Unreachable
 from flatirons.job.node.kinds import (
     HOME_UNREACHABLE,
     IMAGE_MISSING,
@@ -33,7 +33,7 @@ from flatirons.job.node.log import folder_of_logs, forget_old_logs, last_lines, 
 from flatirons.job.node.ports import free_port, is_answered, is_free, listens, own_address
 
 Config = Dict[str, Any]  # of job/script.py, StarterConfig
-CallTarget = Union[Hub, RecordFile]
+CallTarget = Union[HubApi, RecordFile]
 
 PORT_ATTEMPTS = 10
 BYTES_OF_ROOM = 64 * 1024  # more than the connection files and keys of a server with many kernels
@@ -302,7 +302,7 @@ def main(config: Config) -> int:
     job_id = int(os.environ["SLURM_JOB_ID"])
     log = open_log(job_id)
     key = os.urandom(32).hex()
-    hub: CallTarget = RecordFile(config["record"], key) if config["record"] else Hub(config["hub"], key)
+    hub: CallTarget = RecordFile(config["record"], key) if config["record"] else HubApi(config["hub"], key)
     try:
         end = run_or_explain(config, hub, job_id)
     except (Refused, Unreachable) as error:

@@ -43,7 +43,7 @@ HISTOGRAMS = (
 """Name, description, labels and buckets of each histogram."""
 
 
-class Hub(Protocol):
+class MeasuredHub(Protocol):
     """What the gauges show of a hub at the moment when they are read."""
 
     @property
@@ -60,7 +60,7 @@ class Hub(Protocol):
 class Metrics:
     """The metrics of one hub, in a registry of their own."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: MeasuredHub) -> None:
         self.hub_id = hub.hub_id
         self.registry = CollectorRegistry()
         self._submissions = Counter(
@@ -109,7 +109,7 @@ class Metrics:
 class _Gauges(Collector):
     """The gauges of a hub, worked out when they are read."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: MeasuredHub) -> None:
         self._hub = weakref.ref(hub)
 
     def collect(self) -> Iterator[Metric]:

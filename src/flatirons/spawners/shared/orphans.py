@@ -33,7 +33,7 @@ class Orphan:
     outcome: str
 
 
-class Hub(Protocol):
+class SearchedHub(Protocol):
     """What the search needs to know of the hub."""
 
     @property
@@ -53,7 +53,7 @@ class Hub(Protocol):
 class OrphanSearch:
     """Searches Slurm's last answers for orphans, which asks Slurm nothing, and lists those that it found."""
 
-    def __init__(self, hub: Hub, log: Logger) -> None:
+    def __init__(self, hub: SearchedHub, log: Logger) -> None:
         self._hub = hub
         self._log = log
         self.found: list[Orphan] = []
