@@ -16,7 +16,7 @@ from flatirons.notebook.arguments import INTERRUPTED, add_arguments
 from flatirons.site.path import add_site_option
 
 HUB = """\
-Run the hub until it gets SIGTERM or SIGINT. Notebooks and the proxy live on.
+Run the hub until it gets SIGTERM or SIGINT. Notebooks and the proxy keep running.
 Arguments after -- are JupyterHub's own: flatirons hub -- --debug, flatirons hub -- token NAME."""
 
 
@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     notebook = commands.add_parser("notebook", help=text, allow_abbrev=False)
     add_arguments(notebook)
     notebook.set_defaults(run=_notebook)
-    images = commands.add_parser("images", help="show and check the environments that people can choose")
+    images = commands.add_parser("images", help="show and check the environments that users can choose")
     add_commands(images.add_subparsers(required=True, metavar="COMMAND"))
     images.set_defaults(run=_images)
     commands.add_parser("schema", help="print the JSON Schema of site.toml").set_defaults(run=_schema)
@@ -84,7 +84,7 @@ def _add_command(
 
 
 def _print_problems(problems: Iterable[tuple[str, str]], whole: str = "", kind: str = "") -> None:
-    """One line for each problem; `whole` is the sentence for one that is about the whole file."""
+    """Prints one line for each problem; `whole` is the sentence for a problem of the whole file."""
     for key, sentence in problems:
         print(
             f"flatirons: {kind}{key}: {sentence}" if key else f"flatirons: {whole or sentence}",

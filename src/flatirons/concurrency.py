@@ -17,10 +17,10 @@ def _never(answer: object) -> bool:
 
 
 class SharedCall(Generic[T]):
-    """A call without arguments that never runs twice at a time: whoever asks meanwhile shares its answer.
+    """A call without arguments that never runs twice at a time: its answer is shared by all who wait.
 
-    The last good answer is kept, and serves those for whom it is young enough. An error reaches everybody who
-    waits for the call that raised it, and is not kept. Cancelling a caller does not cancel the call.
+    The last good answer is kept, for callers who accept its age. An error is raised to everybody who waits
+    for the call, and is not kept. Cancelling a caller does not cancel the call.
     """
 
     def __init__(
@@ -30,9 +30,9 @@ class SharedCall(Generic[T]):
         wait_turn: Callable[[], Awaitable[None]] | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`wait_turn` is awaited before each call; whoever asks meanwhile shares the call that follows.
+        """`wait_turn` is awaited before each call; those who ask in the meantime share that call.
 
-        `now` is the clock, in seconds, by which answers age.
+        `now` returns the time, in seconds, from which the age of answers is computed.
         """
         self._call = call
         self._wait_turn = wait_turn
@@ -53,16 +53,16 @@ class SharedCall(Generic[T]):
         return self._kept is not None and self._now() - self._kept_since < max_age
 
     async def get(self, max_age: float = 0.0) -> T:
-        """The kept answer if it is younger than `max_age` seconds, else that of a call; raises as it does."""
+        """The kept answer if it is younger than `max_age` seconds, else that of a call, or its error."""
         if self._kept and self.is_kept(max_age):
             return self._kept[0]
         return await _outcome(self.start())
 
     async def get_new(self, is_enough: Callable[[T], bool] = _never) -> T:
-        """The answer of a call that begins from now on, or one of an earlier call that `is_enough`.
+        """The answer of a call that begins after this moment, or an earlier answer that `is_enough`.
 
-        A call that is running is waited for, never joined by a second one. Raises as the new call does; an
-        error of the earlier one is ignored.
+        If a call is running, the new one begins after its end. Raises what the new call raises; an error of
+        the earlier one is ignored.
         """
         due = self._begun + 1
         while True:
@@ -74,9 +74,9 @@ class SharedCall(Generic[T]):
                 return task.result()
 
     def start(self) -> asyncio.Task[T]:
-        """The running call; begins one when there is none. To be waited for with asyncio.wait only.
+        """The running call, which this begins if there is none. Wait for it with asyncio.wait only.
 
-        An error that no caller of `get` or `get_new` sees is reported by asyncio, as of any task.
+        asyncio reports an error that no caller of `get` or `get_new` has received, as for any task.
         """
         if self._running is None or self._running.done():
             self._has_begun = False
@@ -100,7 +100,7 @@ class SharedCall(Generic[T]):
 
 
 class BatchedCall(Generic[K, V]):
-    """A call for many keys that never runs twice at a time: keys that come meanwhile share the next one."""
+    """A call for many keys that never runs twice at a time: keys that come meanwhile share the next."""
 
     def __init__(self, call: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]]) -> None:
         self._call = call
@@ -108,9 +108,9 @@ class BatchedCall(Generic[K, V]):
         self._batch = SharedCall(self._call_for_all)
 
     async def get(self, keys: Iterable[K]) -> dict[K, V]:
-        """What a call that begins from now on gives for these keys, where it gives something.
+        """The results of a call that begins after this moment, for those of these keys that have one.
 
-        Raises as the call does. Without keys there is no call.
+        Raises what the call raises. Without keys there is no call.
         """
         wanted = dict.fromkeys(keys)
         if not wanted:
@@ -125,7 +125,7 @@ class BatchedCall(Generic[K, V]):
 
 
 class TokenBucket:
-    """A limit: `burst` times at once, and then once in `seconds`."""
+    """A rate limit: `burst` times at once, and then once in `seconds`."""
 
     def __init__(self, burst: float, seconds: float, now: Callable[[], float] = time.monotonic) -> None:
         self._room = burst * seconds
@@ -134,14 +134,14 @@ class TokenBucket:
         self._full_at = now()  # when all tokens are back
 
     def take(self) -> bool:
-        """Takes a token if there is one now."""
+        """Takes a token if there is one now; returns whether it did."""
         if self._wait_with_one_more() > 0:
             return False
         self.reserve()
         return True
 
     def reserve(self) -> float:
-        """Takes a token in any case; gives the seconds until it may be used."""
+        """Takes a token in any case; returns the seconds until it may be used."""
         wait = self._wait_with_one_more()
         self._full_at = max(self._full_at, self._now()) + self._seconds
         return wait
@@ -152,7 +152,7 @@ class TokenBucket:
 
 
 async def _outcome(task: asyncio.Task[T]) -> T:
-    """What the task gives or raises; cancelling this wait leaves the task running."""
+    """Returns or raises what the task does; cancelling this wait leaves the task running."""
     try:
         await asyncio.wait([task])
     except asyncio.CancelledError:

@@ -1,4 +1,4 @@
-"""Files that are there as a whole or not at all."""
+"""Atomic writes of files."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, text: str, mode: int = 0o600, *, replace: bool = True) -> None:
-    """Writes `text` to `path` in UTF-8: a reader, or a crash, finds the old file or the new one, no half.
+    """Writes `text` to `path` in UTF-8. The file is complete at any moment, even after a crash.
 
     The file gets `mode` whatever the umask is. With `replace=False` an existing file stays as it is, and
-    FileExistsError is raised. Raises OSError when the file can't be written; no draft is left behind.
+    FileExistsError is raised. Raises OSError when the file can't be written; no temporary file is left
+    behind.
     """
     descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -20,7 +21,7 @@ def write_atomically(path: Path, text: str, mode: int = 0o600, *, replace: bool 
             file.write(text)
             file.flush()
             os.fchmod(descriptor, mode)
-            os.fsync(descriptor)  # some file systems rename before they write what was renamed
+            os.fsync(descriptor)  # some file systems store the new name before the content
         if replace:
             os.replace(draft, path)
         else:

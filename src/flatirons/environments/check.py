@@ -41,7 +41,7 @@ class CheckTarget:
 
 @dataclass(frozen=True, slots=True)
 class CheckPlan:
-    """One check: of what, where, on which clusters (the first one runs the job), within how many seconds."""
+    """One check: the environment, the place, the clusters (the first runs the job), the limit in seconds."""
 
     site: Site
     environment: Environment
@@ -82,13 +82,13 @@ async def check(
         return [_why_no_survey(error, target)]
     observed = _parse_survey(done.stdout)
     if observed is None:
-        return [Finding("machine", FAILED, "The machine's Python gave no answer.", "Try again.")]
+        return [Finding("machine", FAILED, "The Python of this machine didn't answer.", "Try again.")]
     return judge(environment, observed, Expectation(hub_version(), on_node=bool(target.partition)))
 
 
 @contextlib.asynccontextmanager
 async def _job_cancelled_if_killed(plan: CheckPlan, runner: Runner) -> AsyncIterator[None]:
-    """Cancels the job of an srun that was killed, by its deadline or by Ctrl-C: the job would run on."""
+    """Cancels the job of an srun that its deadline or Ctrl-C killed: otherwise the job would keep running."""
     try:
         yield
     except (CommandTimeout, asyncio.CancelledError):
@@ -208,7 +208,7 @@ def _why_no_survey(error: CommandError, target: CheckTarget) -> Finding:
     if target.partition and isinstance(error, CommandFailed):
         sentence, refusal = explain.refusal(error.stderr)
         reason = sentence or f"srun ended with exit code {error.returncode}."
-        text = f"Slurm gave no node of {target.partition}: {reason} {refusal.sentence}".strip()
+        text = f"Slurm allocated no node of {target.partition}: {reason} {refusal.sentence}".strip()
         return Finding("machine", FAILED, text, refusal.advice)
     advice = "Servers need this Python, `servers.python`, on every node."
     return Finding("machine", FAILED, error.user, advice)

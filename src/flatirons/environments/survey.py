@@ -20,7 +20,7 @@ from typing import Any, Dict, List, Tuple
 MARK = "FLATIRONS-SURVEY "
 LINES = 40
 NO_PYTHON = "there is no Python here"
-# Runs the Python in the first line of the server's program, $1; else the one beside it, or the first on PATH.
+# Runs the Python in the first line of the server's program, $1; else the one next to it, or one on PATH.
 OWN_PYTHON = """\
 server=$(command -v "$1")
 python=

@@ -1,22 +1,22 @@
 """Options forms, declared as fields and evaluated on the server. They know nothing of Slurm or JupyterHub.
 
 A `Form` is a sequence of fields. A field's settings (choices, minimum, maximum, default, visible, required,
-locked, help, nothing, if_none, gauges) are values or functions, sync or async. A function names what it looks
-at by its parameters: other fields, whose typed values it gets, `user`, `facts`::
+locked, help, nothing, if_none, gauges) are values or functions, sync or async. The parameters of a function
+name what it looks at: other fields (it gets their typed values), `user` or `facts`::
 
     Select("qos", "QOS", choices=lambda partition, facts: facts.qos_of(partition))
 
-So a circle is found when the form is made. The same rules hold on every road:
+So a circular dependency is found when the form is made. The same rules apply to options from every source:
 
 `await form.parse(posted, context)`    what a page posted (lists of texts) -> typed options
 `await form.check(options, context)`   a REST body, or options from the database -> typed options: the gate
 `await form.initial(options, context)` the options of an earlier start -> options to begin with; never raises
 `await form.render(given, messages, context, notice=, linked=)` -> HTML for the inside of a <form>
 
-`parse` and `check` raise `errors.OptionsRefused(messages)`, one sentence for each option that can't be taken,
-and nothing else for any input. Their result holds every field; None is a field that was left empty. What
-`parse` returns passes `check` unchanged. Inputs are named like their options; the message of the input NAME
-has the id `error-NAME`, the input itself `option-NAME`.
+For any input, `parse` and `check` return options or raise `errors.OptionsRefused(messages)`, with one
+sentence for each option that is refused. Their result has every field; None stands for a field that was left
+empty. What `parse` returns passes `check` unchanged. Inputs are named like their options; the message of the
+input NAME has the id `error-NAME`, the input itself `option-NAME`.
 
 `flatirons.spawners.form.hooks.FormHooks(form)` attaches a form to any spawner. Its methods are JupyterHub's
 hooks:

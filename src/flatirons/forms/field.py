@@ -1,4 +1,4 @@
-"""A field of a form of any kind: its settings, and how they judge a value.
+"""The base class of all fields: their settings, and how these decide whether a value is accepted.
 
 Every setting in `Field` of the type `Setting` is a value, or a function of what its parameters name.
 """
@@ -50,10 +50,10 @@ class NotOffered(Refusal):
 class Field:
     """One option.
 
-    `flag` stands in small letters beside the label. `nothing` says what an empty input means, `gauges` how
+    `flag` is shown in small letters next to the label. `nothing` says what an empty input means, `gauges` how
     much is free, `if_none` why there is nothing to choose from. `group` is the part of the form with the
-    field. `attrs` are HTML attributes of the input. `must` is a last rule, a function of `value` and whatever
-    else it names: it returns a sentence for a value that can't be taken. `excludes` names the fields to which
+    field. `attrs` are HTML attributes of the input. `must` is the last rule, a function of `value` and of
+    other parameters. It returns a sentence for a value that is refused. `excludes` names the fields to which
     this field is an alternative, each with the sentence for when both are given. When one of them is given,
     this field has no default and isn't required. `trait` is the spawner's trait that gets the value: "" for
     the one with the option's name, None for no trait.
@@ -140,7 +140,7 @@ class Field:
 
     @functools.cached_property
     def _constants(self) -> Mapping[str, Any]:
-        """The settings that aren't functions; the default as it was given, since choices may decide on it."""
+        """The settings that aren't functions. The default isn't converted: the choices may decide that."""
         given = {key: getattr(self, key) for key in SETTINGS if key not in self._functions}
         return {key: self._normalized(key, value) for key, value in given.items()}
 
@@ -183,7 +183,7 @@ class Field:
         return value
 
     def chosen(self, given: object, choices: Sequence[Choice]) -> Value | None:
-        """The value of the choice that is meant, None for none.
+        """The value of the choice that is meant; None if there is none.
 
         A choice can be given by its exact text, even where the field wouldn't accept such a text.
         """

@@ -68,7 +68,7 @@ class Hidden(Text):
 
 @dataclass(frozen=True, eq=False)
 class Integer(Field):
-    """A whole number; `unit` stands behind the input."""
+    """A whole number; `unit` is shown after the input."""
 
     _: KW_ONLY
     unit: str = ""
@@ -139,7 +139,7 @@ class Memory(Field):
 
 @dataclass(frozen=True, eq=False)
 class Checkbox(Field):
-    """Yes or no. A browser posts nothing for an empty box: that is a no.
+    """Yes or no. A browser posts nothing for an empty box, which means no.
 
     With `on`, the value of a ticked box is this text, and an empty box gives None.
     """

@@ -48,7 +48,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A field, its rules at this moment, the value that was given and the typed value that came of it."""
+    """A field, its rules at this moment, the value that was given, and the resulting typed value."""
 
     field: Field
     rules: Rules
@@ -99,15 +99,15 @@ class Form:
         return self._options(await self.answers(given, context, from_page=from_page), messages)
 
     async def check(self, options: Mapping[str, object], context: Context) -> dict[str, Value | None]:
-        """Typed options of typed JSON or of texts: the gate. What `parse` gave passes it unchanged.
+        """Typed options of typed JSON or of texts: the last check. What `parse` returned passes it unchanged.
 
-        A missing option gets its default, one that is null stays None. Raises OptionsRefused.
+        A missing option gets its default; one that is null stays None. Raises OptionsRefused.
         """
         known = {name: value for name, value in options.items() if name in self.fields}
         return self._options(await self.answers(known, context), self._unknown_options(options))
 
     async def initial(self, options: Mapping[str, object], context: Context) -> dict[str, Value | None]:
-        """Typed options to begin with: these where they can still be taken, else defaults. Never raises."""
+        """Typed options to begin with: these where they are still accepted, else defaults. Never raises."""
         known = {name: value for name, value in options.items() if name in self.fields}
         answers = await self.answers(known, context)
         return {a.field.name: a.rules.default if a.message else a.value for a in answers}
@@ -115,7 +115,7 @@ class Form:
     def single(
         self, posted: Mapping[str, object], *, from_page: bool = True
     ) -> tuple[dict[str, object], dict[str, str]]:
-        """The value of each option from lists of values, and messages for whatever isn't one value."""
+        """The value of each option from lists of values, and messages for lists without exactly one value."""
         given: dict[str, object] = {}
         messages = self._unknown_options(posted, NOT_OPTIONS if from_page else {XSRF})
         for name, values in posted.items():
@@ -139,7 +139,8 @@ class Form:
     ) -> list[Answer]:
         """An answer for each field, in the order of the declaration.
 
-        `live`: somebody is still choosing. What is no longer offered gives way to the default, with a note.
+        `live`: the user is still choosing. A value that is no longer offered is replaced by the default, with
+        a note.
         """
         values: dict[str, Any] = {}
         context = replace(context, values=values)
@@ -168,11 +169,12 @@ class Form:
         page: PageSettings = NO_PAGE_SETTINGS,
         whole: bool = True,
     ) -> Markup:
-        """The form as HTML, without the <form> and the button, holding these texts or typed values.
+        """The form as HTML, without the <form> and the button, filled in with these texts or typed values.
 
-        `messages` stand beside their fields and in a summary. `notice` is news and no error. `linked` are the
-        fields that a link filled in. `live` is as for `answers`; then there is no summary, which would move
-        the page while somebody edits it. Not `whole`: only what replaces the page's `#flatirons-form`.
+        `messages` appear next to their fields and in a summary. `notice` is information, not an error.
+        `linked` are the fields that a link filled in. With `live` (see `answers`) there is no summary,
+        because it would move the page while the user edits it. Unless `whole`, the result is only what
+        replaces the page's `#flatirons-form`.
         """
         answers = await self.answers(given, context, from_page=from_page, live=live)
         if live:
@@ -204,7 +206,7 @@ class Form:
         return replace(answer, message="") if is_empty(answer.given) else answer
 
     def _query(self, answers: Sequence[Answer]) -> str:
-        """The part of a link that says what differs from the defaults."""
+        """The query of a link to these choices: the options that differ from the defaults."""
         return urlencode(
             {
                 f"{LINKED}{a.field.name}": "" if a.value is None else a.field.write(a.value)
@@ -291,7 +293,7 @@ def _refuse_unknown(who: str, seen: set[str], known: set[str]) -> None:
 
 
 def _given(field: Field, rules: Rules, given: Mapping[str, object], from_page: bool) -> object:
-    """What was given for the field, or what it means that nothing was given."""
+    """The value that was given for the field, or what it means that none was given."""
     if field.name in given:
         return given[field.name]
     boxes = _shown_boxes(given.get(BOXES))
@@ -304,7 +306,7 @@ def _shown_boxes(listed: object) -> frozenset[str] | None:
 
 
 def _gives_way(field: Field, rules: Rules, given: object) -> str:
-    """A note that the default has taken the place of what was given."""
+    """A note that the default has replaced the value that was given."""
     was = printable(given, 40) if isinstance(given, str) else printable(str(given), 40)
     if rules.default is None:
         return f"{quoted(was)} isn't possible here."

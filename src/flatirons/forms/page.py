@@ -93,7 +93,7 @@ class FieldView:
 
     @property
     def gauges(self) -> tuple[Gauge, ...]:
-        """The field's own, and those of what is chosen."""
+        """The gauges of the field, and those of the chosen value."""
         chosen = self.chosen
         return self.rules.gauges + next((c.gauges for c in self.choices if c.value == chosen), ())
 
@@ -235,7 +235,7 @@ def render_page(
     *,
     whole: bool = True,
 ) -> Markup:
-    """The HTML inside JupyterHub's <form>. Not `whole`: only what takes the place of `#flatirons-form`."""
+    """The HTML inside JupyterHub's <form>. Unless `whole`, only what replaces `#flatirons-form`."""
     every = [view for group in groups for view in group.fields]
     boxes = [view.field.name for view in every if view.widget == "checkbox"]
     html = _template().render(
@@ -253,7 +253,7 @@ def render_page(
 
 @functools.cache
 def version() -> str:
-    """A text that changes with the files in static/, so that browsers can keep them for ever."""
+    """A text that changes with the files in static/, so that browsers can cache them for ever."""
     digest = hashlib.sha256()
     for file in sorted(STATIC.iterdir()):
         digest.update(file.read_bytes())

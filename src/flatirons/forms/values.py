@@ -22,10 +22,10 @@ class Context:
 
 
 Setting: TypeAlias = T | Callable[..., T | Awaitable[T]]
-"""A value, or a function (sync or async) that gives it.
+"""A value, or a function (sync or async) that returns it.
 
-A function names what it looks at by its parameters: other fields, whose typed values (or None) it gets;
-`user`; `facts`.
+The parameters of a function name what it looks at: other fields (it gets their typed values, or None),
+`user`, `facts`.
 """
 
 ABOUT_THE_REQUEST = ("user", "facts")
@@ -110,11 +110,11 @@ class Choice:
 
 
 class Listed(tuple[Choice, ...]):
-    """Choices that are offered many times. `kept` holds what is made from them, for the next time."""
+    """Choices that are offered many times. `kept` caches what is derived from them."""
 
     @functools.cached_property
     def kept(self) -> dict[str, Any]:
-        """Results by a name of their own."""
+        """Cached results, by name."""
         return {}
 
 

@@ -16,7 +16,7 @@ def make_proxy_options(state_dir: Path, config_file: Path) -> list[str]:
     """The proxy's options for internal TLS. The certificates that they name exist when this returns.
 
     `config_file` is JupyterHub's. Hub and proxy start at the same time, and the store of certificates can't
-    have two writers. So a lock lets one in, which writes the options to a file for the other.
+    have two writers. So the first of them takes a lock, and writes the options to a file for the other.
     """
     written = state_dir / "internal-ssl-options.json"
     with (state_dir / "internal-ssl.lock").open("w") as lock:

@@ -62,7 +62,7 @@ def update_addresses(c: Any, site: Site) -> None:
 
 
 def update_state(c: Any, site: Site) -> None:
-    """Sets what the hub keeps, and that servers live on without it."""
+    """Sets what the hub stores, and that servers keep running without it."""
     folder, hub = Path(site.hub.state_dir), c.JupyterHub
     hub.cookie_secret_file = str(folder / "cookie_secret")
     hub.db_url = site.hub.database or state_directory.prepare_database(folder / "jupyterhub.sqlite")
@@ -87,7 +87,7 @@ def update_limits(c: Any, site: Site) -> None:
 
 
 def update_proxy(c: Any, site: Site) -> None:
-    """Sets whether the proxy runs apart, and so keeps its routes while the hub is down, or with the hub."""
+    """Sets whether the proxy is a separate service, which keeps its routes while the hub is down."""
     from flatirons.hub.proxy import WatchedProxy
 
     folder, apart = Path(site.hub.state_dir), site.proxy.run == "apart"
@@ -104,7 +104,7 @@ def update_proxy(c: Any, site: Site) -> None:
 
 
 def find_proxy_command(site: Site) -> list[str]:
-    """The proxy's program and its arguments. The program is a path if it is on PATH or beside our Python."""
+    """The proxy's program and its arguments. The program is a path if it is on PATH or next to our Python."""
     name, *rest = site.proxy.command
     places = [os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)]
     return [shutil.which(name, path=os.pathsep.join(places)) or name, *rest]

@@ -96,7 +96,7 @@ def _is_root(account: str) -> bool:
 
 
 def build_proxy_argv(site: Site) -> list[str]:
-    """The proxy's command line; its token goes by the environment."""
+    """The proxy's command line; its token is passed in the environment."""
     public, api = urlsplit(site.proxy.public), urlsplit(site.proxy.api)
     return [
         *find_proxy_command(site),

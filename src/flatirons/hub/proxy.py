@@ -45,7 +45,7 @@ class WatchedProxy(ConfigurableHTTPProxy):
             self._comparisons.start()
 
     async def compare(self, user_dict: Any, service_dict: Any) -> None:
-        """Does the same periodically. A proxy that doesn't answer is left for the next time."""
+        """Calls `check_routes`, and ignores a proxy that doesn't answer: the next comparison is soon."""
         with contextlib.suppress(TimeoutError):
             await self.check_routes(user_dict, service_dict)
 

@@ -1,4 +1,4 @@
-"""`flatirons check`: everything that can be found wrong with a site file, in one go."""
+"""`flatirons check`: finds all mistakes in a site file in one go."""
 
 from __future__ import annotations
 

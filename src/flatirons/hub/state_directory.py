@@ -13,7 +13,7 @@ from flatirons.files import write_atomically
 
 
 def prepare(directory: str) -> Path:
-    """The state directory: made if missing, owned by this account, mode 0700. Else raises SiteError."""
+    """The state directory, made if missing: owned by this account, mode 0700. Otherwise raises SiteError."""
     path = Path(directory)
     try:
         path.mkdir(mode=0o700, exist_ok=True)
@@ -44,7 +44,7 @@ def prepare_database(path: Path) -> str:
 
 
 def ensure_secret(path: Path) -> str:
-    """The secret in a file of mode 0400, which hub or proxy, whichever is first, makes."""
+    """The secret in a file of mode 0400, which the hub or the proxy makes, whichever starts first."""
     if not path.exists():
         with contextlib.suppress(FileExistsError):  # the other process was faster: its secret counts
             write_atomically(path, secrets.token_hex(32) + "\n", 0o400, replace=False)

@@ -21,7 +21,7 @@ class ServerAddress:
     local: int
 
     def ssh_line(self, user: str, login_node: str) -> str:
-        """The command to type on one's own machine."""
+        """The command that users type on their own machine."""
         return f"ssh -L {self.local}:{self.host}:{self.port} {user}@{login_node}"
 
     def url(self, record: Record) -> str:
@@ -56,6 +56,6 @@ def problem(server: ServerAddress) -> Cause | None:
 
 OPEN_TO_ALL = Cause(
     "open_to_all",
-    "The server asks nobody for its token, so everybody on the cluster could use it as you: it was ended.",
+    "The server didn't require its token, so everybody on the cluster could use it as you. It was stopped.",
     "Look for `token` in the files in ~/.jupyter, and remove the setting.",
 )

@@ -15,7 +15,7 @@ INTERRUPTED = 130  # exit code, as of a shell, for Ctrl-C
 
 ABOUT = """\
 Start JupyterLab as a Slurm job, in the image of the environment that you choose, and show how to reach it
-from your own machine. Ctrl-C ends it. Options that you leave out are as in the hub's form."""
+from your own machine. Ctrl-C ends it. Options that you leave out have the defaults of the hub's form."""
 
 METAVARS: Mapping[type[Field], str] = {Gpus: "[TYPE:]N", Integer: "N", Memory: "SIZE", Duration: "TIME"}
 
@@ -37,9 +37,9 @@ def _add_other_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--gpus", "-G", metavar="[TYPE:]N", help="GPUs on all nodes together; for jobs of one node only")
     add("--gres", type=_gres, dest="option_gpus", metavar="gpu:[TYPE:]N", help="same as --gpus-per-node")
-    own = "a field of the site's own form; may be repeated"
+    own = "a field that the site added to the form; may be repeated"
     add("--option", dest="own", metavar="NAME=VALUE", action="append", default=[], type=_pair, help=own)
-    add("--detach", action="store_true", help="return once Slurm has the job, which keeps running")
+    add("--detach", action="store_true", help="return when Slurm has accepted the job, which keeps running")
     tunnel = "port of the tunnel on your own machine (default: same as the server's)"
     add("--local-port", type=_port, metavar="N", help=tunnel)
 
@@ -47,7 +47,7 @@ def _add_other_options(parser: argparse.ArgumentParser) -> None:
 def _add_actions(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_mutually_exclusive_group()
     actions.add_argument("--list", action="store_true", help="list your notebooks with their addresses")
-    about = "end this notebook; without JOB the only one"
+    about = "stop this notebook; without JOB, the only one"
     actions.add_argument("--stop", nargs="?", type=_job, const=0, metavar="JOB", help=about)
 
 

@@ -108,9 +108,9 @@ class Session:
             return await self._follow()
 
     async def _submit(self) -> int:
-        """The job's id. When sbatch didn't answer, that of the job which it may have left.
+        """The job's id. If sbatch didn't answer, that of the job which Slurm may still have accepted.
 
-        It is never interrupted: nobody would know of the job.
+        This can't be interrupted, because then nobody would know the job's id.
         """
         client, plan = self.plan.client, self.plan
         try:
@@ -171,7 +171,7 @@ class Session:
             _complain("The end of its log:", *(f"    {line}" for line in log))
         return FAILED
 
-    # -- on the way
+    # -- while it starts
 
     def _show_address(self, host: str, port: int) -> None:
         server = address.ServerAddress(host, port, self.local_port or port)

@@ -66,7 +66,7 @@ async def find(clients: Mapping[str, SlurmClient]) -> Found:
 
 
 async def show(clients: Mapping[str, SlurmClient], node: str, local: int | None, say: Say) -> None:
-    """Says what runs, waits, or has ended since the last listing, and removes the records of the latter.
+    """Prints what runs, waits, or has ended since the last listing; removes the records of the latter.
 
     Raises SlurmError at the end when a cluster didn't answer.
     """
@@ -106,7 +106,7 @@ def _show(
 
 
 async def _tell_end(record: Record, found: Found, say: Say) -> None:
-    """Says why a server ended whose record is left over, as far as that can be known."""
+    """Prints why a server ended whose record is left over, as far as that can be known."""
     calls = {call["call"]: call for call in record.calls()}
     client, job = found.ended.get(record.id, (None, None))
     number = job.id if job else calls.get("boot", {}).get("job_id", 0)
@@ -120,7 +120,7 @@ async def _tell_end(record: Record, found: Found, say: Say) -> None:
         end = await lookup.accounted(job.id)
         cause = await lookup.cause(job, end, said, was_up=was_up, has_booted=has_booted)
         why = f" {cause.text}"
-    say(f"Job {number} on {record.cluster} ({record.environment}) is over.{why}")
+    say(f"Job {number} on {record.cluster} ({record.environment}) has ended.{why}")
 
 
 async def stop(clients: Mapping[str, SlurmClient], job_id: int, patience: float, say: Say) -> None:

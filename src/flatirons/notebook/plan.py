@@ -28,7 +28,7 @@ COMMENT = "flatirons-notebook:"
 """The start of the comments of all jobs that were submitted without a hub."""
 
 HIDDEN = (*argv.INHERITED, "SPANK_", "PMI")
-"""Variables that Slurm would take for options: the shell may run in a job, or have defaults for others."""
+"""Variables that Slurm would take for options: the shell may run in a job, or define defaults."""
 
 SERVER = ("jupyter-lab",)
 HUBS_SERVERS = ("jupyterhub-singleuser", "jupyter-labhub")

@@ -3,8 +3,8 @@
 The command writes the first line; the starter adds a line for each call (job/node/calls.py, RecordFile). Only
 the user can read the file, as it holds the server's token. It is also the permission to run: a job whose
 record is gone ends as soon as it starts. The command writes before the job is submitted and the starter only
-after that, as NFS keeps no order between two writers. The file is opened anew for each read: that is when NFS
-fetches new lines.
+after that, because NFS keeps no order between two writers. Each read opens the file again, because only then
+does NFS fetch new lines.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _call(line: str) -> dict[str, Any] | None:
 
 
 def records() -> Iterator[Record]:
-    """All records in the home; raises FlatironsError for a file that is none."""
+    """All records in the home; raises FlatironsError for a file that isn't one."""
     for path in sorted((Path.home() / FOLDER).glob(f"{BEGINNING}*{ENDING}")):
         with path.open(encoding="utf-8") as file:
             first = file.readline()

@@ -56,7 +56,7 @@ class NotebookRun(JobFollower):
         self._on_up = on_up
         self._tasks: set[asyncio.Task[None]] = set()
         self._has_booted = False
-        self._listening_port = 0  # by the starter's word; its node may not be known yet
+        self._listening_port = 0  # as the starter reported; its node may not be known yet
         self._port = 0
         self._cause: Cause | None = None
         self._is_stopping = False
@@ -106,7 +106,7 @@ class NotebookRun(JobFollower):
 
     @property
     def is_stopping(self) -> bool:
-        """Was the end of the server asked for?"""
+        """Has somebody asked for the server's end?"""
         return self._is_stopping
 
     @property
@@ -129,7 +129,7 @@ class NotebookRun(JobFollower):
         self.give_up(REQUEUED)
 
     def following_failed(self, error: BaseException) -> None:
-        """Whoever waits for the end gets the error."""
+        """Those who wait for the end get the error."""
         self._bug = error
         self.progress.ring()
 
@@ -203,7 +203,7 @@ class NotebookRun(JobFollower):
             self._on_up(host, self._port)
 
     async def _accept_end(self, said: StarterEnd) -> None:
-        """Gives Slurm, then accounting, some seconds to say why; then takes the starter's word."""
+        """Gives Slurm, then accounting, some seconds to say why; then uses what the starter reported."""
         await self.wait_for_slurm()
         if self.is_over:
             return
@@ -219,7 +219,7 @@ class NotebookRun(JobFollower):
         return await self._lookup.cause(job, end, self.starter_end, **known)
 
     def _tell_silence(self) -> None:
-        """While Slurm doesn't answer, that is why there is no news; it says nothing about the job."""
+        """Tells the user while Slurm doesn't answer: there is no news then, and the job isn't affected."""
         is_silent = self.watcher.failures >= FAILURES_TOLD
         if is_silent != self._is_silent:
             self._is_silent = is_silent

@@ -39,7 +39,7 @@ CAUSES = {
         "image_missing", "The image {image} doesn't exist on {node}.", OTHER_ENVIRONMENT
     ),
     kinds.IMAGE_UNREADABLE: Cause(
-        "image_missing", "The image {image} can't be read by you on {node}.", OTHER_ENVIRONMENT
+        "image_missing", "You can't read the image {image} on {node}.", OTHER_ENVIRONMENT
     ),
     kinds.HOME_UNREACHABLE: Cause(
         "home_missing",

@@ -122,7 +122,7 @@ def full_tmp(cluster: RealCluster) -> Iterator[None]:
 
 BAD = [
     ("missing", "image_missing", "/srv/images/bad/missing.sif doesn't exist on sknl0701"),
-    ("locked", "image_missing", "/srv/images/bad/locked.sif can't be read by you on sknl0701"),
+    ("locked", "image_missing", "You can't read the image /srv/images/bad/locked.sif on sknl0701"),
     ("foreign", "wrong_architecture", "The image is made for"),
     ("foreign_program", "wrong_architecture", "made for another kind of processor"),
     ("bare", "no_singleuser", "The environment has no jupyterhub-singleuser."),
@@ -247,7 +247,7 @@ def test_a_check_that_is_interrupted_leaves_no_job(cluster: RealCluster, bad_ima
 def test_a_check_where_slurm_gives_no_node_says_why(cluster: RealCluster, bad_images: None) -> None:
     done = images(cluster, "check", "python", "--partition", "sknl", "--account", "ucb-general")
     assert done.returncode == 1
-    assert "Slurm gave no node of sknl" in done.stdout
+    assert "Slurm allocated no node of sknl" in done.stdout
 
 
 def test_without_munge_inside_the_check_says_what_to_bind(cluster: RealCluster, bad_images: None) -> None:

@@ -182,7 +182,7 @@ def test_a_port_taken_by_a_stranger_is_never_reported_and_another_is_taken(
     pid, stolen = (int(word) for word in (tmp_path / "stranger.pid").read_text().split())
     try:
         assert port != stolen
-        assert f"Port {stolen} was taken meanwhile" in job.log.read_text()
+        assert f"Port {stolen} was taken in the meantime" in job.log.read_text()
     finally:
         os.kill(pid, signal.SIGKILL)
         job.process.terminate()

@@ -189,7 +189,7 @@ STARTER_ENDS = [
     (
         named(kinds.IMAGE_UNREADABLE, image="/srv/x.sif", node="c1"),
         "image_missing",
-        "The image /srv/x.sif can't be read by you on c1.",
+        "You can't read the image /srv/x.sif on c1.",
     ),
     (
         named(kinds.HOME_UNREACHABLE, home="/home/alice", node="c1", error="No such file or directory"),

@@ -33,7 +33,7 @@ class FormCall(BaseHandler):
         user = compat.user_named(self, user_name)
         if user is None:
             raise HTTPError(404, "There is no such user")
-        if not compat.has_server(user, server_name):  # the page made it, or it is deleted again
+        if not compat.has_server(user, server_name):  # opening the page created it; it was deleted since
             raise HTTPError(404, "There is no such server")
         spawner = compat.spawner_of(user, server_name)
         hooks = FormHooks.of(spawner)

@@ -1,4 +1,4 @@
-"""What goes on in the hub, for operators: {hub}/flatirons/operations, and as JSON below {hub}/api/."""
+"""The state of the hub, for operators: {hub}/flatirons/operations, and as JSON below {hub}/api/."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 A starter has no JupyterHub token before `boot`, so scopes don't guard these calls. `boot` needs the one-time
 boot code. The others need the key that the starter sent with it (Authorization: Bearer KEY). All must come
 from the node of the job, whose name comes from Slurm and never from a call. Only what the models below name
-reaches a spawner. A refused call changes nothing and leaves one line of ours in the log.
+reaches a spawner. A refused call changes nothing, and we log one line for it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from flatirons.spawners.run.server_run import ServerRun
 from flatirons.spawners.shared.registry import SETTINGS_KEY, Registry
 
 MAX_BODY_BYTES = 256 * 1024
-LONGEST_PROBLEM = 500  # characters: the names of keys are the caller's words and must not fill the log
+LONGEST_PROBLEM = 500  # characters: a caller can choose any names of keys, and must not fill the log
 NO_CODE = "This boot code isn't valid, or not any more"
 
 
@@ -80,7 +80,7 @@ class StarterHandler(compat.UnidentifiedHandler):
         value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """Logs one line for a refused call, beside JupyterHub's own line."""
+        """Logs one line for a refused call, in addition to JupyterHub's own line."""
         if isinstance(value, RefusedCall):
             self.log.warning("Refused %s: %s", self.request.path.rpartition("/")[2], value.detail)
         else:

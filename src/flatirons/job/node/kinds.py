@@ -1,8 +1,8 @@
 """The kinds of ends that a starter can name: the `kind` of its call `end`, and the values that go with each.
 
-servers/starter_ends.py has a sentence for each. So a message of the starter can be reworded, or be missing,
-without a change of what its user is told. The kind "" stands for all other ends: the server ended by itself,
-or an OSError stopped the starter, whose text is then the message.
+servers/starter_ends.py has a sentence for each. So what the user reads doesn't change when a message of the
+starter is reworded or missing. The kind "" stands for all other ends: the server ended by itself, or an
+OSError stopped the starter, whose text is then the message.
 """
 
 STOPPED = "stopped"  # a signal ended the server, as by scancel

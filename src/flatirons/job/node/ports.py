@@ -82,7 +82,7 @@ def descendants(root: int) -> Set[int]:
 
 
 def is_answered(address: str, port: int) -> bool:
-    """Whether anything listens there. This costs next to nothing, so it may be called often."""
+    """Whether anything listens there. This is cheap, so it may be called often."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex((address, port)) == 0

@@ -69,7 +69,7 @@ def remove(place: str) -> None:
 
 
 class Server:
-    """The notebook server, as a child in a process group of its own."""
+    """The notebook server, as a child in its own process group."""
 
     def __init__(self, config: Config, answer: Dict[str, Any]) -> None:
         self.config = config
@@ -191,8 +191,8 @@ class Server:
                 pause = min(pause * 1.2, 0.05)
             if self.signals or is_free(address, port):
                 return None
-            say(f"Port {port} was taken meanwhile; trying another.")
-        raise CannotRun(PORTS_TAKEN, "Others took all ports that were tried.", attempts=PORT_ATTEMPTS)
+            say(f"Port {port} was taken in the meantime; trying another one.")
+        raise CannotRun(PORTS_TAKEN, "Other programs took all ports that were tried.", attempts=PORT_ATTEMPTS)
 
 
 class EndCall:
@@ -247,7 +247,7 @@ def check_image(config: Config) -> None:
     if image and not os.path.exists(image):
         raise CannotRun(IMAGE_MISSING, f"The image {image} doesn't exist on {node}.", image=image, node=node)
     if image and not os.access(image, os.R_OK):
-        text = f"The image {image} can't be read by you on {node}."
+        text = f"You can't read the image {image} on {node}."
         raise CannotRun(IMAGE_UNREADABLE, text, image=image, node=node)
 
 
@@ -286,7 +286,7 @@ def run(config: Config, hub: CallTarget, job_id: int) -> EndCall:
 
 
 def run_or_explain(config: Config, hub: CallTarget, job_id: int) -> EndCall:
-    """As `run`, but what keeps the server from running is its end; raises Refused or Unreachable."""
+    """As `run`, but what prevents the server from running becomes its end. Raises Refused or Unreachable."""
     try:
         return run(config, hub, job_id)
     except CannotRun as error:
