@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Mapping
 
 from flatirons.errors import OptionsRefused
-from flatirons.forms import Duration, Field, Integer, Memory
+from flatirons.forms import Checkbox, Duration, Field, Integer, Memory, Number
 from flatirons.site.path import add_site_option
-from flatirons.slurm_form.fields import FIELDS, NAMES
+from flatirons.slurm_form.fields import FIELDS, SlurmField
 from flatirons.slurm_form.gpus import Gpus
 
 INTERRUPTED = 130  # exit code, as of a shell, for Ctrl-C
@@ -17,7 +17,13 @@ ABOUT = """\
 Start JupyterLab as a Slurm job, in the image of the environment that you choose, and show how to reach it
 from your own machine. Ctrl-C ends it. Options that you leave out have the defaults of the hub's form."""
 
-METAVARS: Mapping[type[Field], str] = {Gpus: "[TYPE:]N", Integer: "N", Memory: "SIZE", Duration: "TIME"}
+METAVARS: Mapping[type[Field], str] = {
+    Gpus: "[TYPE:]N",
+    Integer: "N",
+    Number: "NUMBER",
+    Memory: "SIZE",
+    Duration: "TIME",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,11 +31,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = ABOUT
     add_site_option(parser)
     for each in FIELDS:
-        metavar = next((text for kind, text in METAVARS.items() if isinstance(each.field, kind)), "NAME")
-        about = f"{each.about}: {', '.join(each.examples)}" if each.examples else each.about
-        parser.add_argument(*each.flags, dest=f"option_{each.name}", metavar=metavar, help=about)
+        _add_field(parser, each)
     _add_other_options(parser)
     _add_actions(parser)
+
+
+def _add_field(parser: argparse.ArgumentParser, each: SlurmField) -> None:
+    """Declares a field's option. That of a box takes no value, and has a second form with `--no-`."""
+    about = f"{each.about}: {', '.join(each.examples)}" if each.examples else each.about
+    dest = f"option_{each.name}"
+    if isinstance(each.field, Checkbox):
+        parser.add_argument(*each.flags, dest=dest, action=argparse.BooleanOptionalAction, help=about)
+        return
+    metavar = next((text for kind, text in METAVARS.items() if isinstance(each.field, kind)), "NAME")
+    parser.add_argument(*each.flags, dest=dest, metavar=metavar, help=about)
 
 
 def _add_other_options(parser: argparse.ArgumentParser) -> None:
@@ -53,13 +68,17 @@ def _add_actions(parser: argparse.ArgumentParser) -> None:
 
 def options(arguments: argparse.Namespace) -> dict[str, str]:
     """The options of the form that were given, by their names there; raises OptionsRefused."""
-    values = {name: getattr(arguments, f"option_{name}") for name in NAMES}
-    given: dict[str, str] = {name: value for name, value in values.items() if value is not None}
+    values = {each: getattr(arguments, f"option_{each.name}") for each in FIELDS}
+    given = {each.name: _text(each, value) for each, value in values.items() if value is not None}
     if arguments.gpus is not None:
         if given.get("nodes", "1") != "1":
             raise OptionsRefused({"gpus": "With several nodes, say how many GPUs each has: --gpus-per-node."})
         given["gpus"] = arguments.gpus
     return {**given, **dict(arguments.own)}
+
+
+def _text(each: SlurmField, given: str | bool) -> str:
+    return each.field.write(given) if isinstance(given, bool) else given
 
 
 def as_typed(messages: Mapping[str, str]) -> dict[str, str]:

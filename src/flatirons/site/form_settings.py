@@ -186,6 +186,28 @@ class CountSettings(BoundedSettings):
     """The largest value."""
 
 
+class NumberSettings(BoundedSettings):
+    """A field for a number, whole or with a decimal point."""
+
+    measure: ClassVar[Any] = float
+
+    default: float | None = None
+    """The value when the user leaves it empty. Left out: Slurm decides."""
+
+    minimum: float | None = None
+    """The smallest value."""
+
+    maximum: float | None = None
+    """The largest value."""
+
+
+class CheckboxSettings(FieldSettings):
+    """A box to tick."""
+
+    default: bool | None = None
+    """Whether the box is ticked at first."""
+
+
 class MemorySettings(BoundedSettings):
     """A field for memory, as `4G` or `500M`."""
 
@@ -306,9 +328,11 @@ class _Fields(BaseModel):
         return {name: field.settings() for name, field in self.own.items()}
 
 
-KINDS: Mapping[type[forms.Field], type[FieldSettings]] = {
+SETTINGS_BY_KIND: Mapping[type[forms.Field], type[FieldSettings]] = {
     Gpus: GpuSettings,
+    forms.Checkbox: CheckboxSettings,
     forms.Integer: CountSettings,
+    forms.Number: NumberSettings,
     forms.Memory: MemorySettings,
     forms.Duration: RuntimeSettings,
     forms.Text: TextSettings,
@@ -318,7 +342,7 @@ KINDS: Mapping[type[forms.Field], type[FieldSettings]] = {
 
 def _table(each: SlurmField) -> Any:
     """A table of site.toml, as pydantic's create_model takes it."""
-    kind = next(settings for kind, settings in KINDS.items() if isinstance(each.field, kind))
+    kind = next(settings for kind, settings in SETTINGS_BY_KIND.items() if isinstance(each.field, kind))
     examples = ", ".join(f"`{text}`" for text in each.examples)
     about = f"{each.sentence[:-1]}: {examples}." if examples else each.sentence
     return kind, Field(default=kind(), description=about)

@@ -5,7 +5,7 @@ Pure, without I/O:
 ================  =========================================================================================
 model             states, jobs, nodes, partitions and the like as values; JobSpec is what a job asks for
 accounting        associations, accounts and QOS as values
-argv              every command line; a new option of sbatch is added here and to JobSpec
+argv              command lines; an option of sbatch that JobSpec has no attribute for is in its `extra`
 parse             the output of squeue, sacct and sbatch
 parse_cluster     the output of scontrol and sacctmgr
 explain           reasons, ends and refusals in plain words

@@ -11,7 +11,20 @@ the option of `flatirons notebook`     `notebook.arguments`
 =====================================  ================================================================
 
 Where Flatirons itself calculates with an option (limits, estimates, reports), `job` names the attribute of
-`slurm.model.JobSpec` that holds it. Any other option needs no more than its `sbatch` here.
+`slurm.model.JobSpec` that holds it. Any other option needs no more than its `sbatch` here. The field may be
+of any kind in `flatirons.forms`; a `Checkbox` gives the option without a value, such as `--exclusive`:
+
+    SlurmField(
+        field=Checkbox("exclusive", "Whole nodes", flag="--exclusive", group="more"),
+        about="whether the nodes run no other jobs",
+        sbatch="--exclusive",
+        is_shown=False,
+    )
+
+Then write both reference pages again, from the top folder of the repository:
+
+    python -m flatirons.site.reference docs/reference/site.md
+    python -m flatirons.spawners.reference docs/reference/spawner.md
 """
 
 from __future__ import annotations
@@ -21,7 +34,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flatirons.forms import Choice, Duration, Field, Integer, Memory, Radio, Select, Text, Value
+from flatirons.forms import Checkbox, Choice, Duration, Field, Integer, Memory, Radio, Select, Text, Value
 from flatirons.slurm_form import rules
 from flatirons.slurm_form.gpus import Gpus, job_attributes
 
@@ -53,9 +66,9 @@ class SlurmField:
     `field` is the field as every site has it, and `adapted` what a site's clusters and environments make of
     it. `about` is a phrase for the references and for `flatirons notebook --help`, without a full stop.
     `job` is the attribute of JobSpec that gets the value, or a function that gives several attributes.
-    `sbatch` is the option of sbatch that gets the value where JobSpec has no such attribute. `is_shown` is
-    False for a field that a site has to ask for (`visible = true`). `long` and `short` are the options of
-    `flatirons notebook`; by default the field's own flag, or its name.
+    `sbatch` is the option of sbatch that gets the value where JobSpec has no such attribute; a ticked box
+    gives it as it stands. `is_shown` is False for a field that a site has to ask for (`visible = true`).
+    `long` and `short` are the options of `flatirons notebook`; by default the field's own flag, or its name.
     """
 
     field: Field
@@ -67,6 +80,10 @@ class SlurmField:
     long: str = ""
     short: str = ""
     adapted: Callable[[Field, Offer], Field] = lambda field, offer: field
+
+    def __post_init__(self) -> None:
+        if isinstance(self.field, Checkbox) and self.field.on:
+            raise ValueError(f'{self.name}: instead of `on`, write sbatch="{self.sbatch}={self.field.on}"')
 
     @property
     def name(self) -> str:
@@ -86,7 +103,7 @@ class SlurmField:
     @property
     def flags(self) -> tuple[str, ...]:
         """The options of `flatirons notebook`."""
-        long = self.long or self.field.flag or f"--{self.name}"
+        long = self.long or self.reserved or f"--{self.name}"
         return (long, self.short) if self.short else (long,)
 
     @property

@@ -7,13 +7,13 @@ from typing import Any
 
 from flatirons.slurm.model import JobSpec
 from flatirons.slurm_form.fields import FIELDS
-from flatirons.slurm_form.site_fields import sbatch_options
+from flatirons.slurm_form.site_fields import sbatch_options, sbatch_word
 
 
 def request(
     options: Mapping[str, Any], site_fields: Mapping[str, Mapping[str, Any]] | None = None
 ) -> JobSpec:
-    """The job that these typed options ask for; None, 0 and "" leave a thing to Slurm.
+    """The job that these typed options ask for; None, False, 0 and "" leave a thing to Slurm.
 
     `site_fields` are the settings of the site's own fields, by name.
     """
@@ -29,5 +29,5 @@ def request(
         elif each.job:
             attributes[each.job] = value
         elif each.sbatch:
-            words.append(f"{each.sbatch}={each.field.write(value)}")
+            words.append(sbatch_word(each.sbatch, each.field, value))
     return JobSpec("jupyter", **attributes, extra=(*words, *sbatch_options(site_fields, options)))

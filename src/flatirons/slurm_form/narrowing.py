@@ -42,7 +42,7 @@ def with_settings(field: Field, given: Mapping[str, Any]) -> Field:
 def _choices(field: Field, given: Mapping[str, Any]) -> Any:
     named = [Choice.of(each) for each in given["choices"]]
     if not callable(field.choices):
-        return named
+        return named if field.choices is None else list(_meant(field, _own_choices(field), named))
     rule = Rule.of(field.choices)
 
     def choices(**seen: object) -> Sequence[Choice]:
@@ -50,6 +50,11 @@ def _choices(field: Field, given: Mapping[str, Any]) -> Any:
         return named if there is None else list(_meant(field, there, named))
 
     return Rule(choices, rule.names)
+
+
+def _own_choices(field: Field) -> list[Choice]:
+    """The choices with which a field was declared; [] where there are none, or where a rule gives them."""
+    return [] if callable(field.choices) else [Choice.of(each) for each in field.choices or ()]
 
 
 def _meant(field: Field, there: Sequence[Choice], named: Sequence[Choice]) -> Iterator[Choice]:
@@ -134,6 +139,12 @@ def mistakes(field: Field, given: Mapping[str, Any]) -> list[tuple[str, str]]:
             typed.setdefault(key, []).append(field.read(value))
         except Refusal as refusal:
             found.append((key, str(refusal)))
+    own = _own_choices(field)
+    found += [
+        (key, f"{value!r} isn't one of this field's choices")
+        for key, value in listed
+        if own and field.chosen(value, own) is None
+    ]
     if listed and not set(typed.get("default", ())) <= set(typed.get("choices", ())):
         found.append(("default", f"{given['default']!r} isn't one of the choices"))
     return found

@@ -135,8 +135,13 @@ def sbatch_options(
         value, option = options.get(name), said.get("sbatch")
         if not option or value is None or value is False:
             continue
-        found.append(option if value is True else f"{option}={_text(name, said, value)}")
+        found.append(sbatch_word(option, _field(name, said), value))
     return tuple(found)
+
+
+def sbatch_word(option: str, field: Field, value: Value) -> str:
+    """An option of sbatch with the value of a field; a ticked box gives the option alone."""
+    return option if value is True else f"{option}={field.write(value)}"
 
 
 def environment(

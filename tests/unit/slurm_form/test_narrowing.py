@@ -153,3 +153,10 @@ def test_mistakes_are_named_by_their_keys() -> None:
         "default",
     ]
     assert mistakes(PLACE, {"choices": ["a", ("b", "B")], "default": "b"}) == []
+
+
+def test_a_site_can_only_narrow_the_choices_with_which_a_field_was_declared() -> None:
+    field = Select("hint", choices=["compute", "memory"])
+    assert mistakes(field, {"choices": ["memory"]}) == []
+    assert mistakes(field, {"choices": ["disk"]}) == [("choices", "'disk' isn't one of this field's choices")]
+    assert values(rules(field, None, choices=[("memory", "Much memory")])) == ["memory"]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from jupyterhub.spawner import Spawner
+from traitlets import Bool as BoolTrait
+from traitlets import Float as FloatTrait
 from traitlets import HasTraits, MetaHasTraits, TraitType
 from traitlets import Integer as IntegerTrait
 from traitlets import Unicode as UnicodeTrait
 
-from flatirons.forms import Duration, Integer, Memory
+from flatirons.forms import Checkbox, Duration, Integer, Memory, Number
 from flatirons.slurm_form.fields import FIELDS, SlurmField
 from flatirons.spawners.form.hooks import FormHooks, Options
 
@@ -19,12 +21,17 @@ ALTERNATIVES = tuple((each.name, other) for each in FIELDS for other in each.fie
 
 
 def _trait(each: SlurmField) -> TraitType[Any, Any]:
-    if not isinstance(each.field, Integer | Memory | Duration):
-        examples = ", ".join(f"`{text}`" for text in each.examples)
-        text = f"{each.sentence[:-1]}: {examples}." if examples else each.sentence
-        return UnicodeTrait(help=text).tag(config=True)
-    unit = next((f", in {unit}" for kind, unit in UNITS.items() if isinstance(each.field, kind)), "")
-    return IntegerTrait(0, min=0, help=f"{each.sentence[:-1]}{unit}.").tag(config=True)
+    if isinstance(each.field, Integer | Memory | Duration):
+        unit = next((f", in {unit}" for kind, unit in UNITS.items() if isinstance(each.field, kind)), "")
+        least = None if isinstance(each.field, Integer) and each.sbatch else 0  # --nice may be negative
+        return IntegerTrait(0, min=least, help=f"{each.sentence[:-1]}{unit}.").tag(config=True)
+    if isinstance(each.field, Number):
+        return FloatTrait(0.0, help=each.sentence).tag(config=True)
+    if isinstance(each.field, Checkbox):
+        return BoolTrait(False, help=each.sentence).tag(config=True)
+    examples = ", ".join(f"`{text}`" for text in each.examples)
+    text = f"{each.sentence[:-1]}: {examples}." if examples else each.sentence
+    return UnicodeTrait(help=text).tag(config=True)
 
 
 OptionTraits: Any = MetaHasTraits(
