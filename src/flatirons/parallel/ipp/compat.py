@@ -61,10 +61,12 @@ def record_settings(*names: str) -> None:
 def is_default(cluster: Any, name: str) -> bool:
     """Whether nobody set this trait of a cluster: no keyword, no assignment, no configuration.
 
-    Comparing with the default value isn't enough: a user may have chosen the same value.
+    Comparing with the default value isn't enough: a user may have chosen the same value. Nor is what
+    `record_settings` saw: a cluster may be older than its call.
     """
     in_config = any(name in cluster.config.get(section, {}) for section in type(cluster).section_names())
-    return not in_config and name not in vars(cluster).get("_flatirons_set", ())
+    is_set = in_config or name in vars(cluster).get("_flatirons_set", ())
+    return not is_set and getattr(cluster, name) == getattr(type(cluster), name).default_value
 
 
 def make_default_controller(launcher: type) -> None:

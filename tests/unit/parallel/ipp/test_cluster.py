@@ -278,6 +278,19 @@ print(compat.is_default(cluster, "engine_timeout"), compat.is_default(cluster, "
     assert printed == f"{is_default} True\n"
 
 
+def test_a_timeout_counts_that_was_set_before_the_launcher_was_first_named(sandbox: Sandbox) -> None:
+    printed = sandbox.run(
+        """
+import ipyparallel as ipp
+cluster = ipp.Cluster(n=1, engine_timeout=300)
+cluster.engine_launcher_class = "flatirons"
+from flatirons.parallel.ipp import compat
+print(compat.is_default(cluster, "engine_timeout"), compat.is_default(cluster, "delay"))
+"""
+    )
+    assert printed == "False True\n"
+
+
 def test_a_stock_cluster_keeps_the_timeout_that_the_user_chose(sandbox: Sandbox) -> None:
     printed = sandbox.run(
         """
