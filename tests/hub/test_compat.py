@@ -279,6 +279,25 @@ async def test_a_renewed_token_takes_the_place_of_the_one_that_the_server_was_st
 
 
 @in_module
+@pytest.mark.parametrize("is_revoked", [True, False], ids=["revoked", "may do more than its user"])
+async def test_a_token_that_cannot_be_renewed_is_replaced_by_one_for_the_server_alone(
+    hub: JupyterHub, spawner: Recording, is_revoked: bool
+) -> None:
+    """It is on its user's page of tokens, and roles may change while the hub is down and the job waits."""
+    old = orm.APIToken.find(hub.db, spawner.api_token)
+    if is_revoked:
+        hub.db.delete(old)
+    else:
+        old.scopes = ["admin:users"]
+    hub.db.commit()
+    spawner.api_token = ""
+    await compat.renew_token(spawner)
+    new = orm.APIToken.find(hub.db, spawner.api_token)
+    assert new.user.name == "alice"
+    assert set(new.scopes) == {"users:activity!user", "access:servers!server=alice/"}
+
+
+@in_module
 async def test_a_server_has_answered_by_any_answer_and_not_by_silence(
     spawner: Recording, unused_tcp_port: int
 ) -> None:

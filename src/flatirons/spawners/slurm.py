@@ -34,6 +34,7 @@ from urllib.parse import urlsplit
 
 from jupyterhub.spawner import Spawner
 from jupyterhub.utils import url_path_join
+from sqlalchemy.exc import SQLAlchemyError
 from traitlets import default
 
 from flatirons.environments.catalogue import Catalogue
@@ -143,7 +144,11 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
         A report may come after JupyterHub has forgotten this spawner. It then belongs to the one that took
         its place.
         """
-        owner = compat.current_spawner(self)
+        try:
+            owner = compat.current_spawner(self)
+        except SQLAlchemyError as error:
+            self.log.error("The report of job %s can't be stored: %s", report.job_id, error)
+            return
         if owner is not None:
             owner.add_report(replace(report, options=FormHooks.texts(self)))
 

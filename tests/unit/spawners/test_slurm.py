@@ -307,6 +307,32 @@ async def test_a_report_of_a_server_that_is_deleted_meanwhile_keeps_no_other_fro
     await spawner.save()
 
 
+class Unreadable(dict[str, Any]):
+    """The rows of a user's servers in a database that doesn't answer."""
+
+    def __contains__(self, name: object) -> bool:
+        raise OperationalError("SELECT", {}, Exception("server closed the connection unexpectedly"))
+
+
+async def test_a_report_is_kept_while_the_database_cannot_even_be_read(spawner: SlurmSpawner) -> None:
+    """After a rollback each look at a row is a query."""
+    rows, spawner.user.orm_spawners = spawner.user.orm_spawners, Unreadable()
+    spawner.keep(Report("quota", "", cluster="summit", job_id=7))
+    spawner.user.orm_spawners = rows
+    await spawner.reports_stored()
+    assert stored_reports(spawner) == [7]
+
+
+async def test_a_report_of_a_forgotten_spawner_that_has_no_place_for_now_is_logged(
+    spawner: SlurmSpawner, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows, spawner.user.orm_spawners = spawner.user.orm_spawners, Unreadable()
+    del spawner.user.spawners[""]
+    spawner.keep(Report("quota", "", cluster="summit", job_id=7))
+    spawner.user.orm_spawners = rows
+    assert "The report of job 7 can't be stored" in caplog.text
+
+
 async def test_an_address_that_jupyterhubs_database_lost_is_told_again(spawner: SlurmSpawner) -> None:
     attempt = replace(Attempt.new("summit", "code"), job_id=7, host="Shas0101", port=4321)
     spawner.load_state(attempt.as_state())

@@ -142,7 +142,10 @@ async def renew_token(spawner: Spawner) -> None:
     scopes = await spawner._get_oauth_client_allowed_scopes()
     session: Session = user.db
     old = [token for token in user.api_tokens if token.note == note]
-    spawner.api_token = user.new_api_token(note=note, scopes=list(old[-1].scopes))
+    try:
+        spawner.api_token = user.new_api_token(note=note, scopes=list(old[-1].scopes))
+    except (IndexError, ValueError):  # it was revoked, or its user may do less by now
+        spawner.api_token = user.new_api_token(note=note, scopes=_default_scopes(spawner))
     for token in old:
         session.delete(token)
     settings_of(user)["oauth_provider"].add_client(
@@ -152,6 +155,13 @@ async def renew_token(spawner: Spawner) -> None:
         allowed_scopes=scopes,
         description=note,
     )
+
+
+def _default_scopes(spawner: Spawner) -> list[str]:
+    """What a server's token may do where nothing else is configured: the role `server`, for this server."""
+    server = f"{spawner.user.name}/{spawner.name}"
+    scopes = orm.Role.find(spawner.user.db, "server").scopes
+    return [f"{scope}={server}" if scope.endswith("!server") else scope for scope in scopes]
 
 
 async def has_answered(spawner: Spawner) -> bool:
@@ -225,9 +235,12 @@ def current_spawner(spawner: Spawner) -> Any:
     """The spawner that stands for the server now, None when the server was deleted.
 
     JupyterHub forgets a spawner whose server has stopped, and makes another when it next needs one. Two that
-    store their state would overwrite each other's.
+    store their state would overwrite each other's. Only for a forgotten one is the database read, which may
+    raise SQLAlchemyError.
     """
     user = spawner.user
+    if any(each is spawner for each in user.spawners.values()):
+        return spawner
     return user.spawners[spawner.name] if spawner.name in user.orm_spawners else None
 
 

@@ -199,12 +199,13 @@ class ServerRun(JobFollower):
         """Learns the job's id after a restart, if the hub ended before it could store it."""
         if self.job_id or self._submission:
             return
+        cluster, spawn_id = self.attempt.cluster, self.attempt.spawn_id
         try:
-            job = await self.registry.find(
-                self.attempt.cluster, self.attempt.spawn_id, self.spawner.user.name
-            )
+            job = await self.registry.find(cluster, spawn_id, self.user)
         except SlurmError as error:
-            self.log.warning("Can't look for the job of spawn %s yet: %s", self.attempt.spawn_id, error)
+            self.log.warning("Can't look for the job of spawn %s yet: %s", spawn_id, error)
+            return
+        if self.closed.is_set():  # what is stored may be the next server's by now
             return
         if job:
             await self._change(job_id=job.id)
@@ -238,9 +239,9 @@ class ServerRun(JobFollower):
             await self.find()
             if not self.job_id:
                 await asyncio.sleep(1)  # there is no event to wait for: Slurm doesn't answer or show the job
-        if self.attempt.stopping and not self.is_stopping:
-            await self._finish_stop()
         if self.job_id:
+            if self.attempt.stopping and not self.is_stopping:
+                await self._finish_stop()
             await super()._follow()
         if not self.is_stopping:
             self._cleanup.tell()

@@ -132,7 +132,7 @@ class Registry(Generic[Run]):
             self.watchers[cluster].start()
         return self.watchers[cluster]
 
-    async def find(self, cluster: str, spawn_id: str, user: str) -> Job | None:
+    async def find(self, cluster: str, spawn_id: str, user: str | None) -> Job | None:
         """The live job of a spawn, None when Slurm has none; raises SlurmError when Slurm doesn't answer."""
         snapshot = await self.watcher(cluster).refresh()
         for job in snapshot.jobs.values():

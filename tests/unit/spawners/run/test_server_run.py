@@ -774,6 +774,35 @@ async def test_after_a_restart_a_spawn_that_never_reached_slurm_is_told(registry
     run.close()
 
 
+async def test_a_stop_of_a_spawn_that_never_reached_slurm_cancels_nothing_after_a_restart(
+    registry: Registry, slurm: FakeSlurm, caplog: pytest.LogCaptureFixture
+) -> None:
+    attempt = replace(Attempt.new("summit", CODE), stopping=True)
+    run = make_run(registry, attempt, Limits(60, 60, 5, submission=0))
+    run.follow()
+    assert run._following
+    await asyncio.wait([run._following], timeout=5)
+    assert run.exit_status() == 1 and kinds(run) == ["not_submitted"]
+    assert slurm.count("scancel") == 0 and not caplog.records, "there is no job 0"
+    run.close()
+
+
+async def test_a_job_that_is_found_after_its_run_was_closed_is_not_stored(
+    registry: Registry, slurm: FakeSlurm
+) -> None:
+    """The row belongs to the next server by then: its job would be an orphan after a restart of the hub."""
+    run = make_run(registry, Attempt.new("summit", CODE))
+    slurm.add_job("alice", comment=registry.comment(run.attempt.spawn_id, "alice/"))
+    gate = slurm.hold("squeue")
+    booting = asyncio.ensure_future(run.boot(1, KEY))
+    await asyncio.sleep(0)
+    run.close()
+    gate.set()
+    with pytest.raises(NotExpected):
+        await booting
+    assert saved(run) == []
+
+
 async def test_a_spawn_that_slurm_did_not_answer_has_a_report(run: ServerRun, slurm: FakeSlurm) -> None:
     """The page that showed the error may be closed by then: sbatch has a minute."""
     slurm.fail("sbatch", DOWN)
