@@ -1,4 +1,4 @@
-"""The gate on real Slurm: what a user may use now, on every road."""
+"""The check of options against real Slurm: what a user may use now, whatever the source of the options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work that goes on in a thread of its own, whichever cell of the notebook runs meanwhile."""
+"""Work in a separate thread, which continues while cells of the notebook run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class BackgroundWork:
         raise NotImplementedError
 
     def start(self) -> None:
-        """Starts the thread. To be called once."""
+        """Starts the thread. Call it only once."""
         self._thread.start()
 
     def stop(self) -> None:

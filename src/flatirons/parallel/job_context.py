@@ -16,7 +16,7 @@ from flatirons.slurm.model import Cluster
 JOB_VARIABLES = (*argv.INHERITED, "SPANK_", "PMI")
 JOB_NAME = "ipengines"
 OWNER_PID = "FLATIRONS_CLUSTER_OWNER"
-"""Variable with the id of a process: a controller ends when that process does, and without it lives on."""
+"""Variable with the id of a process: a controller ends when that process does."""
 
 
 def slurm_client(environ: Mapping[str, str]) -> SlurmClient:

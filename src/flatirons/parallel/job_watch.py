@@ -19,7 +19,7 @@ YOUNG = 20.0  # seconds after its submission for which a job is young
 
 
 class JobWatch(BackgroundWork):
-    """Queries a job in a thread of its own, because the event loop of a cell may end before the job does.
+    """Queries a job in a separate thread, because the event loop of a cell may end before the job does.
 
     All callbacks run in that thread. `on_query` gets the job after each query that succeeds; then `on_change`
     gets it if its state, reason or nodes changed, or if Slurm now estimates a start; or `on_end` gets it,

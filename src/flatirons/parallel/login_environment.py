@@ -41,7 +41,8 @@ def hide_job(environ: MutableMapping[str, str]) -> None:
 def job_environment(environ: Mapping[str, str]) -> Mapping[str, str]:
     """`environ` together with the variables that `hide_job` removed.
 
-    In a job that was submitted from the notebook this is `environ` as it is: that job has its own variables.
+    In a job that was submitted from the notebook this is `environ` unchanged, because that job has its own
+    variables.
     """
     if "SLURM_JOB_ID" in environ:
         return environ

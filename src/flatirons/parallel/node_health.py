@@ -51,8 +51,8 @@ def falls_silent(host: str) -> bool:
 class NodeHealth(BackgroundWork):
     """Calls `on_lost` once with each node that answered before and then was silent in two checks.
 
-    It runs in a thread of its own. A node that never answered is never reported as lost: a site may block
-    the port.
+    It runs in a separate thread. A node that never answered is never reported as lost: a site may block the
+    port.
     """
 
     def __init__(self, nodes: Iterable[str], on_lost: Callable[[str], None]) -> None:

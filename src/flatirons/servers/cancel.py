@@ -14,7 +14,7 @@ SECONDS_TO_END_GRACEFULLY = 10.0
 
 
 class Cancellation:
-    """Ends the job of a follower, which follows it meanwhile; `Limits.stop` says how long that may take."""
+    """Ends the job of a follower, which keeps following it; `Limits.stop` says how long that may take."""
 
     def __init__(self, run: JobFollower) -> None:
         self._run = run

@@ -1,4 +1,4 @@
-"""What can be known of why a server ended: the cause that a user is told, and what a starter says."""
+"""What is known about the end of a server: the cause that its user reads, and what the starter reported."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class StarterEnd:
-    """What a starter says in its call `end`.
+    """What a starter reports in its call `end`.
 
     `log` holds the last lines of the server's output. `kind` and `values` are those of job/node/kinds.py; a
     starter of an older version has only a `message`.
@@ -48,10 +48,11 @@ class StarterEnd:
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """Where a starter sends its calls, as causes name it: the hub, or a file in the user's home.
+    """Where a starter sends its calls, in the words of causes: the hub, or a file in the user's home.
 
-    `kind` is that of a job which ran without a call; the sentences say how such a job ended, what didn't
-    happen until a start was too late, and that a call failed. `needs` is what the node needs for the calls.
+    `kind` is the kind of cause for a job that ran without a call. `ended_without_call` and `no_call` complete
+    the sentence about such a job, if it ended and if it took too long; `call_failed` is the sentence about a
+    call that failed. `needs` says what the node needs for the calls.
     """
 
     kind: str

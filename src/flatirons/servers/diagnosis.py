@@ -172,7 +172,7 @@ def _more_time(job: Job) -> dict[str, str]:
 def _by_starter(said: StarterEnd, receiver: Receiver, *, was_up: bool) -> Cause:
     """The cause that the starter names, else the one that the log is a sign of, else the exit code.
 
-    The log of a server that was up and ended without an error is no sign of anything.
+    The log of a server that was up and ended without an error isn't read.
     """
     if named := starter_ends.cause_of(said, receiver):
         return named
@@ -184,7 +184,7 @@ def _by_starter(said: StarterEnd, receiver: Receiver, *, was_up: bool) -> Cause:
 def _by_exit(said: StarterEnd, *, was_up: bool) -> Cause:
     """The cause by the message, which is that of an operating-system error, or by the exit code.
 
-    A starter of an older version, too, gives no more than a message.
+    A starter of an older version reports only a message, too.
     """
     when = "" if was_up else " before it listened"
     if said.message:

@@ -19,7 +19,7 @@ SECONDS_FOR_ACCOUNTING = 4.0
 
 
 class EndLookup:
-    """Asks Slurm about the end of one job. When Slurm doesn't answer, it logs that and makes do without."""
+    """Asks Slurm about the end of one job. When Slurm doesn't answer, it logs that and continues without."""
 
     def __init__(self, client: SlurmClient, log: Logger, receiver: Receiver) -> None:
         self._client = client
@@ -28,7 +28,7 @@ class EndLookup:
         self._end: End | None = None
 
     async def accounted(self, job_id: int) -> End | None:
-        """What accounting says of the job, with the name of who cancelled it; else what it said before."""
+        """What accounting says about the job, with the name of who cancelled it; else its last answer."""
         try:
             if end := (await self._client.ends([job_id])).get(job_id):
                 self._end = await with_name(end)
@@ -52,7 +52,7 @@ class EndLookup:
     async def cause(
         self, job: Job, end: End | None, said: StarterEnd | None, *, was_up: bool, has_booted: bool
     ) -> Cause:
-        """The cause, from all that is known; `said` is the starter's word."""
+        """The cause, from all that is known; `said` is what the starter reported."""
         reason = "" if has_booted else await self._node_reason(job)
         return diagnose(
             job,

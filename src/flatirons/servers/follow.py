@@ -1,9 +1,10 @@
 """Follows the job of one notebook server from its submission to its end, with or without a hub.
 
-Two sources tell what happens: the watcher, how Slurm sees the job; and the starter, by its calls boot, ready
-and end. A JobFollower combines them: it tells the user the progress of the start, times it, keeps the limits,
-and notices when the job ends or goes back into the queue. Its two users are spawners/run/server_run.py, for a
-hub, and notebook/run.py. They say what is stored, how the calls arrive, and what to do at the end.
+There are two sources of news: the watcher, which knows how Slurm sees the job, and the starter, with its
+calls boot, ready and end. A JobFollower combines them: it shows the user the progress of the start, measures
+its times, enforces the limits, and notices when the job ends or goes back into the queue. Its two users are
+spawners/run/server_run.py, for a hub, and notebook/run.py. They define what is stored, how the calls arrive,
+and what happens at the end.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ LONGEST_SILENCE = 30.0
 """Seconds without news after which a start makes sure that its job is still followed."""
 
 SECONDS_FOR_SLURM = 3.0
-"""How long a server's end waits until Slurm says of it, which may know the reason better."""
+"""How long the end of a server waits for Slurm's report of it, because Slurm may know the reason better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Limits:
 
 
 class JobFollower(ABC):
-    """Follows one job. What becomes known of it wakes everyone who waits for `progress.changed()`."""
+    """Follows one job. All news of it wakes everyone who waits for `progress.changed()`."""
 
     def __init__(
         self,
@@ -90,12 +91,12 @@ class JobFollower(ABC):
     @property
     @abstractmethod
     def is_stopping(self) -> bool:
-        """Was the end of the server asked for, in this process?"""
+        """Has somebody asked this process for the server's end?"""
 
     @property
     @abstractmethod
     def is_over(self) -> bool:
-        """Is it known why the server ended, or never will listen?"""
+        """Is it known why the server ended, or why it will never listen?"""
 
     @abstractmethod
     def give_up(self, cause: Cause) -> None:
@@ -127,7 +128,7 @@ class JobFollower(ABC):
 
     def _followed(self, following: asyncio.Task[None]) -> None:
         if not following.cancelled() and (error := following.exception()):
-            self._following = None  # to be followed anew
+            self._following = None  # so that it can be followed again
             self.following_failed(error)
 
     async def _follow(self) -> None:
@@ -144,12 +145,12 @@ class JobFollower(ABC):
                     return
 
     def set_urgent(self, is_urgent: bool) -> None:
-        """Has Slurm asked often while somebody waits for the job to start or to end."""
+        """Makes the watcher ask Slurm often while somebody waits for the job to start or to end."""
         if self._changes:
             self._changes.urgent = is_urgent
 
     def learn(self, job: Job) -> Job:
-        """Takes in what Slurm shows under the job's id, and returns what that says of our job."""
+        """Processes what Slurm shows under the job's id, and returns what that means for our job."""
         ours = self.identify(job)
         if ours != self.job or ours.state.is_waiting:  # a job that waits may have moved up
             self.see(ours)
@@ -191,10 +192,10 @@ class JobFollower(ABC):
         return is_waiting and self.has_booted and not self.is_stopping
 
     async def _is_requeued(self) -> bool:
-        """Whether the job waits, as Slurm says when it is asked from now on.
+        """Whether the job waits, according to a query that begins after this moment.
 
-        Slurm's last answer may be older than the start of the job: among many jobs, a starter reports before
-        the answer to a query comes back that was already under way.
+        Slurm's last answer may be older than the start of the job: if there are many jobs, a starter may
+        report while a query that began earlier is still running.
         """
         while self._may_be_requeued:
             try:
@@ -220,7 +221,8 @@ class JobFollower(ABC):
         self.progress.tell(90, messages.up(host, self.progress.waited, self._timing.parts))
 
     async def wait_for_slurm(self) -> None:
-        """Gives Slurm, asked at once, some seconds to say that the job is over; the starter said so."""
+        """Asks Slurm at once, and gives it some seconds to confirm the starter's report that the job is
+        over."""
         self.follow()
         assert self._following
         self.watcher.kick()

@@ -1,4 +1,4 @@
-"""Causes by the words of others in a server's log: Apptainer's, Python's, a shell's, the kernel's; pure.
+"""Causes by other programs' messages in a server's log: Apptainer's, Python's, a shell's, the kernel's; pure.
 
 What the starter itself knows isn't read from the log: see starter_ends.
 """
@@ -22,7 +22,7 @@ from flatirons.servers.starter_ends import (
 
 @dataclass(frozen=True, slots=True)
 class LogPattern:
-    """A pattern and the cause that it is a sign of; the sentence can use the pattern's groups."""
+    """A pattern and the cause that it indicates; the sentence can use the pattern's groups."""
 
     pattern: re.Pattern[str]
     cause: Cause
@@ -55,7 +55,7 @@ LOG_PATTERNS = (
         ),
     ),
     _pattern(
-        r"(?:\s(?:/(?:var/)?tmp)/\S*: [Nn]o space left on device"  # in the words of Go, and so of Apptainer
+        r"(?:\s(?:/(?:var/)?tmp)/\S*: [Nn]o space left on device"  # of Go, and so of Apptainer
         r"|[Nn]o space left on device: '?(?:/(?:var/)?tmp)\b"  # of Python
         r"|No usable temporary directory found)",
         TMP_FULL,
@@ -72,7 +72,7 @@ LOG_PATTERNS = (
         r"(?:Unable to locate a modulefile for|module\(s\) are unknown:) *'?([\w./-]+)'?",
         Cause("module_missing", "The cluster has no software module {0} to load.", OTHER_ENVIRONMENT),
     ),
-    _pattern(  # a shell's words, after a prologue
+    _pattern(  # of a shell, after a prologue
         r"exec: (?P<program>\S*(?:apptainer|singularity)): (?P<error>.+?)\.?$",
         NO_APPTAINER,
     ),
@@ -126,12 +126,12 @@ LOG_PATTERNS = (
     ),
     _pattern(
         r"MemoryError|Cannot allocate memory",
-        Cause("out_of_memory", "The server found no more memory.", "Ask for more memory."),
+        Cause("out_of_memory", "The server ran out of memory.", "Ask for more memory."),
     ),
 )
 
 
 def cause_in_log(lines: Sequence[str]) -> Cause | None:
-    """The cause that these lines are a sign of, by the first pattern that any of them matches."""
+    """The cause that these lines indicate, by the first pattern that any of them matches."""
     found = (each.cause_in(lines) for each in LOG_PATTERNS)
     return next((cause for cause in found if cause), None)

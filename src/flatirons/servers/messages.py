@@ -41,13 +41,13 @@ def up(host: str, queue_seconds: float | None, parts: Sequence[tuple[float, str]
 
 @dataclass
 class QueueMessage:
-    """Says of one job why and how long it waits; keeps to the numbers of before while they hardly change."""
+    """Says why and how long one job waits; keeps the earlier numbers while they hardly change."""
 
     start: datetime | None = None
     position: QueuePosition | None = None
 
     def sentence(self, job: Job, position: QueuePosition | None) -> str:
-        """Why the job waits, and what is known of how long."""
+        """Why the job waits, and how long, as far as that is known."""
         self.start = _new_estimate(self.start, job.start)
         self.position = _new_position(self.position, position)
         said = explain.reason(job.reason)
@@ -60,7 +60,7 @@ class QueueMessage:
 
 
 def _new_estimate(before: datetime | None, start: datetime | None) -> datetime | None:
-    """The estimate to tell: Slurm makes one every half minute; news differs by a tenth of the wait."""
+    """The estimate to show. Slurm often makes new ones; one counts if it differs by a tenth of the wait."""
     if before is None or start is None:
         return start
     change, wait = abs(start - before), abs(start - datetime.now(UTC))
@@ -68,7 +68,7 @@ def _new_estimate(before: datetime | None, start: datetime | None) -> datetime |
 
 
 def _new_position(before: QueuePosition | None, position: QueuePosition | None) -> QueuePosition | None:
-    """The position to tell: near the front each step is news, far from it a tenth of the way."""
+    """The position to show: near the front each step counts, far from it a tenth of the way."""
     if before is None or position is None or before.partition != position.partition:
         return position
     moved = abs(before.number - position.number)

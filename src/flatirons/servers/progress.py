@@ -1,4 +1,4 @@
-"""The events of a start as its user is told them: each once, in the order in which they happened."""
+"""The events of a start, as its user sees them: each once, in the order in which they happened."""
 
 from __future__ import annotations
 

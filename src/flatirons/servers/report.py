@@ -18,7 +18,7 @@ KEPT = 5
 """Reports of one server."""
 
 VAGUE = ("failed", "completed", "signal")
-"""Kinds of ends of which nothing better is known than how the job's processes ended."""
+"""Kinds of ends about which nothing more is known than how the job's processes ended."""
 
 LOG_LINES = 40
 LONGEST_LINE = 300
@@ -76,7 +76,7 @@ class Report:
 
     @property
     def query(self) -> str:
-        """The query of a link to the form: what was typed, with what would have helped in its place."""
+        """The query of a link to the form: the run's options, some replaced by what would have helped."""
         return urlencode({f"opt-{name}": text for name, text in {**self.options, **self.fix}.items()})
 
     @property
@@ -134,7 +134,7 @@ def _in_words(name: str, text: str) -> str:
 
 
 def kept(report: Report, earlier: Sequence[Report]) -> list[Report]:
-    """A server's reports, newest first, with this one in the place of an earlier one of the same end.
+    """A server's reports, newest first, with this one, which replaces an earlier one of the same end.
 
     A stop doesn't replace another reason: a hub that was killed during the clean-up after an end finds only
     the stop afterwards. All refusals count as one end, so repeated attempts don't push out other reports.
@@ -149,7 +149,7 @@ def kept(report: Report, earlier: Sequence[Report]) -> list[Report]:
 
 
 def _with_what_starter_said(report: Report, earlier: Report) -> Report:
-    """The report with what the starter told an earlier hub process of the same end."""
+    """The report with what the starter told an earlier hub process about the same end."""
     if report.kind not in VAGUE:
         return replace(report, log=earlier.log)
     known = ("kind", "sentence", "advice", "fix", "log")

@@ -84,17 +84,17 @@ class FieldSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
     label: Line = ""
-    """The text beside the field."""
+    """The label of the field."""
 
     help: Line = ""
     """A sentence below it."""
 
     visible: bool | None = None
     """Whether the field is shown. `false` hides it: then its default holds, and nothing else is accepted.
-    `true` shows a field that is hidden by default. Left out: as the table of the fields says."""
+    `true` shows a field that is hidden by default. Left out: see the table of the fields."""
 
     hidden: bool = False
-    """The opposite of `visible`, as older site files say it."""
+    """The opposite of `visible`, for older site files."""
 
     locked: bool = False
     """Whether the field is shown, but only its default is accepted."""
@@ -123,7 +123,7 @@ class TextSettings(FieldSettings):
     """A field for a name."""
 
     default: Line = ""
-    """The choice to begin with, where Slurm lets the user have it. Left out: what Slurm itself would take."""
+    """The initial choice, if Slurm lets the user have it. Left out: what Slurm itself would use."""
 
     choices: Choices | None = None
     """The choices: `["a", "b"]`, or `{ a = "What a is" }`. Users see those that Slurm lets them have. Left
@@ -148,7 +148,7 @@ class GpuSettings(TextSettings):
     """The smallest number, of whatever type."""
 
     maximum: Count | None = None
-    """The largest number, of whatever type. Slurm's own limits hold beside it, here and below."""
+    """The largest number, of whatever type. Slurm's own limits apply as well, here and below."""
 
     @model_validator(mode="after")
     def _values_are_gpus(self) -> Self:
@@ -239,7 +239,7 @@ class RuntimeSettings(BoundedSettings):
 
 
 class SiteFieldSettings(BaseModel):
-    """A field of the site's own: what it asks for, and where its value goes."""
+    """A field that the site adds: what it asks for, and where its value goes."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
@@ -250,7 +250,7 @@ class SiteFieldSettings(BaseModel):
     takes `4G`."""
 
     label: Line = ""
-    """The text beside it. Left out: its name."""
+    """Its label. Left out: its name."""
 
     help: Line = ""
     """A sentence below it."""
@@ -284,7 +284,7 @@ class SiteFieldSettings(BaseModel):
     """For `checkbox`: the value that a ticked box stands for. Left out: yes or no."""
 
     folded: bool = False
-    """Whether it stands among "More options"."""
+    """Whether it is shown among "More options"."""
 
     sbatch: Line = ""
     """A long option of sbatch that gets the value, such as `--licenses`; a ticked box gives the option
@@ -305,10 +305,10 @@ class _Fields(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
     own: dict[Name, SiteFieldSettings] = {}
-    """Fields of the site's own, by name."""
+    """Fields that the site adds, by name."""
 
     def standard(self, name: str) -> FieldSettings:
-        """What the file says of a standard field."""
+        """What the file says about a standard field."""
         found: FieldSettings = getattr(self, name)
         return found
 
@@ -320,11 +320,11 @@ class _Fields(BaseModel):
         return [*([given.default] if given.default else []), *given.choice_values]
 
     def settings(self) -> dict[str, dict[str, Any]]:
-        """What the file says of each standard field, by its name."""
+        """What the file says about each standard field, by its name."""
         return {name: self.standard(name).settings() for name in NAMES}
 
     def site_fields(self) -> dict[str, dict[str, Any]]:
-        """What the file says of the site's own fields, by their names."""
+        """What the file says about the fields that the site adds, by their names."""
         return {name: field.settings() for name, field in self.own.items()}
 
 

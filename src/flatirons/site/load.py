@@ -71,7 +71,7 @@ def inspect(text: str, source: str = "site.toml") -> tuple[Site | None, list[Mis
 
 
 def besides(mistakes: Sequence[Mistake], others: Iterable[Mistake]) -> list[Mistake]:
-    """The others that aren't about a key, or a part of a key, that has a mistake already."""
+    """Those of the others that aren't about a key, or a part of a key, that already has a mistake."""
     named = [key for key, _ in mistakes]
     return [
         (key, text)
@@ -81,7 +81,7 @@ def besides(mistakes: Sequence[Mistake], others: Iterable[Mistake]) -> list[Mist
 
 
 def _contradictions(site: Site) -> list[Mistake]:
-    """What is wrong between sections that are right each for itself."""
+    """What is wrong between sections, each of which is correct by itself."""
     mistakes = [*_bad_environments(site), *_bad_names_in_form(site), *_bad_schemes(site)]
     try:
         mistakes += _bad_presets(site, options_form(site))
@@ -145,7 +145,7 @@ def _container_keys_without_image(name: str, environment: EnvironmentSection) ->
 
 
 def _bad_names_in_form(site: Site) -> list[tuple[str, str]]:
-    """Fields of the form that name clusters or environments that there aren't."""
+    """Fields of the form that name clusters or environments that don't exist."""
     known: Mapping[str, Mapping[str, Any]] = {"cluster": site.clusters, "environment": site.environments}
     mistakes = []
     for name, names in known.items():

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from flatirons.site.schema import Site
 
-# What a site can't be without: something to put in its place where it is missing or wrong.
+# What a site must have: something to put in its place if it is missing or wrong.
 STAND_INS: Mapping[tuple[str, ...], Any] = {
     ("hub",): {"address": "http://hub.invalid:8081"},
     ("hub", "address"): "http://hub.invalid:8081",
@@ -21,7 +21,7 @@ MOST_ROUNDS = 5
 
 
 def remaining_site(given: Mapping[str, Any], error: ValidationError) -> Site | None:
-    """The site without the values that pydantic found wrong, with stand-ins for what it can't be without.
+    """The site without the values that pydantic found wrong, with stand-ins for what it must have.
 
     None where no site remains. Taking a value out may show another mistake: that one goes in the next round.
     """
@@ -54,7 +54,8 @@ def _section(given: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 def _take_out(rest: dict[str, Any], where: Sequence[int | str]) -> None:
     """Removes the innermost key of a table on the way to `where`, or puts its stand-in there.
 
-    An own field of the form goes as a whole: with a default in place of a wrong value it is another field.
+    A field that the site adds is removed as a whole: with a default for a wrong value it would be another
+    field.
     """
     where = where[:3] if where[:2] == ("form", "own") else where
     table, path = rest, list[str]()

@@ -91,7 +91,7 @@ class HubSection(Section):
 
 
 class ProxySection(Section):
-    """The proxy between the users' browsers and their servers. It is a service of its own, so that notebooks
+    """The proxy between the users' browsers and their servers. It is a separate service, so that notebooks
     stay reachable while the hub restarts."""
 
     public: OriginWithPort = "http://127.0.0.1:8000"
@@ -104,7 +104,7 @@ class ProxySection(Section):
     """URL of the proxy's API, which only the hub needs to reach."""
 
     run: Literal["apart", "hub"] = "apart"
-    """Who starts the proxy. `apart`: a service of its own (`flatirons proxy`). `hub`: the hub; then the proxy
+    """Who starts the proxy. `apart`: a separate service (`flatirons proxy`). `hub`: the hub; then the proxy
     ends with the hub."""
 
     command: Annotated[list[Word], Field(min_length=1)] = ["configurable-http-proxy"]
@@ -189,7 +189,7 @@ class EnvironmentSection(Section):
     """The name that users see. Left out: the name in this file."""
 
     description: Line = ""
-    """A sentence on its contents."""
+    """A sentence about its contents."""
 
     image: Line = ""
     """Path of a container image on the nodes, or a URI (`docker://...`). Left out: no container."""
@@ -302,7 +302,7 @@ class ParallelSection(Section):
 
 
 class PresetSection(Section):
-    """Choices to begin with, as a card above the form. Users who can't take them don't see the card."""
+    """A card above the form that fills in choices. Users who can't have these choices don't see the card."""
 
     title: Line = ""
     """The title of the card. Left out: its name."""
@@ -311,8 +311,8 @@ class PresetSection(Section):
     """A line below the title."""
 
     options: Annotated[dict[Name, str | int | float | bool], Field(min_length=1)]
-    """The options that it sets, as users type them in the form: `{ cpus = 8, memory = "64G" }`. Of the
-    others, those that some preset sets go back to their defaults; the rest stays as it is."""
+    """The options that it sets, as users type them in the form: `{ cpus = 8, memory = "64G" }`. Options that
+    only other presets set go back to their defaults; all others stay unchanged."""
 
 
 class Site(Section):

@@ -1,4 +1,4 @@
-"""Runs Slurm's commands through a runner, and gives their answers as values of `model`.
+"""Runs Slurm's commands through a runner, and returns their answers as values of `model`.
 
 There is one client for each cluster. Its methods raise SubmitRefused when Slurm refuses a job,
 SlurmUnreachable when there is no answer or none that can be read, and SlurmError when Slurm refuses anything
@@ -114,10 +114,10 @@ class SlurmClient:
         self._turns = asyncio.Semaphore(SUBMISSIONS_AT_ONCE)
 
     async def submit(self, spec: JobSpec, script: str, *, user: str | None) -> int:
-        """Submits `script` as `user` (None: as this process's own user); gives the job's id.
+        """Submits `script` as `user` (None: as this process's own user); returns the job's id.
 
-        Raises SubmitRefused, or SlurmUnreachable: then the job may exist or not, and its comment helps to
-        find it. When the caller is cancelled meanwhile, the job is cancelled as soon as its id is known.
+        Raises SubmitRefused or SlurmUnreachable. After SlurmUnreachable the job may exist or not; its comment
+        helps to find it. If the caller is cancelled, the job is cancelled as soon as its id is known.
         """
         submission = asyncio.ensure_future(self._submit(spec, script, user))
         try:

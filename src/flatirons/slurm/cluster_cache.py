@@ -1,4 +1,4 @@
-"""What a cluster offers, renewed when somebody looks and the last answer has grown old.
+"""What a cluster offers, renewed when somebody needs it and the last answer is too old.
 
 However many people fill in forms, slurmctld is asked at most every few seconds. A failed query changes
 nothing: the last answer stays, and its age shows that it is old.
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SELDOM_SECONDS = 600.0
-"""How long QOS, accounts and configuration count as new. Operators change them by hand, so rarely."""
+"""How long QOS, accounts and configuration count as new. Operators change them by hand, and rarely."""
 
 BACK_OFF_SECONDS = 10.0
 """How long after a failure the same query isn't tried again."""
@@ -39,7 +39,7 @@ MOST_AT_ONCE = 200
 
 
 class CachedAnswer(Generic[T]):
-    """The last good answer of Slurm to one question, renewed when somebody looks and it has grown old.
+    """The last good answer of Slurm to one question, renewed when somebody needs it and it is too old.
 
     `value` is None before the first answer; `trouble` says why the last attempt to renew it failed, "" when
     it didn't.
@@ -80,7 +80,7 @@ class ClusterCache:
     """One cluster's facts, and its users' associations."""
 
     def __init__(self, client: SlurmClient, now: Callable[[], float] = time.time) -> None:
-        """`now` gives seconds since 1970."""
+        """`now` returns seconds since 1970."""
         self.client = client
         self._now = now
         self._facts = CachedAnswer(self._ask_facts, now)
@@ -143,7 +143,7 @@ class ClusterCache:
         return (await self._associations.get([user]))[user]
 
     async def _ask_associations(self, users: Sequence[str]) -> dict[str, tuple[Association, ...]]:
-        """The associations of each user: one command for many who look at the same time."""
+        """The associations of each user: one command for all users who are looked up at the same time."""
         found: dict[str, tuple[Association, ...]] = dict.fromkeys(users, ())
         for first in range(0, len(users), MOST_AT_ONCE):
             for each in await self.client.associations(*users[first : first + MOST_AT_ONCE]):

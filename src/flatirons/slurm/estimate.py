@@ -72,7 +72,7 @@ class Estimator:
     """Asks one cluster for estimates, within a limit for each user: see MOST_QUESTIONS."""
 
     def __init__(self, client: SlurmClient, now: Callable[[], float] = time.time) -> None:
-        """`now` gives seconds since 1970."""
+        """`now` returns seconds since 1970."""
         self.client = client
         self._now = now
         self._limits: LRUCache[str, TokenBucket] = LRUCache(MOST_USERS)

@@ -151,7 +151,7 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:
-    """What is asked of Slurm for one batch job; argv.sbatch makes options of it.
+    """The request to Slurm for one batch job; argv.sbatch turns it into options.
 
     `memory_mib`, `gpus` and `gpu_type` are per node, `cpus` per task. `extra` holds whole options of sbatch,
     such as "--signal=B:TERM@60". A user's text is in them only as the checked value of an option.

@@ -144,7 +144,7 @@ FIELDS: tuple[SlurmField, ...] = (
             required=True,
             if_none="None of the environments fits this partition.",
         ),
-        about="what to work in, by its name in the site file (default: the first)",
+        about="environment, by its name in the site file (default: the first)",
         adapted=_environment,
     ),
     SlurmField(

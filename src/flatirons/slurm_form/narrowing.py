@@ -67,7 +67,7 @@ def _meant(field: Field, there: Sequence[Choice], named: Sequence[Choice]) -> It
 
 
 def _default(field: Field, given: Mapping[str, Any]) -> Any:
-    """The site's default where Slurm offers it, else the field's own. A fixed default never gives way."""
+    """The site's default where Slurm offers it, else the field's own. A fixed default is never replaced."""
     wanted, is_fixed = given["default"], given.get("locked") or not given.get("visible", True)
     if is_fixed or not callable(field.choices) or not callable(field.default):
         return wanted

@@ -1,4 +1,4 @@
-"""What the rules of the Slurm form go by: the rights of one user on every cluster, as last seen."""
+"""The basis of the Slurm form's rules: the rights of one user on every cluster, as last known."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GATE_SECONDS = 10.0
 """How old the facts may be by which the start of a server is checked."""
 
 RIGHTS_SECONDS = 60.0
-"""How old associations and groups on a page may be: people change them by hand, so rarely."""
+"""How old associations and groups on a page may be: people change them by hand, and rarely."""
 
 PATIENCE_SECONDS = 1.5
 MOST_USERS = 2000
@@ -79,7 +79,7 @@ class OfferCache:
         self._groups: LRUCache[str, SharedCall[frozenset[str] | None]] = LRUCache(MOST_USERS)
 
     async def facts(self, user: str, *, fresh: bool) -> SlurmOffers:
-        """What this user may use; `fresh` to check a start by, else to show on a page."""
+        """What this user may use; `fresh`: to check a start, otherwise to show on a page."""
         names = list(self.caches)
         seen = await asyncio.gather(*(self._seen(name, user, fresh) for name in names))
         return SlurmOffers(dict(zip(names, seen, strict=True)))

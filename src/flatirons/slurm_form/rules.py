@@ -91,7 +91,7 @@ def accounts(rights: Rights | None, partition: Name) -> Choices:
 
 
 def _once(kept: dict[object, Any], names: tuple[str, ...], choice: Callable[[str], Choice]) -> Listed:
-    """A choice for each name. Kept for the next time, because many partitions offer the same names."""
+    """A choice for each name. It is cached, because many partitions offer the same names."""
     if names not in kept:
         kept[names] = Listed(map(choice, names))
     found: Listed = kept[names]

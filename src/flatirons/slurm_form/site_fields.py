@@ -70,8 +70,8 @@ def fields_of_site(
 ) -> tuple[list[Field], list[tuple[str, str]]]:
     """The fields, and each mistake by its key.
 
-    `taken` are the names of the standard fields, `reserved` the options of sbatch that those set, beside
-    RESERVED.
+    `taken` are the names of the standard fields, `reserved` the options of sbatch that those set, in addition
+    to RESERVED.
     """
     fields: list[Field] = []
     wrong: list[tuple[str, str]] = []

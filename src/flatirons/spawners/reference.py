@@ -35,7 +35,7 @@ are those of [`[parallel]`](site.md#parallel).
 USER = """\
 ## What the user chooses
 
-The standard form sets these, for the page and for REST bodies alike. What is configured here holds where
+The standard form sets these, for the page and for REST bodies alike. What is configured here applies if
 the user leaves an option empty; 0 and an empty text leave it to Slurm.
 """
 

@@ -16,7 +16,7 @@ class SiteTraits(HasTraits):
         help="Slurm clusters by name, each with 'slurm_conf' and 'bin_dir' (paths) and 'title', all optional."
     ).tag(config=True)
     environments = Dict(
-        help="What users can choose to work in, by name; for the keys see "
+        help="The environments that users can choose, by name; for the keys see "
         "flatirons.environments.catalogue.Environment."
     ).tag(config=True)
     run_as = Enum(
@@ -31,7 +31,7 @@ class SiteTraits(HasTraits):
     node_timeout = Float(
         300.0, min=1, help="Seconds from the start of the job until its server listens."
     ).tag(config=True)
-    stop_timeout = Float(60.0, min=1, help="Seconds for a cancelled job to be gone.").tag(config=True)
+    stop_timeout = Float(60.0, min=1, help="Seconds that a cancelled job may take to end.").tag(config=True)
     port_range = List(
         Integer(), help="First and last port that servers may listen on; empty: any free one."
     ).tag(config=True)

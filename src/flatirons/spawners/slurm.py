@@ -17,7 +17,7 @@ In a plain jupyterhub_config.py::
     form = slurm_form({}, clusters, environments)
     FormHooks(form, facts=lambda spawner, fresh: spawner.facts(fresh), estimates=True).attach(c.SlurmSpawner)
 
-All of such a file, and what else it needs: docs/how-to/plain-jupyterhub.md. The traits named like options
+A complete file, and what else it needs: docs/how-to/plain-jupyterhub.md. The traits named like options
 (partition, account, ...) are what the form or a REST body may set; a link fills the form in.
 """
 
@@ -175,7 +175,7 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
         return await with_suggested_fix(cause, self)
 
     def save(self) -> Awaitable[None]:
-        """Has the state stored soon; done once it is."""
+        """Stores the state soon; done once it is stored."""
         return self.registry.state_writer.note(self)
 
     def _stored_spawn_ids(self) -> set[str]:
@@ -263,7 +263,7 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
         return job_options(self)
 
     def job_spec(self, attempt: Attempt) -> JobSpec:
-        """The job that Slurm is asked for."""
+        """The job that is requested from Slurm."""
         return replace(
             request(self.job_options(), self.own_fields),
             name=self.job_name,

@@ -150,7 +150,7 @@ def holds(options: dict[str, Any]) -> None:
 
 
 def survives(taken: dict[str, Any]) -> None:
-    """Fails unless these options go through the database and the gate unchanged."""
+    """Fails unless these options pass the database and the check unchanged."""
     holds(taken)
     assert asyncio.run(FORM.check(json.loads(json.dumps(taken)), ALICE)) == taken
 

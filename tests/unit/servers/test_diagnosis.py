@@ -155,7 +155,7 @@ def test_after_the_time_limit_twice_the_time_is_suggested() -> None:
         ("bash: line 3: jupyter-labhub: command not found", "no_singleuser", "no jupyterhub-singleuser"),
         ('FATAL:   "jupyter-lab": executable file not found in $PATH', "no_jupyterlab", "no jupyter-lab."),
         ("FATAL:   could not open image /srv/x.sif: not a SIF", "container", "not a SIF"),
-        ("MemoryError", "out_of_memory", "no more memory"),
+        ("MemoryError", "out_of_memory", "ran out of memory"),
     ],
 )
 @pytest.mark.parametrize("was_up", [True, False])

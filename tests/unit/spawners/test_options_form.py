@@ -78,7 +78,7 @@ def made(*fields: Field, child: Any = Child, config: Any = None, **given: Any) -
 
 
 async def landed(spawner: Any, **options: Any) -> Any:
-    """The spawner with these options, through the gate."""
+    """The spawner with these options, after the check."""
     await spawner.apply_user_options(spawner, options)
     return spawner
 

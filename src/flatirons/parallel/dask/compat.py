@@ -1,9 +1,9 @@
-"""Everything here that leans on undocumented parts of dask-jobqueue, distributed and tornado.
+"""The only module that depends on undocumented parts of dask-jobqueue, distributed and tornado.
 
 `tests/unit/parallel/dask/test_compat.py` fails when one of these parts is gone or has changed its shape in
 the installed version; `pyproject.toml` sets the upper bounds. Each docstring says which change elsewhere
-would make its object needless. The modules of others are imported late: each of Dask's processes needs
-only a part of them.
+would make its object needless. The other packages are imported late, because each of Dask's processes needs
+only some of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 STDERR = "stderr:\n"
-"""Stands before the standard error of sbatch in the RuntimeError of dask_jobqueue's `Job._call`."""
+"""The text before the standard error of sbatch in the RuntimeError of dask_jobqueue's `Job._call`."""
 ROOT_CONFIG = "DASK_ROOT_CONFIG"
 """Dask's variable with the directory that it reads before all others, instead of /etc/dask."""
 PLUGIN_NAME = "flatirons-losses"

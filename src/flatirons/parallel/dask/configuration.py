@@ -4,7 +4,7 @@ The class is dask_jobqueue's own and doesn't import this module. When a Jupyter 
 configuration into a directory in its user's home and names that directory in $DASK_ROOT_CONFIG. Dask reads it
 first, so the settings of the image and of the user override it. Workers are Slurm jobs in the notebook's
 container. Workers, scheduler and client recognise each other by the user's certificate (dask.certificate).
-What becomes of the jobs is reported by dask.jobs.
+dask.jobs reports what happens to the jobs.
 
 Servers with the same settings share a directory. Each server leaves a note there of when its job ends at the
 latest. The next server that starts removes directories whose last note has expired.
@@ -63,7 +63,7 @@ def configure(environ: MutableMapping[str, str]) -> None:
         return
     folder = Path.home() / FOLDER
     environ[ROOT_CONFIG] = str(write(environ, folder))
-    # In a thread, so that the server doesn't wait for it.
+    # In a thread, so that the server doesn't wait for this.
     threading.Thread(target=prune, args=[folder, time.time()], name="old Dask settings", daemon=True).start()
 
 

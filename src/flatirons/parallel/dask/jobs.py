@@ -1,4 +1,4 @@
-"""Tells the notebook what becomes of the jobs of Dask's workers: refused, waiting and why, lost with a node.
+"""Shows in the notebook what happens to jobs of Dask's workers: refused, waiting and why, lost with a node.
 
 Dask imports this module where a scheduler starts (`distributed.scheduler.preload`); with dask_jobqueue that
 is the notebook's process. Dask submits and cancels the jobs itself; this module only reports.
@@ -25,7 +25,7 @@ from flatirons.slurm.model import Job
 class WorkerJobs:
     """The jobs of this process's workers. One query to Slurm at a time follows all of them.
 
-    The thread that queries lives only while there are jobs to follow.
+    The thread that queries exists only while there are jobs to follow.
     """
 
     def __init__(self, slurm: SlurmClient) -> None:

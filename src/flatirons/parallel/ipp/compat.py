@@ -1,4 +1,4 @@
-"""Whatever leans on private or undocumented parts of ipyparallel, traitlets and tqdm is in this module only.
+"""The only module that depends on private or undocumented parts of ipyparallel, traitlets and tqdm.
 
 `tests/unit/parallel/ipp/test_compat.py` fails when one of these parts is gone or has changed its shape in the
 installed version; `pyproject.toml` sets the upper bounds. Each docstring says which change in ipyparallel
@@ -36,7 +36,7 @@ ENGINE_UNIT = "engine"
 
 
 class _RecordedTrait:
-    """A trait that remembers for each object that somebody set it."""
+    """A trait that remembers, for each object, whether it was set."""
 
     name: str
 
@@ -105,7 +105,7 @@ def on_engine_event(client: Any, callback: Callable[[dict[str, Any]], None]) -> 
 
 
 def engine_names(client: Any) -> list[str]:
-    """The names (uuid) of the engines that a client knows. Needless if Client had them in public."""
+    """The names (uuid) of the engines that a client knows. Needless if Client made them public."""
     return list(client._engines.values())
 
 
@@ -236,7 +236,7 @@ class HookedController(IPController):
 class HookedEngine(IPEngine):
     """An engine that gets its nanny from `request_nanny`, instead of starting another Python for it.
 
-    Needless if IPEngine could be told the address of a nanny that runs already.
+    Needless if IPEngine accepted the address of a nanny that is already running.
     """
 
     _was_signalled = False
@@ -287,7 +287,7 @@ class EngineNanny(KernelNanny):
         super().__init__(**arguments, pipe=pipe)
 
     def wait_for_parent_thread(self) -> None:
-        """Does nothing: the process itself waits for its engines."""
+        """Does nothing, because the process itself waits for its engines."""
 
     def pipe_handler(self, fd: IO[str], events: int) -> None:
         """Only stops reading: that the engine closed its end doesn't mean that it has ended."""

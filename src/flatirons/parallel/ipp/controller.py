@@ -41,7 +41,7 @@ class FlatironsController(HookedController):
             hearts.period = 1000  # milliseconds; ipyparallel's default is 3000
             hearts.setdefault("max_heartmonitor_misses", 30)
         self.liveness = socket.create_server((self._host(), self.next_port("engine")), backlog=BACKLOG)
-        os.register_at_fork(after_in_child=self.liveness.close)  # a child that lives on must not keep it open
+        os.register_at_fork(after_in_child=self.liveness.close)  # a child must not keep it open
 
     def is_free(self, port: int) -> bool:
         """Whether nobody on this node uses the port."""

@@ -17,7 +17,7 @@ from flatirons.parallel.ipp import compat
 from flatirons.parallel.node_health import falls_silent
 
 SEPARATOR = "@"
-"""Stands between an engine's own name and the name of its node."""
+"""The text between an engine's own name and the name of its node."""
 
 
 class EngineRegistry:
@@ -45,7 +45,7 @@ class EngineRegistry:
         return registry
 
     def listen_to(self, client: Any) -> None:
-        """Follows what a client of the cluster hears about engines."""
+        """Follows what a client of the cluster learns about engines."""
         compat.on_engine_event(client, self.note)
         for name in compat.engine_names(client):
             self.note({"event": "register", "uuid": name})

@@ -324,7 +324,8 @@ class FlatironsControllerLauncher(LocalControllerLauncher):
             self.controller_args = [*self.controller_args, f"--ip={own}", f"--location={own}"]
 
     def _set_command(self) -> None:
-        """Chooses the controller that ends its engines and, unless it is to live on, ends with us."""
+        """Chooses the controller that ends its engines; it ends with this process, unless it is to outlive
+        it."""
         if self.controller_cmd == compat.CONTROLLER_COMMAND:
             self.controller_cmd = [sys.executable, "-m", "flatirons.parallel.ipp.controller"]
         if getattr(self.parent, "shutdown_atexit", False):

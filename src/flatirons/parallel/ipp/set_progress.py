@@ -1,4 +1,4 @@
-"""Shows what becomes of a set of engines while its job waits, starts and runs."""
+"""Shows the state of a set of engines while its job waits, starts and runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Engines as a step of the notebook's own job: srun, as a process beside the notebook."""
+"""Engines as a step of the notebook's own job: srun, as a process next to the notebook's."""
 
 from __future__ import annotations
 

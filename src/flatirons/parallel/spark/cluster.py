@@ -41,7 +41,7 @@ _BACKLOG = 8  # connections; the kernel keeps them, nobody accepts them
 
 
 class SparkCluster:
-    """A master and its workers. Whoever makes one calls `end`, at the latest at the end of the process."""
+    """A master and its workers. The caller must call `end`, at the latest when the process ends."""
 
     def __init__(self, nodes: int, size: spark_job.NodeSize, options: EngineOptions) -> None:
         self.nodes, self.size, self.options = nodes, size, options
@@ -51,7 +51,7 @@ class SparkCluster:
         self.folder = Path.home() / FOLDER / secrets.token_hex(8)
         self.log = self.folder.with_suffix(".log")
         self.liveness = socket.create_server((self.address, 0), backlog=_BACKLOG)
-        os.register_at_fork(after_in_child=self.liveness.close)  # a child that lives on must not keep it open
+        os.register_at_fork(after_in_child=self.liveness.close)  # a child must not keep it open
         self._watch: JobWatch | None = None
         self._health: NodeHealth | None = None
         self._last: Job | None = None

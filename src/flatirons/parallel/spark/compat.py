@@ -1,4 +1,4 @@
-"""Everything here that leans on private or undocumented parts of PySpark and Py4J, and nothing else does.
+"""The only module that depends on private or undocumented parts of PySpark and Py4J.
 
 `check` names the parts that are gone or have changed their shape in the installed version; a test calls it in
 the image that has PySpark. `pyproject.toml` sets the upper bound. Each docstring says which change in PySpark
@@ -20,7 +20,7 @@ PROXY_BASE = "spark.ui.proxyBase"
 def has_session() -> bool:
     """Whether this process has an active SparkContext. Raises ImportError where there is no PySpark.
 
-    Needless if PySpark had a public question for that which starts nothing.
+    Needless if PySpark had a public function for this that starts nothing.
     """
     from pyspark import SparkContext
 
@@ -31,8 +31,8 @@ def launch_java(heap_mib: int) -> Any:
     """The Py4J gateway to a new Java process for the driver, started without the settings of a session.
 
     PySpark would pass these in the process's argv, which everybody on the node can read. A Java process that
-    is left from an earlier session is ended first. Needless if PySpark passed settings, of which one is a
-    secret, by another way.
+    is left from an earlier session is ended first. Needless if PySpark had another way to pass settings, one
+    of which is a secret.
     """
     from pyspark import SparkConf, SparkContext
     from pyspark.java_gateway import launch_gateway
@@ -61,7 +61,7 @@ def _pages_on_loopback() -> Any:
 def end_java(gateway: Any) -> None:
     """Ends a driver's Java process, and lets PySpark start another.
 
-    With it go its memory and the secrets that it knew. Needless if `SparkContext.stop` could end Java.
+    This frees its memory and removes the secrets in it. Needless if `SparkContext.stop` could end Java.
     """
     from pyspark import SparkContext
 

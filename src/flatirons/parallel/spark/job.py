@@ -197,7 +197,7 @@ def local_settings(size: NodeSize) -> dict[str, str]:
 
 
 def add_user_settings(settings: Mapping[str, str], users: Mapping[str, Any]) -> dict[str, str]:
-    """The settings, overridden by the user's. Raises OptionsRefused for those that keep others out."""
+    """The settings, overridden by the user's. Raises OptionsRefused for those that `session` sets."""
     for name in users:
         if name == "spark.master" or name.startswith(("spark.authenticate", "spark.network.crypto")):
             raise OptionsRefused({"conf": f"session() sets {name} itself; leave it out."})

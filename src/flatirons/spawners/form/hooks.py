@@ -41,9 +41,9 @@ __all__ = ["FilledIn", "FormHooks", "Options", "RefusedOptions"]
 
 Options: TypeAlias = dict[str, Value | None]
 Facts: TypeAlias = Callable[[Spawner, bool], Any]
-"""Returns what the rules of a form may look at beside the values, for one spawner; sync or async. The second
-argument says whether a start is to be judged by the facts (True), or whether they are only shown. The result
-may have an attribute `age`, a sentence for the user when the facts are old."""
+"""Returns what the rules of a form may look at in addition to the values, for one spawner; sync or async. The
+second argument says whether the facts are used to check a start (True), or are only shown. The result may
+have an attribute `age`, a sentence for the user when the facts are old."""
 
 FORM_PATH = "flatirons/form"
 ESTIMATE_PATH = "flatirons/estimate"
@@ -77,7 +77,7 @@ def last_options(spawner: Spawner) -> Mapping[str, Any]:
 class FormHooks:
     """The hooks of one form; see the docstring of this module. One object serves all spawners."""
 
-    # of all hooks, so that it is found behind a function of the site's that calls the gate
+    # of all hooks, so that it is found behind a function of the site's that calls the check
     _accepted: ClassVar[WeakKeyDictionary[Spawner, tuple[Options, dict[str, Any]]]] = WeakKeyDictionary()
 
     def __init__(
@@ -130,14 +130,14 @@ class FormHooks:
         return self._form if isinstance(self._form, Form) else self._form(spawner)
 
     async def context(self, spawner: Spawner, *, fresh: bool = False) -> Context:
-        """What the rules look at; `fresh`: as it is now, to judge a start by."""
+        """What the rules look at; `fresh`: as it is now, to check a start."""
         facts = self._facts(spawner, fresh) if self._facts is not None else None
         return Context(user=spawner.user.name, facts=await facts if inspect.isawaitable(facts) else facts)
 
     # -- the page
 
     async def options_form(self, spawner: Spawner) -> str:
-        """The form of the page: as posted, with messages; or filled in by a link; or as at the last start."""
+        """The form for the page: as posted, with messages; or filled in by a link; or as last started."""
         form, context, asked = self.form(spawner), await self.context(spawner), requested.get()
         page = await self._page_settings(form, spawner, context, with_cards=True)
         if asked is None:
@@ -154,7 +154,7 @@ class FormHooks:
     async def changed(self, spawner: Spawner, posted: Mapping[str, object], *, whole: bool) -> str:
         """The form after a change or a click on a preset. Fields that are still empty get no message.
 
-        Not `whole`: only what takes the place of the part of the page that changed.
+        Unless `whole`, only what replaces the part of the page that changed.
         """
         form, context, user = self.form(spawner), await self.context(spawner), spawner.user.name
         given, _ = form.single(posted)
@@ -224,7 +224,7 @@ class FormHooks:
         raise FilledIn("the form is filled in from a link; nothing is started")
 
     async def apply_user_options(self, spawner: Spawner, user_options: Mapping[str, object]) -> None:
-        """The gate for form, database and REST: checks the options again and sets the spawner's traits.
+        """The last check, for form, database and REST: checks the options and sets the spawner's traits.
 
         `spawner.user_options` becomes the typed options. An option that is None gives its trait the
         configured value, also after an earlier start. Raises RefusedOptions.
@@ -241,8 +241,8 @@ class FormHooks:
 
     @classmethod
     def accepted(cls, spawner: Spawner) -> tuple[Options, Mapping[str, Any]]:
-        """The typed options that the gate accepted in this process, and the values that they gave the traits
-        of the spawner; both are empty where no gate was."""
+        """The typed options that this process accepted, and the values that the spawner's traits got from
+        them; both are empty if nothing was checked."""
         return cls._accepted.get(spawner, ({}, {}))
 
     async def _parsed(self, spawner: Spawner, asked: RequestedOptions) -> Options:

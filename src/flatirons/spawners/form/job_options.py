@@ -45,11 +45,11 @@ OptionTraits: Any = MetaHasTraits(
 def job_options(spawner: Spawner) -> Options:
     """The typed options that the spawner's job is made of.
 
-    They are what the form's gate accepted. An option that the user left empty has the value that the operator
-    configured on the spawner's trait, unless the user chose an alternative to it. A trait that code changed
-    after the gate (a subclass, a `pre_spawn_hook`) replaces the option, and so does a value that code gave a
-    field of the site in `user_options`. Without a form only the traits count, because then nothing has
-    checked `user_options`.
+    They are the options that the form accepted. An option that the user left empty has the value that the
+    operator configured on the spawner's trait, unless the user chose an alternative to it. A trait that code
+    changed after that (a subclass, a `pre_spawn_hook`) replaces the option, and so does a value that code
+    assigned to a field of the site in `user_options`. Without a form only the traits count, because then
+    nothing has checked `user_options`.
     """
     accepted, on_traits = FormHooks.accepted(spawner)
     of_site = {name: spawner.user_options.get(name) for name in accepted if name in spawner.own_fields}

@@ -1,4 +1,4 @@
-"""What the buttons above and below the form do: begin with a preset, save the choices, forget saved ones."""
+"""What the buttons above and below the form do: fill in a preset, save the choices, forget saved ones."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from flatirons.forms.page import Card
 from flatirons.spawners.form.presets import Presets
 
 USE, FORGET, SAVE, NAME = "_preset", "_forget_preset", "_save_preset", "_preset_name"
-"""Names of the buttons, and of the input beside the last."""
+"""Names of the buttons, and of the input next to the last."""
 
 
 @dataclass(frozen=True, slots=True)
 class Click:
-    """The button that was pressed, its value, and the name typed beside it; all empty for a mere change."""
+    """The button that was pressed, its value, and the name typed next to it; all empty for a mere change."""
 
     button: str = ""
     value: str = ""

@@ -1,4 +1,4 @@
-"""The fix for a server's end, limited to what the form accepts: a link that is refused helps nobody."""
+"""The fix for a server's end, limited to what the form accepts: a link with refused options helps nobody."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def with_suggested_fix(cause: Cause, spawner: Spawner) -> Cause:
 
 
 async def bounded(cause: Cause, form: Form, chosen: Mapping[str, str], context: Context) -> Cause:
-    """The cause with a fix that the form accepts beside the other choices: twice as much, or the maximum.
+    """The cause with a fix that the form accepts with the other choices: twice as much, or the maximum.
 
     `cause.fix` has twice what the job had, where Slurm knows it; otherwise the chosen value counts. Where the
     form offers no more, the advice says so.

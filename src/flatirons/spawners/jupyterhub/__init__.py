@@ -1,1 +1,1 @@
-"""Everything that leans on private parts of JupyterHub."""
+"""Everything that depends on private parts of JupyterHub."""

@@ -1,4 +1,4 @@
-"""Tells JupyterHub of servers that have ended by themselves, and removes those that it still shows."""
+"""Tells JupyterHub about servers that ended by themselves, and removes those that it still shows."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Cleanup:
         self._shown_since = 0.0  # when it was first seen to be over and shown; 0 for never
 
     def tell(self) -> None:
-        """Has JupyterHub poll at once a server that has ended by itself.
+        """Makes JupyterHub poll at once a server that has ended by itself.
 
-        That takes a task of its own: JupyterHub stops the server in it, which cancels the task that follows
-        the job. If that were the caller, the stop would never be finished.
+        This needs a separate task: JupyterHub stops the server in it, which cancels the task that follows the
+        job. If that were the caller, the stop would never be finished.
         """
         # Before a server is ready, a poll would notify nobody and still end JupyterHub's polling.
         if self._spawner.ready:

@@ -78,7 +78,7 @@ def is_stop_pending(spawner: Spawner) -> bool:
 def is_answer_pending(spawner: Spawner) -> bool:
     """Is JupyterHub waiting for the first answer of a server that has just started?
 
-    Needless, like `has_poll_callbacks`, once `Spawner.stop` is told why the server is to be stopped.
+    Needless, like `has_poll_callbacks`, once `Spawner.stop` gets the reason for the stop.
     """
     return bool(spawner._waiting_for_response)
 
@@ -98,7 +98,7 @@ def settings_of(user: User) -> dict[str, Any]:
 
 
 def settings_of_handler(handler: BaseHandler) -> dict[str, Any]:
-    """The same dictionary as `settings_of` gives; tornado's own `handler.settings` is a copy."""
+    """The same dictionary as `settings_of` returns; tornado's own `handler.settings` is a copy."""
     settings: dict[str, Any] = handler.users.settings
     return settings
 
@@ -248,7 +248,7 @@ def current_spawner(spawner: Spawner) -> Any:
 
 
 class UnidentifiedHandler(APIHandler):
-    """A handler of calls that come with no credentials of JupyterHub's, which it doesn't look for.
+    """A handler for calls without credentials of JupyterHub, which it doesn't look for.
 
     Needless once JupyterHub's handlers can be told to look up no user: that takes some milliseconds.
     """
@@ -260,10 +260,10 @@ class UnidentifiedHandler(APIHandler):
         self.parsed_scopes: dict[str, Any] = {}
 
     def check_xsrf_cookie(self) -> None:
-        """These calls carry no cookies and obey none."""
+        """Checks nothing: these calls don't use cookies."""
 
     def _log(self) -> None:
-        """Logs only calls that failed: one more line for each of the others cost what the call did."""
+        """Logs only calls that failed: a line for each of the others would double the cost of the call."""
         if self.get_status() >= 400:
             super()._log()
 

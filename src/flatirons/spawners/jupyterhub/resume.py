@@ -2,8 +2,8 @@
 
 JupyterHub polls once and takes the answer as final: it then waits half a minute for the server to answer, or
 cleans up after it, and has no other hook in between. So this first poll returns only when an unfinished start
-is finished, and when a silent server answers or is over. Pages meanwhile show a start that can be cancelled,
-or a server that can be stopped.
+is finished, and when a silent server answers or is over. Until then, pages show a start that can be
+cancelled, or a server that can be stopped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from flatirons.spawners.run.server_run import ServerRun
 from flatirons.spawners.run.start_failed import StartFailed
 
 SECONDS_FOR_SLURM = 10.0
-"""How long to wait for Slurm's first word of the job: JupyterHub takes longer to find a dead server dead."""
+"""How long to wait for Slurm's first news of the job; JupyterHub itself takes longer to give up a server."""
 
 
 async def status(run: ServerRun) -> int | None:
@@ -78,7 +78,7 @@ class Resume:
             spawner.log.error("%s ended while starting: %s", name, error.detail or error)
             raise StartFailed(error) from error
         while compat.is_check_pending(spawner):  # noqa: ASYNC110
-            await asyncio.sleep(0.2)  # JupyterHub clears the flag without telling anyone
+            await asyncio.sleep(0.2)  # JupyterHub clears the flag without an event
         if compat.is_stop_pending(spawner) or spawner.server is None:
             raise StartFailed(ServerEnded("The server listened, but did not answer. Please start again."))
         await compat.add_route(spawner)
@@ -93,8 +93,8 @@ class Resume:
         """Returns when the server answers or is over.
 
         JupyterHub would end a server that doesn't answer within `http_timeout`. But if its job lives, its
-        node may be cut off or the job suspended, and what runs in it must not be lost. Meanwhile the server
-        counts as running: it keeps its route, and a stop is what somebody wants.
+        node may be cut off or the job suspended, and what runs in it must not be lost. In that time the
+        server counts as running: it keeps its route, and any stop was requested by somebody.
         """
         spawner, run = self._spawner, self._run
         await spawner.get_url()

@@ -73,8 +73,8 @@ class CallerCheck:
     async def node(self, *, anew: bool = False) -> str:
         """The node that runs the job's script, according to Slurm; waits until Slurm knows.
 
-        `anew`: not from what is known already. Raises NotExpected when the run is over, or when its job waits
-        in the queue, so that it can't call; SlurmError when Slurm doesn't answer.
+        `anew`: asks Slurm again, even if the node is known. Raises NotExpected when the run is over, or when
+        its job waits in the queue, so that it can't call; SlurmError when Slurm doesn't answer.
         """
         await self._run.submitted()
         while True:

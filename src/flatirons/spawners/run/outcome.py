@@ -1,8 +1,9 @@
-"""How one run of a server ends, and what its user, JupyterHub and Prometheus are told of it.
+"""How one run of a server ends, and what its user, JupyterHub and Prometheus learn about it.
 
-An outcome collects what is known of the end: the starter's word, Slurm's, accounting's, or that the end was
-asked for. From that it makes the error for whoever waits for the server, the report for its user, and the
-exit status for JupyterHub. The first cause makes the error; what becomes known later improves the report.
+An outcome collects what is known about the end: what the starter, Slurm and accounting report, and whether
+somebody asked for it. From this it makes the error for those who wait for the server, the report for its
+user, and the exit status for JupyterHub. The first cause decides the error; later news only improves the
+report.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Outcome:
         self.is_requeued = False
         self._starter_end: StarterEnd | None = None
         self._reported: Cause | None = None  # in the last report
-        self._is_provisional = False  # the error is the starter's word, and Slurm may still know better
+        self._is_provisional = False  # the error is the starter's report, and Slurm may still know better
         self._is_counted = False
         self._explained = asyncio.Event()  # the run is over, and the report says all that can be known
 
@@ -87,7 +88,7 @@ class Outcome:
             self._report(self._cause_by_starter(said))
 
     async def accept_starter_end(self, said: StarterEnd) -> None:
-        """Slurm hasn't said in time that the job is over: takes accounting's word, else the starter's."""
+        """Slurm hasn't said in time that the job is over: believes accounting, else the starter."""
         if self._is_known():
             return
         end = await self._lookup.accounted_early(self._run.attempt.job_id)
@@ -151,7 +152,7 @@ class Outcome:
         """Did the starter say how the server ended, or is that explained without it?"""
         return self._starter_end is not None or self._explained.is_set()
 
-    # -- what JupyterHub is told
+    # -- for JupyterHub
 
     def exit_status(self) -> int | None:
         """None while the job lives; then its exit code, or 1 where nothing but the failure is known."""
@@ -198,7 +199,7 @@ class Outcome:
         return diagnose(None, None, said, was_up=self._was_up)
 
     def _cause_by_queue(self, job: Job) -> Cause:
-        """The cause without accounting's word."""
+        """The cause without what accounting knows."""
         has_booted = self._run.attempt.has_booted
         return diagnose(job, None, self._starter_end, was_up=self._was_up, has_booted=has_booted)
 

@@ -31,7 +31,7 @@ from flatirons.spawners.shared.registry import Registry
 
 
 class Owner(Cleanable, Protocol):
-    """What a run needs of its spawner, as JupyterHub's Spawner names it."""
+    """What a run needs from its spawner, with the names of JupyterHub's Spawner."""
 
     log: Logger
     user: Any
@@ -101,12 +101,12 @@ class ServerRun(JobFollower):
 
     @property
     def is_stopping(self) -> bool:
-        """Was the end of the server asked for, in this hub process?"""
+        """Has somebody asked this hub process for the server's end?"""
         return self.outcome.stopped_for is not None
 
     @property
     def is_over(self) -> bool:
-        """Is it known why the server ended, or never will listen?"""
+        """Is it known why the server ended, or why it will never listen?"""
         return self.outcome.error is not None
 
     @property
@@ -265,7 +265,7 @@ class ServerRun(JobFollower):
         self.outcome.conclude(cause)
 
     async def job_ended(self, job: Job) -> None:
-        """Has the end reported; a starter whose calls were refused couldn't report it itself."""
+        """Reports the end, also for a starter whose calls were refused."""
         if self.caller_check.refusal and not self.has_booted:
             self.outcome.record_starter_end(StarterEnd(1, None, self.caller_check.refusal))
         await self.outcome.record_job_end(job)
@@ -279,7 +279,7 @@ class ServerRun(JobFollower):
             self.log.warning("Job %s, requeued, is not cancelled: %s", job.id, error.detail or error)
 
     def following_failed(self, error: BaseException) -> None:
-        """Logs the error; `remind` and whoever waits for the server have the job followed again."""
+        """Logs the error; `remind`, and code that waits for the server, will follow the job again."""
         self.log.error("Job %s was not followed any more", self.job_id, exc_info=error)
 
     # -- what the starter says
@@ -313,7 +313,7 @@ class ServerRun(JobFollower):
             await stored
 
     def end(self, said: StarterEnd) -> Awaitable[None]:
-        """The server ended; done once Slurm said why (it may have run out of memory), or took too long to.
+        """The server ended; done when Slurm has said why (perhaps it ran out of memory), or took too long.
 
         It is recorded at once. Raises NotExpected when the end is known already.
         """

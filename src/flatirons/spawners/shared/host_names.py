@@ -14,7 +14,7 @@ from flatirons.concurrency import SharedCall
 Address = IPv4Address | IPv6Address
 
 SECONDS_KEPT = 300.0
-"""How long a name's addresses are believed; a caller who doubts them looks them up anew."""
+"""How long a name's addresses are kept; a caller who doubts them looks them up again."""
 
 MOST_NAMES = 20_000
 
@@ -35,7 +35,7 @@ class HostNames:
         self._lookups: LRUCache[str, SharedCall[frozenset[Address]]] = LRUCache(MOST_NAMES)
 
     async def addresses(self, name: str, *, anew: bool = False) -> frozenset[Address]:
-        """The name's addresses, `anew` not from memory; raises socket.gaierror when it has none here."""
+        """The name's addresses; `anew`: looked up again. Raises socket.gaierror when it has none here."""
         lookup = self._lookups.setdefault(name, SharedCall(partial(_look_up, name)))
         return await lookup.get(0.0 if anew else SECONDS_KEPT)
 

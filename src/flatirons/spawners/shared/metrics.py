@@ -1,8 +1,8 @@
-"""What Prometheus reads of Flatirons, beside JupyterHub's own metrics under {hub}/metrics.
+"""The metrics of Flatirons for Prometheus, in addition to JupyterHub's own, under {hub}/metrics.
 
 Labels hold names of clusters, commands, states and kinds of causes; never of users or jobs. Each hub has its
-own metrics. JupyterHub serves one registry for the whole process: there they appear as they are, or with a
-label `hub` where the process runs several hubs, which only tests do.
+own metrics. JupyterHub serves one registry for the whole process: there they appear unchanged, or with a
+label `hub` if the process runs several hubs, which only tests do.
 """
 
 from __future__ import annotations

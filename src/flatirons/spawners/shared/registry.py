@@ -120,7 +120,7 @@ class Registry(Generic[Run]):
         return self._offers
 
     def estimator(self, cluster: str) -> Estimator:
-        """What estimates when a job would start on the cluster."""
+        """The object that estimates when a job would start on the cluster."""
         if cluster not in self.estimators:
             self.estimators[cluster] = Estimator(self.clients[cluster])
         return self.estimators[cluster]
