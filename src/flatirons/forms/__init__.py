@@ -9,7 +9,7 @@ name what it looks at: other fields (it gets their typed values), `user` or `fac
 So a circular dependency is found when the form is made. The same rules apply to options from every source:
 
 `await form.parse(posted, context)`    what a page posted (lists of texts) -> typed options
-`await form.check(options, context)`   a REST body, or options from the database -> typed options: the last check
+`await form.check(options, context)`   a REST body, or stored options -> typed options: the last check
 `await form.initial(options, context)` the options of an earlier start -> options to begin with; never raises
 `await form.render(given, messages, context, notice=, linked=)` -> HTML for the inside of a <form>
 
@@ -30,8 +30,8 @@ hooks:
 `options_from_query(query_data)`
     raises FilledIn at once, so that JupyterHub shows the form (HTTP 200) instead of starting a server.
 `async apply_user_options(spawner, user_options)`
-    the last check. `spawner.user_options` becomes the typed options. The spawner's traits named by `Field.trait`
-    (or like the option) get the values too; None leaves a trait as it was configured.
+    the last check. `spawner.user_options` becomes the typed options. The spawner's traits named by
+    `Field.trait` (or like the option) get the values too; None leaves a trait as it was configured.
 
 Refusals are `RefusedOptions`, a SpawnException with HTTP 400 whose text is `NAME: sentence NAME: sentence`.
 """

@@ -12,7 +12,7 @@ reference                makes the reference of SlurmSpawner from its traits
 `form`, from choices to a job:
 
 =======================  ==================================================================================
-form.hooks               a form on any spawner, by JupyterHub's hooks: posted, linked or by REST; checks all options
+form.hooks               a form on any spawner, by JupyterHub's hooks; checks all options
 form.requested_options   what the current request asks for, and how it is refused
 form.job_options         the options as traits of SlurmSpawner; the typed options that a job is made of
 form.presets             choices with a name: the site's, and each user's own
