@@ -1,1 +1,1 @@
-"""What is sent to the compute node: the starter (`node`), and the only writer of job scripts (`script`)."""
+"""What is sent to the compute node: the starter (`node`), and the job scripts (`script`)."""

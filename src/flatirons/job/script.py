@@ -1,6 +1,7 @@
-"""The only writer of job scripts, and the only place that quotes for a shell.
+"""Writes job scripts. All quoting for the shell of a script is done here.
 
-`notebook` writes the script of a notebook server. `compose` and `quote` serve all other scripts.
+`notebook` writes the script of a notebook server. `compose` and `quote` serve all other scripts. The only
+other text that is quoted for a shell is the one that `runner.OverSsh` gives to ssh.
 """
 
 from __future__ import annotations

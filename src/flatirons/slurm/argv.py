@@ -1,4 +1,7 @@
-"""Every Slurm command line that Flatirons runs; pure. The first word is the bare name of the command.
+"""The Slurm command lines that Flatirons runs; pure. The first word is the bare name of the command.
+
+The lines inside job scripts are with their scripts: srun and scancel in parallel/ipp/engines.py and
+parallel/spark/job.py. Dask's jobs are submitted by dask-jobqueue, see parallel/dask/configuration.py.
 
 Values go in as `--key=value`, so no value can look like an option. Integers must be integers. Text with
 control characters raises ValueError: whoever takes text from users refuses such text first.

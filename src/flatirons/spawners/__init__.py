@@ -61,7 +61,8 @@ slurm_form               flatirons.slurm_form.form
 What a server is without a hub (its job followed and cancelled, what its user is told, why it ended, its
 report) is in `servers`; the standard Slurm form is in `slurm_form`.
 
-Imports go from `slurm` through `jupyterhub.resume` and `run.server_run` to the rest, never back. A module
+`slurm` imports `jupyterhub.resume` and `run.server_run`, and these import the rest. No module that `slurm`
+needs imports `slurm`: only `form.start_estimate`, for the hub's handlers, and `reference` do. A module
 further down that needs to know something of a run declares it in a Protocol (`run.stored_state.Followed`,
 `shared.registry.Registered`, `jupyterhub.cleanup.Cleanable`, `run.caller_check.Placed`).
 """

@@ -96,7 +96,7 @@ class Server:
         env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": account.pw_dir, "SHELL": account.pw_shell}
         env.update({"USER": account.pw_name, "LOGNAME": account.pw_name, "LANG": "C.UTF-8"})
         env.update(os.environ)
-        # sbatch --export=NONE sets it; with it every later srun would lose its environment
+        # sbatch --export=NIL sets the first; with it every later srun would lose its environment
         for name in ("SLURM_EXPORT_ENV", "SBATCH_EXPORT", "SLURM_GET_USER_ENV", *self.config["forgotten"]):
             env.pop(name, None)
         if self.directory:  # connection files are of no use on other machines, and slow on a network disk
@@ -137,7 +137,7 @@ class Server:
         listen = [word.format(address=address, port=port) for word in self.config["listen"]]
         argv = [*self.config["command"], *listen]
         if self.config["prologue"]:
-            # /etc/profile defines `module`: with --export=NONE the job has no log-in environment
+            # /etc/profile defines `module`: with --export=NIL the job has no log-in environment
             lines = ["[ ! -r /etc/profile ] || . /etc/profile", self.config["prologue"]]
             lines = [*self.remember(), *lines, *self.forget(), 'exec "$@"']
             argv = ["bash", "-c", "\n".join(lines), "flatirons", *argv]

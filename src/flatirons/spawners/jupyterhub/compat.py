@@ -1,7 +1,7 @@
 """Every name of JupyterHub that Flatirons uses although JupyterHub doesn't document it.
 
 Nothing else in the package uses one: tests/unit/spawners/jupyterhub/test_private_names.py reads the source.
-test_compat.py beside it fails when a name is gone from the installed JupyterHub or has changed shape, and
+tests/hub/test_compat.py fails when a name is gone from the installed JupyterHub or has changed shape, and
 pyproject.toml pins the releases that were tried. Begin here when JupyterHub is upgraded.
 """
 

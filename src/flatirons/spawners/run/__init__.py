@@ -1,1 +1,1 @@
-"""One run of a server: its stored state, its job followed, how it is cancelled, how it ends."""
+"""One run of a server for a hub: what is stored of it, whose calls it accepts, why it ended."""

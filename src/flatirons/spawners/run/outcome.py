@@ -155,7 +155,7 @@ class Outcome:
     # -- for JupyterHub
 
     def exit_status(self) -> int | None:
-        """None while the job lives; then its exit code, or 1 where nothing but the failure is known."""
+        """None while the server may live; then its exit code or its job's, and 1 where neither is known."""
         job = self._run.job
         if self.is_requeued:
             return 1
