@@ -81,11 +81,12 @@ class Estimator:
 
     async def estimate(self, spec: JobSpec, *, user: str) -> Estimate:
         """When this job of this user would start. Raises no error when Slurm refuses it or doesn't answer."""
-        asked = SharedCall(partial(self._ask, spec, user), now=self._now)
-        question = self._questions.setdefault((user, spec), asked)
-        costs_one = not (question.is_running or question.is_kept(FRESH_SECONDS))
-        if costs_one and not self._limit_of(user).take():
-            return TOO_OFTEN
+        question = self._questions.get((user, spec))
+        if question is None or not (question.is_running or question.is_kept(FRESH_SECONDS)):
+            if not self._limit_of(user).take():
+                return TOO_OFTEN
+            question = question or SharedCall(partial(self._ask, spec, user), now=self._now)
+            self._questions[user, spec] = question
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 return await question.get(FRESH_SECONDS)

@@ -101,6 +101,16 @@ async def test_a_user_who_asks_too_often_has_to_wait() -> None:
     assert (await estimator.estimate(JobSpec("j", cpus=20), user="alice")).kind is Kind.NOW
 
 
+async def test_a_user_who_asks_too_often_takes_no_answer_away_from_others() -> None:
+    slurm = Slurm()
+    estimator = made(slurm)
+    await estimator.estimate(SPEC, user="bob")
+    for n in range(1, module.MOST_USERS + 10):
+        await estimator.estimate(JobSpec("j", cpus=n), user="alice")
+    await estimator.estimate(SPEC, user="bob")
+    assert [user for user, _ in slurm.asked].count("bob") == 1
+
+
 async def test_a_slow_slurm_does_not_delay_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.01)
     slurm = Slurm()
