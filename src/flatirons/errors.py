@@ -26,6 +26,9 @@ from collections.abc import Mapping, Sequence
 LONGEST_TEXT = 1000
 """The maximum length of any option's text; a longer one is refused before anything reads it."""
 
+TELL_OPERATOR = "Please tell the operator."
+"""The advice where a user can't do anything."""
+
 
 class FlatironsError(Exception):
     """An error with a text for the user and one for the operator's log."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from flatirons.errors import ImageError
 
-KINDS = ("apptainer", "none")
+IMAGE_KINDS = ("apptainer", "none")
 MODES = ("ro", "rw")
 
 URI_SCHEMES = ("docker://", "oras://", "library://", "shub://")
@@ -76,8 +76,8 @@ class Image:
     apptainer: str = "apptainer"
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ImageError(f"An image's kind must be one of {', '.join(KINDS)}; got {self.kind!r}.")
+        if self.kind not in IMAGE_KINDS:
+            raise ImageError(f"An image's kind must be one of {', '.join(IMAGE_KINDS)}; got {self.kind!r}.")
         for text in (self.path, self.apptainer, *self.options, *self.cmd):
             _refuse_control_characters("An image's setting", text)
         if not all(self.cmd):

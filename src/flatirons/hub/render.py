@@ -14,15 +14,16 @@ from flatirons.errors import SiteError
 from flatirons.site.schema import LoginSection, Site
 
 TEMPLATES = Path(__file__).parent.parent / "deploy"
-KINDS = ("sudoers", "hub.service", "proxy.service")
+RENDERED_FILES = ("sudoers", "hub.service", "proxy.service")
 SLURM_COMMANDS = ("sbatch", "scancel", "squeue")
 SYSTEM_ACCOUNTS = ("root", "slurm", "munge")
 
 
 def render(kind: str, site: Site, *, site_file: str, flatirons: str, has_shadow_group: bool = True) -> str:
-    """The text of one of KINDS. `site_file` and `flatirons` are the absolute paths that the units name.
+    """The text of one of RENDERED_FILES.
 
-    Raises SiteError for a file that the site doesn't need.
+    `site_file` and `flatirons` are the absolute paths that the units name. Raises SiteError for a file that
+    the site doesn't need.
     """
     if kind == "sudoers" and site.hub.run_as not in ("sudo", "ssh"):
         raise SiteError([("hub.run_as", f'"{site.hub.run_as}" needs no sudo rules')])

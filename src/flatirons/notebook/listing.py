@@ -116,9 +116,9 @@ async def _tell_end(record: Record, found: Found, say: Say) -> None:
     if client and job:
         lookup = EndLookup(client, logging.getLogger(__name__), RECORD)
         said = StarterEnd.from_call(calls["end"]) if "end" in calls else None
-        was_up, has_booted = "ready" in calls, "boot" in calls
+        was_up, has_starter_called = "ready" in calls, "boot" in calls
         end = await lookup.accounted(job.id)
-        cause = await lookup.cause(job, end, said, was_up=was_up, has_booted=has_booted)
+        cause = await lookup.cause(job, end, said, was_up=was_up, has_starter_called=has_starter_called)
         why = f" {cause.text}"
     say(f"Job {number} on {record.cluster} ({record.environment}) has ended.{why}")
 

@@ -79,7 +79,7 @@ async def plan(site: Site, given: Mapping[str, str], known: Mapping[str, SlurmCl
         chdir="/",  # as for the hub's jobs: the node may not have the shell's working directory
         output="/dev/null",  # the starter keeps the log where only the user can read it
     )
-    variables = site_fields.environment(own, options)
+    variables = site_fields.variables(own, options)
     return Plan(client, spec, script(site, client.cluster, chosen, record, variables), record)
 
 

@@ -55,7 +55,7 @@ class NotebookRun(JobFollower):
         self._job_id = job_id
         self._on_up = on_up
         self._tasks: set[asyncio.Task[None]] = set()
-        self._has_booted = False
+        self._has_starter_called = False
         self._listening_port = 0  # as the starter reported; its node may not be known yet
         self._port = 0
         self._cause: Cause | None = None
@@ -95,9 +95,9 @@ class NotebookRun(JobFollower):
         return self._job_id
 
     @property
-    def has_booted(self) -> bool:
+    def has_starter_called(self) -> bool:
         """Has the starter made its first call?"""
-        return self._has_booted
+        return self._has_starter_called
 
     @property
     def port(self) -> int:
@@ -110,7 +110,7 @@ class NotebookRun(JobFollower):
         return self._is_stopping
 
     @property
-    def is_over(self) -> bool:
+    def is_concluded(self) -> bool:
         """Is it known why the server ended, or must end?"""
         return self._is_stopping or self._cause is not None or self._bug is not None
 
@@ -121,7 +121,7 @@ class NotebookRun(JobFollower):
 
     async def job_ended(self, job: Job) -> None:
         """Finds out why."""
-        if not self.is_over:
+        if not self.is_concluded:
             self.give_up(await self._explained(job))
 
     async def job_requeued(self, job: Job) -> None:
@@ -144,7 +144,7 @@ class NotebookRun(JobFollower):
     async def wait_until_over(self) -> Cause | None:
         """Why the server ended, or must end; None when its user wants that. Raises what failed here."""
         await self.wait_until_up()
-        while not self.is_over:
+        while not self.is_concluded:
             await self.progress.changed()
         if self._bug:
             raise self._bug
@@ -155,7 +155,7 @@ class NotebookRun(JobFollower):
         self._is_stopping = True
         if self.record:
             calls = await asyncio.to_thread(self.record.calls)
-            self._has_booted = self._has_booted or bool(calls)
+            self._has_starter_called = self._has_starter_called or bool(calls)
             if not calls:
                 self.record.forget()  # so the job starts no server, even if it can't be cancelled
         if self._following and self._following.done():  # it ends with a requeue
@@ -180,7 +180,7 @@ class NotebookRun(JobFollower):
     def _handle(self, call: Call) -> None:
         self.watcher.kick()
         if call["call"] == "boot":
-            self._has_booted = True
+            self._has_starter_called = True
             self.container_starts()
         elif call["call"] == "ready":
             self._listening_port = int(call["port"])
@@ -205,7 +205,7 @@ class NotebookRun(JobFollower):
     async def _accept_end(self, said: StarterEnd) -> None:
         """Gives Slurm, then accounting, some seconds to say why; then uses what the starter reported."""
         await self.wait_for_slurm()
-        if self.is_over:
+        if self.is_concluded:
             return
         end = await self._lookup.accounted_early(self._job_id)
         if self.job and end:
@@ -214,7 +214,7 @@ class NotebookRun(JobFollower):
             self.give_up(diagnose(None, None, said, was_up=bool(self._port), receiver=RECORD))
 
     async def _explained(self, job: Job) -> Cause:
-        known = {"was_up": bool(self._port), "has_booted": self._has_booted}
+        known = {"was_up": bool(self._port), "has_starter_called": self._has_starter_called}
         end = await self._lookup.accounted(job.id)
         return await self._lookup.cause(job, end, self.starter_end, **known)
 

@@ -47,7 +47,7 @@ class Cancellation:
         server that loses its file system before it has ended crashes, and leaves a core file in the home.
         """
         run = self._run
-        if not (run.has_booted and run.job and run.job.state.is_running):
+        if not (run.has_starter_called and run.job and run.job.state.is_running):
             return False
         await run.client.cancel(run.job_id, user=run.user, signal="TERM")
         return await self._is_over_within(min(SECONDS_TO_END_GRACEFULLY, run.limits.stop / 2), can_hurry=True)

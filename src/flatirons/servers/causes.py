@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-TELL_OPERATOR = "Please tell the operator."
-
 
 @dataclass(frozen=True, slots=True)
 class Cause:

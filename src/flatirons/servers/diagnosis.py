@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from flatirons import units
+from flatirons.errors import TELL_OPERATOR
 from flatirons.job.node.calls import NOT_WANTED
 from flatirons.servers import starter_ends
-from flatirons.servers.causes import HUB, NOT_EXPECTED, TELL_OPERATOR, Cause, Receiver, StarterEnd
+from flatirons.servers.causes import HUB, NOT_EXPECTED, Cause, Receiver, StarterEnd
 from flatirons.servers.log_patterns import cause_in_log
 from flatirons.slurm import explain
 from flatirons.slurm.model import End, Job, JobState
@@ -25,14 +26,14 @@ def diagnose(
     said: StarterEnd | None,
     *,
     was_up: bool,
-    has_booted: bool = False,
+    has_starter_called: bool = False,
     node_reason: str = "",
     receiver: Receiver = HUB,
 ) -> Cause:
     """The cause, as far as it is known.
 
-    `was_up`: the server listened. `has_booted`: its starter made a call. `node_reason`: why its node is out
-    of service, if known.
+    `was_up`: the server listened. `has_starter_called`: its starter made a call. `node_reason`: why its node
+    is out of service, if known.
     """
     facts = _facts(job, end)
     by_slurm = _by_slurm(job, facts, node_reason) if job and facts else None
@@ -42,23 +43,23 @@ def diagnose(
         cause = _by_starter(said, receiver, was_up=was_up)
         return replace(cause, fix=_more_memory(facts)) if facts and cause.kind == "out_of_memory" else cause
     if job and facts:
-        return _without_end_call(job, facts, receiver, has_called=was_up or has_booted)
+        return _without_end_call(job, facts, receiver, has_called=was_up or has_starter_called)
     return Cause("failed", "The server ended.")
 
 
-def timeout(
-    job: Job | None, *, queue: float, node: float, has_booted: bool, receiver: Receiver = HUB
+def timeout_cause(
+    job: Job | None, *, queue: float, node: float, has_starter_called: bool, receiver: Receiver = HUB
 ) -> Cause:
     """Why a start was given up: it took more than `queue` seconds, or from the job's start more than `node`.
 
-    `has_booted`: its starter made a call.
+    `has_starter_called`: its starter made a call.
     """
     if job is None or not job.state.is_running:
         sentence = f"The job waited longer than {time_in_words(queue)} in the queue, so it was cancelled."
         advice = "A shorter run time or fewer resources may start sooner."
         return Cause("too_long_in_queue", sentence, advice)
     began, end = f"The job started on {job.batch_host}", f"within {time_in_words(node)}, so it was cancelled."
-    if has_booted:
+    if has_starter_called:
         return Cause("not_answering", f"{began}, but no server answered {end}", "Please try again.")
     advice = f"{TELL_OPERATOR} {receiver.needs}"
     return Cause(receiver.kind, f"{began}, but {receiver.no_call} {end}", advice)
@@ -112,10 +113,10 @@ def _by_slurm(job: Job, facts: End, node_reason: str) -> Cause | None:
 def _kind(facts: End) -> str:
     if facts.state is JobState.CANCELLED and facts.cancelled_by == 0:
         return "cancelled_by_operator"
-    return _KINDS.get(facts.state, "failed")
+    return _KIND_BY_STATE.get(facts.state, "failed")
 
 
-_KINDS = {
+_KIND_BY_STATE = {
     JobState.CANCELLED: "cancelled",
     JobState.FAILED: "launch",
     JobState.TIMEOUT: "time_limit",

@@ -50,16 +50,16 @@ class EndLookup:
         return None
 
     async def cause(
-        self, job: Job, end: End | None, said: StarterEnd | None, *, was_up: bool, has_booted: bool
+        self, job: Job, end: End | None, said: StarterEnd | None, *, was_up: bool, has_starter_called: bool
     ) -> Cause:
         """The cause, from all that is known; `said` is what the starter reported."""
-        reason = "" if has_booted else await self._node_reason(job)
+        reason = "" if has_starter_called else await self._node_reason(job)
         return diagnose(
             job,
             end,
             said,
             was_up=was_up,
-            has_booted=has_booted,
+            has_starter_called=has_starter_called,
             node_reason=reason,
             receiver=self._receiver,
         )

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from flatirons.errors import SlurmError
 from flatirons.servers import messages
 from flatirons.servers.causes import Cause, Receiver
-from flatirons.servers.diagnosis import timeout
+from flatirons.servers.diagnosis import timeout_cause
 from flatirons.servers.progress import StartProgress
 from flatirons.servers.timing import Timing
 from flatirons.slurm.client import SlurmClient
@@ -80,7 +80,7 @@ class JobFollower(ABC):
 
     @property
     @abstractmethod
-    def has_booted(self) -> bool:
+    def has_starter_called(self) -> bool:
         """Has the starter made its first call?"""
 
     @property
@@ -95,12 +95,12 @@ class JobFollower(ABC):
 
     @property
     @abstractmethod
-    def is_over(self) -> bool:
+    def is_concluded(self) -> bool:
         """Is it known why the server ended, or why it will never listen?"""
 
     @abstractmethod
     def give_up(self, cause: Cause) -> None:
-        """The server won't start, for this cause; `is_over` holds from now on."""
+        """The server won't start, for this cause; `is_concluded` holds from now on."""
 
     @abstractmethod
     async def job_ended(self, job: Job) -> None:
@@ -163,7 +163,7 @@ class JobFollower(ABC):
         if job.state.is_starting:
             self._timing.nodes_boot()
         if job.state.is_running and not (before and before.state.is_running):
-            if not self.has_booted:
+            if not self.has_starter_called:
                 self._timing.script_runs()
             if not self.port:
                 self.left_queue(messages.seconds_in_queue(job))
@@ -183,13 +183,13 @@ class JobFollower(ABC):
             self.progress.tell(40, messages.booting(job))
         elif job.state.is_running and not self.port:
             self.progress.tell(50, messages.running(job))
-            if self.has_booted:
+            if self.has_starter_called:
                 self.progress.tell(70, messages.CONTAINER)
 
     @property
     def _may_be_requeued(self) -> bool:
         is_waiting = self.job is not None and self.job.state.is_waiting
-        return is_waiting and self.has_booted and not self.is_stopping
+        return is_waiting and self.has_starter_called and not self.is_stopping
 
     async def _is_requeued(self) -> bool:
         """Whether the job waits, according to a query that begins after this moment.
@@ -232,7 +232,7 @@ class JobFollower(ABC):
 
     async def wait_until_up(self) -> None:
         """Returns when the server listens or is over; gives the start up when it takes too long."""
-        while not (self.port or self.is_over):
+        while not (self.port or self.is_concluded):
             self.follow()
             try:
                 # not wait_for: that of Python 3.11 loses a cancellation that comes together with a change
@@ -247,18 +247,18 @@ class JobFollower(ABC):
         return self.limits.node - self._timing.ran if is_running else self.limits.queue - self._timing.waited
 
     def _timeout_cause(self) -> Cause:
-        return timeout(
+        return timeout_cause(
             self.job,
             queue=self.limits.queue,
             node=self.limits.node,
-            has_booted=self.has_booted,
+            has_starter_called=self.has_starter_called,
             receiver=self.receiver,
         )
 
     @property
     def phase(self) -> str:
         """What the server is doing: submitting, waiting, booting, starting, up, stopping or ended."""
-        if self.is_over:
+        if self.is_concluded:
             return "ended"
         if self.is_stopping:
             return "stopping"

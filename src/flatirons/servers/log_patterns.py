@@ -9,7 +9,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from flatirons.servers.causes import TELL_OPERATOR, Cause
+from flatirons.errors import TELL_OPERATOR
+from flatirons.servers.causes import Cause
 from flatirons.servers.starter_ends import (
     NO_APPTAINER,
     NO_JUPYTERLAB,

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import PurePosixPath
 
+from flatirons.errors import TELL_OPERATOR
 from flatirons.job.node import kinds
-from flatirons.servers.causes import TELL_OPERATOR, Cause, Receiver, StarterEnd
+from flatirons.servers.causes import Cause, Receiver, StarterEnd
 
 OTHER_NODE = "Start again, on another node if you can choose."
 OTHER_ENVIRONMENT = f"Choose another environment. {TELL_OPERATOR}"

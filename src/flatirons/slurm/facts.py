@@ -74,7 +74,7 @@ class ClusterFacts:
         return tuple(found)
 
     @cached_property
-    def partition(self) -> Mapping[str, Partition]:
+    def partitions_by_name(self) -> Mapping[str, Partition]:
         """The partitions by name."""
         return {each.name: each for each in self.partitions}
 

@@ -100,13 +100,13 @@ class Rights:
         """The account's QOS that the partition admits, the default first; none where none is known."""
         if self.knows_accounts:
             return self._of(partition).get(account, ())
-        there = self.facts.partition.get(partition)
+        there = self.facts.partitions_by_name.get(partition)
         is_admitted = there is not None and self._account_test(there)(account)
         return _admitted(there, tuple(self.facts.qos)) if there and is_admitted else ()
 
     def reservations(self, partition: str, account: str = "") -> tuple[Reservation, ...]:
         """The present and future reservations that a job there may name, with the account or with any."""
-        there = self.facts.partition.get(partition)
+        there = self.facts.partitions_by_name.get(partition)
         if there is None:
             return ()
         known = list(self._of(partition)) if self.knows_accounts and not account else []
@@ -135,7 +135,7 @@ class Rights:
     def _of(self, partition: str) -> Mapping[str, tuple[str, ...]]:
         """The QOS of each account that the partition admits."""
         if partition not in self._offered:
-            there = self.facts.partition.get(partition)
+            there = self.facts.partitions_by_name.get(partition)
             self._offered[partition] = dict(self._accounts_of(there)) if there and self.knows_accounts else {}
         return self._offered[partition]
 
@@ -194,7 +194,7 @@ class Rights:
     # -- how much
 
     def _compute_bounds(self, partition: str, account: str, qos: str, reservation: str) -> Bounds:
-        there = self.facts.partition.get(partition)
+        there = self.facts.partitions_by_name.get(partition)
         if there is None:
             return Bounds(())
         there = _with_memory(there, self.facts.configuration)

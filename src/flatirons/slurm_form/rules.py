@@ -39,7 +39,7 @@ def bounds(
     rights: Rights | None, partition: Name, account: Name, qos: Name, reservation: Name
 ) -> Bounds | None:
     """How much a job there may ask for; None while that isn't known."""
-    if rights is None or not partition or partition not in rights.facts.partition:
+    if rights is None or not partition or partition not in rights.facts.partitions_by_name:
         return None
     return rights.bounds(partition, account or "", qos or "", reservation or "")
 
@@ -138,7 +138,7 @@ def has_reservations(rights: Rights | None, partition: Name, account: Name) -> b
 
 def needs_reservation(rights: Rights | None, partition: Name) -> bool:
     """Whether the partition accepts no job without a reservation."""
-    there = rights.facts.partition.get(partition or "") if rights else None
+    there = rights.facts.partitions_by_name.get(partition or "") if rights else None
     return bool(there and there.needs_reservation)
 
 

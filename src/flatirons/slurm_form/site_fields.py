@@ -33,7 +33,7 @@ from flatirons.slurm_form.fields import FIELDS
 from flatirons.slurm_form.narrowing import mistakes
 from flatirons.slurm_form.rules import TERMS
 
-KINDS: Mapping[str, type[Field]] = {
+KIND_BY_TYPE: Mapping[str, type[Field]] = {
     "text": Text,
     "integer": Integer,
     "number": Number,
@@ -101,7 +101,7 @@ def _made(
 
 
 def _field(name: str, said: Mapping[str, Any]) -> Field:
-    kind = KINDS.get(str(said.get("type", "text")), Text)
+    kind = KIND_BY_TYPE.get(str(said.get("type", "text")), Text)
     settings = {key: said[key] for key in FIELD_SETTINGS if said.get(key) is not None}
     flag = str(said.get("sbatch") or "")
     group = "more" if said.get("folded") else "size"
@@ -114,8 +114,8 @@ def _field(name: str, said: Mapping[str, Any]) -> Field:
 
 def _mistakes(said: Mapping[str, Any], reserved: Collection[str]) -> Iterator[tuple[str, str]]:
     option, variable = str(said.get("sbatch") or ""), str(said.get("env") or "")
-    if said.get("type", "text") not in KINDS:
-        yield "type", f"must be one of {', '.join(KINDS)}, not {said['type']!r}"
+    if said.get("type", "text") not in KIND_BY_TYPE:
+        yield "type", f"must be one of {', '.join(KIND_BY_TYPE)}, not {said['type']!r}"
     if option and not _SBATCH.fullmatch(option):
         yield "sbatch", f"must be a long option of sbatch such as --licenses, not {option!r}"
     if any(option and each.startswith(option) for each in reserved):
@@ -144,7 +144,7 @@ def sbatch_word(option: str, field: Field, value: Value) -> str:
     return option if value is True else f"{option}={field.write(value)}"
 
 
-def environment(
+def variables(
     settings: Mapping[str, Mapping[str, Any]], options: Mapping[str, Value | None]
 ) -> dict[str, str]:
     """The variables that the values of a site's fields set in the server's environment."""

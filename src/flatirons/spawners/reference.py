@@ -49,7 +49,7 @@ All traits of JupyterHub's `Spawner` are there. `environment`, `args`, `default_
 above set the size of the job.
 """
 
-KINDS: tuple[tuple[type[TraitType], str], ...] = (
+KINDS_OF_TRAITS: tuple[tuple[type[TraitType], str], ...] = (
     (Bool, "`True` or `False`"),
     (Unicode, "text"),
     (Integer, "whole number"),
@@ -76,7 +76,7 @@ def _entries(traits: dict[str, Any]) -> Iterator[str]:
 def _kind(trait: Any) -> str:
     if isinstance(trait, Enum):
         return " or ".join(f"`{json.dumps(value)}`" for value in trait.values or ())
-    return next(name for kind, name in KINDS if isinstance(trait, kind))
+    return next(name for kind, name in KINDS_OF_TRAITS if isinstance(trait, kind))
 
 
 def _default(trait: Any) -> str:

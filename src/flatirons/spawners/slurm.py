@@ -48,7 +48,7 @@ from flatirons.servers.report import Report, kept
 from flatirons.slurm.model import JobSpec
 from flatirons.slurm_form.job import request
 from flatirons.slurm_form.offers import SlurmOffers
-from flatirons.slurm_form.site_fields import environment
+from flatirons.slurm_form.site_fields import variables
 from flatirons.spawners.form.hooks import FormHooks, Options
 from flatirons.spawners.form.job_options import OptionTraits, job_options
 from flatirons.spawners.form.suggested_fix import with_suggested_fix
@@ -274,7 +274,7 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
     def get_env(self) -> dict[str, str]:
         """The server's environment, with the variables that the site's own fields set."""
         hubs: dict[str, str] = super().get_env()
-        return {**environment(self.own_fields, self.user_options), **hubs}
+        return {**variables(self.own_fields, self.user_options), **hubs}
 
     def job_script(self, code: str) -> str:
         """The starter with its configuration; the only secret in it is the boot code."""

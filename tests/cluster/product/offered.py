@@ -69,7 +69,7 @@ def places(rights: Rights) -> list[Place]:
 
 def _reservations(rights: Rights, partition: str, account: str) -> list[str]:
     found = [each.name for each in rights.reservations(partition, account)]
-    return found if rights.facts.partition[partition].needs_reservation else ["", *found]
+    return found if rights.facts.partitions_by_name[partition].needs_reservation else ["", *found]
 
 
 def within(rights: Rights, place: Place) -> Iterator[Ask]:

@@ -167,7 +167,8 @@ async def test_a_reservation_is_offered_to_whom_slurm_lets_in(
         # with MaxCPUsPerNode it counts cores that are set aside as in use until a job has run there.
         refused = [(user, ask) for ask, no in said.items() if no]
         assert all(
-            ask.place.reservation == "later" or rights.facts.partition[ask.place.partition].max_cpus_per_node
+            ask.place.reservation == "later"
+            or rights.facts.partitions_by_name[ask.place.partition].max_cpus_per_node
             for _, ask in refused
         )
         outcomes = await slurm.outcomes("summit", sample(refused, 6), patience=0)

@@ -31,7 +31,7 @@ from flatirons.environments.findings import (
     version_command,
 )
 from flatirons.environments.listing import classify
-from flatirons.job.node.kinds import KINDS
+from flatirons.job.node.kinds import END_KINDS
 from flatirons.runner import Launch, Runner
 from flatirons.site.load import parse
 
@@ -395,7 +395,7 @@ def test_apptainers_errors_are_explained(lines: str, words: str) -> None:
 def test_a_program_that_cant_be_started_is_known_by_its_kind_and_not_by_a_sentence() -> None:
     config = {"prefix": [], "server": "x", "prologue": "", "environment": {}, "seconds": 5, "probe": ""}
     run = survey.look_inside({**config, "prefix": ["/no/such/apptainer"]})
-    assert run["kind"] in KINDS
+    assert run["kind"] in END_KINDS
     finding = found(seen(run={**run, "errors": ["reworded"]}), "start")
     assert "can't run /no/such/apptainer: No such file or directory." in finding.sentence
 

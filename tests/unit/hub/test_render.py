@@ -3,7 +3,7 @@
 import pytest
 
 from flatirons.errors import SiteError
-from flatirons.hub.render import KINDS, escape_for_sudo, escape_for_systemd, render
+from flatirons.hub.render import RENDERED_FILES, escape_for_sudo, escape_for_systemd, render
 from flatirons.site.load import parse
 
 SMALL = """
@@ -101,7 +101,7 @@ def test_a_state_directory_elsewhere_is_made_writable():
     assert "StateDirectory" not in text
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", RENDERED_FILES)
 def test_every_file_ends_with_a_line_break(kind):
     assert rendered(kind).endswith("\n")
 

@@ -10,7 +10,7 @@ from flatirons.job.node import kinds
 from flatirons.job.node.calls import NOT_WANTED
 from flatirons.servers import starter_ends
 from flatirons.servers.causes import HUB, RECORD, Cause, StarterEnd
-from flatirons.servers.diagnosis import diagnose, timeout
+from flatirons.servers.diagnosis import diagnose, timeout_cause
 from flatirons.slurm.model import End, Job, JobState
 
 GONE = StarterEnd(1, None)
@@ -244,8 +244,8 @@ def test_the_starters_kind_decides_however_its_message_is_worded(
 
 
 def test_every_kind_of_the_shared_list_has_a_sentence() -> None:
-    assert {said.kind for said, *_ in STARTER_ENDS} == set(kinds.KINDS)
-    for kind in kinds.KINDS:
+    assert {said.kind for said, *_ in STARTER_ENDS} == set(kinds.END_KINDS)
+    for kind in kinds.END_KINDS:
         found = starter_ends.cause_of(StarterEnd(1, None, kind=kind), HUB)
         assert found and found.sentence.endswith("."), "values that are missing are no crash"
 
@@ -276,7 +276,7 @@ def test_causes_of_a_server_without_a_hub_name_no_hub() -> None:
         causes = [
             diagnose(*silent, said, was_up=True, receiver=receiver),
             diagnose(*silent, None, was_up=False, receiver=receiver),
-            timeout(running, queue=60, node=60, has_booted=False, receiver=receiver),
+            timeout_cause(running, queue=60, node=60, has_starter_called=False, receiver=receiver),
         ]
         assert {each.kind for each in causes} == {receiver.kind}
         assert ["hub" in each.text for each in causes] == [is_hub] * 3
@@ -318,20 +318,22 @@ def test_a_starter_that_was_killed_after_its_boot_had_reached_the_hub() -> None:
         end(JobState.FAILED, exit_code=1),
         None,
         was_up=False,
-        has_booted=True,
+        has_starter_called=True,
     )
     assert (killed.kind, "exit code 1" in killed.sentence) == ("failed", True)
 
 
-@pytest.mark.parametrize("has_booted", [True, False])
+@pytest.mark.parametrize("has_starter_called", [True, False])
 @pytest.mark.parametrize(
     ("reason", "facts"), [("RaisedSignal:9(Killed)", {}), ("NonZeroExitCode", {"signal": 9})]
 )
 def test_a_signal_is_named_whether_the_starter_had_booted_or_not(
-    has_booted: bool, reason: str, facts: dict[str, object]
+    has_starter_called: bool, reason: str, facts: dict[str, object]
 ) -> None:
     ended = job(JobState.FAILED, reason=reason)
-    found = diagnose(ended, end(JobState.FAILED, **facts), None, was_up=False, has_booted=has_booted)
+    found = diagnose(
+        ended, end(JobState.FAILED, **facts), None, was_up=False, has_starter_called=has_starter_called
+    )
     assert (found.kind, "signal 9" in found.sentence) == ("signal", True)
 
 

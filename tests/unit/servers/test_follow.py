@@ -27,7 +27,7 @@ class Server(JobFollower):
     """The least that can be followed: what happened to it is in `happened`."""
 
     job_id = 1
-    has_booted = False
+    has_starter_called = False
     port = 0
     is_stopping = False
 
@@ -38,7 +38,7 @@ class Server(JobFollower):
         self.happened: list[str] = []
 
     @property
-    def is_over(self) -> bool:
+    def is_concluded(self) -> bool:
         return self.cause is not None
 
     def give_up(self, cause: Cause) -> None:
@@ -86,7 +86,7 @@ async def runs(server: Server, slurm: FakeSlurm) -> None:
     server.follow()
     slurm.run_job(1)
     await until(lambda: server.job and server.job.state.is_running)
-    server.has_booted = True
+    server.has_starter_called = True
     server.container_starts()
 
 
@@ -99,7 +99,7 @@ async def test_the_progress_of_a_start_is_told_once_and_in_its_order(
     await until(lambda: server.phase == "booting")
     slurm.run_job(1)
     await until(lambda: server.phase == "starting")
-    server.has_booted = True
+    server.has_starter_called = True
     server.container_starts()
     server.port = 4321
     server.server_listens("shas0101")
@@ -112,7 +112,7 @@ async def test_the_progress_of_a_start_is_told_once_and_in_its_order(
 
 
 @pytest.mark.parametrize(
-    ("limits", "has_booted", "kind"),
+    ("limits", "has_starter_called", "kind"),
     [
         (Limits(queue=0.05, node=60, stop=1), False, "too_long_in_queue"),
         (Limits(queue=60, node=0.05, stop=1), False, RECORD.kind),
@@ -120,9 +120,9 @@ async def test_the_progress_of_a_start_is_told_once_and_in_its_order(
     ],
 )
 async def test_a_start_that_takes_too_long_is_given_up(
-    server: Server, slurm: FakeSlurm, limits: Limits, has_booted: bool, kind: str
+    server: Server, slurm: FakeSlurm, limits: Limits, has_starter_called: bool, kind: str
 ) -> None:
-    server.limits, server.has_booted = limits, has_booted
+    server.limits, server.has_starter_called = limits, has_starter_called
     if kind != "too_long_in_queue":
         slurm.run_job(1)
     async with asyncio.timeout(20):

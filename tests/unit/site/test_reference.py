@@ -3,7 +3,7 @@
 from argparse import _SubParsersAction
 
 from flatirons.cli import parser
-from flatirons.hub.render import KINDS
+from flatirons.hub.render import RENDERED_FILES
 from flatirons.site.reference import reference
 from tests.repository import REPO
 
@@ -25,5 +25,5 @@ def test_every_command_is_in_the_manual():
     commands = next(action for action in parser()._actions if isinstance(action, _SubParsersAction))
     for name in commands.choices:
         assert f"`flatirons {name}" in text
-    for kind in KINDS:
+    for kind in RENDERED_FILES:
         assert f"`flatirons render {kind}`" in text

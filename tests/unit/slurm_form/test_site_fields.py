@@ -13,7 +13,7 @@ from flatirons.forms import Context, Form
 from flatirons.slurm import argv
 from flatirons.slurm.model import JobSpec
 from flatirons.slurm_form.form import slurm_form
-from flatirons.slurm_form.site_fields import RESERVED, environment, fields_of_site, sbatch_options
+from flatirons.slurm_form.site_fields import RESERVED, fields_of_site, sbatch_options, variables
 
 ALICE = Context(user="alice")
 OWN: dict[str, dict[str, Any]] = {
@@ -55,7 +55,7 @@ async def test_values_become_words_of_sbatch_and_variables() -> None:
         "--tmp=1536M",
         "--admin-comment=a 'b' $(c) ; d",
     )
-    assert environment(OWN, options) == {
+    assert variables(OWN, options) == {
         **{"OMP_NUM_THREADS": "8", "NICE": "0", "EXCLUSIVE": "1", "SCRATCH": "1536M"},
         **{"PAUSE": "1:30:00", "REMARK": "a 'b' $(c) ; d", "FACTOR": "0.25", "PROJECT": "p1"},
     }
@@ -64,15 +64,15 @@ async def test_values_become_words_of_sbatch_and_variables() -> None:
 async def test_an_empty_field_adds_nothing() -> None:
     options = await form().check({}, ALICE)
     assert sbatch_options(OWN, options) == ("--licenses=none", "--nice=0")
-    assert environment(OWN, options) == {"NICE": "0", "PROJECT": "p1"}
-    assert sbatch_options(OWN, {}) == () and environment(OWN, {}) == {}
+    assert variables(OWN, options) == {"NICE": "0", "PROJECT": "p1"}
+    assert sbatch_options(OWN, {}) == () and variables(OWN, {}) == {}
 
 
 async def test_an_empty_box_is_a_no() -> None:
     options = await form().parse({"_boxes": ["exclusive,big"]}, ALICE)
     assert (options["exclusive"], options["big"]) == (False, None)
     assert "--exclusive" not in sbatch_options(OWN, options)
-    assert environment(OWN, options)["EXCLUSIVE"] == "0"
+    assert variables(OWN, options)["EXCLUSIVE"] == "0"
 
 
 @given(st.text(max_size=60).filter(str.isprintable))

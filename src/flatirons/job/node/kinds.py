@@ -15,7 +15,7 @@ PROGRAM_NOT_STARTED = "program_not_started"  # program, errno (its name, such as
 NO_ROOM_FOR_LOG = "no_room_for_log"
 NOT_REPORTED = "not_reported"  # to: the hub's URL, or the record's path
 
-KINDS = (
+END_KINDS = (
     STOPPED,
     IMAGE_MISSING,
     IMAGE_UNREADABLE,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-from flatirons.slurm.explain.explanation import ASK_OPERATOR, Explanation
+from flatirons.errors import TELL_OPERATOR
+from flatirons.slurm.explain.explanation import Explanation
 from flatirons.slurm.explain.reasons import REASON_CODES
 from flatirons.slurm.model import End, Job, JobState
 from flatirons.units import memory_in_words, time_in_words
@@ -98,7 +99,7 @@ def _failed(job: Job, facts: End) -> Explanation:
         return Explanation(
             f"The job's script ended with exit code {facts.exit_code}{hint}.", "Its log may say more."
         )
-    return Explanation("The job failed before its script could run.", ASK_OPERATOR)
+    return Explanation("The job failed before its script could run.", TELL_OPERATOR)
 
 
 def _cancelled(facts: End) -> Explanation:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-ASK_OPERATOR = "Please tell the operator."
-
 
 @dataclass(frozen=True, slots=True)
 class Explanation:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-from flatirons.slurm.explain.explanation import ASK_OPERATOR, Explanation
+from flatirons.errors import TELL_OPERATOR
+from flatirons.slurm.explain.explanation import Explanation
 from flatirons.slurm.explain.limits import explain_limit
 
 _UNAVAILABLE = re.compile(r"UnavailableNodes:(\S+)")
@@ -44,7 +45,7 @@ REASON_CODES: dict[str, Explanation] = {
     "NodeDown": Explanation(
         "A node that the job needs is out of service.", "Start again: Slurm will take another node."
     ),
-    "FrontEndDown": Explanation("No front-end node is up to run the job.", ASK_OPERATOR),
+    "FrontEndDown": Explanation("No front-end node is up to run the job.", TELL_OPERATOR),
     "PartitionDown": Explanation(
         "The partition doesn't start jobs at the moment.",
         "Choose another partition, or wait until the operators open it.",
@@ -65,7 +66,7 @@ REASON_CODES: dict[str, Explanation] = {
     "JobHeldAdmin": Explanation("An operator holds the job back.", "Ask the operator why."),
     "JobHeldUser": Explanation("The job is held back.", "Release it with `scontrol release`, or cancel it."),
     "JobHoldMaxRequeue": Explanation(
-        "The job was put back in the queue too often and is now held back.", ASK_OPERATOR
+        "The job was put back in the queue too often and is now held back.", TELL_OPERATOR
     ),
     "JobArrayTaskLimit": Explanation("Its array already runs as many tasks as it may at a time."),
     "JobLaunchFailure": Explanation(
@@ -78,7 +79,7 @@ REASON_CODES: dict[str, Explanation] = {
     "OutOfMemory": Explanation("The job ran out of memory.", "Ask for more memory."),
     "TimeLimit": Explanation("The job reached its time limit.", "Ask for more time."),
     "InactiveLimit": Explanation("The job was idle for longer than the cluster allows.", "Start again."),
-    "SystemFailure": Explanation("Slurm, a file system or the network failed.", ASK_OPERATOR),
+    "SystemFailure": Explanation("Slurm, a file system or the network failed.", TELL_OPERATOR),
     "DeadLine": Explanation("The job can't end before its deadline.", _NEVER),
     "InvalidAccount": Explanation(
         "The job's account is not, or no longer, valid.", "Choose another account."
@@ -121,18 +122,18 @@ REASON_CODES: dict[str, Explanation] = {
     "MpiPortsBusy": Explanation("It waits for free network ports on its nodes."),
     "BurstBufferResources": Explanation("It waits for free burst buffer space."),
     "BurstBufferStageIn": Explanation("Its files are being copied to the burst buffer."),
-    "BurstBufferOperation": Explanation("Something went wrong with its burst buffer.", ASK_OPERATOR),
+    "BurstBufferOperation": Explanation("Something went wrong with its burst buffer.", TELL_OPERATOR),
     "FedJobLock": Explanation("The clusters of the federation are deciding which of them runs it."),
     "SchedDefer": Explanation(
         "The job asks to start at once, and this cluster doesn't support that.", _NEVER
     ),
-    "BlockMaxError": Explanation("Its block of nodes has had too many errors.", ASK_OPERATOR),
+    "BlockMaxError": Explanation("Its block of nodes has had too many errors.", TELL_OPERATOR),
     "BlockFreeAction": Explanation("Its block of nodes is being freed."),
 }
 
 REASON_TEXTS: dict[str, Explanation] = {
     "user env retrieval failed": Explanation(
-        "Slurm could not read your log-in environment on the node, so the job is held back.", ASK_OPERATOR
+        "Slurm could not read your log-in environment on the node, so the job is held back.", TELL_OPERATOR
     ),
     "launch failed requeued held": REASON_CODES["JobLaunchFailure"],
     "nodes required for job are down, drained or reserved": Explanation(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-from flatirons.slurm.explain.explanation import ASK_OPERATOR, Explanation
+from flatirons.errors import TELL_OPERATOR
+from flatirons.slurm.explain.explanation import Explanation
 from flatirons.slurm.explain.limits import explain_limit
 from flatirons.slurm.explain.reasons import REASON_CODES, reason
 
@@ -90,19 +91,19 @@ REFUSALS: dict[str, Explanation] = {
     "Licenses currently unavailable": Explanation("The license is in use.", "Try later."),
     "Invalid license specification": Explanation("There is no such license.", "Change or drop it."),
     "MaxJobCount limit reached": Explanation("The cluster's queue is full.", "Try later."),
-    "Invalid user id": Explanation("Slurm doesn't know you on this cluster.", ASK_OPERATOR),
-    "Access/permission denied": Explanation("Slurm doesn't allow you to do that.", ASK_OPERATOR),
+    "Invalid user id": Explanation("Slurm doesn't know you on this cluster.", TELL_OPERATOR),
+    "Access/permission denied": Explanation("Slurm doesn't allow you to do that.", TELL_OPERATOR),
     "I/O error writing script": Explanation(
-        "Slurm could not store the job: its disk may be full.", ASK_OPERATOR
+        "Slurm could not store the job: its disk may be full.", TELL_OPERATOR
     ),
     "Pathname of a file": Explanation("An option of the job is too long.", "Shorten it."),
     "Invalid job array specification": Explanation("The job's array is not valid.", "Change or drop it."),
     "Job dependency problem": Explanation(
         "The job waits for one that isn't there.", "Change or drop the dependency."
     ),
-    "Only batch jobs are accepted": Explanation("This cluster takes batch jobs only.", ASK_OPERATOR),
-    "Invalid wckey specification": Explanation("The cluster needs a valid wckey.", ASK_OPERATOR),
-    "Invalid mcs_label": Explanation("The cluster needs another security label.", ASK_OPERATOR),
+    "Only batch jobs are accepted": Explanation("This cluster takes batch jobs only.", TELL_OPERATOR),
+    "Invalid wckey specification": Explanation("The cluster needs a valid wckey.", TELL_OPERATOR),
+    "Invalid mcs_label": Explanation("The cluster needs another security label.", TELL_OPERATOR),
     "Task count specification invalid": Explanation(
         "The cluster can't provide that number of tasks.", "Choose another number."
     ),
@@ -114,7 +115,7 @@ REFUSALS: dict[str, Explanation] = {
     "Requested nodes not in this partition": Explanation(
         "The node isn't in this partition.", "Choose another partition or node."
     ),
-    "Invalid cluster name": Explanation("There is no such cluster.", ASK_OPERATOR),
+    "Invalid cluster name": Explanation("There is no such cluster.", TELL_OPERATOR),
     "Burst Buffer": Explanation("The cluster can't provide the burst buffer.", "Change or drop it."),
 }
 """The key is a part of Slurm's sentence."""

@@ -51,7 +51,7 @@ def options_of_card(
     """The options after a click on a card. A site's preset changes only what some site preset sets."""
     kind, _, name = key.partition(":")
     if kind == "site" and name in presets.site:
-        others = {option: value for option, value in given.items() if option not in presets.names}
+        others = {option: value for option, value in given.items() if option not in presets.option_names}
         return {**others, **presets.site[name].options}
     if kind == "own" and name in (saved := presets.saved(user)):
         return dict(saved[name].options)

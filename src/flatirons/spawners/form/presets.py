@@ -43,7 +43,7 @@ class Presets:
     _damaged: set[str] = field(default_factory=set)
 
     @property
-    def names(self) -> frozenset[str]:
+    def option_names(self) -> frozenset[str]:
         """The options that any preset of the site sets."""
         return frozenset(name for preset in self.site.values() for name in preset.options)
 

@@ -124,10 +124,12 @@ class CallerCheck:
         self._turn_away(caller, node, known)
 
     def _turn_away(self, caller: Caller, node: str, known: str) -> None:
-        run = self._run.attempt
-        if not run.key_digest:  # otherwise the starter has called before, and this is somebody else
+        attempt = self._run.attempt
+        if not attempt.has_starter_called:  # otherwise this is somebody else than the starter
             self.refusal = (
                 f"The hub refused a call for this server from {caller.address}: its job runs on {node}, "
                 f"which has {known} at the hub. {TELL}"
             )
-        raise Elsewhere(f"{caller.address} for job {run.job_id}, on {node}, which has {known} here. {SWITCH}")
+        raise Elsewhere(
+            f"{caller.address} for job {attempt.job_id}, on {node}, which has {known} here. {SWITCH}"
+        )

@@ -200,14 +200,16 @@ class Outcome:
 
     def _cause_by_queue(self, job: Job) -> Cause:
         """The cause without what accounting knows."""
-        has_booted = self._run.attempt.has_booted
-        return diagnose(job, None, self._starter_end, was_up=self._was_up, has_booted=has_booted)
+        has_starter_called = self._run.attempt.has_starter_called
+        return diagnose(
+            job, None, self._starter_end, was_up=self._was_up, has_starter_called=has_starter_called
+        )
 
     async def _explain(self, job: Job, end: End | None) -> None:
         """Concludes with all that Slurm and the starter know, then adds a fix that the form would take."""
-        has_booted = self._run.attempt.has_booted
+        has_starter_called = self._run.attempt.has_starter_called
         cause = await self._lookup.cause(
-            job, end, self._starter_end, was_up=self._was_up, has_booted=has_booted
+            job, end, self._starter_end, was_up=self._was_up, has_starter_called=has_starter_called
         )
         self.conclude(cause, job, end)
         if (better := await self._with_suggested_fix(cause)) != cause:

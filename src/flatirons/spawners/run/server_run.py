@@ -90,9 +90,9 @@ class ServerRun(JobFollower):
         return self.attempt.job_id
 
     @property
-    def has_booted(self) -> bool:
+    def has_starter_called(self) -> bool:
         """Has the starter made its first call?"""
-        return self.attempt.has_booted
+        return self.attempt.has_starter_called
 
     @property
     def port(self) -> int:
@@ -105,15 +105,15 @@ class ServerRun(JobFollower):
         return self.outcome.stopped_for is not None
 
     @property
-    def is_over(self) -> bool:
+    def is_concluded(self) -> bool:
         """Is it known why the server ended, or why it will never listen?"""
         return self.outcome.error is not None
 
     @property
     def is_wanted(self) -> bool:
         """Does anybody wait for the server, or use it?"""
-        is_over = self.is_over or self.outcome.has_ended
-        return not (is_over or self.is_stopping or self.closed.is_set())
+        has_ended = self.is_concluded or self.outcome.has_ended
+        return not (has_ended or self.is_stopping or self.closed.is_set())
 
     # -- towards the spawner
 
@@ -235,7 +235,7 @@ class ServerRun(JobFollower):
     # -- what Slurm says
 
     async def _follow(self) -> None:
-        while not self.job_id and not self.is_over:
+        while not self.job_id and not self.is_concluded:
             await self.find()
             if not self.job_id:
                 await asyncio.sleep(1)  # there is no event to wait for: Slurm doesn't answer or show the job
@@ -266,7 +266,7 @@ class ServerRun(JobFollower):
 
     async def job_ended(self, job: Job) -> None:
         """Reports the end, also for a starter whose calls were refused."""
-        if self.caller_check.refusal and not self.has_booted:
+        if self.caller_check.refusal and not self.has_starter_called:
             self.outcome.record_starter_end(StarterEnd(1, None, self.caller_check.refusal))
         await self.outcome.record_job_end(job)
 

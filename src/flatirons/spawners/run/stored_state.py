@@ -30,7 +30,7 @@ class Attempt:
     stopping: bool = False  # somebody asked for its end
 
     @property
-    def has_booted(self) -> bool:
+    def has_starter_called(self) -> bool:
         """Has the starter made its first call?"""
         return bool(self.key_digest)
 

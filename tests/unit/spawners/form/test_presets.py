@@ -180,5 +180,5 @@ def test_saving_keeps_a_file_that_couldnt_be_read(tmp_path: Path) -> None:
 
 def test_the_names_are_the_options_that_site_presets_set() -> None:
     presets = Presets({"small": Preset("Small", {"cpus": 1}), "gpu": Preset("GPU", {"gpus": 1, "cpus": 2})})
-    assert presets.names == {"cpus", "gpus"}
+    assert presets.option_names == {"cpus", "gpus"}
     assert presets.saved("alice") == {}

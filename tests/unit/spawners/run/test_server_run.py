@@ -563,7 +563,7 @@ async def test_an_end_that_was_not_followed_to_slurms_word_is_counted_when_it_is
 
 
 @pytest.mark.parametrize(
-    ("reason", "has_booted", "kind"),
+    ("reason", "has_starter_called", "kind"),
     [
         ("Prolog error", False, "prolog"),
         ("Prolog error", True, "cancelled_by_operator"),
@@ -572,12 +572,12 @@ async def test_an_end_that_was_not_followed_to_slurms_word_is_counted_when_it_is
     ],
 )
 async def test_a_job_that_slurm_cancelled_over_a_prolog_is_told_from_one_that_an_operator_cancelled(
-    run: ServerRun, slurm: FakeSlurm, reason: str, has_booted: bool, kind: str
+    run: ServerRun, slurm: FakeSlurm, reason: str, has_starter_called: bool, kind: str
 ) -> None:
     """Slurm shows the job itself in the same way."""
     await started(run, slurm)
     await until(lambda: run.job and run.job.state.is_running)
-    if has_booted:
+    if has_starter_called:
         await run.boot(1, KEY)
     slurm.node_reasons["shas0101"] = reason
     slurm.end_job(1, "CANCELLED", cancelled_by=0)
