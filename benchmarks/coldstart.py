@@ -1,4 +1,4 @@
-"""`scripts/bench coldstart`: the time from a container's start to the first answer, beside a stock image."""
+"""`scripts/bench coldstart`: from a container's start to the first answer, compared with a stock image."""
 
 import json
 import os
@@ -26,7 +26,7 @@ from .shared.testbed import HERE, BenchFailure, Result, run_script, running_test
 
 NODE = "shas0101"
 IMAGES = {"flatirons": "/srv/images/base.sif", "stock": "/srv/images/stock.sif"}
-USERS = {"flatirons": "alice", "stock": "bob"}  # each has a home of its own
+USERS = {"flatirons": "alice", "stock": "bob"}  # each has its own home
 PYTHON = "/opt/peers/bin/python"
 PROGRAMS = ("time_server.py", "slow_home.py")
 HUB_API = "http://hub:8081/hub/api"

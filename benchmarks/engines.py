@@ -1,4 +1,4 @@
-"""`scripts/bench engines`: how long engines on several nodes take to start, beside ipyparallel's launcher."""
+"""`scripts/bench engines`: how long engines on several nodes take to start, with two launchers."""
 
 import json
 import statistics

@@ -24,7 +24,7 @@ from .shared.users import user_names
 QUICK_PLAN, FULL_PLAN = (2000, 5), (20000, 20)
 OTHER_USER = "alice"
 # $1 user, $2 number of jobs. Slurm keeps one record for an array until its tasks are changed one by one. One
-# command changes them: from then on each task is a job with an id and a record of its own.
+# command changes them: from then on each task is a job with its own id and record.
 ADD_PENDING = """
 owner=$1 left=$2
 while [ "$left" -gt 0 ]; do

@@ -1,4 +1,4 @@
-"""`scripts/bench steady`: what running servers cost that nobody uses.
+"""`scripts/bench steady`: what running servers cost while nobody uses them.
 
 README.md in this directory says what is measured, and how.
 """
@@ -45,7 +45,7 @@ FULL_PLAN = {
 
 
 def run(options: Options) -> Result:
-    """Watches running servers: what Slurm is asked, and how much the hub works."""
+    """Watches running servers: how much Slurm is queried, and how much the hub works."""
     plan, progress = (QUICK_PLAN if options.is_quick else FULL_PLAN), Progress()
     settle_s = QUICK_SETTLE_S if options.is_quick else SETTLE_S
     users = user_names(max(watch.n for watches in plan.values() for watch in watches))

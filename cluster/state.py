@@ -98,7 +98,7 @@ class Instance:
     def require_ours(self) -> None:
         """Raises ClusterError if the state directory exists and wasn't made by this program."""
         if self.run.exists() and not self.marker.exists():
-            raise ClusterError(f"{self.run} was not made by this program, so it is left alone")
+            raise ClusterError(f"{self.run} was not made by this program, so it is not changed")
 
     def recorded_processes(self) -> dict[str, Process]:
         """File name in the state directory -> process, for every process that was started on the host."""

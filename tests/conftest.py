@@ -38,14 +38,14 @@ hypothesis.settings.load_profile("any machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--store-durations` for whoever adds slow tests."""
+    """`--store-durations`, for developers who add slow tests."""
     parser.addoption("--store-durations", action="store_true", help=f"write {DURATIONS.name}")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """What tests start gets Ctrl-C and hang-ups, even where we were started with them ignored (`&`, nohup).
+    """Programs that tests start get Ctrl-C and hang-ups, even if we were started with them ignored.
 
-    Programs inherit that a signal is ignored; of a handler they inherit nothing.
+    `&` and nohup ignore these signals. Programs inherit that a signal is ignored, but no handler.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
@@ -56,20 +56,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Whoever stores durations must know what each test needs."""
+    """Notes what each test needs, for the stored durations."""
     if config.getoption("--store-durations"):
         note_needs(items)
 
 
 def pytest_report_header() -> str:
-    """How much is tried, and what repeats it."""
+    """How much is tested, and how to repeat it."""
     form = "in full" if IS_FULL else "in the form for a change; --full for all"
     return f"flatirons: {form}; FLATIRONS_SEED={SEED}"
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileSharing:
-    """Files are shared out by what they need and how long they last."""
+    """Files are assigned by what they need and how long they take."""
     return FileSharing(config, log)
 
 
@@ -151,7 +151,7 @@ class RealCluster:
 
 
 class Demos:
-    """The demo of this process: booted when a test first asks for it, and anew when one needs more images."""
+    """The demo of this process: booted when a test first needs it, and again for more images."""
 
     def __init__(self, session: pytest.Session) -> None:
         self.session = session
@@ -182,7 +182,7 @@ class Demos:
 
 @pytest.fixture(scope="session")
 def demos(request: pytest.FixtureRequest) -> Iterator[Demos]:
-    """The demo of this process, down in the end."""
+    """The demo of this process, which is stopped at the end."""
     _end_forgotten()
     made = Demos(request.session)
     try:
@@ -215,7 +215,7 @@ def _images(request: pytest.FixtureRequest) -> set[str]:
 
 
 def _end_forgotten() -> None:
-    """Takes down what a test run that was killed left behind."""
+    """Removes what a killed test run left behind."""
     for place in RUN.glob("test-*"):
         owner = place.name.split("-")[1]
         if owner.isdigit() and not Path(f"/proc/{owner}").exists():
@@ -241,7 +241,7 @@ def _print_logs(demo: Demo) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Any:
-    """Puts what the hub logged during a test beside the test's failure."""
+    """Adds what the hub logged during a test to the report of its failure."""
     report = yield
     real = item.config.stash.get(KEY, None)
     if real is not None and "cluster" in getattr(item, "fixturenames", ()):

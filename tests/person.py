@@ -1,4 +1,4 @@
-"""A person at the hub: logs in, posts the form, reads pages, as a browser without JavaScript would."""
+"""A user of the hub: logs in, posts the form, reads pages, as a browser without JavaScript would."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Person:
         return f"/users/{self.name}/servers/{server}" if server else f"/users/{self.name}/server"
 
     def start(self, server: str = "", **options: Any) -> httpx.Response:
-        """Asks for a server by REST."""
+        """Starts a server by REST."""
         return self.rest("POST", self.path(server), options)
 
     def wait_ready(self, server: str = "", seconds: float = LIMIT_S) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class Person:
         eventually(lambda: not (self.server(server) or {}).get("ready"), seconds)
 
     def forget_named(self) -> None:
-        """Removes the named servers that other tests left: a person may have few."""
+        """Removes the named servers that other tests left, because a user may have only a few."""
         for server in filter(None, self.servers()):
             self.rest("DELETE", self.path(server), {"remove": True})
         eventually(lambda: not any(self.servers()), 60)
@@ -109,6 +109,6 @@ class Person:
         return self.http.get(f"{prefix}/{path}")
 
     def message_of(self, page: httpx.Response, option: str) -> str:
-        """What the page says beside an option, "" for nothing."""
+        """The message next to an option on the page; "" if there is none."""
         found = re.search(rf'id="error-{option}"[^>]*>(.*?)</', page.text, re.DOTALL)
         return found.group(1).strip() if found else ""

@@ -1,4 +1,4 @@
-"""What Slurm knows on the virtual cluster."""
+"""The Slurm of the virtual cluster."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.waiting import eventually
 
 
 class Slurm:
-    """What Slurm knows, asked in the hub node."""
+    """Queries to Slurm, from the hub node."""
 
     def __init__(self, cluster: RealCluster) -> None:
         self.cluster = cluster

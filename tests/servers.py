@@ -17,7 +17,7 @@ BLOCKED = {**SHAS, "partition": "sknl", "account": "ucb-knl"}
 
 
 def visit(cluster: RealCluster, slurm: Slurm, name: str) -> Iterator[Person]:
-    """The person, logged in; in the end their servers and jobs are gone."""
+    """The user, logged in; at the end their servers and jobs are removed."""
     person = Person(cluster.hub_url, name).log_in()
     person.forget_named()
     yield person

@@ -2,8 +2,8 @@
 
 While a test waits for Slurm, another worker uses the cores. A file is never split, so its fixtures are made
 once. The first worker begins with the files that need no cluster, while the others wait for the file tree and
-the images. The second begins with the files that need large images, so that one demo offers them. Apart from
-that the longest file comes first, by the seconds in `durations.json`, which `scripts/test --store-durations`
+the images. The second begins with the files that need large images, so that one demo offers them. Otherwise
+the longest file comes first, by the seconds in `durations.json`, which `scripts/test --store-durations`
 writes.
 """
 
@@ -55,7 +55,7 @@ class FileSharing(LoadScopeScheduling):
 
 
 def says_progress() -> bool:
-    """Whether this process tells how the builds go: of the workers only the one that needs all images."""
+    """Whether this process shows the progress of builds: only one worker does."""
     return os.environ.get("PYTEST_XDIST_WORKER", "gw1") == "gw1"
 
 
@@ -67,18 +67,18 @@ class Summaries:
         config.stash[SUMMARIES] = []
 
     def pytest_sessionfinish(self) -> None:
-        """A worker hands its sections over."""
+        """A worker passes its sections to the controller."""
         if hasattr(self.config, "workeroutput"):
             self.config.workeroutput["summaries"] = self.config.stash[SUMMARIES]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: WorkerController) -> None:
-        """The controller takes them; a worker that crashed has none."""
+        """The controller collects them; a worker that crashed has none."""
         handed_over = getattr(node, "workeroutput", {}).get("summaries", [])
         self.config.stash[SUMMARIES] += [(title, text) for title, text in handed_over]
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Prints them, whatever became of the tests."""
+        """Prints them, whether the tests passed or not."""
         for title, text in self.config.stash[SUMMARIES]:
             terminalreporter.section(title)
             terminalreporter.write_line(text)
@@ -88,14 +88,14 @@ SUMMARIES = pytest.StashKey[list[tuple[str, str]]]()
 
 
 def note_needs(tests: Iterable[pytest.Item]) -> None:
-    """Has each report of a test say what the test needs; a report itself doesn't tell marks from folders."""
+    """Adds to each report what its test needs; a report itself doesn't distinguish marks from folders."""
     for test in tests:
         need = next((need for need in reversed(NEEDS) if test.get_closest_marker(need)), NOTHING)
         test.user_properties.append(("needs", need))
 
 
 class Durations:
-    """Notes how long each file took and what it needed; writes that down at the end."""
+    """Records how long each file took and what it needed, and writes that to a file at the end."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -108,7 +108,7 @@ class Durations:
         self.needs[file] = max(self.needs[file], dict(report.user_properties)["needs"], key=NEEDS.index)
 
     def pytest_sessionfinish(self) -> None:
-        """Writes the files that ran, but for short ones; what is known of others stays."""
+        """Writes the files that ran, except short ones; what is known about others stays."""
         known = json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
         ran = {
             file: {"seconds": round(seconds), "needs": self.needs[file]}

@@ -1,4 +1,4 @@
-"""Waits for what a test is about instead of for some seconds. The limits only end a wait in vain."""
+"""Waits for conditions instead of a number of seconds. The limits only end a wait that would not succeed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The measuring client: requests servers from a hub, and meanwhile its health. Runs on the hub node.
+"""The measuring client: requests servers from a hub, and its health at the same time. Runs on the hub node.
 
 It sends one request for each server, and none while the server starts. The hub answers when the server is
 ready, because the benchmark's hubs have a `slow_spawn_timeout` longer than any start. The client uses the
@@ -65,7 +65,7 @@ async def watch_health(task, spans, over):
 
 
 async def with_health(task, work):
-    """(result of the work, spans of the requests for the hub's health meanwhile)."""
+    """(result of the work, spans of the requests for the hub's health during the work)."""
     spans, over = [], asyncio.Event()
     watching = asyncio.ensure_future(watch_health(task, spans, over)) if task["health_hz"] else None
     result = await work
@@ -96,7 +96,7 @@ async def spawn(task):
 
 
 async def requests(task):
-    """Sends a request for each user's own record, all at once, and meanwhile for the hub's health."""
+    """Sends a request for each user's own record, all at once, and requests for the hub's health."""
 
     async def once(name):
         began = now()

@@ -1,7 +1,7 @@
 """The least that also stores the job's id and keeps the server's environment out of the job script.
 
 It makes one database commit and takes one call more than least_config.py, which is read before it. It checks
-nothing. What Flatirons takes beyond this is Flatirons' own.
+nothing. The rest of what Flatirons takes is Flatirons' own cost.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What somebody asks of a benchmark on the command line of `scripts/bench`."""
+"""The options of `scripts/bench` that say what a benchmark measures."""
 
 from dataclasses import dataclass
 

@@ -1,6 +1,6 @@
 """Many browser sessions at a hub at the same time, each with its cookies and a pause before each request.
 
-A closed loop: nobody sends a request while another of theirs is unanswered. Sessions and time are bounded.
+A closed loop: a session sends no request while another one is unanswered. Sessions and time are bounded.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What a benchmark runs on: a virtual cluster of its own with a hub, which is removed at the end."""
+"""What a benchmark runs on: a separate virtual cluster with a hub, which is removed at the end."""
 
 import os
 import subprocess

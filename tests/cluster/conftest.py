@@ -43,7 +43,7 @@ class Driver:
         return self.run("exec", node, "--user", user, "--", *command, check=check, stdin=stdin)
 
     def blanca(self, *command: str, user: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """A command on the hub that speaks to the other cluster."""
+        """A command on the hub, for the other cluster."""
         conf = "SLURM_CONF=/etc/slurm/blanca/slurm.conf"
         return self.exec("hub", "env", conf, *command, user=user, check=check)
 
@@ -55,7 +55,7 @@ class Driver:
 
 @pytest.fixture(scope="module")
 def make_driver() -> Iterator[Callable[[str], Driver]]:
-    """Drivers of instances that no other session has; taken down at the end whatever happened."""
+    """Drivers of instances that no other session uses; taken down at the end in any case."""
     made: list[Driver] = []
 
     def make(suffix: str) -> Driver:
@@ -72,20 +72,20 @@ def make_driver() -> Iterator[Callable[[str], Driver]]:
 
 @pytest.fixture
 def clients(cluster: RealCluster) -> dict[str, SlurmClient]:
-    """What asks each cluster, by name."""
+    """The client of each cluster, by name."""
     runner = cluster.runner()
     return {name: SlurmClient(each, runner) for name, each in cluster.clusters.items()}
 
 
 @pytest.fixture(scope="module")
 def slurm(cluster: RealCluster) -> Slurm:
-    """What Slurm knows."""
+    """The Slurm of the session's cluster."""
     return Slurm(cluster)
 
 
 @pytest.fixture(scope="module")
 def visitor(cluster: RealCluster, slurm: Slurm) -> Iterator[Visitor]:
-    """Alice, logged in; in the end none of her jobs is left."""
+    """Alice, logged in; at the end her jobs are removed."""
     alice = Visitor(cluster.hub_url, "alice")
     alice.log_in()
     yield alice
@@ -97,7 +97,7 @@ def visitor(cluster: RealCluster, slurm: Slurm) -> Iterator[Visitor]:
 
 @pytest.fixture
 def sknl_is_taken(slurm: Slurm) -> Iterator[Callable[[], None]]:
-    """sknl has one node, and all of it is in use until this is called."""
+    """Keeps the only node of sknl in use until this is called."""
     with slurm.sknl_taken() as job:
         yield lambda: slurm.ask("scancel", str(job)) and None
 

@@ -1,7 +1,7 @@
-"""The same cases against the Slurm in memory and the real one.
+"""The same cases for the Slurm in memory and for the real one.
 
-`FLATIRONS_TEST_CLUSTER=NAME` takes a virtual cluster that is up already (`scripts/cluster --name NAME up`)
-and needs no hub; else the `cluster` fixture of all tests is used.
+`FLATIRONS_TEST_CLUSTER=NAME` uses a virtual cluster that is already up (`scripts/cluster --name NAME up`) and
+needs no hub; otherwise the `cluster` fixture of all tests is used.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class SlurmSite:
     async def until(
         self, job_id: int, holds: Callable[[Job], bool], client: SlurmClient | None = None
     ) -> Job:
-        """The job once it `holds`; the test's time limit ends a wait in vain."""
+        """The job once it `holds`; the test's time limit ends a wait that doesn't succeed."""
         while True:
             job = await (client or self.summit).job(job_id)
             assert job is not None

@@ -1,4 +1,4 @@
-"""A clock that a test moves: nothing in a test waits for real time."""
+"""A clock that a test moves, so that nothing in a test waits for real time."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FakeClock(Clock):
                 self._sleepers.remove(sleeper)
 
     async def advance(self, seconds: float) -> None:
-        """Lets time pass, stopping wherever somebody wants to wake, until nothing more happens."""
+        """Lets time pass, stopping whenever a waiter must wake up, until nothing more happens."""
         target = self.time + seconds
         await idle()
         while due := [sleeper for sleeper in self._sleepers if sleeper[0] <= target]:

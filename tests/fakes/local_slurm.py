@@ -1,7 +1,8 @@
-"""Slurm's commands as one program that runs jobs right here; which command it is, its name says.
+"""Slurm's commands as one program that runs jobs on this machine; its name says which command it is.
 
-For tests of whole programs without Slurm. `$LOCAL_SLURM` is a folder for its records: of job N, `N.script`,
-`N.json` (argv and environment of sbatch), `N.pid`, in the end `N.status`. It knows the options that we use.
+For tests of whole programs without Slurm. `$LOCAL_SLURM` is a folder for its records. For job N they are
+`N.script`, `N.json` (argv and environment of sbatch), `N.pid`, and at the end `N.status`. It knows the
+options that we use.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ def option(name: str, default: str = "") -> str:
 
 
 def sbatch() -> None:
-    """Starts the script in the background, in a session of its own, as Slurm would."""
+    """Starts the script in the background, in a new session, as Slurm would."""
     if option("partition", "shas") != "shas":
         sys.exit(f"sbatch: error: invalid partition specified: {option('partition')}")
     job = 1 + len(list(HERE.glob("*.json")))
     (HERE / f"{job}.json").write_text(json.dumps({"argv": sys.argv, "env": dict(os.environ)}))
     script = HERE / f"{job}.script"
     text = sys.stdin.read()
-    for command in ("srun", "scancel"):  # the script sets PATH anew
+    for command in ("srun", "scancel"):  # the script sets PATH again
         text = text.replace(f" {command} ", f" {Path(sys.argv[0]).with_name(command)} ")
     script.write_text(text)
     print(job, flush=True)
@@ -56,7 +57,7 @@ def sbatch() -> None:
 
 
 def srun() -> None:
-    """One step: as many tasks as were asked for, until the last has ended."""
+    """One step: as many tasks as were requested, until the last has ended."""
     command = sys.argv[next(i for i, word in enumerate(sys.argv) if i and not word.startswith("--")) :]
     count = int(option("ntasks", os.environ.get("SLURM_NTASKS", "1")))
     tasks = [subprocess.Popen(command) for _ in range(count)]
@@ -75,7 +76,7 @@ def scancel() -> None:
 
 
 def squeue() -> None:
-    """One job, in the format that is asked for."""
+    """One job, in the requested format."""
     job = option("jobs")
     if not (HERE / f"{job}.json").exists():
         sys.exit("slurm_load_jobs error: Invalid job id specified")

@@ -1,4 +1,4 @@
-"""A resolver of host names that answers what a test tells it."""
+"""A resolver of host names with the answers that a test sets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flatirons.spawners.shared.host_names import parse_address
 
 
 class Resolver:
-    """Takes the place of host_names._look_up: names with their address, or with an error."""
+    """Replaces host_names._look_up: names with their address, or with an error."""
 
     def __init__(self, **names: Any) -> None:
         self.names = names

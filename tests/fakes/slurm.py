@@ -1,8 +1,8 @@
 """A Slurm that lives in memory, at the runner's seam: it understands the command lines that argv.py makes.
 
-It answers as Slurm 24.11 does on the virtual cluster, to the letter where we read the answer, and can be told
-to fail, to hang, to print garbage, to lose its records. The contract tests run the same cases on it and on
-the real Slurm, so that it can't drift.
+It answers as Slurm 24.11 does on the virtual cluster, exactly where we read the answer. A test can make it
+fail, hang, print garbage, or lose its records. The contract tests run the same cases on it and on the real
+Slurm, so that it can't drift.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ Answer = Callable[[Call], Streams]
 
 
 class FakeSlurm(Runner):
-    """The runner of a cluster that isn't there: the virtual cluster's `summit`, unless told otherwise."""
+    """The runner of a cluster that doesn't exist: by default like the virtual cluster's `summit`."""
 
     def __init__(self) -> None:
         self.partitions = {
@@ -142,7 +142,7 @@ class FakeSlurm(Runner):
         self._tampers: dict[str, list[Answer]] = {}
         self._gates: dict[str, asyncio.Event] = {}
 
-    # -- what a test tells it
+    # -- what a test sets
 
     def run_job(self, job_id: int, node: str = "shas0101") -> None:
         """The job gets its node and its script begins."""
@@ -168,7 +168,7 @@ class FakeSlurm(Runner):
         self.accounting.pop(job_id, None)
 
     def add_job(self, user: str, **facts: object) -> int:
-        """Someone else's job, or one from before the hub's time."""
+        """Somebody else's job, or one that is older than the hub."""
         job = FakeJob(self._next_id, user, **facts)  # type: ignore[arg-type]  # the test's own typing
         self._next_id += 1
         self.jobs[job.id] = self.accounting[job.id] = job
@@ -204,7 +204,7 @@ class FakeSlurm(Runner):
         self._tampers.clear()
 
     def hold(self, command: str) -> asyncio.Event:
-        """Runs of `command` wait until the event that this gives is set."""
+        """Runs of `command` wait until the event that this returns is set."""
         return self._gates.setdefault(command, asyncio.Event())
 
     def count(self, command: str) -> int:
@@ -363,7 +363,7 @@ class FakeSlurm(Runner):
 
 
 class FakeSite(Runner):
-    """Several clusters, told apart by SLURM_CONF as Slurm's own commands do; `me` is who asks as oneself."""
+    """Several clusters, chosen by SLURM_CONF as for Slurm's own commands; `me` is the own account."""
 
     def __init__(self, clusters: Mapping[str, FakeSlurm], me: str | None = None) -> None:
         self.clusters = clusters
@@ -382,7 +382,7 @@ class FakeSite(Runner):
         env: Mapping[str, str] | None = None,
         deadline: float = 10.0,
     ) -> Completed:
-        """Hands the command to the cluster that SLURM_CONF names."""
+        """Passes the command to the cluster that SLURM_CONF names."""
         slurm = self.clusters[(env or {}).get("SLURM_CONF", "")]
         return await slurm.run(argv, user=user or self.me, stdin=stdin, env=env, deadline=deadline)
 

@@ -1,4 +1,4 @@
-"""What two people may use on a small Slurm, made by hand: facts for forms that no Slurm was asked for.
+"""What two users may use on a small Slurm: facts for forms, written by hand.
 
 alice may charge `general` (default) and `knl`, bob `general` and `bobs`. The partition sknl takes only `knl`,
 bobs only `bobs`. The nodes of shas have GPUs of one type, that of sknl of two; those of bobs have none.
@@ -49,12 +49,12 @@ FACTS = ClusterFacts(CONFIGURATION, PARTITIONS, NODES, RESERVATIONS, QOS, {"shas
 
 
 def rights(user: str = "alice", facts: ClusterFacts = FACTS) -> Rights:
-    """What a user may do; a stranger has no account."""
+    """What a user may do; any other user has no account."""
     return Rights(facts, ASSOCIATIONS.get(user, ()), user)
 
 
 def facts(user: str = "alice", seen: ClusterFacts = FACTS) -> SlurmOffers:
-    """The same as a form looks at it: `summit` is known, `blanca` was never seen."""
+    """The same for the rules of a form: `summit` is known, `blanca` has never answered."""
     never = ClusterOffer(trouble="Slurm hasn't answered yet.")
     return SlurmOffers({"summit": ClusterOffer(rights(user, seen)), "blanca": never})
 

@@ -1,7 +1,7 @@
-"""A node whose clock is a minute fast, for all that is started in it from now on.
+"""A node whose clock is a minute fast, for all processes that start in it from now on.
 
-Linux has no namespace for the time of day, so libfaketime is put before every program of the node, by
-/etc/ld.so.preload: sudo and Slurm's daemons, which drop LD_PRELOAD, heed that too.
+Linux has no namespace for the time of day, so /etc/ld.so.preload loads libfaketime into every program of the
+node, including sudo and Slurm's daemons, which ignore LD_PRELOAD.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _fetch(place: Path) -> None:
 
 
 def put_forward(world: World, node: str, seconds: int) -> None:
-    """All that starts in the node from now on sees a clock that is so much fast."""
+    """Processes that start in the node from now on see a clock that is this much fast."""
     place = Path("/usr/local/lib") / LIBRARY
     shared = world.demo.instance.node(node) / "shared"
     shutil.copyfile(library(), shared / LIBRARY)
@@ -48,5 +48,5 @@ def put_forward(world: World, node: str, seconds: int) -> None:
 
 
 def put_right(world: World, node: str) -> None:
-    """All that starts in the node from now on sees the right time again."""
+    """Processes that start in the node from now on see the right time again."""
     world.root(node, "rm /etc/ld.so.preload /etc/faketimerc")

@@ -1,4 +1,4 @@
-"""A cluster and a hub of the fault suite's own, since it breaks them.
+"""The separate cluster and hub of the fault suite, which breaks them.
 
 `FLATIRONS_FAULTS_DEMO=NAME` uses a demo that was started with tests/faults/world.py's `site_extra`.
 """
@@ -39,7 +39,7 @@ def faulty_demo(request: pytest.FixtureRequest) -> Iterator[Demo]:
 
 @pytest.fixture(scope="session")
 def world(faulty_demo: Demo) -> Iterator[World]:
-    """The servers that faults befall."""
+    """The servers that faults hit."""
     made = World(faulty_demo, MANY if IS_FULL else FEW)
     made.settle_in()
     yield made
@@ -48,7 +48,7 @@ def world(faulty_demo: Demo) -> Iterator[World]:
 
 @pytest.fixture(scope="session")
 def table(request: pytest.FixtureRequest) -> Iterator[Table]:
-    """What was seen; printed at the end with how to have the same moments again, in the full form kept."""
+    """The results; printed at the end with how to repeat them, and stored in the full form."""
     made = Table()
     yield made
     if made.rows:
@@ -61,7 +61,7 @@ def table(request: pytest.FixtureRequest) -> Iterator[Table]:
 
 @pytest.fixture(autouse=True)
 def hubs_log(request: pytest.FixtureRequest, world: World) -> Iterator[None]:
-    """What the hub logs during a test stands beside its failure."""
+    """Adds what the hub logs during a test to the report of its failure."""
     log = world.demo.hub_log
     began = log.stat().st_size
     yield

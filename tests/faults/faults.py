@@ -1,7 +1,7 @@
-"""The faults: each breaks something, and mends it when its block ends.
+"""The faults: each breaks something, and repairs it when its block ends.
 
-A fault is a context manager over a world and a source of chance. It gives which ends of servers are then
-legitimate, besides those that belong to their phases (see PHASES).
+A fault is a context manager that takes a world and a source of random numbers. It returns which ends of
+servers it allows, in addition to those that belong to their phases (see PHASES).
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault's name in the table, what it does, and for how many seconds, from and to: in short and in full.
+    """A fault's name in the table, what it does, and for how many seconds (from, to) in short and full runs.
 
-    In short, only one of a `group` is tried, another one each time. `hits`: the phases in which it must have
-    befallen servers over all repetitions of the full form.
+    A short run tests only one fault of a `group`, another one each time. `hits`: the phases in which it must
+    hit servers in some repetition of the full form.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Fault:
 
 
 def nobody(_key: Key, _report: Mapping[str, Any]) -> bool:
-    """No server may end by this."""
+    """No server may end because of this."""
     return False
 
 
@@ -65,7 +65,7 @@ def those(*kinds: str, node: str = "", user: str = "", keys: set[Key] | None = N
 
 @contextmanager
 def hub_killed(world: World, _: Random) -> Iterator[MayEnd]:
-    """A spawn whose sbatch had not begun is told so; a stop that had not reached Slurm is forgotten."""
+    """A spawn whose sbatch had not begun gets a report; a stop that had not reached Slurm is forgotten."""
     world.demo.kill_hub()
     try:
         yield those("not_submitted")
@@ -83,7 +83,7 @@ def proxy_killed(world: World, _: Random) -> Iterator[MayEnd]:
 
 
 def killed(daemon: str, may_end: MayEnd = nobody) -> Happening:
-    """A daemon is killed; {} in its name is a node with servers."""
+    """Kills a daemon; {} in its name is a node with servers."""
 
     @contextmanager
     def happen(world: World, random: Random) -> Iterator[MayEnd]:
@@ -99,7 +99,7 @@ def killed(daemon: str, may_end: MayEnd = nobody) -> Happening:
 
 @contextmanager
 def node_killed(world: World, random: Random) -> Iterator[MayEnd]:
-    """As if somebody pulled its plug: Slurm ends what ran there."""
+    """As if the node lost its power: Slurm ends what ran there."""
     node = world.busy_node(random)
     world.fault("kill", node)
     try:
@@ -109,11 +109,11 @@ def node_killed(world: World, random: Random) -> Iterator[MayEnd]:
         world.make_small_home(node)
 
 
-# -- what is out of reach
+# -- what can't be reached
 
 
 def cut(way: str, *kinds: str) -> Happening:
-    """Two nodes, one of them {}, where servers run, don't reach each other."""
+    """Two nodes can't reach each other; {} is a node with servers."""
 
     @contextmanager
     def happen(world: World, random: Random) -> Iterator[MayEnd]:
@@ -137,7 +137,7 @@ def controller_stopped(world: World, _: Random) -> Iterator[MayEnd]:
 
 
 def spoiled(how: str, what: str, may_end: MayEnd = nobody) -> Happening:
-    """A command or a disk, {} in its name is a node with servers, is spoiled in one of the driver's ways."""
+    """Breaks a command or a disk in one of the driver's ways; {} in its name is a node with servers."""
 
     @contextmanager
     def happen(world: World, random: Random) -> Iterator[MayEnd]:
@@ -153,10 +153,10 @@ def spoiled(how: str, what: str, may_end: MayEnd = nobody) -> Happening:
 
 @contextmanager
 def hubs_disk_full(world: World, _: Random) -> Iterator[MayEnd]:
-    """From when the last server that was asked for has its job.
+    """Fills the disk once the last server that was requested has its job.
 
-    Before that, JupyterHub 6.1 has commits of its own, and calls nothing of ours. A server over which one of
-    them failed is answered with 500, and shown as running until it is stopped or the hub restarted.
+    Before that, JupyterHub 6.1 makes its own commits, and calls none of our code. If one of them fails, it
+    answers with 500, and shows the server as running until it is stopped or the hub is restarted.
     """
     world.eventually(world.have_jobs, "submitting", 10)
     world.fault("fill", f"{STATE}@{HUB}")
@@ -171,7 +171,7 @@ def hubs_disk_full(world: World, _: Random) -> Iterator[MayEnd]:
 
 @contextmanager
 def hub_fast(world: World, _: Random) -> Iterator[MayEnd]:
-    """The hub's clock is a minute fast, and right again after its next start."""
+    """The hub's clock is a minute fast, until its next start."""
     world.demo.kill_hub()
     clock.put_forward(world, HUB, 60)
     world.demo.start_hub()
@@ -185,7 +185,7 @@ def hub_fast(world: World, _: Random) -> Iterator[MayEnd]:
 
 @contextmanager
 def node_fast(world: World, random: Random) -> Iterator[MayEnd]:
-    """A node's clock is a minute fast: munged's, slurmd's, and the jobs' that start there meanwhile."""
+    """A node's clock is a minute fast: for munged, slurmd, and the jobs that start there in that time."""
     node = world.busy_node(random)
     daemons = (f"munged@{node}", f"slurmd@{node}")
     clock.put_forward(world, node, 60)
@@ -215,13 +215,13 @@ def some(jobs: Sequence[Job], random: Random) -> list[Job]:
 
 
 def one_of_each(jobs: Sequence[Job], phases: Mapping[int, str], random: Random) -> list[Job]:
-    """Of each phase that there is, one of the jobs whose servers are in it."""
+    """For each phase with servers, the job of one of them."""
     shuffled = random.sample(jobs, len(jobs))
     return list({phases[job.id]: job for job in shuffled if job.id in phases}.values())
 
 
 def scancelled(by_root: bool) -> Happening:
-    """Jobs are cancelled behind the hub's back: in full more than half, in short one of each phase."""
+    """Jobs are cancelled without the hub: in full more than half, in short one of each phase."""
 
     @contextmanager
     def happen(world: World, random: Random) -> Iterator[MayEnd]:
@@ -238,7 +238,7 @@ def scancelled(by_root: bool) -> Happening:
 
 @contextmanager
 def requeued(world: World, random: Random) -> Iterator[MayEnd]:
-    """Slurm refuses to: the jobs are submitted with --no-requeue."""
+    """Tries to requeue jobs, which Slurm refuses, because they are submitted with --no-requeue."""
     jobs = some(living(world), random)
     world.note_hit(jobs, world.phases())
     for job in jobs:
@@ -248,7 +248,7 @@ def requeued(world: World, random: Random) -> Iterator[MayEnd]:
 
 @contextmanager
 def requeued_by_force(world: World, random: Random) -> Iterator[MayEnd]:
-    """An operator allows it first; a server can't be put back into the queue and live."""
+    """Requeues jobs after an operator allowed it; no server can survive that."""
     jobs = [job for job in some(living(world), random) if job.state == "RUNNING"]
     world.note_hit(jobs, world.phases())
     for job in jobs:
@@ -284,7 +284,8 @@ FAULTS = (
     Fault("munged killed on the hub", killed("munged@hub", those("not_submitted")), group="munged"),
     Fault("munged killed on the controller", killed("munged@ctl", those("not_submitted")), group="munged"),
     Fault("munged killed on a node", killed("munged@{}"), group="munged"),
-    # Slurm misses a job only after BatchStartTimeout and MessageTimeout, 10 s each: no machine boots faster.
+    # Slurm notices that a job is gone only after BatchStartTimeout and MessageTimeout, 10 s each: no machine
+    # boots faster.
     Fault("node killed", node_killed, (25, 27), (25, 40), group="slow"),
     Fault("hub and node cut apart", cut("hub:{}")),
     Fault("node and controller cut apart", cut("{}:ctl", "node_failure"), full=(0.5, 45)),

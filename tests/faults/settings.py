@@ -1,6 +1,7 @@
-"""How often each fault is tried, and how long all may take to be right again.
+"""How often each fault is tested, and how long everything may take to recover.
 
-`FLATIRONS_REPETITIONS`: of each fault. The table in the reference comes from the full form, which has ten.
+`FLATIRONS_REPETITIONS` is the number for each fault. The table in the reference comes from the full form,
+which has ten.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Stands in for a notebook server, and starts in no time: answers every GET with the id of its job.
+"""Replaces a notebook server, and starts at once: answers every GET with the id of its job.
 
 Run as `python3 stub.py BOOTS STOPS LIVES ...`: seconds until it listens, seconds from SIGTERM to its end, and
 seconds after which it ends by itself (0: it doesn't). Standard library only.
@@ -28,7 +28,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Its log is for what goes wrong."""
+        """Logs nothing: the log is for errors."""
 
 
 def end(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""The table of faults and counts, as it is printed and kept in the documentation."""
+"""The table of faults and counts, as it is printed and stored in the documentation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEAD = (
 
 @dataclass
 class Row:
-    """What was seen of one fault; `hit`: by phase, in how many repetitions it befell a server in it."""
+    """The results of one fault; `hit`: for each phase, in how many repetitions it hit a server in it."""
 
     name: str
     seed: int = 0
@@ -32,7 +32,7 @@ class Row:
     broken: int = 0
 
     def cells(self) -> tuple[str, ...]:
-        """As HEAD names them."""
+        """The cells of the columns in HEAD."""
         counts = (str(self.repetitions), str(self.servers), str(self.broken), f"{self.slowest:.0f}")
         return self.name, *counts, _counted(self.ends), _counted(self.hit), str(self.seed), measured()
 
@@ -48,7 +48,7 @@ class Table:
     rows: dict[str, Row] = field(default_factory=dict)
 
     def row(self, name: str, seed: int) -> Row:
-        """The row of a fault, whose moments come from this seed."""
+        """The row of a fault, whose random moments come from this seed."""
         return self.rows.setdefault(name, Row(name, seed))
 
     def markdown(self) -> str:
@@ -62,13 +62,13 @@ def _markdown(rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def measured() -> str:
-    """When, and on what."""
+    """The date, and the machine."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, {memory:.0f} GiB"
 
 
 def merged(page: str, table: Table, order: Iterable[str]) -> str:
-    """The page with this table's rows in the place of earlier ones; whatever else it says stays.
+    """The page with this table's rows in place of earlier ones; the rest of it stays unchanged.
 
     Rows are in `order`; those of faults that it doesn't name are dropped. ValueError for a page without a
     table of these columns.
@@ -87,5 +87,5 @@ def merged(page: str, table: Table, order: Iterable[str]) -> str:
 
 
 def write(table: Table, order: Iterable[str], page: Path = PAGE) -> None:
-    """Keeps the table in the documentation."""
+    """Writes the table into the documentation."""
     page.write_text(merged(page.read_text(), table, order))

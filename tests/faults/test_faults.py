@@ -1,4 +1,4 @@
-"""Whatever breaks: no notebook is lost, no job left behind, no end without its true reason."""
+"""After any fault, no notebook is lost, no job is left behind, and every end has its true reason."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_after_a_fault_hub_and_slurm_agree_and_every_end_has_its_reason(
 
 
 def repeat(world: World, fault: Fault, random: Random, row: Row) -> None:
-    """One repetition, from a world in order to a world in order."""
+    """One repetition: begins and ends with everything in order."""
     world.arrange()
     world.set_off()
     time.sleep(random.uniform(0, 2.5))  # the random moment
@@ -73,7 +73,7 @@ def with_phases(world: World, may_end: MayEnd) -> MayEnd:
 
 
 def settle(world: World, may_end: MayEnd) -> View:
-    """The first look at which nothing is wrong; fails with what is wrong at the deadline."""
+    """The first view in which nothing is wrong; fails at the deadline with what is wrong."""
     until = time.monotonic() + DEADLINE_S
     while True:
         try:

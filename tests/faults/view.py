@@ -1,4 +1,4 @@
-"""What the hub says, what Slurm says, what the servers say; and what is wrong when they are put together."""
+"""What the hub, Slurm and the servers report, and where these reports contradict each other."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def notebook_jobs(squeue: str) -> dict[int, Job]:
 
 @dataclass
 class View:
-    """One look at everything. `answers` holds the job that a server says it is, or what it said instead."""
+    """The state of everything at one time. `answers` has what each server answers, usually its job's id."""
 
     jobs: dict[int, Job]
     servers: dict[Key, dict[str, Any]]
@@ -56,13 +56,13 @@ class View:
     answers: dict[Key, Any] = field(default_factory=dict)
 
     def active(self) -> dict[Key, dict[str, Any]]:
-        """What the hub shows as running, or as on its way."""
+        """The servers that the hub shows as running or starting."""
         return {key: model for key, model in self.servers.items() if model["ready"] or model["pending"]}
 
     def report(self, job: Job) -> dict[str, Any] | None:
         """The report of a job's end.
 
-        Where sbatch gave up and Slurm took the job nevertheless, the hub never knew its id: its server's
+        If sbatch gave up and Slurm accepted the job nevertheless, the hub never knew its id: the server's
         report says that Slurm didn't answer.
         """
         reports = self.reports.get(job.key, ())
@@ -72,10 +72,10 @@ class View:
 
 
 def wrongs(view: View, born: Iterable[Job], asked: Mapping[Key, float], may_end: MayEnd) -> list[str]:
-    """What breaks an invariant, in sentences; empty if all is right.
+    """A sentence for each broken invariant; empty if there is none.
 
-    `born`: the jobs that lived at some time since the repetition began. `asked`: when each server was asked
-    for last, in seconds since 1970.
+    `born`: the jobs that existed at some time since the repetition began. `asked`: when each server was last
+    requested, in seconds since 1970.
     """
     return [
         *_wrong_jobs(view),
@@ -129,7 +129,7 @@ def _wrong_ends(view: View, born: Iterable[Job], may_end: MayEnd) -> Iterable[st
 
 
 def _unexplained(view: View, asked: Mapping[Key, float]) -> Iterable[str]:
-    """A server that was asked for and isn't there has a report of that time, even if it had no job."""
+    """A server that was requested and doesn't run has a report of that time, even if it had no job."""
     active = view.active()
     for key, when in asked.items():
         if key not in active and not any(each["ended_at"] > when for each in view.reports.get(key, ())):

@@ -1,4 +1,4 @@
-"""A hub with servers in every phase of their lives, on a virtual cluster of its own."""
+"""A hub with servers in every phase, on a separate virtual cluster."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LASTING = ("up", "stopping", "waiting")
 
 
 def site_extra() -> str:
-    """What is appended to the demo's site: environments whose servers start in no time."""
+    """What is appended to the demo's site: environments whose servers start at once."""
     return "\n".join(
         f"[environments.{name}]\ncmd = {json.dumps(['python3', STUB, *map(str, seconds)])}\n"
         for name, seconds in STUBS.items()
@@ -41,7 +41,7 @@ def site_extra() -> str:
 
 @dataclass(frozen=True)
 class Server:
-    """A server and the phase in which a fault finds it: up, waiting, stopping, booting, submitted, ending."""
+    """A server and the phase in which a fault hits it: up, waiting, stopping, booting, submitted, ending."""
 
     user: str
     name: str
@@ -88,7 +88,7 @@ MANY = (
 
 
 class NoAnswer(Exception):
-    """Slurm or the hub can't be looked at just now."""
+    """Slurm or the hub doesn't answer at the moment."""
 
 
 class World:
@@ -108,7 +108,7 @@ class World:
         self.pool = ThreadPoolExecutor(4 * len(servers))
 
     def settle_in(self) -> None:
-        """Makes what a demo lacks: small disks that can be filled, users, a full partition."""
+        """Adds what a demo lacks: small disks that can be filled, users, a full partition."""
         shutil.copyfile(Path(__file__).with_name("stub.py"), self.demo.etc / Path(STUB).name)
         self.demo.stop_hub()
         owner = f"uid={HUB_ACCOUNT.uid},gid={HUB_ACCOUNT.uid}"
@@ -128,14 +128,14 @@ class World:
         self.root(node, f"mountpoint -q {SMALL_HOME} || {small}")
 
     def close(self) -> None:
-        """Ends what was asked and not yet answered."""
+        """Ends requests that haven't been answered yet."""
         self.pool.shutdown()
         self.http.close()
 
     # -- the nodes
 
     def root(self, node: str, script: str) -> str:
-        """What a shell script prints that root runs in a node."""
+        """The output of a shell script that root runs in a node."""
         done = self.demo.exec(node, ["sh", "-ec", script])
         assert done.returncode == 0, f"{script}: {done.stderr}"
         return done.stdout.strip()
@@ -145,7 +145,7 @@ class World:
         faults.apply(self.demo.instance, what, target)
 
     def slurm(self, *argv: str, user: str = "root") -> str:
-        """What a command of Slurm says, asked where no fault of the hub's node is seen."""
+        """The output of a Slurm command, which runs where faults of the hub's node have no effect."""
         done = self.demo.exec(CONTROLLER, ["env", SUMMIT, "timeout", "20", *argv], user)
         return done.stdout.strip() if done.returncode == 0 else ""
 
@@ -166,21 +166,21 @@ class World:
     # -- the hub
 
     def models(self) -> dict[Key, dict[str, Any]]:
-        """All servers as the hub has them, stopped ones too."""
+        """All servers that the hub knows, including stopped ones."""
         users = self.hub("/hub/api/users?include_stopped_servers=true").json()
         return {(user["name"], name): model for user in users for name, model in user["servers"].items()}
 
     def phases(self) -> dict[int, str]:
-        """What each server is doing by its job, in the words of the operators' page; fails like `hub`."""
+        """The phase of each job's server, with the names of the operators' page; raises like `hub`."""
         servers = self.hub("/hub/api/flatirons/operations").json()["servers"]
         return {each["job_id"]: each["phase"] for each in servers}
 
     def note_hit(self, jobs: Iterable[Job], phases: Mapping[int, str]) -> None:
-        """The present fault befalls these jobs; those that the hub doesn't know yet are in no phase."""
+        """Records that the current fault hits these jobs; jobs that the hub doesn't know have no phase."""
         self.hit = {phases[job.id] for job in jobs if job.id in phases}
 
     def hub(self, path: str) -> httpx.Response:
-        """What the hub answers to a GET; raises NoAnswer while it doesn't, or fails."""
+        """The hub's answer to a GET; raises NoAnswer while there is none, or an error."""
         try:
             answer = self.http.get(path)
         except httpx.TransportError as error:
@@ -190,7 +190,7 @@ class World:
         return answer
 
     def look(self) -> View:
-        """Everything, now; raises NoAnswer."""
+        """The current state of everything; raises NoAnswer."""
         view = View(self.jobs(), self.models(), {})
         active = view.active()
         for each in self.servers:
@@ -201,7 +201,7 @@ class World:
         return view
 
     def answer(self, each: Server, model: dict[str, Any]) -> Any:
-        """The job that a server says it is; of a real one, which can't say, the one that it should be."""
+        """The job id that a server answers; the expected one for a real server, which can't answer that."""
         prefix = f"/user/{each.user}/{each.name}".rstrip("/")
         try:
             answer = self.http.get(f"{prefix}/api")
@@ -213,18 +213,18 @@ class World:
         return said["job"] if "job" in said else model["state"].get("job_id")
 
     def start(self, each: Server) -> Future[str]:
-        """Asks for a server; the answer comes when it comes, or not at all."""
+        """Requests a server, and doesn't wait for the answer."""
         answer = self.pool.submit(self._ask, "POST", each.path, each.options)
         self.asked[each.key] = time.time(), answer
         return answer
 
     def have_jobs(self) -> bool:
-        """Whether every server that was asked for has its job, or had it."""
+        """Whether every server that was requested has its job, or had it."""
         born = {job.key for job in self.jobs().values() if job.id > self.last_id}
         return self.asked.keys() <= born
 
     def taken(self) -> dict[Key, float]:
-        """When each server was asked for; not those whose start the hub refused, or died over, at once."""
+        """When each server was requested; without those whose request the hub refused or didn't survive."""
         return {
             key: when
             for key, (when, answer) in self.asked.items()
@@ -232,7 +232,7 @@ class World:
         }
 
     def stop(self, each: Server) -> Future[str]:
-        """Asks for a server's end."""
+        """Requests a server's end."""
         return self.pool.submit(self._ask, "DELETE", each.path, None)
 
     def _ask(self, method: str, path: str, body: Any) -> str:
@@ -245,15 +245,15 @@ class World:
     # -- the phases
 
     def remember(self, view: View) -> None:
-        """Notes the jobs that came since the servers were arranged.
+        """Records the jobs that were added since the servers were arranged.
 
-        Not those of before that live again: a slurmctld that was killed takes its last seconds back. Their
-        reports are written, and they are orphans.
+        Earlier jobs that exist again are not recorded: a slurmctld that was killed forgets its last seconds.
+        Their reports are written, and they are orphans.
         """
         self.born |= {job.id: job for job in view.jobs.values() if job.id > self.last_id}
 
     def arrange(self) -> None:
-        """Brings every server into the phase in which a fault is to find it, or right before that."""
+        """Brings every server into the phase in which a fault is to hit it, or right before that."""
         self._resume_nodes()
         self._fill_sknl()
         for each in self.servers:
@@ -299,7 +299,7 @@ class World:
         return not wrong
 
     def set_off(self) -> None:
-        """Begins what a fault is to find half done."""
+        """Begins what a fault is to interrupt."""
         for each in self.of("booting"):
             self.start(each)
         booting = {each.key for each in self.of("booting")}
@@ -310,14 +310,14 @@ class World:
             self.stop(each)
 
     def of(self, *phases: str) -> list[Server]:
-        """The servers that a fault is to find in these phases."""
+        """The servers that a fault is to hit in these phases."""
         return [each for each in self.servers if each.phase in phases]
 
     def _running(self) -> set[Key]:
         return {job.key for job in self.jobs().values() if job.state == "RUNNING"}
 
     def _resume_nodes(self) -> None:
-        """As an operator does: Slurm drains a node that still runs a job whose id was given out again."""
+        """As an operator does: Slurm drains a node that still runs a job whose id was assigned again."""
         for node in NODES:
             if self.slurm("sinfo", "-h", "-n", node, "-o", "%T").splitlines()[:1] not in (
                 ["idle"],
@@ -326,7 +326,7 @@ class World:
                 self.slurm("scontrol", "update", f"nodename={node}", "state=resume")
 
     def _fill_sknl(self) -> None:
-        """Somebody has all of the partition's only node."""
+        """A job takes all of the partition's only node."""
         rows = ["squeue", "-h", "-n", "blocker", "-t", "R,PD", "-o", "%T"]
         if not self.slurm(*rows):
             wrap = ["-p", "sknl", "-A", "ucb-knl", "--exclusive", "-J", "blocker", "-t", "10:00:00"]
@@ -355,7 +355,7 @@ class World:
             return False
 
     def eventually(self, is_true: Callable[[], Any], what: str, seconds: float = CALM_S) -> float:
-        """Returns, with the seconds that it took, once `is_true`; fails with `what` after a while."""
+        """Returns the seconds until `is_true`; fails with `what` after a while."""
         began = time.monotonic()
         while not self._is(is_true):
             assert time.monotonic() - began < seconds, f"{what}: not within {seconds} s {self.amiss}"
@@ -364,5 +364,5 @@ class World:
 
 
 def is_active(model: dict[str, Any] | None) -> bool:
-    """Whether the hub shows a server as running, or as on its way."""
+    """Whether the hub shows a server as running or starting."""
     return bool(model and (model["ready"] or model["pending"]))

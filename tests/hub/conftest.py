@@ -1,4 +1,4 @@
-"""People on the virtual cluster of the session, for the tests that don't have a hub of their own."""
+"""Users on the virtual cluster of the session, for tests without a separate hub."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.servers import visit
 
 @pytest.fixture
 def slurm(cluster: Any) -> Slurm:
-    """What Slurm knows."""
+    """The Slurm of the virtual cluster."""
     return Slurm(cluster)
 
 
@@ -32,6 +32,6 @@ def bob(cluster: Any, slurm: Slurm) -> Iterator[Person]:
 
 @pytest.fixture
 def full_sknl(slurm: Slurm) -> Iterator[int]:
-    """sknl has one node, and somebody has all of it."""
+    """A job takes the only node of sknl."""
     with slurm.sknl_taken() as job:
         yield job

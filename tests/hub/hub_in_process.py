@@ -1,4 +1,4 @@
-"""A whole hub inside the test's own process, somebody who visits it, and eyes for its pages."""
+"""A whole hub inside the test's process, and a visitor who reads its pages."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class JupyterHub(app.JupyterHub):  # type: ignore[misc]
     """A hub inside this process."""
 
     def init_signal(self) -> None:
-        """Leaves the signals to pytest."""
+        """Does nothing: pytest handles the signals."""
 
 
 def configuration(**more: Any) -> Config:
-    """A hub that forgets everything, lets everybody in by any password, and runs no proxy."""
+    """A hub without a database on disk, which accepts any user and password, and runs no proxy."""
     port, config = random_port(), Config()
     config.JupyterHub.update(
         bind_url=f"http://127.0.0.1:{port}/",
@@ -76,7 +76,7 @@ async def running(config: Config) -> AsyncIterator[JupyterHub]:
         hub.metrics_collector.stop()
         await hub.cleanup()
         hub.http_server.stop()
-        await JupyterHubHTTPClient.loop_instance().close()  # which what still ran may have opened again
+        await JupyterHubHTTPClient.loop_instance().close()  # which remaining tasks may have opened again
         JupyterHub.clear_instance()
 
 

@@ -42,7 +42,7 @@ class Pretending(SlurmSpawner):
         """Does nothing: there is no Slurm."""
 
     async def start(self) -> str:
-        """Records the options."""
+        """Records the options of the start."""
         self.started.append(dict(self.user_options))
         raise HTTPError(STARTED, "Nothing real is started here")
 
@@ -70,7 +70,8 @@ def pretending(
 
 
 def with_slurm(hub: JupyterHub, slurm: FakeSlurm) -> None:
-    """Makes this Slurm give the estimates, without a limit: each question comes a minute after the last."""
+    """Lets this Slurm give the estimates, without a limit: each request seems to be a minute after the
+    last."""
     client = SlurmClient(Cluster("summit"), slurm)
     estimators = {"summit": Estimator(client, now=count(step=60).__next__)}
     registry = Registry("hub", {"summit": client, "blanca": client}, hub.log, estimators=estimators)

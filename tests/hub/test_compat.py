@@ -1,4 +1,4 @@
-"""Every name of JupyterHub that `compat` wraps is there in a running JupyterHub and means what we think."""
+"""Every name of JupyterHub that `compat` wraps exists in a running JupyterHub, with the expected meaning."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ in_module = pytest.mark.asyncio(loop_scope="module")
 
 
 class Recording(Spawner):  # type: ignore[misc]
-    """A spawner without processes, whose server is the hub itself; notes what `compat` says when called."""
+    """A spawner without processes, whose server is the hub itself; records what `compat` returns."""
 
     options_form = Unicode("nothing to choose")  # else a look at the page starts it
     http_timeout = Float(5)
@@ -54,7 +54,7 @@ class Recording(Spawner):  # type: ignore[misc]
 
 
 class Credentials(compat.UnidentifiedHandler):
-    """Answers with what JupyterHub's handler knows of the caller."""
+    """Answers with what JupyterHub's handler knows about the caller."""
 
     async def get(self) -> None:
         known = [self.current_user, sorted(self.expanded_scopes), self.parsed_scopes]
@@ -66,7 +66,7 @@ class Credentials(compat.UnidentifiedHandler):
 
 
 class Users(APIHandler):  # type: ignore[misc]
-    """Answers with what `compat` says of the request's parts."""
+    """Answers with what `compat` returns for the request."""
 
     async def get(self) -> None:
         alice = compat.user_named(self, "alice")

@@ -1,4 +1,4 @@
-"""Why servers end, by their reports, where real Slurm makes it hard to tell."""
+"""Why servers end, according to their reports, where real Slurm makes it hard to find out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EPILOG = "/etc/slurm/summit/epilog"
 
 @pytest.fixture
 def release(cluster: Any) -> Iterator[Callable[[], None]]:
-    """From now on the epilogs of all jobs last until this is called."""
+    """Makes the epilogs of all jobs wait until this is called."""
 
     def on_controller(line: str) -> None:
         done = cluster.exec(CONTROLLER, ["sh", "-c", line])
@@ -37,7 +37,7 @@ def release(cluster: Any) -> Iterator[Callable[[], None]]:
 
 
 def newest(person: Person) -> dict[str, Any]:
-    """The report of the person's last run."""
+    """The report of the user's last run."""
     found: list[dict[str, Any]] = person.rest("GET", f"/flatirons/report/{person.name}").json()["reports"]
     return found[0] if found else {}
 

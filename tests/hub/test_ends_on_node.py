@@ -1,4 +1,4 @@
-"""Ends of servers that somebody really brings about on the node, and what their reports say of them."""
+"""Ends of servers with real causes on the node, and what their reports say."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ mount --bind /run/slurm.conf {CONF}
 
 
 def root(cluster: RealCluster, script: str) -> str:
-    """What a shell script prints that root runs in the node."""
+    """The output of a shell script that root runs in the node."""
     done = cluster.exec(NODE, ["sh", "-ec", script])
     assert done.returncode == 0, done
     return done.stdout
@@ -48,7 +48,7 @@ def report(person: Person) -> dict[str, Any]:
 
 @pytest.fixture
 def failing_prolog(cluster: RealCluster, slurm: Slurm) -> Iterator[None]:
-    """A node whose slurmd, and no other, knows of a prolog, which fails; in the end it is back in service."""
+    """A node that alone has a prolog, which fails; at the end the node is in service again."""
 
     def restart_slurmd() -> None:
         for what in ("kill", "start"):
@@ -104,7 +104,7 @@ WRITES = "open('/home/alice/result', 'w').write(10**6 * 'x')"
 
 @pytest.fixture
 def full_home(cluster: RealCluster) -> Iterator[None]:
-    """Alice's home on the node is a disk without room; `shadow` in it has a module that writes there."""
+    """Alice's home on the node is a full disk; `shadow` in it has a module that writes there."""
     small = "mount -t tmpfs -o size=256k,mode=700,uid=10001,gid=10001 home /home/alice"
     module = f'mkdir /home/alice/shadow; echo "{WRITES}" > /home/alice/shadow/tornado.py'
     root(cluster, f"{small}; {module}; cat /dev/zero > /home/alice/mine 2>/dev/null || true")
@@ -128,7 +128,7 @@ def test_a_server_that_ends_over_a_home_without_room_is_told_so(alice: Person, f
 
 @contextmanager
 def listening(cluster: RealCluster, ports: range) -> Iterator[None]:
-    """Somebody else's program listens on these ports of the node."""
+    """Another user's program listens on these ports of the node."""
     code = (
         "import socket, sys\n"
         "held = [socket.create_server(('', port)) for port in range(int(sys.argv[1]), int(sys.argv[2]))]\n"
@@ -144,7 +144,7 @@ def listening(cluster: RealCluster, ports: range) -> Iterator[None]:
 
 @pytest.fixture
 def few_ports(cluster: RealCluster) -> Iterator[range]:
-    """The ports that servers may have, by the site's file."""
+    """The ports that the site file allows for servers."""
     site = cluster.demo.etc / "site.toml"
     before = site.read_text()
     ports = range(45000, 45003)

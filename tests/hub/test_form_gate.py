@@ -31,10 +31,10 @@ EVIL = [
 
 
 def refused(person: Person, option: str, **options: Any) -> str:
-    """The sentence beside the option on the page, which REST says too; fails when either takes it.
+    """The message for the option, the same on the page and from REST; fails when either accepts it.
 
-    JupyterHub answers 202 to a start that is judged for longer than its `slow_spawn_timeout`: then the
-    sentence is in the start's last event.
+    JupyterHub answers 202 if the check takes longer than its `slow_spawn_timeout`: then the sentence is in
+    the start's last event.
     """
     page, rest = person.post_form(**options), person.start(**options)
     sentence = unescape(person.message_of(page, option))
@@ -49,7 +49,7 @@ def refused(person: Person, option: str, **options: Any) -> str:
 
 
 def changed(person: Person, **options: Any) -> httpx.Response:
-    """What the page swaps in after a change."""
+    """The part of the page that replaces the old one after a change."""
     headers = {"HX-Request": "true"}
     return person.http.post("/hub/flatirons/form", data=person._xsrf(options), headers=headers)
 
@@ -97,7 +97,7 @@ def test_a_right_that_was_revoked_after_the_page_was_loaded_is_refused_soon(
     slurm.ask("sacctmgr", "-i", "delete", "user", "name=alice", *where[2:])
     gone = time.monotonic()
     try:
-        # with a second mistake, so that no job comes of a post that is too early
+        # with a second mistake, so that a post that is too early starts no job
         eventually(lambda: alice.message_of(alice.post_form(**mine, threads="0"), "account"), 20, 0.3)
         assert time.monotonic() - gone < GATE_SECONDS + 3
         assert alice.start(**mine).status_code == 400
@@ -112,7 +112,7 @@ def test_a_right_that_was_revoked_after_the_page_was_loaded_is_refused_soon(
 
 @pytest.fixture
 def no_controller(cluster: Any, slurm: Slurm) -> Iterator[None]:
-    """summit's slurmctld is dead, after the hub has seen it alive."""
+    """summit's slurmctld is dead; the hub has seen it alive before."""
 
     def fault(what: str) -> None:
         argv = [REPO / "scripts" / "cluster", "--name", cluster.name, "fault", what, "slurmctld@summit"]
@@ -128,7 +128,7 @@ def no_controller(cluster: Any, slurm: Slurm) -> Iterator[None]:
 
 @pytest.fixture
 def seen(alice: Person) -> Person:
-    """alice, whose form the hub has facts for."""
+    """alice; the hub has facts for her form."""
     assert alice.form().status_code == 200
     return alice
 
@@ -150,7 +150,7 @@ def test_without_slurm_the_form_says_how_old_its_facts_are_and_a_post_gets_a_sen
     assert (bad.status_code == 400 and "at least 1" in bad.text) or "between 1 and" in bad.text
     assert seen.start(**{**SHAS, "account": "ucb-gpu"}).status_code == 400, "the last known facts judge"
     answer = seen.post_form("lost", **SHAS)
-    if answer.status_code == 302:  # the start goes on; its end says why
+    if answer.status_code == 302:  # the start continues; its end says why
         assert seen.events("lost")[-1].get("failed")
     else:
         assert answer.status_code < 500, answer.text

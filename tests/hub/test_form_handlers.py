@@ -1,4 +1,4 @@
-"""Every URL that Flatirons adds to a hub: who may call it, and that nobody else can change anything."""
+"""Every URL that Flatirons adds to a hub: who may call it, and that others can't change anything."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ FORM_PATH, ESTIMATE_PATH = "/flatirons/form", "/flatirons/estimate"
 class Call:
     """How a URL is called for alice's server, and what each caller gets.
 
-    `narrow` is alice's token that may only tell her name; `server` one that may do anything with her server
-    `work` and nothing else. Pages take no token at all (BaseHandler), calls of programs do.
+    `narrow` is a token of alice that can only read her name; `server` is one that can do anything with her
+    server `work` and nothing else. Pages take no token at all (BaseHandler), calls of programs do.
     """
 
     method: str
@@ -115,7 +115,7 @@ async def root(hub: JupyterHub) -> AsyncIterator[Visitor]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stranger(hub: JupyterHub) -> AsyncIterator[Visitor]:
-    """Somebody who has only seen the log-in page."""
+    """A visitor who has only seen the log-in page."""
     someone = Visitor(hub, "alice")
     await someone.http.get("/hub/login")
     yield someone
@@ -123,7 +123,7 @@ async def stranger(hub: JupyterHub) -> AsyncIterator[Visitor]:
 
 
 def everything(hub: JupyterHub) -> tuple[Any, ...]:
-    """What a call could change: users, servers, what was started, what is kept of choices."""
+    """What a call could change: users, servers, started servers, saved choices."""
     hub.db.expire_all()
     servers = {(row.user.name, row.name, row.server_id) for row in hub.db.query(orm.Spawner)}
     users = {row.name for row in hub.db.query(orm.User)}
@@ -250,7 +250,7 @@ async def test_a_server_with_an_impossible_name_is_refused_and_isnt_made(
 
 @in_module
 async def test_filling_in_a_form_makes_no_server(hub: JupyterHub, bob: Visitor) -> None:
-    """Else the form's refresh would bring back a named server that was just deleted."""
+    """Otherwise the form's refresh would create a named server again that was just deleted."""
     before = everything(hub)
     for path in (FORM_PATH, ESTIMATE_PATH):
         assert (await called(bob, Call("POST", f"{path}?server=fresh", **FORMS))).status_code == 404

@@ -1,4 +1,4 @@
-"""Hostile bodies on every road into a hub: the page, a link, REST, the form's own two calls.
+"""Hostile bodies by every way into a hub: the page, a link, REST, the form's own two calls.
 
 600 of them by default, 10,000 in the full form.
 """
@@ -156,7 +156,7 @@ def hostile(quick: int, full: int) -> Any:
 
 
 def lists(body: list[tuple[str, str]]) -> dict[str, list[str]]:
-    """The body as JupyterHub hands it on."""
+    """The body as JupyterHub passes it on."""
     found: dict[str, list[str]] = {}
     for name, text in body:
         found.setdefault(name, []).append(text)
@@ -319,7 +319,7 @@ def holds(options: Mapping[str, Any]) -> None:
 
 
 def on_summit(options: Mapping[str, Any]) -> None:
-    """The same for what her rights say, told once more in other words."""
+    """The same according to her rights, written a second time, independently."""
     partition, account, qos = (options[name] for name in ("partition", "account", "qos"))
     assert (partition, account) in {
         ("shas", "general"),
@@ -359,7 +359,7 @@ async def sent(alice: Visitor, path: str, body: list[tuple[str, str]], multipart
 
 
 async def verdict(body: Mapping[str, Any], alice: Visitor, *, from_page: bool = True) -> dict[str, str]:
-    """What the form itself says of the body, {} when it takes it."""
+    """The form's messages for the body, {} if it accepts it."""
     try:
         await FORM.parse(body, summit.context("alice"), from_page=from_page)
     except OptionsRefused as refused:
@@ -468,7 +468,7 @@ async def test_any_body_asked_for_an_estimate_gets_a_sentence_or_nothing(
         assert not [word for word in call.argv if word.startswith(("--uid", "--wrap"))]
 
 
-# -- what hypothesis would seldom think of
+# -- what hypothesis would rarely generate
 
 
 @pytest.mark.parametrize("path", ["/hub/flatirons/form", "/hub/flatirons/estimate"])
@@ -509,7 +509,7 @@ async def test_hundreds_of_keys_are_refused_with_one_sentence(alice: Visitor, be
 
 @pytest.mark.parametrize("path", ["/hub/spawn/alice", "/hub/flatirons/form", "/hub/flatirons/estimate"])
 async def test_a_body_that_isnt_a_forms_is_refused_before_any_handler_runs(alice: Visitor, path: str) -> None:
-    """By tornado; its page is for a stranger, and so is its cookie: the next page gives a new one."""
+    """Tornado refuses it, with the page and the cookie of a stranger; the next page sets a new cookie."""
     thousands = await sent(alice, path, [(f"k{n}", "<b>") for n in range(5000)], False)
     well_made(thousands)
     await alice.page()
@@ -551,7 +551,7 @@ async def test_many_hostile_posts_at_once_each_get_their_own_page(alice: Visitor
 @settings(max_examples=300, deadline=None)
 @given(plausible)
 async def test_what_the_page_shows_without_a_message_is_accepted(body: dict[str, str]) -> None:
-    """Except empty required fields: while somebody chooses, these have no message."""
+    """Except empty required fields, which have no message while the user is choosing."""
     context = summit.context("alice")
     answers = await FORM.answers(body, context, from_page=True, live=True)
     shown = {}

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.cluster
 
 @pytest.fixture
 def tls(cluster: Any) -> Iterator[None]:
-    """The hub and the proxy with internal TLS; afterwards they are as they were."""
+    """The hub and the proxy with internal TLS; afterwards without it again."""
     file = cluster.demo.etc / "site.toml"
     plain = file.read_text()
     secure = plain.replace('"http://hub:', '"https://hub:').replace('api = "http:', 'api = "https:')
@@ -53,7 +53,7 @@ def test_a_server_has_a_certificate_for_its_node_and_the_proxy_checks_it(cluster
 
 
 def certificate(cluster: Any, host: str, port: str) -> str:
-    """What the server shows to whoever connects."""
+    """The certificate that the server shows to clients."""
     show = "openssl x509 -noout -ext subjectAltName"
     ask = f"openssl s_client -connect {host}:{port} </dev/null 2>/dev/null | {show}"
     return str(cluster.exec("hub", ["sh", "-c", ask]).stdout)

@@ -1,4 +1,4 @@
-"""What Prometheus reads of a hub on real Slurm: each start, wait and failure once, where it belongs."""
+"""The metrics of a hub on real Slurm: each start, wait and failure is counted once, in the right place."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Scrape = Callable[[], "Read"]
 
 
 class Read:
-    """What {hub}/metrics said at a moment."""
+    """The contents of {hub}/metrics at one moment."""
 
     def __init__(self, text: str) -> None:
         self.text = text

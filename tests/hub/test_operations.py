@@ -50,7 +50,7 @@ def operators(cluster: Any) -> Iterator[None]:
 
 @pytest.fixture
 def operator(cluster: Any, operators: None) -> Iterator[Person]:
-    """Carol, who may do what operators may, and no more."""
+    """Carol, who has the rights of an operator and no more."""
     carol = Person(cluster.hub_url, "carol").log_in()
     yield carol
     carol.http.close()
@@ -68,7 +68,7 @@ def page(operator: Person) -> str:
 
 
 def rows(html: str, table: str) -> list[list[str]]:
-    """The cells of a table of the page, as a reader sees them; fails for markup inside of one."""
+    """The cells of a table of the page, as a reader sees them; fails if a cell has markup."""
     found = re.search(rf'<table[^>]* id="{table}">.*?<tbody>(.*?)</tbody>', html, re.DOTALL)
     assert found, f"no table {table}"
     return [
@@ -78,7 +78,7 @@ def rows(html: str, table: str) -> list[list[str]]:
 
 
 def only(found: list[dict[str, Any]], **known: Any) -> dict[str, Any]:
-    """The one of these that has these values."""
+    """The only one of these with these values."""
     [one] = [each for each in found if known.items() <= each.items()]
     return one
 

@@ -1,4 +1,4 @@
-"""A form on batchspawner's SlurmSpawner, as docs/how-to/any-spawner.md has it, on a virtual cluster."""
+"""A form on batchspawner's SlurmSpawner, as in docs/how-to/any-spawner.md, on a virtual cluster."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ c.SlurmSpawner.batchspawner_singleuser_cmd = (
 
 
 class BatchHub(PlainHub):
-    """A hub that is root, as batchspawner's `sudo -E` wants it unless there are rules for it."""
+    """A hub that runs as root, because batchspawner's `sudo -E` would need special rules otherwise."""
 
     account = "root"
     environment = ("PYTHONPATH=/etc/flatirons/batch",)
@@ -49,7 +49,7 @@ class BatchHub(PlainHub):
 
 @pytest.fixture(scope="module")
 def hub(cluster: Any) -> Iterator[BatchHub]:
-    """The hub that drives batchspawner."""
+    """The hub that uses batchspawner."""
     with running(cluster, BatchHub(cluster.demo)) as hub:
         yield hub
 

@@ -1,4 +1,4 @@
-"""A form of the operator's own on our spawner, as docs/how-to/any-spawner.md has it, on a virtual cluster."""
+"""An operator's own form on our spawner, as in docs/how-to/any-spawner.md, on a virtual cluster."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OWN_STATE = "/var/lib/jupyterhub/options"
 
 
 def with_own_form() -> str:
-    """The plain configuration, its form replaced by the page's lines."""
+    """The plain configuration, with the page's lines in place of its form."""
     text, count = re.subn(
         r"^# The form, .*?\.attach\(c\.SlurmSpawner\)$", "", configuration(), flags=re.M | re.S
     )
@@ -32,7 +32,7 @@ def with_own_form() -> str:
 
 @pytest.fixture(scope="module")
 def hub(cluster: Any) -> Iterator[PlainHub]:
-    """The hub with a form of the operator's own."""
+    """The hub with the operator's own form."""
     hub = PlainHub(cluster.demo)
     (cluster.demo.etc / "plain.py").write_text(with_own_form())
     cluster.exec(HUB, ["install", "-d", "-m", "700", OWN_STATE], HUB_ACCOUNT.name)

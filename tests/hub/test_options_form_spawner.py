@@ -58,7 +58,7 @@ def manual(heading: str) -> str:
 
 
 def configured(text: str, state: Path, here: Mapping[str, str]) -> Config:
-    """A configuration file's content, for a hub in this process; `here`: what it says -> what it is here."""
+    """The text of a configuration file, for a hub in this process; `here`: text in it -> its replacement."""
     for there, instead in here.items():
         assert there in text
         text = text.replace(there, instead)
@@ -72,7 +72,7 @@ def configured(text: str, state: Path, here: Mapping[str, str]) -> Config:
 
 @asynccontextmanager
 async def running_once(config: Config) -> AsyncIterator[JupyterHub]:
-    """A hub whose end is that of its process: it asks for its servers no more, and leaves them running."""
+    """A hub that ends like a killed process: it no longer polls its servers, and leaves them running."""
     async with running(config) as hub:
         yield hub
         for user in hub.users.values():
@@ -82,7 +82,7 @@ async def running_once(config: Config) -> AsyncIterator[JupyterHub]:
 
 @asynccontextmanager
 async def visiting(hub: JupyterHub, name: str = ME) -> AsyncIterator[Visitor]:
-    """Somebody logged in, by the name of an account of this machine."""
+    """A logged-in user with the name of an account of this machine."""
     visitor = await Visitor(hub, name).log_in()
     try:
         yield visitor
@@ -91,7 +91,7 @@ async def visiting(hub: JupyterHub, name: str = ME) -> AsyncIterator[Visitor]:
 
 
 async def started(visitor: Visitor, options: Mapping[str, str]) -> Any:
-    """The spawner, once what it started is ready; the page waits for that no longer than a second."""
+    """The spawner, once its server is ready; the page waits for that for at most a second."""
     answer = await visitor.post(options)
     assert answer.status_code == 302, answer.text
     spawner = visitor.spawner()
@@ -102,7 +102,7 @@ async def started(visitor: Visitor, options: Mapping[str, str]) -> Any:
 
 
 async def answers(spawner: Any, path: str) -> Any:
-    """What the server itself says, in JSON."""
+    """The server's own answer, as JSON."""
     async with httpx.AsyncClient() as http:
         return (await http.get(f"{spawner.server.url}{path}")).json()
 
@@ -115,7 +115,8 @@ def local(tmp_path: Path) -> Config:
 
 @pytest.fixture
 def slurm(tmp_path: Path) -> Iterator[Path]:
-    """A folder of commands named like Slurm's, which run jobs right here and note what they were asked."""
+    """A folder with commands named like Slurm's, which run jobs on this machine and record their
+    arguments."""
     folder = tmp_path / "slurm"
     folder.mkdir()
     for name, text in SLURM.items():
@@ -124,7 +125,7 @@ def slurm(tmp_path: Path) -> Iterator[Path]:
     yield folder
     jobs = folder / "sbatch.jobs"
     for job in jobs.read_text().split() if jobs.exists() else ():
-        with suppress(ProcessLookupError):  # as it should be: only a test that failed leaves one
+        with suppress(ProcessLookupError):  # as expected: only a failed test leaves one
             os.killpg(int(job), signal.SIGKILL)
 
 
@@ -140,7 +141,7 @@ def batch(heading: str, slurm: Path) -> Config:
 
 
 def last_job(slurm: Path) -> str:
-    """The job that squeue was asked for last."""
+    """The last job in a call of squeue."""
     return re.findall(r"-j (\d+)", (slurm / "squeue.argv").read_text())[-1]
 
 

@@ -24,7 +24,7 @@ MANUAL = REPO / "docs" / "how-to" / "plain-jupyterhub.md"
 PATH = "PATH=/opt/flatirons/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 STATE = "/var/lib/jupyterhub/plain"
 PAM = "c.Authenticator.allow_all = True\nc.PAMAuthenticator.service = 'sshd'"
-# what stands in the manual -> what it is in the virtual cluster
+# text in the manual -> its replacement for the virtual cluster
 HERE = {
     "http://0.0.0.0:8081": "http://hub:8081",
     "http://hub.cluster.example.org:8081": "http://hub:8081",
@@ -51,7 +51,7 @@ def configuration() -> str:
 
 
 class PlainHub:
-    """A hub with the manual's configuration, in the hub node, beside the demo's proxy."""
+    """A hub with the manual's configuration, in the hub node, with the demo's proxy."""
 
     account = HUB_ACCOUNT.name
     environment: tuple[str, ...] = ()
@@ -73,7 +73,7 @@ class PlainHub:
         assert self.process.poll() is None, self.log.read_text()
 
     def stop(self) -> None:
-        """Ends it in good order, if it runs."""
+        """Ends it with SIGTERM, if it runs."""
         for pid in children(self.process.pid) if self.process.poll() is None else ():
             os.kill(pid, signal.SIGTERM)
         self.process.wait(30)
@@ -81,7 +81,7 @@ class PlainHub:
 
 @contextmanager
 def running(cluster: Any, hub: PlainHub) -> Iterator[PlainHub]:
-    """The hub, in the place of the demo's own, which is back afterwards."""
+    """The hub, in place of the demo's own, which runs again afterwards."""
     cluster.stop_hub()
     try:
         hub.start()

@@ -1,4 +1,4 @@
-"""What `scripts/demo` promises a person at a shell."""
+"""What `scripts/demo` guarantees to its user."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def test_a_hub_killed_and_restarted_finds_running_and_pending_servers(
 
 @pytest.mark.skipif(not IS_FULL, reason="JupyterHub waits half a minute: --full")
 def test_a_suspended_server_outlives_a_restart_of_the_hub(cluster: Any, alice: Person, slurm: Slurm) -> None:
-    """JupyterHub ends, when it starts, what doesn't answer for half a minute."""
+    """When JupyterHub starts, it ends servers that don't answer for half a minute."""
     alice.start(**SHAS)
     alice.wait_ready()
     [(job, _, _)] = slurm.jobs("alice")
@@ -205,7 +205,7 @@ def test_a_start_that_the_hub_took_up_again_tells_its_end(
 def test_a_job_whose_id_was_never_stored_is_found_by_its_comment(
     cluster: Any, alice: Person, slurm: Slurm, full_sknl: int
 ) -> None:
-    """As if the hub was killed after sbatch returned and before its answer was stored."""
+    """As if the hub had been killed after sbatch returned and before the id was stored."""
     alice.start(**BLOCKED)
     [(job, _, _)] = eventually(lambda: waiting(slurm))
     cluster.kill_hub()
@@ -270,7 +270,7 @@ def test_a_boot_code_works_once(alice: Person, slurm: Slurm, cluster: Any) -> No
 def test_a_stolen_code_is_of_no_use_on_another_node_and_the_server_starts(
     alice: Person, slurm: Slurm, cluster: Any, full_sknl: int
 ) -> None:
-    """Stolen while the job waits, by somebody who runs on another node; and tried until the server is up."""
+    """Stolen while the job waits, by a user on another node, who tries it until the server is up."""
     alice.start(**BLOCKED)
     [(job, _, _)] = eventually(lambda: waiting(slurm))
     code = code_of(slurm, job)

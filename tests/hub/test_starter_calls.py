@@ -1,4 +1,4 @@
-"""What a starter's calls get that aren't a starter's: over HTTP, at a whole hub on a Slurm in memory."""
+"""Calls that don't come from the right starter: over HTTP, to a whole hub on a Slurm in memory."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from tests.waiting import until
 
 in_module = pytest.mark.asyncio(loop_scope="module")
 
-HERE, ELSEWHERE = "localhost", "192.0.2.1"  # nodes: where these tests call from, and where nobody does
+HERE, ELSEWHERE = "localhost", "192.0.2.1"  # nodes: the one that these tests call from, and another one
 KEY, THIEF = "the starter's own secret", "a secret of somebody else"
 NUMBERS = count(1)
 
 
 class Lines(logging.Handler):
-    """What the hub logs."""
+    """The lines that the hub logs."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -52,7 +52,7 @@ class Lines(logging.Handler):
 
 @dataclass
 class Start:
-    """A server of alice's on its way, and what is known of it."""
+    """A server of alice that is starting, and what is known about it."""
 
     hub: JupyterHub
     slurm: FakeSlurm
@@ -98,7 +98,7 @@ class Start:
         assert (await self.call(name, good(name, self))).status_code == 200
 
     async def settled(self) -> Any:
-        """Everything, once nothing has changed by itself for half a second, as a report still does."""
+        """Everything, once nothing has changed by itself for half a second, such as a report."""
         seen, same = self.everything(), 0
         while same < 50:
             await asyncio.sleep(0.01)
@@ -107,7 +107,7 @@ class Start:
         return seen
 
     def everything(self) -> Any:
-        """All that a call could have changed: the run, what is told of it, and the hub's database."""
+        """All that a call could change: the run, its progress and reports, and the hub's database."""
         self.hub.db.expire_all()
         row = self.hub.db.query(orm.Spawner).filter_by(name=self.name).one()
         run, registry = self.run, self.run.registry
@@ -178,16 +178,16 @@ def lines(hub: JupyterHub) -> Any:
     hub.log.removeHandler(made)
 
 
-# -- how far a server is when the call comes
+# -- the state of the server when the call comes
 
 
 async def waiting(start: Start) -> None:
-    """Its place in the queue is told too: that is the last that becomes known by itself."""
+    """Its position in the queue is known too: nothing more becomes known by itself."""
     await until(lambda: "It is number " in str(start.run.progress.events[-1:]))
 
 
 async def waiting_unchecked(start: Start) -> None:
-    """The site has the check of addresses switched off."""
+    """The same for a site that doesn't check addresses."""
     await waiting(start)
     start.spawner.check_address = False
 
@@ -215,13 +215,13 @@ async def up(start: Start) -> None:
 
 
 async def moved(start: Start) -> None:
-    """It is up, and its node isn't where the call comes from."""
+    """It is up on another node than the one that the call comes from."""
     await up(start)
     await start.run._change(host=ELSEWHERE)
 
 
 async def told(start: Start) -> None:
-    """Its starter said how it ended; Slurm didn't yet."""
+    """Its starter has reported how it ended; Slurm hasn't yet."""
     await up(start)
     await start.make("end")
 
@@ -232,7 +232,7 @@ async def told_before_it_listened(start: Start) -> None:
 
 
 async def over(start: Start) -> None:
-    """Slurm said that it ended, and its starter didn't."""
+    """Slurm has reported its end; its starter hasn't."""
     await up(start)
     start.slurm.end_job(start.job, "TIMEOUT")
     await until(lambda: start.run.outcome._explained.is_set())
@@ -426,7 +426,7 @@ async def test_whoever_is_refused_for_the_address_is_told_why_and_the_operator_w
     start: Start, lines: Lines, node: str, known: str
 ) -> None:
     await start.runs_on(node)
-    run = start.run  # which JupyterHub forgets
+    run = start.run  # JupyterHub forgets it
     assert (await start.call("boot", good("boot", start))).status_code == 403
     start.slurm.end_job(start.job, "FAILED", exit_code="1:0", reason="NonZeroExitCode")  # as the starter does
     await until(run.outcome._explained.is_set)

@@ -1,4 +1,4 @@
-"""The image builder, and the base image as an ordinary user of a compute node has it."""
+"""The image builder, and the base image as an ordinary user runs it on a compute node."""
 
 import contextlib
 import fcntl
@@ -31,7 +31,7 @@ IMAGE = "/srv/images/base.sif"
 
 @pytest.fixture
 def fake_mmdebstrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A script to be written: what stands on PATH as mmdebstrap, with $target to fill; the cache is empty."""
+    """The file for a script that replaces mmdebstrap on PATH and fills $target; the cache is empty."""
     tree = tmp_path / "tree/etc/apt"
     tree.mkdir(parents=True)
     (tree / "sources.list").write_text("deb http://mirror.example/debian trixie main\n")
@@ -51,12 +51,12 @@ def write(script: Path, body: str) -> None:
 
 
 def in_cache() -> list[str]:
-    """What is in the cache but for locks and logs."""
+    """The contents of the cache without locks and logs."""
     return sorted(place.name for place in stage.cache().iterdir() if place.suffix not in (".lock", ".log"))
 
 
 def other_debian(number: int) -> recipe.Stage:
-    """A Debian stage of another content."""
+    """A Debian stage with other contents."""
     wanted = stage.cache() / f"{number}.log"
     wanted.write_text(f"package-{number}\n")
     return recipe.Stage("debian", "trixie", {"debian.txt": wanted})
@@ -88,13 +88,13 @@ def test_of_many_builds_the_newest_few_are_kept(fake_mmdebstrap: Path) -> None:
 
 
 def driver_of(fake_mmdebstrap: Path) -> subprocess.Popen[bytes]:
-    """A process of its own that builds the Debian stage, once mmdebstrap has begun.
+    """A separate process that builds the Debian stage, once mmdebstrap has begun.
 
-    Fails when it ends before that, or is silent for long.
+    Fails if it ends before that, or prints nothing for a long time.
     """
     started = fake_mmdebstrap.with_name("started")
     os.mkfifo(started)
-    begun = os.open(started, os.O_RDONLY | os.O_NONBLOCK)  # else we'd wait here for whoever opens it
+    begun = os.open(started, os.O_RDONLY | os.O_NONBLOCK)  # else this would wait for a writer
     write(fake_mmdebstrap, f'echo part > "$target/file"; echo > {started}; exec sleep 1000')
     code = (
         "import sys, pathlib; from images import __main__, recipe, stage\n"

@@ -1,4 +1,4 @@
-"""The image's servers start by the bundle, and nobody can tell but by the clock."""
+"""The image's servers start from the bundle, and differ from others only in the time that this takes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.conftest import RealCluster
 
 pytestmark = pytest.mark.cluster
 IMAGE = "/srv/images/base.sif"
-# As a server does: the directory is out of the path again once that was imported.
+# As in a server: the directory is removed from the path after the import.
 START = """
 import sys
 sys.path[0] = "/opt/jupyter/lib/quickstart"
@@ -46,7 +46,7 @@ print(jupyterhub.scopes.orm.User is jupyterhub.orm.User)
 
 
 def run(cluster: RealCluster, *command: str, user: str = "dave", options: tuple[str, ...] = ()) -> str:
-    """What a command in the image prints, on a compute node."""
+    """The output of a command in the image, on a compute node."""
     binds = [word for bind in BINDS for word in ("--bind", bind)]
     argv = ["apptainer", "--quiet", "exec", *options, *binds, IMAGE, *command]
     done = cluster.exec("shas0101", argv, user)

@@ -1,4 +1,4 @@
-"""Asks Slurm whether it takes a job: by a test, and where that says too little by submitting it."""
+"""Asks Slurm whether it accepts a job: by --test-only, and if that isn't enough, by submitting it."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ STARTS = "starts"
 
 @dataclass(frozen=True)
 class Clusters:
-    """The clusters, and everybody's rights on them."""
+    """The clusters, and the rights of all users on them."""
 
     clients: Mapping[str, SlurmClient]
     rights: Mapping[str, Mapping[str, Rights]]
     turn: asyncio.Semaphore
 
     async def refusals(self, cluster: str, user: str, asks: Iterable[Ask]) -> dict[Ask, str]:
-        """What `sbatch --test-only` says to each, "" where it accepts."""
+        """What `sbatch --test-only` says about each job; "" where it accepts the job."""
         found = list(asks)
         said = await asyncio.gather(*(self._test(cluster, user, ask) for ask in found))
         return dict(zip(found, said, strict=True))
@@ -50,10 +50,10 @@ class Clusters:
             return ""
 
     async def outcomes(self, cluster: str, asks: Sequence[tuple[str, Ask]], *, patience: float) -> list[str]:
-        """What becomes of jobs that are submitted for real; each is cancelled when that is known.
+        """What happens to jobs that are really submitted; each is cancelled when that is known.
 
-        One that waits for nodes may be found to exceed a limit when Slurm looks closer: `patience` is for how
-        many seconds that isn't taken for the last word.
+        Slurm may find later that a job which waits for nodes exceeds a limit. So waiting counts as the
+        outcome only after `patience` seconds.
         """
         return await asyncio.gather(*(self._outcome(cluster, *each, patience) for each in asks))
 
@@ -103,7 +103,7 @@ def dice() -> random.Random:
 
 
 def sample(asks: Sequence[tuple[str, Ask]], count: int) -> list[tuple[str, Ask]]:
-    """One of each sort, and of the sorts so many."""
+    """One of each sort, of at most so many sorts."""
     chance = dice()
     sorts: dict[tuple[str, ...], list[tuple[str, Ask]]] = {}
     for user, ask in asks:

@@ -1,4 +1,4 @@
-"""A person's notebook server on the virtual cluster."""
+"""A user's notebook server on the virtual cluster."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.conftest import RealCluster
 from tests.repository import REPO
 
 DOCS = REPO / "docs"
-# All that matters: the form begins with what the same person chose last, in whatever test.
+# All options that matter, because the form begins with the user's last choices, perhaps of another test.
 SERVER = {
     "environment": "python",
     "cluster": "summit",
@@ -30,7 +30,7 @@ def start_server(visitor: Visitor, **options: str) -> None:
 
 
 def last_json(printed: str) -> Any:
-    """The value that a cell printed last."""
+    """The last value that a cell printed."""
     return json.loads(printed.strip().rpartition("\n")[2])
 
 

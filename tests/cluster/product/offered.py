@@ -1,4 +1,4 @@
-"""What Flatirons offers a user on a cluster, as jobs to ask Slurm about: within bounds, beyond, elsewhere."""
+"""What Flatirons offers a user, as jobs to check with Slurm: within bounds, beyond, elsewhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATIENCE = {"max_age": 0.0, "patience": 20.0}
 
 @dataclass(frozen=True)
 class Place:
-    """What goes together, or doesn't; empty for what isn't named."""
+    """A combination of choices, which may be invalid; empty for a choice that isn't made."""
 
     partition: str
     account: str
@@ -29,7 +29,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Ask:
-    """A job to ask about, and in a word or two what is special in it."""
+    """A job to check with Slurm, and what is special about it in one or two words."""
 
     place: Place
     what: str
@@ -57,7 +57,7 @@ async def everybodys_rights(client: SlurmClient) -> dict[str, Rights]:
 
 
 def places(rights: Rights) -> list[Place]:
-    """All that is offered to go together."""
+    """All combinations that are offered."""
     return [
         Place(partition.name, account, qos, reservation)
         for partition in rights.partitions
@@ -73,7 +73,7 @@ def _reservations(rights: Rights, partition: str, account: str) -> list[str]:
 
 
 def within(rights: Rights, place: Place) -> Iterator[Ask]:
-    """The smallest job there, and those with each bound at its most, alone and together with others."""
+    """The smallest job there, and jobs with each bound at its maximum, alone and together with others."""
     bounds = _bounds(rights, place)
     for gpus in _gpus(bounds):
         yield _ask(bounds, place, "smallest", gpus)
@@ -88,7 +88,7 @@ def within(rights: Rights, place: Place) -> Iterator[Ask]:
 
 
 def _alone(bounds: Bounds, place: Place, gpus: str) -> Iterator[Ask]:
-    """Each bound at its most, the others left to Slurm."""
+    """Each bound at its maximum, the others left to Slurm."""
     yield _ask(bounds, place, "most tasks", gpus, ntasks=bounds.max_ntasks(None, gpus))
     cores = bounds.max_cpus(1, 1, gpus)
     memory = bounds.max_memory_mib(1, 1, cores, gpus)
@@ -102,7 +102,7 @@ def _alone(bounds: Bounds, place: Place, gpus: str) -> Iterator[Ask]:
 
 
 def beyond(rights: Rights, place: Place) -> Iterator[Ask]:
-    """Each bound and one more; each type of GPU that isn't offered."""
+    """One more than each bound; each type of GPU that isn't offered."""
     bounds = _bounds(rights, place)
     for gpus in _gpus(bounds)[:: max(len(_gpus(bounds)) - 1, 1)]:
         yield _ask(bounds, place, "nodes", gpus, nodes=bounds.max_nodes(gpus) + 1)
@@ -142,14 +142,14 @@ def _bounds(rights: Rights, place: Place) -> Bounds:
 
 
 def _gpus(bounds: Bounds) -> list[str]:
-    """None, one and the most of each type, as far as the place lets one."""
+    """None, one and the maximum of each type, as far as the place allows them."""
     counts = {kind: sorted({1, most}) for kind, most in bounds.gpu_types().items()}
     texts = [f"{kind}:{count}" if kind else str(count) for kind in counts for count in counts[kind]]
     return [text for text in ["0", *texts] if parsed(text)[1] >= bounds.least_gpus]
 
 
 def _ask(bounds: Bounds, place: Place, what: str, gpus: str = "0", **size: int) -> Ask:
-    """A job of that size; where the place demands a least, what isn't given is that."""
+    """A job of that size; where the place has a minimum, a size that isn't given is that minimum."""
     nodes, ntasks = size.get("nodes"), size.get("ntasks")
     least_memory = bounds.min_memory_mib(nodes)
     kind, count = parsed(gpus)

@@ -1,4 +1,4 @@
-"""Bad images on a node of the virtual cluster: what people see, and what `flatirons images check` says."""
+"""Bad images on a node of the virtual cluster: what users see, and what `flatirons images check` says."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def run(cluster: RealCluster, *argv: str, stdin: str = "", user: str | None = No
 
 
 def foreign_program() -> str:
-    """The first bytes of a program for a processor that this machine hasn't got, for a shell's printf."""
+    """The first bytes of a program for a processor that this machine doesn't have, for a shell's printf."""
     number = {"x86_64": 183, "aarch64": 62}[platform.machine()]  # e_machine in elf(5)
     head = b"\x7fELF\2\1\1" + bytes(9) + b"\2\0" + bytes([number, 0, 1, 0, 0, 0]) + bytes(100)
     return "".join(f"\\{byte:03o}" for byte in head)
@@ -74,7 +74,7 @@ def foreign_program() -> str:
 
 @pytest.fixture(scope="module")
 def bad_images(cluster: RealCluster) -> Iterator[None]:
-    """The images on the node, and a hub that offers them; afterwards all is as it was."""
+    """The images on the node, and a hub that offers them; removed at the end."""
     ours = ARCHITECTURES[platform.machine()]
     [other] = set(ARCHITECTURES.values()) - {ours}
     run(cluster, "bash", "-euc", MAKE, "make", str(ours), str(other))
@@ -92,7 +92,7 @@ def bad_images(cluster: RealCluster) -> Iterator[None]:
 
 
 def offer(cluster: RealCluster, file: Path, site: str) -> None:
-    """Has the hub take up another site file."""
+    """Restarts the hub with another site file."""
     cluster.stop_hub()
     file.write_text(site)
     cluster.start_hub()
@@ -113,7 +113,7 @@ def alice(cluster: RealCluster, bad_images: None) -> Iterator[Person]:
 
 @pytest.fixture
 def full_tmp(cluster: RealCluster) -> Iterator[None]:
-    """The node's /tmp has no room at all."""
+    """The node's /tmp is full."""
     run(cluster, "mount", "-t", "tmpfs", "-o", "size=1m,mode=1777", "tmpfs", "/tmp")
     cluster.exec(NODE, ["sh", "-c", "cat /dev/zero > /tmp/filled"])
     yield
@@ -139,7 +139,7 @@ def test_whoever_starts_a_bad_image_is_told_what_is_wrong_and_what_to_do(
 
 
 def told(alice: Person, environment: str, kind: str, words: str) -> None:
-    """Fails unless the page of the start, and the report, say so."""
+    """Fails unless the page of the start and the report show this."""
     alice.start(**{**ON_NODE, "environment": environment})
     failed = alice.events()[-1]
     assert failed.get("failed"), failed

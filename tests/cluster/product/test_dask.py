@@ -39,7 +39,7 @@ def probe():
 
 @pytest.fixture
 def kernel(visitor: Visitor, slurm: Slurm) -> Iterator[Kernel]:
-    """A new kernel in alice's notebook server; in the end no workers are left."""
+    """A new kernel in alice's notebook server; at the end all workers are removed."""
     if not visitor.has_server():
         start_server(visitor)
     yield visitor.kernel()

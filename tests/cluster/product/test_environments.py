@@ -1,7 +1,7 @@
-"""Each environment through the real spawner: its kernels compute and draw, whatever the node's modules say.
+"""Each environment with the real spawner: its kernels compute and draw, whatever the node's modules set.
 
-Also one that has never heard of Flatirons: a virtual environment in a directory that all nodes share, with
-nothing but JupyterHub and JupyterLab; and in the full form (`--full`) such an image.
+Also one without Flatirons: a virtual environment in a directory that all nodes share, with nothing but
+JupyterHub and JupyterLab; and in the full form (`--full`) such an image.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ CASES = [
 ]
 MARKS = {"r": [pytest.mark.images("r")], "pyspark": [pytest.mark.images("pyspark")]}
 MARKS["scientific"] = [pytest.mark.images("scientific")]
-# What a module of the node's might set for the node's own software.
+# What a module of the node might set for the node's own software.
 HOSTILE = """
 cat > /etc/profile.d/flatirons-test.sh <<'END'
 export PYTHONPATH=/nowhere/lib PYTHONHOME=/nowhere R_LIBS=/nowhere/r R_HOME=/nowhere/r
@@ -121,12 +121,12 @@ def test_spark_computes_and_draws_on_the_jobs_cores_as_its_tutorial_is_written(s
     assert_shows(draw, "")
 
 
-# What the node's own modules say.
+# What the node's own modules set.
 
 
 @pytest.fixture
 def hostile_profile(cluster: RealCluster) -> Iterator[None]:
-    """Every log-in on the first node is told where the node's own software has its parts."""
+    """Every log-in on the first node sets variables for the node's own software."""
     done = cluster.exec("shas0101", ["sh", "-ec", HOSTILE])
     assert done.returncode == 0, done
     yield
@@ -176,7 +176,7 @@ rc.cluster.stop_cluster_sync()
     assert "seen [None]" in kernel.run(code)
 
 
-# Environments that have never heard of Flatirons.
+# Environments without Flatirons.
 
 
 def shared(cluster: RealCluster) -> Path:

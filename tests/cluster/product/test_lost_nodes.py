@@ -66,7 +66,7 @@ def slurm(cluster: RealCluster) -> Slurm:
 
 @pytest.fixture
 def kernel(cluster: RealCluster, slurm: Slurm) -> Iterator[Kernel]:
-    """A kernel in alice's server, on shas0101; in the end she has no jobs, and the node that died is back."""
+    """A kernel in alice's server, on shas0101; at the end her jobs are removed, and the node is up again."""
     alice = Visitor(cluster.hub_url, "alice")
     alice.log_in()
     if not alice.has_server():

@@ -18,9 +18,9 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.cluster
 
-LOGIN, LAPTOP = "hub", "bnode0101"  # no node of the cluster that the job runs on
+LOGIN, LAPTOP = "hub", "bnode0101"  # not a node of the job's cluster
 RECORDS = ".local/state/flatirons"
-# ssh asks it for the word on an unknown host, then for the password
+# ssh asks it whether to trust an unknown host, then for the password
 ASK = '#!/bin/sh\ncase "$1" in *yes/no*) echo yes;; *) echo alice;; esac\n'
 RUN_CELL = """
 import sys
@@ -58,7 +58,7 @@ class Command:
             self.text += line
 
     def until(self, words: str) -> str:
-        """What matches the pattern, once it is printed."""
+        """The match of the pattern, once it is printed."""
         last = time.monotonic() + 60
         while not (found := re.search(words, self.text)):
             assert time.monotonic() < last and self._reader.is_alive(), f"no {words!r} in {self.text}"
@@ -66,7 +66,7 @@ class Command:
         return found[0]
 
     def send(self, signal: str) -> None:
-        """As the terminal does for Ctrl-C (INT) or when it is closed (HUP)."""
+        """Sends a signal, as the terminal does for Ctrl-C (INT) or when it is closed (HUP)."""
         assert self.cluster.exec(LOGIN, ["kill", f"-{signal}", self.pid]).returncode == 0
 
     def wait(self) -> int:
@@ -76,7 +76,7 @@ class Command:
         return code
 
     def close(self) -> None:
-        """Ends it, should it still run, and reads the rest."""
+        """Ends it if it still runs, and reads the rest."""
         self.process.terminate()
         self._reader.join()
         if self.process.stdout:
@@ -91,7 +91,7 @@ class Command:
 
 
 def run(cluster: RealCluster, *words: str, before: str = "") -> tuple[int, str]:
-    """A command from its beginning to its end."""
+    """Runs a command to its end."""
     command = Command(cluster, *words, before=before)
     return command.wait(), command.text
 
@@ -112,7 +112,7 @@ def records(cluster: RealCluster) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left(cluster: RealCluster) -> Iterator[None]:
-    """No job and no record of alice's before a test, and none of its own after it."""
+    """Removes all jobs and records of alice before a test, and requires that the test leaves none."""
     yield
     for command in RUNNING[:]:  # of a test that failed
         command.close()
@@ -126,7 +126,7 @@ def nothing_is_left(cluster: RealCluster) -> Iterator[None]:
 
 @pytest.fixture
 def sknl_is_taken(cluster: RealCluster) -> Iterator[Sequence[str]]:
-    """sknl has one node, and all of it is in use; what to ask for to wait for it."""
+    """Keeps the only node of sknl in use; returns the options with which a job waits for it."""
     words = ("-p", "sknl", "-A", "ucb-knl", "--exclusive", "-J", "blocker", "--wrap", "sleep 600")
     job = ask(cluster, "sbatch", "--parsable", "-o", "/dev/null", *words, user="alice")
     eventually(lambda: ask(cluster, "squeue", "-h", "-j", job, "-o", "%T") == "RUNNING")
@@ -136,14 +136,14 @@ def sknl_is_taken(cluster: RealCluster) -> Iterator[Sequence[str]]:
 
 @pytest.fixture
 def laptop(cluster: RealCluster) -> str:
-    """A program that answers what ssh asks, on the machine that people sit at."""
+    """A program that answers ssh's questions, on the user's own machine."""
     path = "/tmp/ask"
     cluster.exec(LAPTOP, ["sh", "-c", f"cat > {path}; chmod 755 {path}"], stdin=ASK)
     return path
 
 
 def through_ssh(cluster: RealCluster, laptop: str, line: str) -> subprocess.Popen[bytes]:
-    """The printed line, typed by alice on her own machine."""
+    """Runs the printed line, as alice would on her own machine."""
     env = ["env", f"SSH_ASKPASS={laptop}", "SSH_ASKPASS_REQUIRE=force"]
     return subprocess.Popen(
         [*cluster.demo.enter(LAPTOP, "alice"), *env, "sh", "-c", f"exec {line}"],
@@ -318,7 +318,7 @@ def test_a_node_that_fails_is_a_sentence(cluster: RealCluster) -> None:
 
 
 def is_in_service(cluster: RealCluster, host: str) -> bool:
-    """Whether a node takes jobs again; it may come back by itself before it is told to."""
+    """Whether a node accepts jobs again; it may return by itself, before it is resumed."""
     state = ask(cluster, "sinfo", "-h", "-n", host, "-p", "shas", "-o", "%T")
     if state.startswith("down"):
         cluster.exec(LOGIN, ["scontrol", "update", f"nodename={host}", "state=resume"])

@@ -1,10 +1,10 @@
-"""The table test: what Flatirons offers is what Slurm accepts, and the other way round.
+"""Flatirons offers exactly what Slurm accepts.
 
-Asked is `sbatch --test-only`, which is quick. It isn't the whole truth (seen with Slurm 24.11, and so in
-job_start_data() of its job_scheduler.c): it looks neither at partitions that are down nor at limits of a QOS
-without DenyOnLimit nor at how many cores a job's memory costs, and it refuses what must wait for the end of a
-reservation. So where its answer isn't the expected one, a sample is submitted for real; what it came to has a
-name, and no other name is let pass.
+The tests use `sbatch --test-only`, which is quick. Its answer isn't always right (seen with Slurm 24.11; see
+job_start_data() in its job_scheduler.c). It ignores partitions that are down, limits of a QOS without
+DenyOnLimit, and the number of cores that a job's memory needs. It refuses jobs that must wait for the end of
+a reservation. So if its answer isn't the expected one, a sample of jobs is really submitted. Each outcome has
+a name, and only the expected names pass.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ RESERVATIONS = {
 
 @pytest.fixture
 def reservations(cluster: RealCluster) -> Iterator[None]:
-    """Reservations of every sort, for as long as the test."""
+    """Reservations of every sort, until the end of the test."""
     scontrol = ["env", f"SLURM_CONF={cluster.clusters['summit'].slurm_conf}", "scontrol"]
     made = []
     try:
@@ -163,8 +163,8 @@ async def test_a_reservation_is_offered_to_whom_slurm_lets_in(
         offered_to[user] = {place.reservation for place in offered}
         asks = [next(iter(within(rights, place))) for place in offered]
         said = await slurm.refusals("summit", user, asks)
-        # A test can't look ahead: of what starts later it says "Invalid time specified". And in a partition
-        # with MaxCPUsPerNode it counts cores that are set aside as in use until a job has run there.
+        # --test-only can't look ahead: for a later start it says "Invalid time specified". In a partition
+        # with MaxCPUsPerNode it counts reserved cores as in use until a job has run there.
         refused = [(user, ask) for ask, no in said.items() if no]
         assert all(
             ask.place.reservation == "later"

@@ -48,7 +48,7 @@ print(json.dumps(rc.cluster.engine_set.job_id))
 
 @pytest.fixture
 def kernel(visitor: Visitor, slurm: Slurm) -> Iterator[Kernel]:
-    """A new kernel in alice's notebook server; in the end no engines are left."""
+    """A new kernel in alice's notebook server; at the end all engines are removed."""
     if not visitor.has_server():
         start_server(visitor)
     yield visitor.kernel()

@@ -44,7 +44,7 @@ HOSTS = "print(json.dumps(sorted(set(spark.sparkContext.parallelize(range(40), 8
 
 @pytest.fixture
 def kernel(visitor: Visitor, slurm: Slurm) -> Iterator[Kernel]:
-    """A new kernel in alice's notebook server; in the end no Spark is left."""
+    """A new kernel in alice's notebook server; at the end all Spark clusters are removed."""
     if not visitor.has_server():
         start_server(visitor, environment="pyspark", cpus="2")
     kernel = visitor.kernel()

@@ -1,4 +1,4 @@
-"""What a booted cluster offers: two Slurms with their rules, people who can log in, containers, a way in."""
+"""What a booted cluster offers: two Slurms with rules, users who can log in, containers, a published port."""
 
 import json
 import os
@@ -27,7 +27,7 @@ class Server(socketserver.ThreadingTCPServer):
 Server(("0.0.0.0", 8000), Echo).serve_forever()
 """
 
-# Prints what PAM says of alice with the password in argv: 0 is success, 7 an authentication failure.
+# Prints PAM's result for alice with the password in argv: 0 is success, 7 an authentication failure.
 PAM = """
 import ctypes, sys
 pam, libc, P = ctypes.CDLL("libpam.so.0"), ctypes.CDLL(None), ctypes.c_void_p
@@ -47,7 +47,7 @@ assert pam.pam_start(b"login", b"alice", ctypes.byref(conversation), ctypes.byre
 print(pam.pam_authenticate(handle, 0) or pam.pam_acct_mgmt(handle, 0), end="")
 """
 
-# A directory that is a container: one shell and what it is linked to.
+# A directory that serves as a container: one shell and its libraries.
 TINY = """
 set -e
 mkdir -p tiny/bin tiny/proc tiny/sys tiny/dev tiny/tmp tiny/etc tiny/home tiny/root
@@ -60,7 +60,7 @@ apptainer build --force tiny.sif tiny
 
 
 def free_port() -> int:
-    """A port that nobody has at the moment."""
+    """A port that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -69,7 +69,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    """The host's port at which the hub node's port 8000 is published."""
+    """The host's port for the hub node's port 8000."""
     return free_port()
 
 
@@ -85,7 +85,7 @@ def site(make_driver: Callable[[str], Driver], port: int, tmp_path_factory: pyte
 
 @pytest.fixture(scope="module")
 def echo(site: Driver, port: int) -> Iterator[int]:
-    """The published port, with something in the hub node that answers it."""
+    """The published port, with a program in the hub node that answers."""
     argv = json.loads(site.run("argv", "hub", "--user", "jupyterhub").stdout)
     with subprocess.Popen([*argv, "python3", "-c", ECHO]) as server:
         until = time.monotonic() + 20

@@ -1,4 +1,4 @@
-"""Faults: each breaks just what it says, and can be mended."""
+"""Each fault breaks only what it names, and can be repaired."""
 
 import time
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def answers(site: Driver, cluster: str = "summit") -> bool:
 
 
 def wait_until_saved(site: Driver, job: str) -> None:
-    """Returns once summit's controller has written the present state of a job to its disk."""
+    """Returns once summit's controller has written the current state of a job to its disk."""
     mark = f"saved-{time.monotonic_ns()}"
     site.exec("hub", "scontrol", "update", f"job={job}", f"comment={mark}")
     grep = ["grep", "-q", mark, "/var/lib/slurm/summit/job_state"]

@@ -1,4 +1,4 @@
-"""Other releases of Slurm boot and run a job; nothing is left behind when an instance goes."""
+"""Other releases of Slurm boot and run a job; an instance leaves nothing behind at its end."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 @pytest.mark.parametrize(("suite", "release"), [("bookworm", "22.05"), ("unstable", "26.05")])
 def test_a_job_runs_in_every_suite(suite: str, release: str, make_driver: Callable[[str], Driver]) -> None:
     site = make_driver(suite)
-    # The first build of a tree may take longer than a command of the driver is given.
+    # The first build of a tree may take longer than the time limit of a driver's command.
     subprocess.run([str(SCRIPT), "tree", "--suite", suite], check=True, stdout=subprocess.DEVNULL)
     site.run("up", "--suite", suite, "--nodes", "1")
     assert site.exec("hub", "sinfo", "-V").stdout.startswith(f"slurm-wlm {release}")
@@ -64,7 +64,7 @@ def test_down_leaves_no_process_mount_link_namespace_or_directory(
     assert len(inner) == 5
     site.exec("hub", "sbatch", "--wrap=sleep 1000", user="alice")
 
-    # The kernel gives the numbers of namespaces anew, so processes are what is compared.
+    # The kernel reuses the numbers of namespaces, so the test compares processes.
     pids = [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and namespaces(pid) & theirs]
     processes = [process for process in map(Process.of, pids) if process]
     assert len(processes) > 20
