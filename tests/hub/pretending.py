@@ -70,8 +70,7 @@ def pretending(
 
 
 def with_slurm(hub: JupyterHub, slurm: FakeSlurm) -> None:
-    """Lets this Slurm give the estimates, without a limit: each request seems to be a minute after the
-    last."""
+    """Lets this Slurm give the estimates, without a limit: a minute seems to pass between requests."""
     client = SlurmClient(Cluster("summit"), slurm)
     estimators = {"summit": Estimator(client, now=count(step=60).__next__)}
     registry = Registry("hub", {"summit": client, "blanca": client}, hub.log, estimators=estimators)

@@ -115,8 +115,7 @@ def local(tmp_path: Path) -> Config:
 
 @pytest.fixture
 def slurm(tmp_path: Path) -> Iterator[Path]:
-    """A folder with commands named like Slurm's, which run jobs on this machine and record their
-    arguments."""
+    """A folder with commands named like Slurm's, which run jobs here and record their arguments."""
     folder = tmp_path / "slurm"
     folder.mkdir()
     for name, text in SLURM.items():

@@ -60,4 +60,4 @@ def test_what_is_printed_has_each_faults_seed(table: Table) -> None:
 
 
 def test_the_page_names_the_suites_deadline() -> None:
-    assert f"within {DEADLINE_S:.0f} seconds of the mending" in PAGE.read_text()
+    assert f"within {DEADLINE_S:.0f} seconds after the fault is repaired" in PAGE.read_text()
