@@ -104,13 +104,17 @@ class FieldSettings(BaseModel):
 
     @model_validator(mode="after")
     def _visible_or_hidden(self) -> Self:
-        if self.visible is not None and "hidden" in self.model_fields_set:
-            raise ValueError("visible and hidden are one setting: give only visible")
+        _refuse_visible_and_hidden(self)
         return self
 
     def settings(self) -> dict[str, Any]:
         """The settings that the file gives, as the form takes them."""
         return _with_visible(self.model_dump(exclude_unset=True))
+
+
+def _refuse_visible_and_hidden(given: FieldSettings | SiteFieldSettings) -> None:
+    if given.visible is not None and "hidden" in given.model_fields_set:
+        raise ValueError("visible and hidden are one setting: give only visible")
 
 
 def _with_visible(given: dict[str, Any]) -> dict[str, Any]:
@@ -273,8 +277,12 @@ class SiteFieldSettings(BaseModel):
     locked: bool = False
     """Whether it is shown, but only its default is accepted."""
 
+    visible: bool | None = None
+    """Whether it is shown, which is the default. `false` hides it: then its default holds, and nothing else
+    is accepted."""
+
     hidden: bool = False
-    """Whether it isn't shown. Then its default holds, and nothing else is accepted."""
+    """The opposite of `visible`, for older site files."""
 
     pattern: Line | None = None
     """For `text`: a regular expression that must match the whole text. Left out: letters, digits and
@@ -292,6 +300,11 @@ class SiteFieldSettings(BaseModel):
 
     env: Line = ""
     """A variable that gets the value in the server's environment, such as `OMP_NUM_THREADS`."""
+
+    @model_validator(mode="after")
+    def _visible_or_hidden(self) -> Self:
+        _refuse_visible_and_hidden(self)
+        return self
 
     def settings(self) -> dict[str, Any]:
         """The settings that the file gives, as `slurm_form.site_fields` takes them."""

@@ -21,10 +21,12 @@ of any kind in `flatirons.forms`; a `Checkbox` gives the option without a value,
         is_shown=False,
     )
 
-Then write both reference pages again, from the top folder of the repository:
+Then write both reference pages again, in the top folder of the repository:
 
-    python -m flatirons.site.reference docs/reference/site.md
-    python -m flatirons.spawners.reference docs/reference/spawner.md
+    PYTHONPATH=src python -m flatirons.site.reference docs/reference/site.md
+    PYTHONPATH=src python -m flatirons.spawners.reference docs/reference/spawner.md
+
+(with the Python of the tests, `$(scripts/demo --tools)/bin/python`).
 """
 
 from __future__ import annotations

@@ -11,7 +11,9 @@ from tests.repository import REPO
 def test_the_manual_is_not_stale():
     example = (REPO / "deploy" / "site.example.toml").read_text(encoding="utf-8")
     manual = (REPO / "docs" / "reference" / "site.md").read_text(encoding="utf-8")
-    assert manual == reference(example), "run: python -m flatirons.site.reference docs/reference/site.md"
+    assert manual == reference(example), (
+        "run: PYTHONPATH=src python -m flatirons.site.reference docs/reference/site.md"
+    )
 
 
 def test_every_section_is_in_the_manual():

@@ -173,6 +173,17 @@ def test_visible_and_hidden_are_one_setting() -> None:
     assert parse(SITE + "[form.qos]\nhidden = true\n").form.settings()["qos"] == {"visible": False}
 
 
+@pytest.mark.parametrize("line", ["visible = false", "hidden = true"])
+async def test_a_sites_own_field_is_hidden_by_the_same_setting_as_a_standard_field(line: str) -> None:
+    own = '[form.own.licence]\ndefault = "matlab"\nsbatch = "--licenses"\n'
+    form = site_form(f"{own}{line}\n")
+    assert 'name="licence"' in await site_form(own).render({}, {}, ALICE)
+    assert 'name="licence"' not in await form.render({}, {}, ALICE)
+    assert (await form.check({}, ALICE))["licence"] == "matlab"
+    with pytest.raises(SiteError, match="give only visible"):
+        parse(f"{SITE}{own}visible = true\nhidden = false\n")
+
+
 # -- memory on each node or for each core
 
 

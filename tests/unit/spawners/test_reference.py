@@ -8,7 +8,9 @@ from tests.repository import REPO
 
 def test_the_reference_is_not_stale():
     page = (REPO / "docs" / "reference" / "spawner.md").read_text(encoding="utf-8")
-    assert page == reference(), "run: python -m flatirons.spawners.reference docs/reference/spawner.md"
+    assert page == reference(), (
+        "run: PYTHONPATH=src python -m flatirons.spawners.reference docs/reference/spawner.md"
+    )
 
 
 def test_every_trait_is_described():
