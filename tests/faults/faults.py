@@ -14,7 +14,7 @@ from typing import Any
 
 from cluster.layout import HUB
 from tests.faults import clock
-from tests.faults.view import Job, Key, MayEnd
+from tests.faults.invariants import Job, Key, MayEnd
 from tests.faults.world import SMALL_HOME, STATE, World
 from tests.full import IS_FULL
 

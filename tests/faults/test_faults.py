@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.faults.faults import FAULTS, PHASES, Fault, one_of_each_group
+from tests.faults.invariants import Key, MayEnd, View, wrongs
 from tests.faults.settings import DEADLINE_S, REPETITIONS
 from tests.faults.table import Row, Table
-from tests.faults.view import Key, MayEnd, View, wrongs
 from tests.faults.world import NoAnswer, World
 from tests.full import IS_FULL, SEED
 

@@ -17,7 +17,7 @@ import httpx
 from cluster import faults
 from cluster.demo.service import Demo
 from cluster.layout import CONTROLLER, HUB, HUB_ACCOUNT, PEOPLE
-from tests.faults.view import Job, Key, View, notebook_jobs
+from tests.faults.invariants import Job, Key, View, notebook_jobs
 
 SUMMIT = "SLURM_CONF=/etc/slurm/summit/slurm.conf"
 STUBS = {"stub": (0, 0, 0), "boots": (6, 0, 0), "stubborn": (0, 4, 0), "brief": (0, 0, 6)}

@@ -18,7 +18,7 @@ import pytest
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import JobSpec
 from flatirons.slurm_form.offers import OfferCache
-from tests.cluster.product.asking import (
+from tests.cluster.product.ask_slurm import (
     CLUSTERS,
     IS_DOWN,
     NEVER_STARTS,
@@ -32,7 +32,7 @@ from tests.cluster.product.asking import (
     sample,
     until_running,
 )
-from tests.cluster.product.offered import USERS, Ask, beyond, elsewhere, places, within
+from tests.cluster.product.offered_jobs import USERS, Ask, beyond, elsewhere, places, within
 from tests.conftest import RealCluster
 
 pytestmark = pytest.mark.cluster

@@ -15,8 +15,16 @@ from flatirons.slurm.rights import Rights
 from flatirons.slurm_form.form import slurm_form
 from flatirons.slurm_form.job import request
 from flatirons.slurm_form.offers import ClusterOffer, SlurmOffers
-from tests.cluster.product.asking import CLUSTERS, STARTS, WAITS, Clusters, has_reserved_nodes, look, sample
-from tests.cluster.product.offered import USERS, Ask, Place, places, there
+from tests.cluster.product.ask_slurm import (
+    CLUSTERS,
+    STARTS,
+    WAITS,
+    Clusters,
+    has_reserved_nodes,
+    look,
+    sample,
+)
+from tests.cluster.product.offered_jobs import USERS, Ask, Place, places, there
 
 pytestmark = pytest.mark.cluster
 

@@ -1,7 +1,8 @@
 """Imports, site files and databases from before the package was divided into rooms still work.
 
-A hub of commit 8a65a48 wrote the files in `before`, with the Slurm of `tests/fakes`. alice has a server that
-runs and one that waits in the queue; bob has one that failed, and one that has just reached its time limit.
+A hub of commit 8a65a48 wrote the files in `earlier_release`, with the Slurm of `tests/fakes`. alice has a
+server that runs and one that waits in the queue; bob has one that failed, and one that has just reached its
+time limit.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from flatirons.spawners.slurm import SlurmSpawner
 from tests.fakes.slurm import FakeSlurm
 from tests.hub.hub_in_process import NoProxy, running
 
-BEFORE = Path(__file__).with_name("before")
+EARLIER = Path(__file__).with_name("earlier_release")
 PORT = "43210"  # of the servers, in the database
 
 
@@ -50,10 +51,10 @@ def test_old_names_are_the_new_ones(old: str, new: str, names: list[str]) -> Non
         assert getattr(before, name) is getattr(now, name)
 
 
-def test_a_jupyterhub_config_of_before_configures_a_hub(tmp_path: Path) -> None:
+def test_a_jupyterhub_config_of_an_earlier_release_configures_a_hub(tmp_path: Path) -> None:
     token = tmp_path / "proxy_token"
     token.write_text("s3cret\n")
-    text = (BEFORE / "jupyterhub_config.txt").read_text().replace("/etc/jupyterhub/proxy_token", str(token))
+    text = (EARLIER / "jupyterhub_config.txt").read_text().replace("/etc/jupyterhub/proxy_token", str(token))
     c = Config()
     exec(text, {"get_config": lambda: c})
     known = SlurmSpawner.class_traits(config=True).keys()
@@ -64,8 +65,8 @@ def test_a_jupyterhub_config_of_before_configures_a_hub(tmp_path: Path) -> None:
     assert all(len(handler) >= 2 for handler in c.JupyterHub.extra_handlers)
 
 
-def test_a_site_file_of_before_has_no_mistakes_and_the_same_meaning() -> None:
-    site = load(BEFORE / "site.toml")
+def test_a_site_file_of_an_earlier_release_has_no_mistakes_and_the_same_meaning() -> None:
+    site = load(EARLIER / "site.toml")
     assert site.servers.queue_timeout == 12 * 3600
     assert site.environment_settings()["torch"]["binds"] == ["/scratch", "/run/munge:/run/munge:ro", "/data"]
     assert site.parallel.settings()["runtime"] == "30m"
@@ -83,7 +84,7 @@ class Answers(RequestHandler):
 def slurm(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     """A Slurm that has the jobs of the database."""
     fake = FakeSlurm()
-    for known in json.loads((BEFORE / "jobs.json").read_text()):
+    for known in json.loads((EARLIER / "jobs.json").read_text()):
         job = fake.add_job(known.pop("user"), **{key: value for key, value in known.items() if key != "id"})
         assert job == known["id"]
     for command in ("scontrol", "sacctmgr"):  # the fake has no answer to what a cluster offers
@@ -104,11 +105,11 @@ def port() -> Iterator[int]:
 
 @pytest.fixture
 async def hub(tmp_path: Path, slurm: FakeSlurm, port: int) -> AsyncIterator[JupyterHub]:
-    """A hub of today with the site file and the database of before."""
-    text = (BEFORE / "site.toml").read_text().replace("/var/lib/flatirons", str(tmp_path))
+    """A hub of today with the site file and the database of an earlier release."""
+    text = (EARLIER / "site.toml").read_text().replace("/var/lib/flatirons", str(tmp_path))
     (tmp_path / "site.toml").write_text(text)
     with contextlib.closing(sqlite3.connect(tmp_path / "jupyterhub.sqlite")) as database:
-        database.executescript((BEFORE / "jupyterhub.sql").read_text().replace(PORT, str(port)))
+        database.executescript((EARLIER / "jupyterhub.sql").read_text().replace(PORT, str(port)))
     c = Config()
     configure(c, load(tmp_path / "site.toml"))
     address = f"http://127.0.0.1:{random_port()}"
@@ -133,7 +134,7 @@ def spawner(hub: JupyterHub, user: str, name: str = "") -> Any:
     return hub.users[user].spawners[name]
 
 
-async def test_servers_of_before_are_found_again_and_no_job_is_cancelled(
+async def test_servers_of_an_earlier_release_are_found_again_and_no_job_is_cancelled(
     hub: JupyterHub, slurm: FakeSlurm
 ) -> None:
     await until(lambda: spawner(hub, "alice").ready)
@@ -145,7 +146,7 @@ async def test_servers_of_before_are_found_again_and_no_job_is_cancelled(
     assert "/user/alice/" in await hub.proxy.get_all_routes()
 
 
-async def test_reports_of_before_are_still_shown(hub: JupyterHub) -> None:
+async def test_reports_of_an_earlier_release_are_still_shown(hub: JupyterHub) -> None:
     [report] = spawner(hub, "bob").reports
     assert (report.kind, report.job_id, report.requested_memory_mib) == ("out_of_memory", 3, 4096)
     assert report.log[-1] == "<b>last line</b>"

@@ -13,7 +13,7 @@ from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.explain.limits import explain_limit
 from flatirons.slurm.model import Job
 from flatirons.slurm.rights import Rights
-from tests.cluster.product.offered import Ask, everybodys_rights
+from tests.cluster.product.offered_jobs import Ask, everybodys_rights
 from tests.full import SEED
 
 AT_ONCE = 4

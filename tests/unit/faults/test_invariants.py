@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.faults.faults import FAULTS, nobody, one_of_each, one_of_each_group, those
-from tests.faults.view import Job, View, notebook_jobs, wrongs
+from tests.faults.invariants import Job, View, notebook_jobs, wrongs
 
 ALICE = ("alice", "")
 UP: dict[str, Any] = {"ready": True, "pending": None, "state": {"job_id": 7}}
