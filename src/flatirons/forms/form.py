@@ -293,7 +293,7 @@ def _refuse_unknown(who: str, seen: set[str], known: set[str]) -> None:
 
 
 def _given(field: Field, rules: Rules, given: Mapping[str, object], from_page: bool) -> object:
-    """The value that was given for the field, or what it means that none was given."""
+    """The value that was given for the field; if none was given, the value that this stands for."""
     if field.name in given:
         return given[field.name]
     boxes = _shown_boxes(given.get(BOXES))

@@ -7,7 +7,7 @@ progress       the events of a start, each once; wakes everyone who waits for a 
 messages       the sentences of a start
 timing         when the parts of a start began
 causes         what is known about an end: the cause, the starter's report, who receives it
-diagnosis      from what Slurm, the starter and the log say to the cause
+diagnosis      works out the cause from what Slurm, the starter and the log say
 starter_ends   the sentences for the kinds of ends that a starter names
 log_patterns   messages of other programs in a log that indicate a cause
 end_lookup     asks accounting why a job ended, and Slurm about its node

@@ -112,7 +112,7 @@ class JobFollower(ABC):
 
     @abstractmethod
     def following_failed(self, error: BaseException) -> None:
-        """A bug, or the database, has ended the following; that says nothing about the job."""
+        """A bug or the database ended the following of the job. That says nothing about the job."""
 
     def identify(self, job: Job) -> Job:
         """The job that Slurm shows under the id of ours, if it is ours."""

@@ -71,7 +71,7 @@ def inspect(text: str, source: str = "site.toml") -> tuple[Site | None, list[Mis
 
 
 def besides(mistakes: Sequence[Mistake], others: Iterable[Mistake]) -> list[Mistake]:
-    """Those of the others that aren't about a key, or a part of a key, that already has a mistake."""
+    """The `others`, without those about a key, or a part of a key, that already has a mistake."""
     named = [key for key, _ in mistakes]
     return [
         (key, text)
@@ -81,7 +81,7 @@ def besides(mistakes: Sequence[Mistake], others: Iterable[Mistake]) -> list[Mist
 
 
 def _contradictions(site: Site) -> list[Mistake]:
-    """What is wrong between sections, each of which is correct by itself."""
+    """The mistakes in how sections fit together, where each section is correct by itself."""
     mistakes = [*_bad_environments(site), *_bad_names_in_form(site), *_bad_schemes(site)]
     try:
         mistakes += _bad_presets(site, options_form(site))

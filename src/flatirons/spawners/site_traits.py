@@ -54,9 +54,9 @@ class SiteTraits(HasTraits):
         config=True
     )
 
-    env_keep = List(Unicode(), help="Names of the hub's environment variables that servers get: none.").tag(
-        config=True
-    )
+    env_keep = List(
+        Unicode(), help="Names of variables that servers get from the hub's environment; none by default."
+    ).tag(config=True)
 
     @validate("clusters")
     def _known_keys_only(self, proposal: Any) -> dict[str, dict[str, str]]:

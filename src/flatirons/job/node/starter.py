@@ -286,7 +286,7 @@ def run(config: Config, hub: CallTarget, job_id: int) -> EndCall:
 
 
 def run_or_explain(config: Config, hub: CallTarget, job_id: int) -> EndCall:
-    """As `run`, but what prevents the server from running becomes its end. Raises Refused or Unreachable."""
+    """Like `run`, but returns the end of a server that couldn't be run. Raises Refused or Unreachable."""
     try:
         return run(config, hub, job_id)
     except CannotRun as error:

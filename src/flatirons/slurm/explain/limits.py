@@ -87,7 +87,7 @@ def _resource(parts: dict[str, str], whose: str, what: str) -> Explanation:
 
 
 def _minutes(parts: dict[str, str], whose: str, what: str) -> Explanation:
-    """Of minutes times a resource: already used up, in one job, or promised to running jobs."""
+    """Explains a limit on minutes times a resource: used so far, in one job, or left to running jobs."""
     if parts["minutes"].startswith("Run"):
         return Explanation(
             f"The time that {_users(parts, whose)} may still take ({what} times minutes) has reached "

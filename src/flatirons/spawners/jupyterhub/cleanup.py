@@ -48,9 +48,9 @@ class Cleanup:
             self._task = asyncio.ensure_future(self._spawner.poll_and_notify())
 
     def remind(self, job_id: int, *, is_over: bool) -> None:
-        """Cleans up a server that has been over for a while and is still shown.
+        """Cleans up a server that ended a while ago and is still shown.
 
-        JupyterHub leaves one so when its database fails in the middle of a stop, and polls it no more.
+        JupyterHub leaves a server in this state if its database fails during a stop, and no longer polls it.
         """
         now = time.monotonic()
         is_shown = self._spawner.ready or self._spawner.pending == "stop"

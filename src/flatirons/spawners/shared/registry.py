@@ -180,7 +180,7 @@ class Registry(Generic[Run]):
         """Searches for orphans every half minute and reminds the runs more often, from now on.
 
         `stored_spawn_ids()` returns the spawns of all servers in the database. Does nothing while the rounds
-        are made; starts them again after an unexpected error.
+        are running; starts them again after an unexpected error.
         """
         if self._rounds is None or self._rounds.done():
             self._rounds = asyncio.ensure_future(self._make_rounds(stored_spawn_ids))

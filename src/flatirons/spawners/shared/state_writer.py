@@ -28,7 +28,7 @@ class StateWriter:
         self._next_at = 0.0  # by the loop's clock
 
     def note(self, spawner: Spawner) -> Awaitable[None]:
-        """Stores the spawner's newest state soon. Done once it is stored; else raises SQLAlchemyError.
+        """Stores the spawner's newest state soon. Awaiting the result raises SQLAlchemyError if that fails.
 
         Until then the session isn't touched: JupyterHub's handlers roll back changes that they find in it.
         """
