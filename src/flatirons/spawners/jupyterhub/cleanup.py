@@ -47,14 +47,14 @@ class Cleanup:
         if self._spawner.ready:
             self._task = asyncio.ensure_future(self._spawner.poll_and_notify())
 
-    def remind(self, job_id: int, *, is_over: bool) -> None:
+    def remind(self, job_id: int, *, has_ended: bool) -> None:
         """Cleans up a server that ended a while ago and is still shown.
 
         JupyterHub leaves a server in this state if its database fails during a stop, and no longer polls it.
         """
         now = time.monotonic()
         is_shown = self._spawner.ready or self._spawner.pending == "stop"
-        if not is_over or not is_shown:
+        if not has_ended or not is_shown:
             self._shown_since = 0.0
         elif not self._shown_since:
             self._shown_since = now

@@ -188,9 +188,9 @@ class ServerRun(JobFollower):
         """
         if self.job_id:
             self.follow()
-        is_over = self.exit_status() is not None
-        self._cleanup.remind(self.job_id, is_over=is_over)
-        if self.spawner.ready and self.port and not is_over:
+        has_ended = self.exit_status() is not None
+        self._cleanup.remind(self.job_id, has_ended=has_ended)
+        if self.spawner.ready and self.port and not has_ended:
             self.spawner.correct_address()
 
     # -- finding the job again
