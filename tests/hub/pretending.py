@@ -72,6 +72,7 @@ def pretending(
 def with_slurm(hub: JupyterHub, slurm: FakeSlurm) -> None:
     """Lets this Slurm give the estimates, without a limit: a minute seems to pass between requests."""
     client = SlurmClient(Cluster("summit"), slurm)
-    estimators = {"summit": Estimator(client, now=count(step=60).__next__)}
+    clock = count(step=60).__next__
+    estimators = {"summit": Estimator(client, clock, clock)}
     registry = Registry("hub", {"summit": client, "blanca": client}, hub.log, estimators=estimators)
     hub.users.settings[SETTINGS_KEY] = registry

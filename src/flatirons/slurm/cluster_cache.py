@@ -79,8 +79,8 @@ class CachedAnswer(Generic[T]):
 class ClusterCache:
     """One cluster's facts, and its users' associations."""
 
-    def __init__(self, client: SlurmClient, now: Callable[[], float] = time.time) -> None:
-        """`now` returns seconds since 1970."""
+    def __init__(self, client: SlurmClient, now: Callable[[], float] = time.monotonic) -> None:
+        """`now` is the clock, in seconds, by which answers age."""
         self.client = client
         self._now = now
         self._facts = CachedAnswer(self._ask_facts, now)

@@ -71,10 +71,16 @@ TOO_OFTEN = Estimate(Kind.TOO_OFTEN, "The estimate follows in a moment.")
 class Estimator:
     """Asks one cluster for estimates, within a limit for each user: see MOST_QUESTIONS."""
 
-    def __init__(self, client: SlurmClient, now: Callable[[], float] = time.time) -> None:
-        """`now` returns seconds since 1970."""
+    def __init__(
+        self,
+        client: SlurmClient,
+        now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`now` returns seconds since 1970; `clock` is the clock, in seconds, by which answers age."""
         self.client = client
         self._now = now
+        self._clock = clock
         self._limits: LRUCache[str, TokenBucket] = LRUCache(MOST_USERS)
         self._questions: LRUCache[tuple[str, JobSpec], SharedCall[Estimate]] = LRUCache(MOST_USERS)
         self._turns = asyncio.Semaphore(MOST_AT_ONCE)
@@ -85,7 +91,7 @@ class Estimator:
         if question is None or not (question.is_running or question.is_kept(FRESH_SECONDS)):
             if not self._limit_of(user).take():
                 return TOO_OFTEN
-            question = question or SharedCall(partial(self._ask, spec, user), now=self._now)
+            question = question or SharedCall(partial(self._ask, spec, user), now=self._clock)
             self._questions[user, spec] = question
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
@@ -109,7 +115,7 @@ class Estimator:
         return sorted(better, key=lambda pair: pair[1].wait_seconds)[:MOST_SUGGESTIONS]
 
     def _limit_of(self, user: str) -> TokenBucket:
-        return self._limits.setdefault(user, TokenBucket(MOST_QUESTIONS, QUESTION_SECONDS, self._now))
+        return self._limits.setdefault(user, TokenBucket(MOST_QUESTIONS, QUESTION_SECONDS, self._clock))
 
     async def _ask(self, spec: JobSpec, user: str) -> Estimate:
         """Slurm's estimate; raises SlurmError when it gives none."""

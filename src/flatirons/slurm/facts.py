@@ -44,7 +44,7 @@ RULES = ("configuration", "partitions", "reservations", "qos", "accounts", "shap
 
 @dataclass(frozen=True)
 class ClusterFacts:
-    """A snapshot of a cluster, taken at `taken_at` seconds since 1970. Derived values are computed once."""
+    """A snapshot of a cluster, taken at `taken_at` in monotonic seconds. Derived values are computed once."""
 
     configuration: Configuration
     partitions: tuple[Partition, ...] = ()

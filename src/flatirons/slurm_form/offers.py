@@ -99,7 +99,7 @@ class OfferCache:
         rights = known.renewed(facts, associations, groups) if known else None
         rights = rights or Rights(facts, associations, user, groups)
         self._rights[cluster, user] = rights
-        return ClusterOffer(rights, time.time() - facts.taken_at, cache.trouble)
+        return ClusterOffer(rights, time.monotonic() - facts.taken_at, cache.trouble)
 
     async def _groups_of(self, user: str) -> frozenset[str] | None:
         """The user's groups, looked up in a thread: SSSD may take its time."""

@@ -45,8 +45,8 @@ class Time:
         return self.seconds
 
 
-def made(slurm: Slurm, clock: Time | None = None) -> Estimator:
-    return Estimator(slurm, clock or Time())  # type: ignore[arg-type]
+def made(slurm: Slurm, clock: Time | None = None, now: Time | None = None) -> Estimator:
+    return Estimator(slurm, now or Time(), clock or Time())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -99,6 +99,17 @@ async def test_a_user_who_asks_too_often_has_to_wait() -> None:
     assert (await estimator.estimate(JobSpec("j", cpus=1), user="bob")).kind is Kind.NOW
     clock.seconds += 2
     assert (await estimator.estimate(JobSpec("j", cpus=20), user="alice")).kind is Kind.NOW
+
+
+async def test_setting_the_machines_clock_back_makes_nobody_wait_and_no_answer_younger() -> None:
+    slurm, clock, now = Slurm(), Time(), Time()
+    estimator = made(slurm, clock, now)
+    for n in range(1, 8):
+        await estimator.estimate(JobSpec("j", cpus=n), user="alice")
+    now.seconds -= 3600
+    clock.seconds += 60
+    assert (await estimator.estimate(JobSpec("j", cpus=1), user="alice")).kind is Kind.LATER
+    assert len(slurm.asked) == 7
 
 
 async def test_a_user_who_asks_too_often_takes_no_answer_away_from_others() -> None:
