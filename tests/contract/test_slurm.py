@@ -84,7 +84,7 @@ async def test_a_job_whose_log_cannot_be_opened_is_explained(slurm: SlurmSite) -
     assert "could not be started on its node" in explain.end(job).sentence
 
 
-async def test_a_signal_reaches_the_script_and_leaves_its_end_to_it(slurm: SlurmSite) -> None:
+async def test_a_signal_reaches_the_script_and_does_not_end_it(slurm: SlurmSite) -> None:
     catches = "#!/bin/bash -l\ntrap 'exit 7' TERM\nwhile :; do sleep 0.1; done\n"
     job_id = await slurm.summit.submit(SPEC, catches, user="alice")
     await slurm.until(job_id, lambda job: job.state.is_running)
@@ -128,9 +128,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("sentence", REFUSED)
-async def test_a_refusal_has_the_sentence_of_slurm_and_an_explanation(
-    slurm: SlurmSite, sentence: str
-) -> None:
+async def test_a_refusal_has_slurms_sentence_and_an_explanation(slurm: SlurmSite, sentence: str) -> None:
     spec = replace(SPEC, **REFUSED[sentence])  # type: ignore[arg-type]  # names and types are JobSpec's
     with pytest.raises(SubmitRefused) as caught:
         await slurm.summit.submit(spec, SLEEPS, user="alice")

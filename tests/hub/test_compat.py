@@ -170,7 +170,7 @@ async def test_delete_cancels_a_start_that_is_begun(alice: Visitor, spawner: Rec
 
 
 @in_module
-async def test_a_start_that_went_well_leaves_nothing_behind(spawner: Recording) -> None:
+async def test_a_successful_start_leaves_nothing_behind(spawner: Recording) -> None:
     compat.begin_start(spawner, asyncio.get_running_loop().create_future())
     compat.end_start(spawner, has_failed=False)
     user = spawner.user
@@ -355,7 +355,7 @@ async def test_states_of_many_servers_are_stored_by_one_commit_and_read_back(
 @pytest.mark.parametrize(
     "call", [lambda each: compat.store_states([each]), lambda each: compat.stored_states(each.user)]
 )
-async def test_a_database_that_fails_is_rolled_back_and_said(
+async def test_a_database_that_fails_is_rolled_back_and_raises(
     hub: JupyterHub, spawner: Recording, call: Callable[[Any], Any]
 ) -> None:
     def fail(*_: Any) -> None:
@@ -374,7 +374,7 @@ async def test_a_database_that_fails_is_rolled_back_and_said(
 
 
 @in_module
-async def test_a_handler_without_identification_knows_nobody(hub: JupyterHub, alice: Visitor) -> None:
+async def test_a_handler_without_identification_knows_no_user(hub: JupyterHub, alice: Visitor) -> None:
     assert (await alice.http.get("/hub/credentials")).json() == [None, [], {}]
     assert (await alice.http.post("/hub/credentials")).status_code == 418, "it asks for no XSRF token"
 

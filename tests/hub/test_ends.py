@@ -42,7 +42,7 @@ def newest(person: Person) -> dict[str, Any]:
     return found[0] if found else {}
 
 
-def test_a_long_epilog_hides_from_nobody_that_an_operator_cancelled_the_job(
+def test_during_a_long_epilog_the_report_says_that_an_operator_cancelled_the_job(
     alice: Person, slurm: Slurm, release: Callable[[], None]
 ) -> None:
     alice.start(**SHAS)
@@ -66,7 +66,7 @@ def test_a_job_on_two_nodes_that_ran_out_of_memory_is_offered_twice_that_of_each
     assert report["requested_memory_mib"] == 500 and "500 MB on each node" in report["sentence"]
 
 
-def test_slurms_refusal_is_found_again_in_a_report(alice: Person) -> None:
+def test_slurms_refusal_is_in_a_report(alice: Person) -> None:
     answer = alice.start(**SHAS, constraint="nosuch")
     assert answer.status_code == 400 and "Invalid feature specification" in answer.text
     report = newest(alice)

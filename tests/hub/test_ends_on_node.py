@@ -71,7 +71,7 @@ def failing_prolog(cluster: RealCluster, slurm: Slurm) -> Iterator[None]:
     eventually(is_back)
 
 
-def test_a_node_whose_prolog_fails_is_named_and_the_operators_are_to_be_told(
+def test_a_node_whose_prolog_fails_is_named_with_the_advice_to_tell_the_operators(
     alice: Person, slurm: Slurm, failing_prolog: None
 ) -> None:
     alice.start(**BLOCKED)
@@ -82,9 +82,7 @@ def test_a_node_whose_prolog_fails_is_named_and_the_operators_are_to_be_told(
     assert not slurm.jobs("alice"), "Slurm doesn't keep the job in the queue, held"
 
 
-def test_a_module_that_is_missing_behind_one_in_the_home_is_named(
-    alice: Person, cluster: RealCluster
-) -> None:
+def test_a_missing_module_that_one_in_the_home_imports_is_named(alice: Person, cluster: RealCluster) -> None:
     code = "import no_such_module"
     script = "mkdir -p ~/shadow; printf '%s\\n' \"$0\" > ~/shadow/tornado.py"
     done = cluster.exec("hub", ["sh", "-ec", script, code], "alice")
@@ -112,13 +110,13 @@ def full_home(cluster: RealCluster) -> Iterator[None]:
     root(cluster, "umount --lazy /home/alice")
 
 
-def test_a_server_starts_though_the_home_has_no_room(alice: Person, full_home: None) -> None:
+def test_a_server_starts_with_a_full_home(alice: Person, full_home: None) -> None:
     alice.start(**BLOCKED)
     alice.wait_ready()
     assert alice.ask_server("api/status").status_code == 200
 
 
-def test_a_server_that_ends_over_a_home_without_room_is_told_so(alice: Person, full_home: None) -> None:
+def test_a_server_that_ends_because_of_a_full_home_is_reported_so(alice: Person, full_home: None) -> None:
     alice.start(**BLOCKED, python_path="/home/alice/shadow")
     found = report(alice)
     assert found["kind"] == "home_full", found
@@ -159,7 +157,7 @@ def few_ports(cluster: RealCluster) -> Iterator[range]:
         cluster.start_hub()
 
 
-def test_a_node_on_which_others_have_all_ports_is_told(
+def test_a_node_without_a_free_port_is_reported(
     alice: Person, cluster: RealCluster, few_ports: range
 ) -> None:
     with listening(cluster, few_ports):
@@ -170,7 +168,7 @@ def test_a_node_on_which_others_have_all_ports_is_told(
 
 
 @pytest.mark.skipif(not IS_FULL, reason="Slurm ends a job up to a minute after its limit: --full")
-def test_a_server_at_its_time_limit_is_told_so_with_twice_the_time_to_start_again(alice: Person) -> None:
+def test_a_server_at_its_time_limit_is_reported_with_twice_the_time_as_fix(alice: Person) -> None:
     alice.start(**{**BLOCKED, "runtime": "0:01:00"})
     alice.wait_ready()
     eventually(lambda: not (alice.server() or {}).get("ready"), 200)

@@ -70,7 +70,7 @@ def changed(person: Person, **options: Any) -> httpx.Response:
         ("cluster", "blanca2"),
     ],
 )
-def test_what_alice_may_not_have_is_refused_beside_its_field_and_no_job_is_there(
+def test_what_alice_may_not_have_is_refused_at_its_field_and_starts_no_job(
     alice: Person, slurm: Slurm, option: str, value: str
 ) -> None:
     if (option, value) == ("partition", "sknl"):
@@ -133,7 +133,7 @@ def seen(alice: Person) -> Person:
     return alice
 
 
-def test_without_slurm_the_form_says_how_old_its_facts_are_and_a_post_gets_a_sentence(
+def test_without_slurm_the_form_shows_the_age_of_its_facts_and_a_post_gets_a_sentence(
     seen: Person, no_controller: None, cluster: Any
 ) -> None:
     began = time.monotonic()
@@ -173,6 +173,6 @@ def test_the_values_of_site_fields_arrive_in_the_job_and_in_the_server(
 
 
 @pytest.mark.parametrize("bad", ["1001", "-1", "7 --uid=0"])
-def test_a_field_of_the_site_keeps_to_its_bounds(alice: Person, slurm: Slurm, bad: str) -> None:
+def test_a_field_of_the_site_enforces_its_bounds(alice: Person, slurm: Slurm, bad: str) -> None:
     assert refused(alice, "patience", **{**SHAS, "patience": bad})
     assert slurm.jobs("alice") == []

@@ -106,7 +106,7 @@ async def test_a_good_post_starts_the_server_with_typed_options(alice: Visitor) 
 
 
 @pytest.mark.parametrize("server", ["", "named"])
-async def test_a_refused_post_comes_back_filled_in_with_messages_beside_the_fields(
+async def test_a_refused_post_returns_the_filled_in_form_with_messages_at_the_fields(
     alice: Visitor, server: str
 ) -> None:
     page = await alice.post({"partition": "sknl", "nodes": "99", "account": "csdms"}, server)

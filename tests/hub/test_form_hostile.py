@@ -369,7 +369,7 @@ async def verdict(body: Mapping[str, Any], alice: Visitor, *, from_page: bool = 
 
 @hostile(200, 3500)
 @given(bodies)
-async def test_any_body_posted_to_the_page_starts_what_alice_may_or_comes_back_with_messages(
+async def test_any_body_posted_to_the_page_starts_what_alice_may_or_returns_messages(
     alice: Visitor, benign: Page, body_and_way: tuple[list[tuple[str, str]], bool]
 ) -> None:
     Pretending.started.clear()
@@ -492,7 +492,7 @@ async def test_what_isnt_utf_8_is_jupyterhubs_500_on_its_own_page_and_starts_not
     assert Pretending.started == []
 
 
-async def test_a_megabyte_of_text_is_refused_beside_its_field(alice: Visitor, benign: Page) -> None:
+async def test_a_megabyte_of_text_is_refused_at_its_field(alice: Visitor, benign: Page) -> None:
     for name in ("remark", "feature", "account", "cpus", "runtime", "memory", "gpus", "environment"):
         answer = await sent(alice, "/hub/spawn/alice", [(name, "x<" * 500_000)], False)
         page = well_made(answer, benign)
@@ -527,7 +527,7 @@ async def test_deeply_nested_json_is_refused(alice: Visitor, depth: int) -> None
     assert answer.status_code == 400, answer.text
 
 
-async def test_another_users_account_partition_and_reservation_are_refused_beside_their_fields(
+async def test_another_users_account_partition_and_reservation_are_refused_at_their_fields(
     alice: Visitor, benign: Page
 ) -> None:
     theirs = {"account": "bobs", "partition": "bobs", "reservation": "bobsday", "runtime": "8d"}

@@ -59,7 +59,7 @@ def certificate(cluster: Any, host: str, port: str) -> str:
     return str(cluster.exec("hub", ["sh", "-c", ask]).stdout)
 
 
-def test_through_the_proxy_a_stolen_code_is_of_no_use_on_another_node(cluster: Any, tls: None) -> None:
+def test_through_the_proxy_a_stolen_code_is_useless_on_another_node(cluster: Any, tls: None) -> None:
     carol, slurm = Person(cluster.hub_url, "carol").log_in(), Slurm(cluster)
     try:
         carol.start(cluster="summit", account="csdms", partition="shas", environment="python")
@@ -79,7 +79,7 @@ def test_through_the_proxy_a_stolen_code_is_of_no_use_on_another_node(cluster: A
         carol.http.close()
 
 
-def test_a_start_that_the_hub_took_up_again_keeps_its_scheme(cluster: Any, tls: None) -> None:
+def test_a_start_that_a_restarted_hub_resumed_keeps_its_scheme(cluster: Any, tls: None) -> None:
     carol = Person(cluster.hub_url, "carol").log_in()
     try:
         carol.start(cluster="summit", account="csdms", partition="shas", environment="python")

@@ -71,7 +71,7 @@ def test_a_start_is_counted_with_its_seconds_and_a_stop_is_no_failure(alice: Per
     assert grown("flatirons_slurm_command_seconds_count", command="sbatch", outcome="ok") == 1
 
 
-def test_the_wait_in_the_queue_is_measured_and_is_no_part_of_the_start(
+def test_the_wait_in_the_queue_is_measured_and_is_not_part_of_the_start(
     alice: Person, slurm: Slurm, full_sknl: int, scrape: Scrape
 ) -> None:
     before = scrape()
@@ -100,7 +100,7 @@ def test_the_wait_in_the_queue_is_measured_and_is_no_part_of_the_start(
         ({"constraint": "nosuch"}, "refused", 0),
     ],
 )
-def test_a_failed_start_is_counted_once_by_its_kind_and_by_nobodys_name(
+def test_a_failed_start_is_counted_once_by_its_kind_without_any_names(
     alice: Person, scrape: Scrape, wrong: dict[str, str], kind: str, submitted: int
 ) -> None:
     before = scrape()

@@ -140,7 +140,7 @@ def test_a_server_that_started_here_has_its_seconds_in_the_queue(
     assert [each for each in seen(operator)["servers"] if each["user"] == "alice"] == []
 
 
-def test_what_a_slurm_in_trouble_says_is_shown_escaped_and_gone_when_it_answers_again(
+def test_an_error_of_slurm_is_shown_escaped_until_it_answers_again(
     cluster: Any, alice: Person, operator: Person, slurm: Slurm, full_sknl: int
 ) -> None:
     alice.start(**BLOCKED)  # while something waits Slurm is asked every few seconds
@@ -164,6 +164,6 @@ def test_what_a_slurm_in_trouble_says_is_shown_escaped_and_gone_when_it_answers_
     assert only(seen(operator)["servers"], user="alice")["job_id"] == job, "no server is lost over it"
 
 
-def test_who_is_no_operator_sees_nothing_of_it(operators: None, alice: Person) -> None:
+def test_only_operators_see_the_page(operators: None, alice: Person) -> None:
     assert alice.rest("GET", "/flatirons/operations").status_code == 403
     assert alice.http.get("/hub/flatirons/operations").status_code == 403

@@ -145,7 +145,7 @@ def test_an_option_that_the_form_refuses_starts_nothing(cluster: Any, alice: Per
     assert jobs(cluster) == ""
 
 
-def test_what_slurm_would_refuse_is_refused_beside_its_field(alice: Person) -> None:
+def test_what_slurm_would_refuse_is_refused_at_its_field(alice: Person) -> None:
     page = alice.post_form(account="sol")
     assert page.status_code == 400
     assert "isn&#39;t offered here" in alice.message_of(page, "account")

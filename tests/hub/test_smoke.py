@@ -62,7 +62,7 @@ def test_the_admin_of_the_demo_sees_the_operations_page_and_others_do_not(
         assert visitor.http.get("/hub/flatirons/operations").status_code == status
 
 
-def test_an_extra_site_that_is_not_toml_is_one_sentence(tmp_path: Path) -> None:
+def test_an_extra_site_that_is_not_toml_gives_one_sentence(tmp_path: Path) -> None:
     extra = tmp_path / "extra.toml"
     extra.write_text("[login\n")
     argv = [str(REPO / "scripts/demo"), "--detach", "--name", "test-nothing", "--site-extra", str(extra)]
@@ -72,7 +72,7 @@ def test_an_extra_site_that_is_not_toml_is_one_sentence(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_stopping_a_demo_that_is_not_there_is_no_mistake(cluster: RealCluster) -> None:
+def test_stopping_a_demo_that_does_not_run_is_no_error(cluster: RealCluster) -> None:
     argv = [str(REPO / "scripts/demo"), "--stop", "--name", "test-nothing"]
     done = subprocess.run(argv, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

@@ -31,7 +31,7 @@ def test_a_server_is_a_job_of_its_user_and_stopping_it_ends_the_job(alice: Perso
     assert slurm.jobs("alice") == []
 
 
-def test_the_form_starts_a_server_and_progress_tells_each_step_once(alice: Person) -> None:
+def test_the_form_starts_a_server_and_progress_shows_each_step_once(alice: Person) -> None:
     answer = alice.post_form(**SHAS)
     assert answer.status_code == 302
     events = alice.events()
@@ -49,7 +49,7 @@ def test_two_users_at_once_get_their_own_servers(alice: Person, bob: Person, slu
     assert "alice" not in bob.http.get("/user/alice/api/status").text
 
 
-def test_a_named_server_lives_beside_the_default_one(alice: Person, slurm: Slurm) -> None:
+def test_a_named_server_runs_at_the_same_time_as_the_default_one(alice: Person, slurm: Slurm) -> None:
     alice.start(**SHAS)
     alice.start("second", **SHAS)
     alice.wait_ready()
@@ -173,7 +173,7 @@ def test_a_suspended_server_outlives_a_restart_of_the_hub(cluster: Any, alice: P
     assert alice.ask_server("api/status").status_code == 200
 
 
-def test_a_start_that_the_hub_took_up_again_can_be_cancelled_and_begun_anew(
+def test_a_start_that_a_restarted_hub_resumed_can_be_cancelled_and_repeated(
     cluster: Any, alice: Person, slurm: Slurm, full_sknl: int
 ) -> None:
     alice.start(**BLOCKED)
@@ -189,7 +189,7 @@ def test_a_start_that_the_hub_took_up_again_can_be_cancelled_and_begun_anew(
     alice.wait_ready()
 
 
-def test_a_start_that_the_hub_took_up_again_tells_its_end(
+def test_a_start_that_a_restarted_hub_resumed_reports_its_end(
     cluster: Any, alice: Person, slurm: Slurm, full_sknl: int
 ) -> None:
     alice.start(**BLOCKED)
@@ -267,7 +267,7 @@ def test_a_boot_code_works_once(alice: Person, slurm: Slurm, cluster: Any) -> No
     assert answer.startswith("403 ") and "not any more" in answer
 
 
-def test_a_stolen_code_is_of_no_use_on_another_node_and_the_server_starts(
+def test_a_stolen_code_is_useless_on_another_node_and_the_server_starts(
     alice: Person, slurm: Slurm, cluster: Any, full_sknl: int
 ) -> None:
     """Stolen while the job waits, by a user on another node, who tries it until the server is up."""
@@ -299,7 +299,7 @@ def test_a_stolen_code_is_of_no_use_on_another_node_and_the_server_starts(
 
 @pytest.mark.parametrize("path", [path for path, _ in starter_handlers])
 @pytest.mark.parametrize("key", ["", "Bearer " + "k" * 40, "token " + "k" * 40])
-def test_no_call_of_a_starter_serves_a_stranger(alice: Person, path: str, key: str) -> None:
+def test_every_call_of_a_starter_refuses_strangers(alice: Person, path: str, key: str) -> None:
     bodies = {"boot": {"job_id": 1, "code": "c" * 40, "key": "k" * 40}, "ready": {"port": 80}}
     body = bodies.get(path.rpartition("/")[2], {"exit_code": 0, "signal": None, "message": "", "log": []})
     answer = alice.http.post(f"/hub{path}", json=body, headers={"Authorization": key})

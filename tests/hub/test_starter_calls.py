@@ -358,7 +358,7 @@ async def test_what_is_not_expected_is_refused_logged_once_and_changes_nothing(
 
 
 @in_module
-async def test_a_code_of_a_server_that_is_gone_serves_nobody(
+async def test_a_code_of_a_server_that_is_gone_is_refused(
     hub: JupyterHub, start: Start, lines: Lines
 ) -> None:
     await stopped(start)
@@ -375,7 +375,9 @@ END = {"exit_code": 0, "signal": None, "message": "", "log": []}
 
 
 @in_module
-async def test_a_starter_that_a_thief_came_before_still_starts_its_server(start: Start, lines: Lines) -> None:
+async def test_a_starter_still_starts_its_server_after_a_thief_tried_its_code(
+    start: Start, lines: Lines
+) -> None:
     await on_its_node(start)
     for _ in range(3):
         assert (await start.call("boot", NEW(good("boot", start)), **PAST_A_PROXY)).status_code == 403
@@ -386,7 +388,7 @@ async def test_a_starter_that_a_thief_came_before_still_starts_its_server(start:
 
 
 @in_module
-async def test_while_names_cant_be_looked_up_a_starter_is_asked_to_come_again(
+async def test_while_names_cant_be_looked_up_a_starter_is_asked_to_try_again(
     start: Start, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def no_answer(name: str) -> Any:
@@ -411,7 +413,7 @@ async def test_a_call_whose_answer_was_lost_is_answered_again(start: Start) -> N
 
 
 @in_module
-async def test_where_the_site_says_so_a_call_may_come_from_anywhere(start: Start) -> None:
+async def test_if_the_site_allows_it_a_call_may_come_from_anywhere(start: Start) -> None:
     await on_another_node(start)
     start.spawner.check_address = False
     for name in ("boot", "ready", "end"):
@@ -422,7 +424,7 @@ async def test_where_the_site_says_so_a_call_may_come_from_anywhere(start: Start
 @pytest.mark.parametrize(
     ("node", "known"), [(ELSEWHERE, ELSEWHERE), ("nosuch.invalid", "no address")], ids=["other", "unknown"]
 )
-async def test_whoever_is_refused_for_the_address_is_told_why_and_the_operator_what_to_do(
+async def test_after_a_refused_address_the_user_reads_why_and_the_operator_what_to_do(
     start: Start, lines: Lines, node: str, known: str
 ) -> None:
     await start.runs_on(node)

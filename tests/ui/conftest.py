@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from cluster.prerequisites import install
 from tests.conftest import RealCluster
 
-# Nothing but the hub is to be reached, and in a container nothing may be had but the CPU.
+# Chromium must contact nothing but the hub, and may find nothing but a CPU in a container.
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -48,7 +48,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, cluster: RealCluster) -> Iterator[Page]:
-    """A new window without cookies, at home at the hub."""
+    """A new window without cookies, whose base URL is the hub's."""
     context = browser.new_context(base_url=cluster.hub_url, viewport={"width": 1200, "height": 800})
     context.set_default_timeout(60_000)
     opened = context.new_page()
@@ -58,7 +58,7 @@ def page(browser: Browser, cluster: RealCluster) -> Iterator[Page]:
 
 @pytest.fixture
 def keep() -> Callable[[Page, str], None]:
-    """Keeps a picture of the page under a name, when pictures are wanted."""
+    """Saves a picture of the page under a name, if pictures are requested."""
     place = os.environ.get("FLATIRONS_SCREENSHOTS")
 
     def keep_picture(page: Page, name: str) -> None:

@@ -1,4 +1,4 @@
-"""A person in JupyterLab: from the log-in through the form to cells that run."""
+"""A user in JupyterLab: from the log-in and the form to running cells."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def fill_in(page: Page, **options: str) -> None:
 
 
 def start(page: Page, name: str, kernel: str = "") -> None:
-    """Starts what the form says, and opens a new notebook; `kernel` is what the launcher calls it."""
+    """Starts the server, and opens a new notebook; `kernel` is its name in the launcher."""
     page.get_by_role("button", name="Start", exact=True).click()
     page.wait_for_url(f"**/user/{name}/lab**", timeout=60_000)
     page.goto(f"/user/{name}/lab?reset")
@@ -38,13 +38,13 @@ def start(page: Page, name: str, kernel: str = "") -> None:
 
 
 def run_cell(page: Page, number: int, code: str) -> Locator:
-    """Types code into the notebook's last cell and runs it; the place where its output is."""
+    """Types code into the notebook's last cell and runs it; returns the element of its output."""
     cell = page.locator(".jp-Notebook .jp-CodeCell").nth(number)
     content = cell.locator(".cm-content")
     content.click()
     page.keyboard.insert_text(code)
     expect(content).to_contain_text(code.splitlines()[-1])
-    # before the kernel is there, nothing comes of the key
+    # the key does nothing before the kernel has started
     kernel = page.locator(".jp-Notebook-ExecutionIndicator").first
     expect(kernel).to_have_attribute("data-status", "idle", timeout=60_000)
     expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=60_000)

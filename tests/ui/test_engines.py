@@ -30,7 +30,7 @@ def slurm(cluster: RealCluster) -> Slurm:
 
 @pytest.fixture
 def lab(page: Page, cluster: RealCluster, slurm: Slurm) -> Iterator[Page]:
-    """JupyterLab of alice, whose server runs; in the end all her jobs are gone."""
+    """JupyterLab of alice, whose server runs; at the end all her jobs are removed."""
     alice = Visitor(cluster.hub_url, "alice")
     alice.log_in()
     if not alice.has_server():
@@ -49,7 +49,7 @@ def lab(page: Page, cluster: RealCluster, slurm: Slurm) -> Iterator[Page]:
 
 @pytest.fixture
 def sknl_is_taken(slurm: Slurm) -> Iterator[Callable[[], None]]:
-    """sknl has one node, and all of it is in use until this is called."""
+    """Keeps the only node of sknl in use until this is called."""
     with slurm.sknl_taken() as job:
         yield lambda: slurm.ask("scancel", str(job)) and None
 
@@ -63,7 +63,7 @@ def test_a_bar_shows_why_engines_wait_and_then_counts_them(
     cell.locator(".cm-content").click()
     lab.keyboard.insert_text(WAIT)
     expect(cell.locator(".cm-content")).to_contain_text("engines")
-    # before the kernel is there, nothing comes of the key
+    # the key does nothing before the kernel has started
     expect(lab.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=60_000)
     lab.keyboard.press("Shift+Enter")
     expect(cell.locator(".jp-InputArea-prompt")).to_have_text("[*]:")

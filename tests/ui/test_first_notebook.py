@@ -1,4 +1,4 @@
-"""The tutorial, clicked through: log in, choose, wait, run a cell, use eight engines, stop."""
+"""The tutorial in a browser: log in, choose, wait, run a cell, use eight engines, stop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ print(sorted(rc[:].apply_sync(lambda: __import__("socket").gethostname())))"""
 
 @pytest.fixture
 def carol(page: Page, cluster: RealCluster) -> Iterator[Page]:
-    """Carol's window, logged in; in the end her servers and jobs are gone."""
+    """Carol's window, logged in; at the end her servers and jobs are removed."""
     log_in(page, "carol")
     yield page
     with httpx.Client(base_url=f"{cluster.hub_url}/hub/api") as hub:

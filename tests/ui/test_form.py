@@ -1,4 +1,4 @@
-"""The form in a browser, on real Slurm: what changes while one chooses, and what must not."""
+"""The form in a browser, on real Slurm: what changes while the user chooses, and what must not."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PHONE = {"width": 390, "height": 844}
 
 COUNT_SETTLED = "window.settled = 0; document.addEventListener('flatirons:settled', () => window.settled++)"
 
-# Nodes that came with the page, by id: of one that is made anew, the mark is gone.
+# Marks the elements of the page, by id: an element that is replaced loses its mark.
 MARK_INPUTS = "for (const each of document.querySelectorAll('#flatirons-form [id]')) each.mark = each.id"
 MARKED = """[...document.querySelectorAll("#flatirons-form [id]")]
     .filter((each) => each.mark).map((each) => each.id)"""
@@ -99,7 +99,7 @@ def sessions() -> dict[str, Any]:
 
 @pytest.fixture
 def log_in(sessions: dict[str, Any]) -> LogIn:
-    """Gives a page somebody's session."""
+    """Gives a page the session of a user."""
 
     def give(page: Page, name: str) -> Page:
         page.add_init_script(COUNT_SETTLED)
@@ -141,14 +141,14 @@ def unfold(page: Page) -> None:
 
 @contextmanager
 def rendered(page: Page) -> Iterator[None]:
-    """Returns when what is done meanwhile has been answered, and the answer is on the page."""
+    """Returns when the hub has answered what the block does, and the answer is on the page."""
     before = page.evaluate("window.settled")
     yield
     page.wait_for_function("before => window.settled > before", arg=before)
 
 
 def whole(page: Page) -> Page:
-    """The page in a window that is as high as it is, for a picture."""
+    """The page in a window of its full height, for a picture."""
     width = page.evaluate("innerWidth")
     page.set_viewport_size({"width": width, "height": page.evaluate("document.documentElement.offsetHeight")})
     return page
@@ -164,11 +164,11 @@ class Held:
         page.route(FORM, lambda route: route.continue_() if self.is_open else self.routes.append(route))
 
     def wait(self) -> None:
-        """Until the hub was asked something."""
+        """Waits for a request to the hub."""
         eventually(lambda: self.page.wait_for_timeout(20) or self.routes, 10, 0.0)
 
     def let_go(self) -> None:
-        """Lets the answers in, those to come too."""
+        """Passes on the answers, including all later ones."""
         self.is_open = True
         for route in self.routes:
             route.continue_()
@@ -185,19 +185,19 @@ class Hub:
         )
 
     def servers(self, name: str) -> dict[str, object]:
-        """Somebody's servers that run, or are to."""
+        """A user's servers that run or are starting."""
         found: dict[str, object] = self.http.get(f"/users/{name}").raise_for_status().json()["servers"]
         return found
 
     def stop(self, name: str) -> None:
-        """Ends somebody's server, and returns when it is gone."""
+        """Stops a user's server, and returns when it is gone."""
         self.http.delete(f"/users/{name}/server")
         eventually(lambda: self.servers(name) == {}, 60)
 
 
 @pytest.fixture
 def hub(cluster: RealCluster) -> Iterator[Hub]:
-    """The hub; in the end Carol's server is gone."""
+    """The hub; at the end Carol's server is stopped."""
     real = Hub(cluster)
     with real.http:
         yield real
@@ -207,7 +207,7 @@ def hub(cluster: RealCluster) -> Iterator[Hub]:
 
 @pytest.fixture
 def alice(page: Page, log_in: LogIn) -> Page:
-    """Alice's window, with the form and its defaults, whatever she started last."""
+    """Alice's window, with the form and its defaults, not her last choices."""
     open_form(log_in(page, "alice"))
     defaults = page.get_by_role("button", name="Defaults")
     if defaults.count():
@@ -225,7 +225,7 @@ def carol(page: Page, hub: Hub, log_in: LogIn) -> Page:
 
 @pytest.fixture
 def busy(cluster: RealCluster) -> Iterator[None]:
-    """Bob's jobs leave two cores on each node of shas, for five hours."""
+    """Bob's jobs leave two free cores on each node of shas, for five hours."""
     job = ["sbatch", "--account=ucb-general", "--partition=shas", "--time=5:00:00", "--nodes=2"]
     job += ["--ntasks-per-node=1", "--cpus-per-task=6", "--wrap=sleep 900", "--output=/dev/null"]
     done = cluster.exec(HUB, job, "bob")
@@ -239,7 +239,7 @@ def busy(cluster: RealCluster) -> Iterator[None]:
 # -- choosing
 
 
-def test_a_partition_changes_accounts_qos_and_limits_and_says_what_gave_way(alice: Page) -> None:
+def test_a_partition_changes_accounts_qos_and_limits_and_notes_replaced_values(alice: Page) -> None:
     unfold(alice)
     assert choices(alice, "account") == ["ucb-general", "ucb-knl"]
     assert sorted(choices(alice, "qos")) == ["debug", "long", "normal"]
@@ -271,7 +271,7 @@ def test_what_was_typed_and_the_caret_survive_an_answer_that_comes_while_typing(
     expect(memory).to_be_focused()
     expect(memory).to_have_value("312G")
     assert memory.evaluate(caret) == [2, 2]
-    expect(alice.locator("#error-memory")).to_be_visible()  # what came later was asked as well
+    expect(alice.locator("#error-memory")).to_be_visible()  # what was typed later was sent as well
     expect(memory).to_have_value("312G")
 
 
@@ -289,7 +289,7 @@ def test_what_is_typed_next_is_kept_when_the_answer_to_the_field_before_comes(al
     expect(option(alice, "memory")).to_have_value("4G")
 
 
-def test_a_part_that_was_unfolded_stays_so(alice: Page) -> None:
+def test_an_unfolded_part_stays_unfolded(alice: Page) -> None:
     part = alice.locator("#flatirons-part-more")
     unfold(alice)
     with rendered(alice):
@@ -304,7 +304,7 @@ def test_a_part_that_was_unfolded_stays_so(alice: Page) -> None:
     expect(part).not_to_have_attribute("open", "")
 
 
-def test_no_element_is_made_anew_when_the_form_comes_again(alice: Page) -> None:
+def test_no_element_is_replaced_when_the_form_is_updated(alice: Page) -> None:
     alice.evaluate(MARK_INPUTS)
     inputs = [f"option-{name}" for name in ("environment", "cluster", "partition", "account", "cpus")]
     inputs += [f"option-{name}" for name in ("memory", "gpus", "runtime", "qos", "nodes", "ntasks")]
@@ -329,7 +329,7 @@ def test_an_answer_that_changes_nothing_touches_nothing(alice: Page) -> None:
 # -- when would it start
 
 
-def test_on_an_idle_cluster_the_estimate_says_at_once(alice: Page) -> None:
+def test_on_an_idle_cluster_the_estimate_says_that_the_job_starts_at_once(alice: Page) -> None:
     expect(alice.locator(ESTIMATE)).to_contain_text("Starts at once")
 
 
@@ -345,7 +345,7 @@ def test_when_the_wait_is_long_one_click_makes_it_shorter(alice: Page, busy: Non
     keep(alice, "form-sooner")
     changes.filter(has_text="partition sknl").click()
     expect(option(alice, "partition")).to_have_value("sknl")
-    expect(option(alice, "account")).to_have_value("ucb-knl")  # the only one that may be charged there
+    expect(option(alice, "account")).to_have_value("ucb-knl")  # the only account that may be charged there
     expect(option(alice, "cpus")).to_have_value("4")
     expect(alice.locator(ESTIMATE)).to_contain_text("Starts at once")
     expect(changes).to_have_count(0)
@@ -354,7 +354,7 @@ def test_when_the_wait_is_long_one_click_makes_it_shorter(alice: Page, busy: Non
 # -- mistakes
 
 
-def test_a_mistake_is_said_beside_its_field_while_editing_and_goes_when_it_is_mended(alice: Page) -> None:
+def test_a_mistake_is_shown_at_its_field_while_editing_and_disappears_when_corrected(alice: Page) -> None:
     option(alice, "memory").fill("64G")
     expect(alice.locator("#error-memory")).to_be_visible()
     expect(option(alice, "memory")).to_have_attribute("aria-invalid", "true")
@@ -391,7 +391,7 @@ def test_after_start_a_summary_on_top_has_the_focus_and_leads_to_the_fields(
 
 
 def no_labels_missing(page: Page) -> list[str]:
-    """What is wrong with labels and descriptions of inputs."""
+    """The mistakes in labels and descriptions of inputs."""
     found: list[str] = page.evaluate(NO_LABELS, INPUTS)
     ids: list[str] = page.evaluate("[...document.querySelectorAll('[id]')].map((each) => each.id)")
     return [*found, *(f"{each}: twice" for each in set(ids) if ids.count(each) > 1)]
@@ -463,7 +463,7 @@ def test_a_preset_fills_in_and_leaves_the_rest(alice: Page) -> None:
     expect(option(alice, "partition")).to_have_value("sgpu")
 
 
-def test_ones_own_choices_are_saved_used_and_forgotten(alice: Page, hub: Hub) -> None:
+def test_a_users_choices_are_saved_used_and_forgotten(alice: Page, hub: Hub) -> None:
     option(alice, "memory").fill("3G")
     option(alice, "partition").select_option("smem")
     alice.get_by_text("Save these choices").click()
@@ -487,7 +487,7 @@ def test_a_link_fills_the_form_in_marks_what_it_filled_and_starts_nothing(alice:
     with rendered(alice):
         option(alice, "partition").select_option("sgpu")
     option(alice, "memory").fill("3G")
-    alice.get_by_role("link", name="Copy a link").click()  # what was just typed is in it
+    alice.get_by_role("link", name="Copy a link").click()  # it includes what was just typed
     expect(alice.get_by_text("Link copied")).to_be_visible()
     link = alice.evaluate("navigator.clipboard.readText()")
     alice.goto("/hub/home")
@@ -545,7 +545,7 @@ def test_without_javascript_presets_work_and_can_be_saved(plain: Page) -> None:
     expect(plain.get_by_role("button", name="Plain", exact=True)).to_have_count(0)
 
 
-def test_without_javascript_mistakes_are_said_and_a_server_starts(plain: Page, hub: Hub) -> None:
+def test_without_javascript_mistakes_are_shown_and_a_server_starts(plain: Page, hub: Hub) -> None:
     option(plain, "runtime").fill("soon")
     plain.get_by_role("button", name="Start", exact=True).click()
     expect(plain.locator("#flatirons-problems")).to_contain_text("One thing needs a change.")
@@ -559,7 +559,9 @@ def test_without_javascript_mistakes_are_said_and_a_server_starts(plain: Page, h
 # -- on any screen
 
 
-def test_on_a_phone_nothing_sticks_out_and_all_can_be_read(alice: Page, busy: None, keep: Keep) -> None:
+def test_on_a_phone_nothing_is_wider_than_the_screen_and_all_can_be_read(
+    alice: Page, busy: None, keep: Keep
+) -> None:
     alice.set_viewport_size(PHONE)
     assert alice.evaluate(TOO_WIDE) == []
     keep(whole(alice), "form-phone")
@@ -576,8 +578,8 @@ def test_on_a_phone_nothing_sticks_out_and_all_can_be_read(alice: Page, busy: No
     assert alice.evaluate(TOO_SMALL) == []
 
 
-def test_texts_stand_out_in_light_and_in_dark(alice: Page, keep: Keep) -> None:
-    alice.emulate_media(reduced_motion="reduce")  # colours don't fade into each other then
+def test_texts_have_enough_contrast_in_light_and_in_dark(alice: Page, keep: Keep) -> None:
+    alice.emulate_media(reduced_motion="reduce")  # without transitions of colours
     expect(alice.locator(ESTIMATE)).to_contain_text("Starts at once")
     keep(whole(alice), "form")
     unfold(alice)
@@ -596,7 +598,7 @@ def test_texts_stand_out_in_light_and_in_dark(alice: Page, keep: Keep) -> None:
     assert alice.evaluate(TOO_PALE) == []
 
 
-def test_who_prefers_dark_gets_dark(
+def test_a_user_who_prefers_dark_gets_dark(
     browser: Browser, cluster: RealCluster, log_in: LogIn, keep: Keep
 ) -> None:
     context = browser.new_context(
@@ -614,7 +616,7 @@ def test_who_prefers_dark_gets_dark(
 # -- when something doesn't answer, or there is nothing to choose
 
 
-def test_who_may_use_nothing_is_told_so(page: Page, log_in: LogIn) -> None:
+def test_a_user_who_may_use_nothing_is_told_so(page: Page, log_in: LogIn) -> None:
     open_form(log_in(page, "dave"))
     page.get_by_role("button", name="Start", exact=True).click()
     expect(page.locator("#flatirons-problems")).to_contain_text("Please ask the operator.")
@@ -633,14 +635,14 @@ def test_while_slurm_is_down_the_form_opens_and_says_how_old_it_is(alice: Page, 
 
 
 def refused_with_age(page: Page) -> bool:
-    """Presses Start with a mistake, so that Slurm is asked now; whether the page tells of old facts."""
+    """Presses Start with a mistake, so that Slurm is queried; whether the page reports old facts."""
     option(page, "runtime").fill("soon")
     page.get_by_role("button", name="Start", exact=True).click()
     page.locator("#flatirons-problems").wait_for()
     return page.locator("#flatirons-age").is_visible()
 
 
-def test_while_the_hub_is_gone_what_was_typed_stays(alice: Page, cluster: RealCluster) -> None:
+def test_typed_values_stay_while_the_hub_is_down(alice: Page, cluster: RealCluster) -> None:
     away = alice.locator("#flatirons-away")
     expect(away).to_be_hidden()
     cluster.kill_hub()
@@ -669,7 +671,7 @@ def in_thread(coroutine) -> str:
 
 @pytest.fixture
 def long_list(browser: Browser) -> Iterator[Page]:
-    """A form with a list of 40 partitions, of no hub."""
+    """A form with a list of 40 partitions, without a hub."""
     partitions = [
         Choice(f"part{number:02}", f"Room {number}", "GPUs" if number % 7 == 0 else "")
         for number in range(40)

@@ -1,4 +1,4 @@
-"""A notebook in each language, opened in JupyterLab through the hub by a person with a browser."""
+"""A notebook in each language, opened in JupyterLab through the hub, in a browser."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ plt.figure(figsize=(7, 3)); plt.plot(x, np.sin(x)); plt.show()"""
 
 @pytest.fixture
 def alice(page: Page, cluster: RealCluster) -> Iterator[Page]:
-    """Alice's window, logged in; in the end her servers and jobs are gone."""
+    """Alice's window, logged in; at the end her servers and jobs are removed."""
     page.set_viewport_size({"width": 1200, "height": 1000})
     log_in(page, "alice")
     yield page
@@ -36,13 +36,13 @@ def alice(page: Page, cluster: RealCluster) -> Iterator[Page]:
 
 
 def choose(page: Page, environment: str) -> None:
-    """What alice asks the form for."""
+    """Fills in the form."""
     where = {"cluster": "summit", "partition": "shas", "account": "ucb-general"}
     fill_in(page, environment=environment, **where, cpus="2", memory="4G", runtime="30m")
 
 
 def width_of_picture(output: Locator) -> int:
-    """How wide the picture is that a cell shows, in pixels of its own, once it is loaded."""
+    """The width of a cell's picture in its own pixels, once it is loaded."""
     picture = output.locator("img")
     expect(picture).to_have_count(1)
     width: int = picture.evaluate("async image => { await image.decode(); return image.naturalWidth; }")
@@ -74,7 +74,7 @@ def test_an_r_notebook_fits_a_model_and_draws_it(alice: Page, keep: Keep) -> Non
 
 
 @pytest.mark.images("pyspark")
-def test_a_pyspark_notebook_asks_a_table_and_draws_the_answer(alice: Page, keep: Keep) -> None:
+def test_a_pyspark_notebook_queries_a_table_and_draws_the_result(alice: Page, keep: Keep) -> None:
     choose(alice, "pyspark")
     start(alice, "alice", "Python 3 (ipykernel)")
     begin, ask, function, draw, end = (block.strip() for block in blocks("tutorial/pyspark.md"))

@@ -21,7 +21,7 @@ Keep = Callable[[Page, str], None]
 SUMMIT = "SLURM_CONF=/etc/slurm/summit/slurm.conf"
 WAITING = {"partition": "sknl", "account": "ucb-knl", "qos": "normal", "runtime": "20m", "memory": "1G"}
 
-# What the browser would show on the desktop is said where a test can read it; allowed once, it stays so.
+# Notifications are recorded where a test can read them; the permission, once given, stays.
 NOTIFICATIONS = """window.Notification = class { constructor(title) { console.log(`notified: ${title}`); } };
 window.Notification.permission = sessionStorage.getItem("allowed") || "default";
 window.Notification.requestPermission = async () => {
@@ -38,7 +38,7 @@ def slurm(cluster: RealCluster, *argv: str, user: str = "alice") -> str:
 
 @pytest.fixture
 def full_sknl(cluster: RealCluster) -> Iterator[int]:
-    """sknl has one node, and somebody has all of it for hours."""
+    """A job takes the only node of sknl for hours."""
     with Slurm(cluster).sknl_taken() as job:
         yield job
 
@@ -69,7 +69,7 @@ def pending(window: Page, alice: Person, server: str = "", **options: str) -> Pa
     return window
 
 
-def test_a_waiting_page_says_why_at_which_place_and_until_when(
+def test_a_waiting_page_shows_the_reason_the_position_and_the_estimate(
     window: Page, alice: Person, cluster: RealCluster, full_sknl: int, keep: Keep
 ) -> None:
     first = slurm(cluster, "sbatch", "--parsable", "-p", "sknl", "-A", "ucb-knl", "--wrap", "sleep 1")
@@ -111,7 +111,7 @@ def test_changing_options_cancels_and_leads_to_the_filled_in_form(
     assert "jupyter" not in slurm(cluster, "squeue", "-h", "-o", "%j", "-u", "alice")
 
 
-def test_whoever_asked_for_it_is_told_when_the_server_starts_though_the_hub_was_restarted(
+def test_a_requested_notification_comes_when_the_server_starts_after_a_restart_of_the_hub(
     window: Page, alice: Person, cluster: RealCluster, full_sknl: int
 ) -> None:
     pending(window, alice)

@@ -52,7 +52,7 @@ def test_an_address_that_no_node_can_reach_is_a_warning(site, capsys):
     assert "which no compute node can reach" in capsys.readouterr().err
 
 
-def test_every_mistake_has_a_line_of_its_own_on_stderr(site, capsys):
+def test_every_mistake_has_its_own_line_on_stderr(site, capsys):
     site.write_text("[hub]\nadress = 1\n", encoding="utf-8")
     assert main(["check", "--site", str(site)]) == 2
     captured = capsys.readouterr()
@@ -138,7 +138,7 @@ def test_help_says_where_jupyterhubs_own_arguments_go(capsys):
 
 
 @pytest.mark.parametrize("command", [["check"], ["hub"], ["proxy"], ["render", "sudoers"]])
-def test_a_missing_file_is_one_sentence_for_every_command(command, tmp_path, capsys):
+def test_a_missing_file_gives_one_sentence_for_every_command(command, tmp_path, capsys):
     assert main([*command, "--site", str(tmp_path / "no.toml")]) == 2
     assert "No such file" in capsys.readouterr().err
 
@@ -154,13 +154,13 @@ def test_a_file_that_the_site_does_not_need_is_refused(site, capsys):
     assert capsys.readouterr().err.startswith("flatirons: proxy.run: ")
 
 
-def test_a_missing_proxy_program_is_a_sentence(site, capsys):
+def test_a_missing_proxy_program_gives_a_sentence(site, capsys):
     site.write_text(site.read_text(encoding="utf-8") + "[proxy]\ncommand = ['/no/chp']\n", encoding="utf-8")
     assert main(["proxy", "--site", str(site)]) == 2
     assert "/no/chp can't be run" in capsys.readouterr().err
 
 
-def test_a_hub_without_its_state_directory_is_a_sentence(site, capsys):
+def test_a_hub_without_its_state_directory_gives_a_sentence(site, capsys):
     text = site.read_text(encoding="utf-8").replace("/state", "/no/state")
     site.write_text(text, encoding="utf-8")
     assert main(["hub", "--site", str(site)]) == 2

@@ -58,20 +58,20 @@ def ask(*waits: Any) -> list[asyncio.Future[Any]]:
     return [asyncio.ensure_future(wait) for wait in waits]
 
 
-async def test_whoever_asks_while_a_call_runs_shares_its_answer(
+async def test_callers_who_come_while_a_call_runs_share_its_answer(
     shared: SharedCall[int], server: Server
 ) -> None:
     assert await asyncio.gather(*(shared.get() for _ in range(20))) == [1] * 20
     assert await shared.get() == 2
 
 
-async def test_a_kept_answer_serves_until_it_is_too_old(
+async def test_a_kept_answer_is_returned_until_it_is_too_old(
     shared: SharedCall[int], server: Server, clock: Clock
 ) -> None:
     server.gate.clear()
     asking = ask(shared.get(max_age=10))
     await idle()
-    clock.time += 20  # an answer that takes long serves as long as any other
+    clock.time += 20  # an answer that took long is kept as long as any other
     server.gate.set()
     assert await asking[0] == 1
     clock.time += 9
@@ -82,7 +82,7 @@ async def test_a_kept_answer_serves_until_it_is_too_old(
     assert await shared.get(max_age=math.inf) == 2
 
 
-async def test_a_new_answer_is_one_whose_question_began_later(
+async def test_a_new_answer_is_that_of_a_call_that_began_later(
     shared: SharedCall[int], server: Server
 ) -> None:
     server.gate.clear()
@@ -123,7 +123,7 @@ async def test_a_call_that_waits_for_its_turn_is_a_new_one(server: Server) -> No
     assert await asyncio.gather(*asking) == [1, 1]
 
 
-async def test_one_who_is_cancelled_leaves_the_call_to_the_others(
+async def test_a_cancelled_caller_does_not_cancel_the_call_of_the_others(
     shared: SharedCall[int], server: Server
 ) -> None:
     server.gate.clear()
@@ -136,7 +136,7 @@ async def test_one_who_is_cancelled_leaves_the_call_to_the_others(
     assert await second == 1
 
 
-async def test_a_call_goes_on_when_all_who_asked_are_cancelled(
+async def test_a_call_continues_when_all_callers_are_cancelled(
     shared: SharedCall[int], server: Server
 ) -> None:
     server.gate.clear()
@@ -195,7 +195,7 @@ async def test_an_error_that_nobody_waits_for_is_not_reported_to_the_loop(
     assert reported == []
 
 
-async def test_an_error_of_a_call_that_nobody_asked_for_an_answer_is_reported_as_a_bug(
+async def test_an_error_of_a_call_without_callers_is_reported_as_a_bug(
     server: Server,
 ) -> None:
     reported: list[Any] = []
@@ -210,7 +210,7 @@ async def test_an_error_of_a_call_that_nobody_asked_for_an_answer_is_reported_as
     assert [str(context["exception"]) for context in reported] == ["a bug"]
 
 
-async def test_a_stopped_call_has_ended_and_the_next_one_begins_anew(
+async def test_a_stopped_call_has_ended_and_the_next_one_starts_again(
     shared: SharedCall[int], server: Server
 ) -> None:
     await shared.stop()  # nothing runs: no error
@@ -246,7 +246,7 @@ async def test_keys_that_come_while_others_are_asked_for_share_the_next_call() -
     assert calls == [["a", "b"], ["a", "c", "unknown"]]
 
 
-def test_a_bucket_lets_a_few_through_and_then_one_each_gap(clock: Clock) -> None:
+def test_a_bucket_allows_a_burst_and_then_one_in_each_interval(clock: Clock) -> None:
     bucket = TokenBucket(burst=3, seconds=1.0, now=clock)
     assert [bucket.reserve() for _ in range(5)] == [0.0, 0.0, 0.0, 1.0, 2.0]
     clock.time += 100

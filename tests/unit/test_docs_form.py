@@ -1,4 +1,4 @@
-"""The examples on the page about the options form are what they say."""
+"""The examples on the page about the options form do what the page says."""
 
 from __future__ import annotations
 

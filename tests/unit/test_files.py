@@ -37,7 +37,7 @@ def test_an_existing_file_is_replaced_or_kept_as_the_caller_says(tmp_path: Path)
 
 
 @pytest.mark.parametrize("step", ["fchmod", "fsync", "replace"])
-def test_a_failure_leaves_the_old_file_and_no_draft(
+def test_a_failure_leaves_the_old_file_and_no_temporary_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     def fail(*_: object) -> None:
@@ -52,7 +52,7 @@ def test_a_failure_leaves_the_old_file_and_no_draft(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_text_that_cannot_be_encoded_leaves_no_draft(tmp_path: Path) -> None:
+def test_a_text_that_cannot_be_encoded_leaves_no_temporary_file(tmp_path: Path) -> None:
     with pytest.raises(UnicodeEncodeError):
         write_atomically(tmp_path / "file", "\udcff")
     assert list(tmp_path.iterdir()) == []

@@ -20,7 +20,7 @@ PURE_SLURM = tuple(
 )
 BASE = ("errors", "units", "files", "concurrency")
 PURE = (*BASE, *PURE_SLURM, "forms", "environments.catalogue", "job")
-# Room or module -> what of ours it may import beside its own room; the longest fitting name counts.
+# Room or module -> the rooms that it may import besides its own; the longest matching name counts.
 RULES: dict[str, tuple[str, ...]] = {
     "": (),
     "cli": (*BASE, "site", "hub", "notebook", "environments"),
@@ -44,9 +44,9 @@ RULES: dict[str, tuple[str, ...]] = {
     "spawners": (*PURE, "runner", "slurm", "slurm_form", "servers"),
     "hub": (*PURE, "runner", "slurm", "slurm_form", "site", "servers", "spawners"),
 }
-# Programs that are sent to where our runner isn't.
+# Programs that are sent to machines without our runner.
 SENT = ("job.node.starter", "environments.survey", "environments.probe")
-# Package of others -> the only rooms of ours that know it.
+# External package -> the only rooms that may import it.
 OTHERS = {"jupyterhub": ("spawners", "hub"), "ipyparallel": ("parallel.ipp",), "subprocess": SENT}
 
 
@@ -103,7 +103,7 @@ def test_every_rule_is_about_a_module_that_exists(rule: str) -> None:
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    """Not even for type checkers: whoever reads the one would have to read the other first."""
+    """Not even for type checkers: a reader of one would have to read the other first."""
     known = set(modules()) - {""}
     graph: dict[str, set[str]] = {}
     for module in known:
@@ -123,7 +123,7 @@ def test_no_name_of_a_class_means_two_things() -> None:
     assert [name for name, times in named.items() if times > 1] == []
 
 
-def test_the_face_for_older_configurations_is_made_of_forms_and_spawners() -> None:
+def test_the_names_for_older_configurations_come_from_forms_and_spawners() -> None:
     for file in (REPO / "src" / "optionsspawner").rglob("*.py"):
         ours = [name for name in imports(ast.parse(file.read_text())) if name.startswith("flatirons")]
         rooms = ("flatirons.errors", "flatirons.units", "flatirons.forms", "flatirons.spawners")
@@ -131,7 +131,7 @@ def test_the_face_for_older_configurations_is_made_of_forms_and_spawners() -> No
 
 
 @pytest.mark.parametrize("room", ["cluster", "images", "deploy", "benchmarks"])
-def test_what_surrounds_the_package_uses_only_its_commands(room: str) -> None:
+def test_programs_around_the_package_use_only_its_commands(room: str) -> None:
     for file in (REPO / room).rglob("*.py"):
         assert "flatirons" not in {name.partition(".")[0] for name in imports(ast.parse(file.read_text()))}, (
             file

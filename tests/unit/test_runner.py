@@ -1,4 +1,4 @@
-"""The runner: as whom, in which environment and how long a command runs, and what it leaves behind."""
+"""The runner: a command's account, environment and deadline, and what it leaves behind."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def is_alive(pid: int) -> bool:
     return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
 
 
-# -- what comes back
+# -- results
 
 
 async def test_both_streams_and_the_time_are_returned() -> None:
@@ -257,7 +257,7 @@ async def test_as_root_an_unknown_account_is_named() -> None:
         await AsRoot().run(["true"], user="no-such-user")
 
 
-# -- the ways that need others: their command lines
+# -- sudo and ssh: their command lines
 
 HOSTILE = ["#0", "#-1", "-x", "%wheel", "+grp", "", "a\nb", "a\0b", "root"]
 WAYS: list[Runner] = [AsRoot(), AsSudo(), OverSsh("login1")]

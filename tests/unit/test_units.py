@@ -38,7 +38,7 @@ def test_a_time_is_read_as_slurm_reads_it(text: str, minutes: int) -> None:
     "text",
     ["", "m", "-5", "1.5h", "1:60:00", "1:00:60", "soon", "1:2:3:4", "2h1d", "٣", "1-", "1:", "UNLIMITED"],
 )
-def test_what_is_no_time_is_refused_with_how_to_write_one(text: str) -> None:
+def test_an_invalid_time_is_refused_with_how_to_write_one(text: str) -> None:
     with pytest.raises(Refusal, match=r"isn't a time"):
         units.minutes(text)
 
@@ -68,7 +68,7 @@ def test_memory_is_read_as_slurm_reads_it(text: str, mebibytes: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "G", "-4G", "4X", "1.5", "4 5G", "1e3M", "٤G", "4Gi b", "."])
-def test_what_is_no_memory_is_refused_with_how_to_write_it(text: str) -> None:
+def test_an_invalid_amount_of_memory_is_refused_with_how_to_write_one(text: str) -> None:
     with pytest.raises(Refusal, match=r"isn't an amount of memory"):
         units.mebibytes(text)
 
@@ -104,7 +104,7 @@ def test_any_text_gives_a_number_or_a_refusal(text: str) -> None:
         (90300, "1 day 1 hour 5 minutes"),
     ],
 )
-def test_a_time_span_is_said_in_words(seconds: float, words: str) -> None:
+def test_a_time_span_is_written_in_words(seconds: float, words: str) -> None:
     assert units.time_in_words(seconds) == words
 
 
@@ -112,5 +112,5 @@ def test_a_time_span_is_said_in_words(seconds: float, words: str) -> None:
     ("mebibytes", "words"),
     [(0, "0 MB"), (500, "500 MB"), (1024, "1 GB"), (1536, "1.5 GB"), (16000, "16 GB"), (2**21, "2 TB")],
 )
-def test_an_amount_of_memory_is_said_in_words(mebibytes: int, words: str) -> None:
+def test_an_amount_of_memory_is_written_in_words(mebibytes: int, words: str) -> None:
     assert units.memory_in_words(mebibytes) == words

@@ -69,7 +69,7 @@ def test_a_stage_is_built_once(fake_mmdebstrap: Path) -> None:
     assert stage.ensure(recipe.debian("trixie")) == place
 
 
-def test_a_failed_build_shows_its_last_words_and_leaves_nothing(
+def test_a_failed_build_shows_its_last_messages_and_leaves_nothing(
     fake_mmdebstrap: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     write(fake_mmdebstrap, 'echo part > "$target/file"; echo no such package >&2; exit 25')
@@ -115,7 +115,7 @@ def driver_of(fake_mmdebstrap: Path) -> subprocess.Popen[bytes]:
     return child
 
 
-def test_a_build_that_fails_before_it_begins_is_no_reason_to_wait(
+def test_a_build_that_fails_before_it_begins_does_not_block_the_test(
     fake_mmdebstrap: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FLATIRONS_CACHE", "/dev/null")
@@ -143,7 +143,7 @@ def test_an_interrupted_build_ends_with_its_processes_and_leaves_nothing(
     assert in_cache() == []
 
 
-def test_what_a_killed_build_left_is_cleaned_by_the_next_and_never_counts_as_built(
+def test_the_next_build_removes_what_a_killed_one_left_and_never_uses_it(
     fake_mmdebstrap: Path,
 ) -> None:
     child = driver_of(fake_mmdebstrap)
@@ -206,7 +206,7 @@ def test_it_runs_as_the_user_in_the_users_home(container: Container) -> None:
     assert container.run("sh", "-c", "id -un; pwd; hostname") == "alice\n/home/alice\nshas0101\n"
 
 
-def test_what_a_notebook_imports_is_there(container: Container) -> None:
+def test_the_packages_that_a_notebook_imports_are_there(container: Container) -> None:
     assert container.python("import ipyparallel, numpy, scipy, pandas, matplotlib, flatirons.parallel") == ""
 
 
@@ -244,7 +244,7 @@ def test_no_bytecode_is_missing_or_stale(container: Container) -> None:
     assert re.findall(r"^# code object from '?/\S+\.py'?$", loaded, re.MULTILINE) == []
 
 
-def test_jupyterlab_starts_and_asks_nothing_of_the_internet(container: Container) -> None:
+def test_jupyterlab_starts_and_sends_no_request_to_the_internet(container: Container) -> None:
     settings = "localhost:18888/lab/api/settings/@jupyterlab/apputils-extension:notification?token=x"
     script = (
         "jupyter lab --no-browser --port=18888 --IdentityProvider.token=x >lab.log 2>&1 & server=$!\n"

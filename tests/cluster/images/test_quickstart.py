@@ -54,13 +54,13 @@ def run(cluster: RealCluster, *command: str, user: str = "dave", options: tuple[
     return done.stdout
 
 
-def test_the_bundle_holds_what_lies_in_the_image(cluster: RealCluster) -> None:
+def test_the_bundle_holds_the_same_bytecode_as_the_image(cluster: RealCluster) -> None:
     count, _, differing = run(cluster, "python", "-c", START + BUNDLE).strip().partition(" ")
     assert int(count) > 800
     assert json.loads(differing.replace("'", '"')) == []
 
 
-def test_what_a_server_did_without_is_there_for_who_asks(cluster: RealCluster) -> None:
+def test_modules_that_a_server_leaves_out_can_be_imported(cluster: RealCluster) -> None:
     shown = run(cluster, "python", "-c", START + SERVER).splitlines()
     assert shown == ["[]", "True False", "True"]
 
@@ -75,12 +75,12 @@ def test_an_image_whose_packages_were_changed_starts_as_a_stock_one(cluster: Rea
 
 
 @pytest.mark.parametrize("name", ["PYTHONSAFEPATH", "PYTHONOPTIMIZE", "PYTHONDONTWRITEBYTECODE"])
-def test_it_starts_whatever_the_environment_tells_python(cluster: RealCluster, name: str) -> None:
+def test_it_starts_whatever_pythons_variables_say(cluster: RealCluster, name: str) -> None:
     shown = run(cluster, "env", f"{name}=1", "jupyterhub-singleuser", "--version")
     assert shown.startswith("6.")
 
 
-def test_a_users_own_module_of_a_name_of_the_images_adds_to_it_and_replaces_nothing(
+def test_a_users_module_with_the_name_of_one_in_the_image_does_not_replace_it(
     cluster: RealCluster,
 ) -> None:
     place = run(cluster, "python", "-m", "site", "--user-site").strip()

@@ -132,7 +132,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("environment", "kind", "words"), BAD, ids=[name for name, _, _ in BAD])
-def test_whoever_starts_a_bad_image_is_told_what_is_wrong_and_what_to_do(
+def test_a_user_who_starts_a_bad_image_reads_what_is_wrong_and_what_to_do(
     alice: Person, environment: str, kind: str, words: str
 ) -> None:
     told(alice, environment, kind, words)
@@ -165,7 +165,7 @@ def test_a_server_of_an_older_major_version_starts_and_the_check_warns_of_it(
     assert (code, found["older_major"]["server"]["level"]) == (0, "warning")
 
 
-def test_an_image_that_cant_be_unpacked_into_a_full_tmp_is_told_as_such(
+def test_an_image_that_cant_be_unpacked_into_a_full_tmp_is_reported_as_such(
     alice: Person, full_tmp: None
 ) -> None:
     told(alice, "unpacked", "tmp_full", "no room in its /tmp")
@@ -224,7 +224,7 @@ def test_a_check_finds_what_is_wrong_with_each_bad_image(cluster: RealCluster, b
         assert finding["advice"]
 
 
-def test_a_check_tells_of_a_full_tmp(cluster: RealCluster, bad_images: None, full_tmp: None) -> None:
+def test_a_check_reports_a_full_tmp(cluster: RealCluster, bad_images: None, full_tmp: None) -> None:
     code, found = checked(cluster, "unpacked")
     assert code == 1
     assert found["unpacked"]["/tmp"]["sentence"] == "/tmp of sknl0701 has 0 MiB free."

@@ -168,7 +168,7 @@ while not worker_jobs().shown and time.monotonic() < deadline:
     eventually(lambda: not slurm.live(WORKERS))
 
 
-def test_the_tutorial_works_as_it_is_written(kernel: Kernel, slurm: Slurm) -> None:
+def test_the_tutorial_works_as_written(kernel: Kernel, slurm: Slurm) -> None:
     printed = [kernel.run(block) for block in blocks("tutorial/dask.md")]
     assert "['shas0101', 'shas0102']" in "".join(printed)
     eventually(lambda: not slurm.live(WORKERS))

@@ -105,7 +105,7 @@ def test_a_kernel_of_each_language_computes_and_draws(
 
 
 @pytest.mark.parametrize("server", [in_environment("r")], indirect=True)
-def test_the_tutorial_of_r_works_as_it_is_written(server: Visitor) -> None:
+def test_the_tutorial_of_r_works_as_written(server: Visitor) -> None:
     kernel = server.kernel("ir")
     shown = [kernel.output(block) for block in blocks("tutorial/r.md", "r")]
     assert_shows(next(output for output in shown if output.pictures), "")
@@ -113,7 +113,7 @@ def test_the_tutorial_of_r_works_as_it_is_written(server: Visitor) -> None:
 
 
 @pytest.mark.parametrize("server", [in_environment("pyspark")], indirect=True)
-def test_spark_computes_and_draws_on_the_jobs_cores_as_its_tutorial_is_written(server: Visitor) -> None:
+def test_spark_computes_and_draws_on_the_jobs_cores_as_in_its_tutorial(server: Visitor) -> None:
     kernel = server.kernel()
     begin, ask, _, draw, _ = (kernel.output(block) for block in blocks("tutorial/pyspark.md"))
     assert "local[2]" in begin.printed
@@ -140,7 +140,7 @@ def start_on_first_node(visitor: Visitor, **options: str) -> Kernel:
     return visitor.kernel()
 
 
-def test_what_a_module_says_of_the_nodes_software_stays_out_of_the_container(
+def test_variables_of_the_nodes_software_stay_out_of_the_container(
     visitor: Visitor, hostile_profile: None
 ) -> None:
     kernel = start_on_first_node(visitor)
@@ -155,7 +155,7 @@ def test_what_a_module_says_of_the_nodes_software_stays_out_of_the_container(
     assert "/nowhere" not in printed
 
 
-def test_what_the_site_itself_names_still_reaches_the_server(visitor: Visitor, hostile_profile: None) -> None:
+def test_variables_that_the_site_sets_still_reach_the_server(visitor: Visitor, hostile_profile: None) -> None:
     kernel = start_on_first_node(visitor, python_path="/srv/site/lib")
     assert kernel.run(
         "import os, sys\nprint(os.environ['PYTHONPATH'], '/srv/site/lib' in sys.path)"
@@ -165,7 +165,9 @@ def test_what_the_site_itself_names_still_reaches_the_server(visitor: Visitor, h
     ]
 
 
-def test_engines_are_spared_it_too(visitor: Visitor, hostile_profile: None) -> None:
+def test_variables_of_the_nodes_software_do_not_reach_engines(
+    visitor: Visitor, hostile_profile: None
+) -> None:
     kernel = start_on_first_node(visitor)
     code = """
 import ipyparallel as ipp
@@ -205,7 +207,7 @@ def facts(kernel: Kernel) -> str:
     ).strip()
 
 
-def test_a_virtual_environment_that_never_heard_of_flatirons_has_servers(
+def test_a_virtual_environment_without_flatirons_runs_servers(
     visitor: Visitor, stranger: None, slurm: Slurm
 ) -> None:
     if visitor.has_server():
@@ -220,7 +222,7 @@ def test_a_virtual_environment_that_never_heard_of_flatirons_has_servers(
 
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(not IS_FULL, reason="the image takes a minute to build: --full")
-def test_an_image_that_never_heard_of_flatirons_has_servers(visitor: Visitor, cluster: RealCluster) -> None:
+def test_an_image_without_flatirons_runs_servers(visitor: Visitor, cluster: RealCluster) -> None:
     place = shared(cluster) / "stock.sif"
     if not place.exists():
         subprocess.run(["cp", "--reflink=auto", str(stock_image()), str(place)], check=True)

@@ -184,7 +184,7 @@ def test_the_printed_ssh_line_leads_to_a_kernel_and_ctrl_c_ends_the_job(
     tunnel.communicate()
 
 
-def test_two_at_once_are_listed_and_stopped_and_no_token_is_where_others_look(cluster: RealCluster) -> None:
+def test_two_notebooks_are_listed_and_stopped_and_no_token_is_visible_to_others(cluster: RealCluster) -> None:
     first, second = Command(cluster, "--detach"), Command(cluster, "--detach", "--mem", "1G")
     assert (first.wait(), second.wait()) == (0, 0)
 
@@ -212,7 +212,7 @@ def listed_log(cluster: RealCluster) -> str:
     return ask(cluster, "sh", "-c", f"cat {RECORDS}/server-*.log", user="alice")
 
 
-def test_what_became_of_one_that_lives_on_is_listed_once(cluster: RealCluster) -> None:
+def test_the_end_of_a_detached_notebook_is_listed_once(cluster: RealCluster) -> None:
     command = Command(cluster, "--detach", "--environment", "gone")
     assert command.wait() == 0
     eventually(lambda: not jobs(cluster))
@@ -235,7 +235,7 @@ def test_what_became_of_one_that_lives_on_is_listed_once(cluster: RealCluster) -
         (["--environment", "broken"], 1, "exit code 3 before it listened"),
     ],
 )
-def test_what_cannot_be_is_a_sentence_and_an_exit_code(
+def test_impossible_options_give_a_sentence_and_an_exit_code(
     cluster: RealCluster, words: list[str], code: int, sentence: str
 ) -> None:
     told = run(cluster, *words)
@@ -243,7 +243,7 @@ def test_what_cannot_be_is_a_sentence_and_an_exit_code(
     assert sentence in told[1]
 
 
-def test_a_slurm_that_does_not_answer_is_a_sentence_and_leaves_no_record(cluster: RealCluster) -> None:
+def test_a_slurm_that_does_not_answer_gives_a_sentence_and_leaves_no_record(cluster: RealCluster) -> None:
     conf = "/etc/slurm/summit/slurm.conf"
     before = (
         f"sed s/^SlurmctldPort=.*/SlurmctldPort=9/ {conf} > silent.conf;"
@@ -266,7 +266,7 @@ def test_a_job_that_waits_says_why_and_ends_with_ctrl_c(
     assert command.job not in jobs(cluster)
 
 
-def test_a_job_that_others_cancel_while_it_waits_is_a_sentence(
+def test_a_job_that_others_cancel_while_it_waits_gives_a_sentence(
     cluster: RealCluster, sknl_is_taken: Sequence[str]
 ) -> None:
     command = Command(cluster, *sknl_is_taken)
@@ -306,7 +306,7 @@ def test_a_connection_that_is_lost_ends_the_job(cluster: RealCluster, laptop: st
     eventually(lambda: not (jobs(cluster) or records(cluster)))
 
 
-def test_a_node_that_fails_is_a_sentence(cluster: RealCluster) -> None:
+def test_a_node_that_fails_gives_a_sentence(cluster: RealCluster) -> None:
     command = Command(cluster)
     host = command.until(r"up on shas\d+").rpartition(" ")[2]
     ask(cluster, "scontrol", "update", f"nodename={host}", "state=down", "reason=test")
@@ -325,7 +325,7 @@ def is_in_service(cluster: RealCluster, host: str) -> bool:
     return state in ("idle", "mixed", "reserved")
 
 
-def test_a_server_whose_configuration_turns_its_token_off_is_ended(cluster: RealCluster) -> None:
+def test_a_server_whose_configuration_turns_its_token_off_is_stopped(cluster: RealCluster) -> None:
     before = "mkdir -p .jupyter; echo 'c.IdentityProvider.token = \"\"' > .jupyter/jupyter_server_config.py;"
     try:
         code, text = run(cluster, before=before)

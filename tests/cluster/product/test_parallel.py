@@ -149,7 +149,7 @@ def test_the_engines_of_a_kernel_that_dies_end(kernel: Kernel, slurm: Slurm) -> 
     eventually(lambda: slurm.state(job) == "CANCELLED")
 
 
-def test_an_engine_that_crashes_leaves_the_others_alone(kernel: Kernel, slurm: Slurm) -> None:
+def test_an_engine_that_crashes_does_not_affect_the_others(kernel: Kernel, slurm: Slurm) -> None:
     kernel.run(TWO)
     kernel.run("rc[0].apply_async(lambda: __import__('os').kill(__import__('os').getpid(), 9))")
     kernel.run("import asyncio\nwhile 0 in rc.ids: await asyncio.sleep(0.1)")
@@ -219,9 +219,7 @@ print(json.dumps([job, sorted(hosts), sorted(name for name in os.environ if name
 CLUSTER = START + "from flatirons.parallel import Cluster\n"
 
 
-def test_engines_inside_the_notebooks_job_share_it_and_leave_it_alone_when_they_end(
-    kernel: Kernel, slurm: Slurm
-) -> None:
+def test_engines_inside_the_notebooks_job_share_it_and_do_not_end_it(kernel: Kernel, slurm: Slurm) -> None:
     [engine], notebook = last_json(kernel.run(CLUSTER + INSIDE))
     assert (engine["host"], engine["job"]) == (notebook["host"], notebook["job"])
     assert slurm.live(ENGINES) == []
@@ -244,7 +242,7 @@ def test_mpi_engines_on_two_nodes_are_one_program(kernel: Kernel) -> None:
     kernel.run("rc.cluster.stop_cluster_sync()")
 
 
-def test_sbatch_and_srun_from_a_notebook_know_nothing_of_its_job(kernel: Kernel, slurm: Slurm) -> None:
+def test_sbatch_and_srun_from_a_notebook_inherit_nothing_from_its_job(kernel: Kernel, slurm: Slurm) -> None:
     job, hosts, left = last_json(kernel.run(START + SUBMIT))
     assert hosts == ["shas0101", "shas0102"]
     assert left == ["SLURM_CONF"]
@@ -262,7 +260,7 @@ def test_a_cluster_becomes_larger_and_smaller(kernel: Kernel, slurm: Slurm) -> N
     kernel.run("await rc.cluster.stop_cluster()")
 
 
-def test_the_how_to_works_as_it_is_written(visitor: Visitor, kernel: Kernel, slurm: Slurm) -> None:
+def test_the_how_to_works_as_written(visitor: Visitor, kernel: Kernel, slurm: Slurm) -> None:
     page = (REPO / "docs" / "how-to" / "parallel.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert len(blocks) == 8
@@ -271,7 +269,7 @@ def test_the_how_to_works_as_it_is_written(visitor: Visitor, kernel: Kernel, slu
     assert slurm.live(ENGINES) == []
 
 
-def test_the_tutorial_works_as_it_is_written(kernel: Kernel, slurm: Slurm) -> None:
+def test_the_tutorial_works_as_written(kernel: Kernel, slurm: Slurm) -> None:
     page = (REPO / "docs" / "tutorial" / "engines.md").read_text()
     printed = [kernel.run(block) for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL)]
     assert "'shas0101', 'shas0101', 'shas0101', 'shas0101', 'shas0102'" in "".join(printed)

@@ -190,7 +190,7 @@ REFUSALS = [
         *(pytest.param(*each, marks=full) for each in REFUSALS),
     ],
 )
-def test_a_session_that_cannot_be_had_is_refused_with_a_sentence(
+def test_an_impossible_session_is_refused_with_a_sentence(
     kernel: Kernel, slurm: Slurm, call: str, sentence: str
 ) -> None:
     with pytest.raises(SmokeFailure, match=f"(?s){sentence}"):
@@ -251,7 +251,7 @@ def test_a_node_that_dies_is_reported_and_the_others_repeat_its_work(
 
 
 @full
-def test_the_tutorial_works_as_it_is_written(kernel: Kernel, slurm: Slurm) -> None:
+def test_the_tutorial_works_as_written(kernel: Kernel, slurm: Slurm) -> None:
     printed = [kernel.run(block) for block in blocks("tutorial/spark.md")]
     assert "['shas0101', 'shas0102']" in "".join(printed)
     eventually(lambda: not slurm.live(JOB))

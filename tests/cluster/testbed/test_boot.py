@@ -167,13 +167,13 @@ def test_qos_are_for_those_who_have_them(site: Driver, user: str, qos: str, is_a
 @pytest.mark.parametrize(
     ("kind", "words"), [("v100", ["-p", "shas"]), ("a100", ["-p", "sknl", "-A", "ucb-knl"])]
 )
-def test_a_job_gets_the_pretend_gpus_that_it_asks_for(site: Driver, kind: str, words: list[str]) -> None:
+def test_a_job_gets_the_simulated_gpus_that_it_asks_for(site: Driver, kind: str, words: list[str]) -> None:
     command = "echo $CUDA_VISIBLE_DEVICES; ls /dev/gpu*"
     done = site.exec("hub", "srun", *words, f"--gres=gpu:{kind}:2", "sh", "-c", command, user="alice")
     assert done.stdout.split()[:3] == ["0,1", "/dev/gpu0", "/dev/gpu1"]
 
 
-def test_a_memory_limit_is_kept(site: Driver) -> None:
+def test_a_memory_limit_is_enforced(site: Driver) -> None:
     eat = "exec python3 -c 'import time; x = bytearray(500 << 20); time.sleep(60)'"
     done = site.exec("hub", "srun", "--mem=100", "sh", "-c", eat, user="alice", check=False)
     assert done.returncode
@@ -187,14 +187,14 @@ def test_the_reservation_is_for_its_users(site: Driver) -> None:
 
 
 @pytest.mark.parametrize(("password", "answer"), [("alice", "0"), ("wrong", "7")])
-def test_people_log_in_with_their_password_and_the_hub_may_check_it_without_root(
+def test_users_log_in_with_their_password_and_the_hub_can_check_it_without_root(
     site: Driver, password: str, answer: str
 ) -> None:
     for user in ("root", "jupyterhub"):
         assert site.exec("hub", "python3", "-c", PAM, password, user=user).stdout == answer
 
 
-def test_people_log_in_over_ssh(site: Driver) -> None:
+def test_users_log_in_over_ssh(site: Driver) -> None:
     ask = "printf '#!/bin/sh\\necho bob\\n' > ask; chmod +x ask; export SSH_ASKPASS=$PWD/ask;"
     options = "-o StrictHostKeyChecking=accept-new -o NumberOfPasswordPrompts=1"
     ssh = f"SSH_ASKPASS_REQUIRE=force ssh {options} bob@hub 'hostname; id -un; pwd'"
@@ -264,7 +264,7 @@ def test_nobody_but_root_gets_in(site: Driver) -> None:
     assert "root" in done.stderr or "Permission denied" in done.stderr
 
 
-def test_status_tells_of_every_node_and_daemon(site: Driver) -> None:
+def test_status_lists_every_node_and_daemon(site: Driver) -> None:
     rows = site.status()
     assert set(rows["ctl"]["daemons"]) == {
         "munged", "mariadbd", "slurmdbd", "slurmctld@summit", "slurmctld@blanca"

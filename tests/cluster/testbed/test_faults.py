@@ -33,7 +33,7 @@ def wait_until_saved(site: Driver, job: str) -> None:
     eventually(lambda: site.exec("ctl", *grep, check=False).returncode == 0, what=f"job {job} is saved")
 
 
-def test_a_killed_controller_leaves_the_other_cluster_alone_and_comes_back(site: Driver) -> None:
+def test_a_killed_controller_does_not_affect_the_other_cluster_and_starts_again(site: Driver) -> None:
     site.run("fault", "kill", "slurmctld")
     assert site.status()["ctl"]["daemons"]["slurmctld@summit"] == "down"
     assert not answers(site)
@@ -117,7 +117,7 @@ def test_two_nodes_that_are_cut_apart_still_reach_all_others(site: Driver) -> No
         ("fail", 1, lambda out: out == ""),
     ],
 )
-def test_a_spoiled_command_answers_wrongly_on_one_node_until_it_is_mended(
+def test_a_faulty_command_answers_wrongly_on_one_node_until_it_is_mended(
     site: Driver, how: str, code: int, is_right: Callable[[str], bool]
 ) -> None:
     def asked(node: str) -> tuple[int, str]:
@@ -142,7 +142,7 @@ def test_a_slow_command_answers_after_a_while(site: Driver) -> None:
     assert site.exec("hub", "sinfo").stdout
 
 
-def test_a_small_disk_is_filled_and_a_large_one_is_left_alone(site: Driver) -> None:
+def test_a_small_disk_is_filled_and_a_large_one_is_not(site: Driver) -> None:
     write = ["sh", "-c", "head -c 9000 /dev/zero > /mnt/more"]
     site.exec("hub", "mount", "-t", "tmpfs", "-o", "size=1m", "small", "/mnt")
     site.run("fault", "fill", "/mnt@hub")

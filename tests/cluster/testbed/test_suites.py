@@ -78,7 +78,7 @@ def test_down_leaves_no_process_mount_link_namespace_or_directory(
     site.run("down")
 
 
-def test_what_has_our_place_but_is_not_ours_stays(make_driver: Callable[[str], Driver]) -> None:
+def test_directories_of_others_in_our_place_stay(make_driver: Callable[[str], Driver]) -> None:
     site = make_driver("foreign")
     run = Path("/run/flatirons") / site.name
     run.mkdir(parents=True)
@@ -102,7 +102,7 @@ def test_an_up_that_fails_cleans_up_and_says_where_its_logs_are(make_driver: Cal
     assert not Path("/run/flatirons-test").exists()
 
 
-def test_an_up_that_is_told_to_end_cleans_up(make_driver: Callable[[str], Driver]) -> None:
+def test_an_up_that_gets_sigterm_cleans_up(make_driver: Callable[[str], Driver]) -> None:
     site = make_driver("ended")
     run = Path("/run/flatirons") / site.name
     with subprocess.Popen([str(SCRIPT), "--name", site.name, "up"]) as process:
@@ -112,9 +112,7 @@ def test_an_up_that_is_told_to_end_cleans_up(make_driver: Callable[[str], Driver
     assert not run.exists()
 
 
-def test_homes_that_were_given_outlive_the_instance(
-    make_driver: Callable[[str], Driver], tmp_path: Path
-) -> None:
+def test_given_homes_outlive_the_instance(make_driver: Callable[[str], Driver], tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     site = make_driver("homes")
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""What the demo keeps in the cache is complete or not there."""
+"""What the demo keeps in the cache is complete or missing."""
 
 import os
 import time

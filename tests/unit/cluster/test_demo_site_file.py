@@ -32,7 +32,7 @@ VALUES = st.recursive(
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=4))
-def test_whatever_toml_can_hold_is_written_as_it_was_read(table: dict[str, Any]) -> None:
+def test_any_toml_is_written_as_it_was_read(table: dict[str, Any]) -> None:
     assert tomllib.loads(dumps(table)) == table
 
 
@@ -70,7 +70,7 @@ def test_the_demos_own_site_takes_that_of_the_tests_and_a_second_login() -> None
     assert {"python", "broken"} <= site.environments.keys()
 
 
-def test_a_text_that_is_not_toml_is_a_sentence() -> None:
+def test_a_text_that_is_not_toml_gives_a_sentence() -> None:
     with pytest.raises(ClusterError, match=r"extra.toml is not TOML: .*line 2"):
         require_toml("[login]\nx = \n", "extra.toml")
 

@@ -40,7 +40,7 @@ def test_interface_names_are_as_short_as_linux_requires() -> None:
     assert max(len(f"v-{node.name}") for node in make_site(240).nodes) <= 15
 
 
-def test_each_cluster_has_ports_and_a_state_directory_of_its_own() -> None:
+def test_each_cluster_has_its_own_ports_and_state_directory() -> None:
     site = make_site()
     texts = [slurm_conf(site, cluster) for cluster in site.clusters]
     for key in ("ClusterName", "SlurmctldPort", "SlurmdPort", "StateSaveLocation"):

@@ -77,7 +77,7 @@ def test_an_instance_name_must_be_a_plain_word(name: str) -> None:
         state.Instance(name)
 
 
-def test_a_directory_that_the_program_did_not_create_is_left_alone(
+def test_a_directory_that_the_program_did_not_create_is_not_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(state, "RUN", tmp_path)

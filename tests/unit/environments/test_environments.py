@@ -69,7 +69,7 @@ def program(path: Path, text: str) -> Path:
 
 @pytest.fixture
 def complete(tmp_path: Path) -> Path:
-    """A server of jupyterhub 6.1.1 that uses this Python; Slurm's commands are beside it."""
+    """A server of jupyterhub 6.1.1 that uses this Python; Slurm's commands are next to it."""
     folder = tmp_path / "env/bin"
     for name in ("sbatch", "srun", "scancel"):
         program(folder / name, "#!/bin/sh\n")

@@ -1,4 +1,4 @@
-"""The fault suite finds what it is there to find: each broken invariant, and nothing where none is."""
+"""The fault suite reports each broken invariant, and nothing if none is broken."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REPORT = {"job_id": 7, "kind": "node_failure", "sentence": "", "node": "shas0101
 
 
 def found(job: Job | None, model: dict[str, Any], *, answer: Any = 7, reports: Any = ()) -> list[str]:
-    """What is wrong where only alice's server may be; its job was there, and it was asked for."""
+    """What is wrong if only alice's server may exist; it was requested, and its job existed."""
     view = View({job.id: job} if job else {}, {ALICE: model}, {ALICE: list(reports)}, {ALICE: answer})
     return wrongs(view, [RUNS], {ALICE: 100.0}, those("node_failure", node="shas0101"))
 

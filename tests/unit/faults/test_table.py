@@ -42,7 +42,7 @@ def test_a_fault_that_is_new_gets_its_row_in_the_order_of_the_suite(table: Table
     assert [line.split(" | ")[0] for line in lines[4:6]] == ["| scancel by root", "| node drained"]
 
 
-def test_a_fault_that_the_suite_has_no_longer_loses_its_row(table: Table) -> None:
+def test_a_fault_that_the_suite_no_longer_has_loses_its_row(table: Table) -> None:
     page = f"{Table({'of old': Row('of old')}).markdown()}"
     assert "of old" not in merged(page, table, ORDER)
 

@@ -53,7 +53,7 @@ async def test_a_box_that_the_page_doesnt_post_means_no() -> None:
     assert await FORM.parse({}, ALICE, from_page=False) == DEFAULTS
 
 
-async def test_what_was_posted_passes_the_gate_unchanged() -> None:
+async def test_posted_options_pass_the_check_unchanged() -> None:
     posted = {"cluster": ["blanca"], "partition": ["sol"], "nodes": ["3"], "account": [""], "_xsrf": ["x"]}
     options = await FORM.parse(posted, ALICE)
     assert options == {
@@ -119,7 +119,7 @@ async def test_a_form_begins_with_those_of_the_last_options_that_are_still_possi
     assert await FORM.initial(last, ALICE) == {**DEFAULTS, "nodes": 3, "account": None, "verbose": False}
 
 
-async def test_an_impossible_default_gives_way_to_the_nearest_possible_value() -> None:
+async def test_an_impossible_default_is_replaced_by_the_nearest_possible_value() -> None:
     form = Form(
         [
             Integer("nodes", default=lambda: 9, maximum=4),
@@ -210,7 +210,7 @@ def test_a_last_rule_may_look_at_its_own_field_by_value_only() -> None:
         Integer("nodes", minimum=lambda *everything: 1)
 
 
-async def test_while_choosing_a_value_that_is_no_longer_offered_gives_way_with_a_note() -> None:
+async def test_while_choosing_a_value_that_is_no_longer_offered_is_replaced_with_a_note() -> None:
     form = Form(
         [
             Select("cluster", choices=["summit", "blanca"], default="summit"),

@@ -1,4 +1,4 @@
-"""Hostile bodies on every road: they give options within the rules, or OptionsRefused."""
+"""Hostile bodies from every source become options within the rules, or OptionsRefused."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ async def test_each_input_carries_its_options_name_and_has_a_label() -> None:
     assert [radio["name"] for radio in shown.all("input") if radio["type"] == "radio"] == ["environment"] * 2
 
 
-async def test_texts_beside_an_input_describe_it_for_screen_readers() -> None:
+async def test_texts_next_to_an_input_describe_it_for_screen_readers() -> None:
     shown = await page({"nodes": "9"}, {"nodes": "Must be between 1 and 4."})
     nodes = shown.by_id("option-nodes")
     assert nodes["aria-describedby"] == "help-nodes error-nodes"

@@ -201,7 +201,7 @@ def test_the_proxy_forwards_to_the_hub_until_it_has_routes(tmp_path):
     assert not [word for word in argv if "token" in word]
 
 
-def test_a_proxy_beside_our_python_is_found_without_path(configured, tmp_path, monkeypatch):
+def test_a_proxy_next_to_our_python_is_found_without_path(configured, tmp_path, monkeypatch):
     program = tmp_path / "chp"
     program.touch(mode=0o755)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))

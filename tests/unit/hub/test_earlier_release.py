@@ -82,12 +82,12 @@ class Answers(RequestHandler):
 
 @pytest.fixture
 def slurm(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
-    """A Slurm that has the jobs of the database."""
+    """A Slurm with the jobs of the database."""
     fake = FakeSlurm()
     for known in json.loads((EARLIER / "jobs.json").read_text()):
         job = fake.add_job(known.pop("user"), **{key: value for key, value in known.items() if key != "id"})
         assert job == known["id"]
-    for command in ("scontrol", "sacctmgr"):  # the fake has no answer to what a cluster offers
+    for command in ("scontrol", "sacctmgr"):  # the fake has no cluster to describe
         fake.fail(command, "no answer", times=1000)
     monkeypatch.setattr("flatirons.spawners.slurm.runner_for", lambda *_: fake)
     return fake
@@ -123,14 +123,14 @@ async def hub(tmp_path: Path, slurm: FakeSlurm, port: int) -> AsyncIterator[Jupy
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    """Waits for the condition; a hub takes its time on a busy machine."""
+    """Waits for the condition, which may take long on a busy machine."""
     async with asyncio.timeout(100):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 
 def spawner(hub: JupyterHub, user: str, name: str = "") -> Any:
-    """A user's server, as the hub has it."""
+    """The hub's spawner of a user's server."""
     return hub.users[user].spawners[name]
 
 

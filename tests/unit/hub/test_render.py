@@ -77,7 +77,7 @@ def test_a_hub_that_needs_no_setuid_program_may_run_none():
     assert "NoNewPrivileges=yes" in lines(text)
 
 
-def test_the_proxy_has_a_unit_of_its_own():
+def test_the_proxy_has_its_own_unit():
     unit = lines(rendered("proxy.service"))
     assert "ExecStart=/opt/bin/flatirons proxy --site /etc/flatirons/site.toml" in unit
     assert "ProtectSystem=strict" in unit

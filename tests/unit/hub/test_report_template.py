@@ -1,4 +1,4 @@
-"""How a report looks on the hub's pages: words for people, and a link with what was typed."""
+"""A report on the hub's pages: figures in words, and a link with typed values."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_figures_and_the_fix_are_in_words_and_the_link_has_what_is_typed() -> No
     assert "/hub/spawn/alice?opt-partition=shas&opt-memory=16000M&opt-runtime=0%3A02%3A00" in text
 
 
-def test_what_others_wrote_is_escaped() -> None:
+def test_texts_of_others_are_escaped() -> None:
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
     report = Report("failed", "<b>It</b> failed.", log=["<script>"])
     page = str(environment.get_template("flatirons_report_parts.html").module.report(report, "/spawn"))  # type: ignore[attr-defined]

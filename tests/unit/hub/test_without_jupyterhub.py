@@ -1,4 +1,4 @@
-"""Flatirons as `pip install flatirons` makes it, without the extra `hub`."""
+"""Flatirons as `pip install flatirons` installs it, without the extra `hub`."""
 
 from __future__ import annotations
 

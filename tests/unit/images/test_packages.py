@@ -1,4 +1,4 @@
-"""What of the package runs in an image finds its imports there: Flatirons comes without dependencies."""
+"""The modules that run in an image find their imports there: Flatirons is installed without dependencies."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tests.unit.test_rooms import code_of, imports, modules
 
 
 def held_by(*images: str) -> set[str]:
-    """The distributions in the images' locks."""
+    """The distributions in the images' lock files."""
     locks = [(REPO / "images" / image / "requirements.txt").read_text() for image in images]
     return {name.lower() for lock in locks for name in re.findall(r"^[\w.-]+", lock, re.MULTILINE)}
 
 
 def reached_from(room: str) -> set[str]:
-    """The full names of all that a room's modules import, and that what they import imports."""
+    """The full names of all direct and indirect imports of a room's modules."""
     known, names = set(modules()), set[str]()
     due = {module for module in known if module == room or module.startswith(f"{room}.")}
     seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""How the image's servers import: the bundle gives what the path gives, and stand-ins are gone afterwards."""
+"""How the image's servers import: from the bundle as from the path; stand-ins are removed afterwards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PLACE = REPO / "images/base/settings/lib/quickstart"
 
 @pytest.fixture
 def modules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """A directory in which modules are found; what was imported is forgotten."""
+    """A directory on the path of modules; what the test imports is removed afterwards."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.syspath_prepend(PLACE)
     before, path = dict(sys.modules), list(sys.meta_path)
@@ -56,7 +56,7 @@ def test_a_bundle_counts_only_for_the_packages_that_it_was_made_for(
     assert bundle.read(str(modules / "none")) is None
 
 
-def test_an_installation_of_the_same_version_once_more_is_another(
+def test_a_second_installation_of_the_same_version_makes_a_bundle_invalid(
     modules: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.import_module("flatirons_start.bundle"), "PACKAGES", str(modules))
@@ -68,7 +68,7 @@ def test_an_installation_of_the_same_version_once_more_is_another(
 
 
 @pytest.mark.parametrize(("at", "expected"), [(0, "file"), (9999, "bundle")])
-def test_what_somebody_puts_before_the_images_packages_comes_first(
+def test_directories_before_the_images_packages_come_first(
     modules: Path, monkeypatch: pytest.MonkeyPatch, at: int, expected: str
 ) -> None:
     bundle = bundled(modules, "quickly", "which = 'bundle'")
@@ -89,7 +89,7 @@ def test_a_module_of_another_package_of_that_name_is_not_the_bundles(modules: Pa
     assert found.find_spec("outer.inner", [str(modules / "elsewhere/outer")]) is None
 
 
-def test_what_has_a_stand_in_is_imported_only_by_who_uses_it(
+def test_a_module_with_a_stand_in_is_imported_when_it_is_used(
     modules: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     later = importlib.import_module("flatirons_start.later")

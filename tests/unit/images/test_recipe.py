@@ -114,7 +114,7 @@ def test_only_what_the_cache_lacks_is_built(tmp_path: Path, monkeypatch: pytest.
 def test_an_image_leaves_the_packages_of_its_parent_as_they_are(image: str) -> None:
     ours, parents = versions(REPO / f"images/{image}/requirements.txt"), versions(LOCK)
     other = {name for name in ours.keys() & parents.keys() if ours[name] != parents[name]}
-    assert other == ({"pandas"} if image == "pyspark" else set())  # PySpark can't do with pandas 3
+    assert other == ({"pandas"} if image == "pyspark" else set())  # PySpark doesn't support pandas 3
 
 
 @pytest.mark.parametrize("image", recipe.IMAGES)

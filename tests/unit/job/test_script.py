@@ -36,7 +36,7 @@ def config_of(script: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("word", HOSTILE)
-def test_a_hostile_option_arrives_as_it_is(word: str) -> None:
+def test_a_hostile_option_arrives_unchanged(word: str) -> None:
     script = notebook(
         StarterConfig(hub=word, code=word, command=[word], prologue=word, environment={"A": word})
     )

@@ -1,4 +1,4 @@
-"""The starter as it is sent: the whole job script, run by bash, with a hub that is played here."""
+"""The starter as it is sent: the whole job script, run by bash, with a fake hub."""
 
 import ast
 import json
@@ -147,7 +147,7 @@ def server(before: str = "", after: str = "") -> list[str]:
     return [sys.executable, "-c", SERVER.format(before=before, after=after)]
 
 
-def test_a_server_boots_is_ready_and_its_end_is_told(hub: PlayedHub, tmp_path: Path) -> None:
+def test_a_server_boots_is_ready_and_its_end_is_reported(hub: PlayedHub, tmp_path: Path) -> None:
     job = Job(
         tmp_path,
         hub,
@@ -205,7 +205,7 @@ def test_only_ports_of_the_range_are_used(hub: PlayedHub, tmp_path: Path) -> Non
     job.wait()
 
 
-def test_a_full_range_is_told_in_words(hub: PlayedHub, tmp_path: Path) -> None:
+def test_a_full_range_is_reported_in_words(hub: PlayedHub, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("0.0.0.0", 0))
         port = taken.getsockname()[1]
@@ -215,7 +215,7 @@ def test_a_full_range_is_told_in_words(hub: PlayedHub, tmp_path: Path) -> None:
     assert (end["kind"], end["values"]) == (kinds.PORTS_IN_USE, {"first": str(port), "last": str(port)})
 
 
-def test_a_server_that_dies_at_once_is_told_with_its_log(hub: PlayedHub, tmp_path: Path) -> None:
+def test_a_server_that_dies_at_once_is_reported_with_its_log(hub: PlayedHub, tmp_path: Path) -> None:
     job = Job(tmp_path, hub, command=server(before="sys.exit('no module named jupyterlab')"))
     assert job.wait() == 1
     assert hub.names() == ["boot", "end"]
@@ -250,7 +250,7 @@ def test_the_starter_waits_for_a_hub_that_is_away(hub: PlayedHub, tmp_path: Path
     assert hub.names() == ["boot", "end"]
 
 
-def test_a_home_that_the_node_has_not_got_is_named(hub: PlayedHub, tmp_path: Path) -> None:
+def test_a_home_that_the_node_does_not_have_is_named(hub: PlayedHub, tmp_path: Path) -> None:
     home = tmp_path / "gone"
     home.write_text("a file, so that not even root makes a folder of it")
     job = Job(tmp_path, hub, home=home, command=server())
@@ -260,7 +260,7 @@ def test_a_home_that_the_node_has_not_got_is_named(hub: PlayedHub, tmp_path: Pat
     assert "The log is here because of" in end["log"][0]
 
 
-def test_a_full_home_is_told_and_the_log_kept_elsewhere(hub: PlayedHub, tmp_path: Path) -> None:
+def test_a_full_home_is_reported_and_the_log_is_kept_elsewhere(hub: PlayedHub, tmp_path: Path) -> None:
     folder = tmp_path / ".local/state/flatirons"
     folder.mkdir(parents=True)
     (folder / "server-summit-17.log").symlink_to("/dev/full")
@@ -270,9 +270,7 @@ def test_a_full_home_is_told_and_the_log_kept_elsewhere(hub: PlayedHub, tmp_path
     assert "No space left on device" in told and last == "no room"
 
 
-def test_without_room_in_the_home_and_in_tmp_the_server_is_tried_without_a_log(
-    hub: PlayedHub, tmp_path: Path
-) -> None:
+def test_with_a_full_home_and_tmp_the_server_starts_without_a_log(hub: PlayedHub, tmp_path: Path) -> None:
     (tmp_path / ".local").write_text("a file, where the folder of the logs should be")
     script = notebook(StarterConfig(hub=hub.url, code="c" * 30, command=["false"]), sys.executable)
     with_no_tmp = "import tempfile\ntempfile.tempdir = '/proc'\n"  # nobody makes a file there
@@ -283,9 +281,7 @@ def test_without_room_in_the_home_and_in_tmp_the_server_is_tried_without_a_log(
     assert hub.body("end")["kind"] == kinds.NO_ROOM_FOR_LOG
 
 
-def test_nothing_that_lies_in_the_users_folder_gets_in_the_starters_way(
-    hub: PlayedHub, tmp_path: Path
-) -> None:
+def test_files_in_the_users_folder_do_not_affect_the_starter(hub: PlayedHub, tmp_path: Path) -> None:
     (tmp_path / "random.py").write_text("raise SystemExit('mistaken for a module of Python')")
     job = Job(tmp_path, hub, command=["true"])
     assert job.wait() == 0
@@ -311,7 +307,7 @@ def test_a_signal_that_comes_while_the_server_is_started_still_reaches_it() -> N
     assert begun.child and begun.child.wait() == -signal.SIGTERM
 
 
-def test_logs_that_another_job_forgets_at_the_same_time_are_no_trouble(
+def test_logs_that_another_job_removes_at_the_same_time_cause_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "listdir", lambda _: [f"server-summit-{number}.log" for number in range(30)])
@@ -340,7 +336,7 @@ def test_a_signal_reaches_the_server(hub: PlayedHub, tmp_path: Path) -> None:
     assert hub.body("end")["kind"] == kinds.STOPPED
 
 
-def test_a_server_whose_ready_the_hub_never_took_is_ended_and_told_as_that(
+def test_a_server_whose_ready_never_reached_the_hub_is_ended_and_reported_so(
     hub: PlayedHub, tmp_path: Path
 ) -> None:
     hub.refuse["ready"] = 503
@@ -357,7 +353,7 @@ def test_the_prologue_runs_in_the_shell_that_becomes_the_server(hub: PlayedHub, 
     assert hub.body("end")["log"] == ["loaded it None"]
 
 
-def test_what_a_module_says_of_the_nodes_own_software_is_forgotten(hub: PlayedHub, tmp_path: Path) -> None:
+def test_variables_of_the_nodes_own_software_are_unset(hub: PlayedHub, tmp_path: Path) -> None:
     show = "print([os.environ.get(name) for name in ('PYTHONSTUFF', 'R_HOME', 'MODULE')]); sys.exit(0)"
     prologue = "export PYTHONSTUFF=/node/lib MODULE=loaded"
     forgotten = ("PYTHONSTUFF", "R_HOME")
@@ -370,7 +366,7 @@ def test_what_a_module_says_of_the_nodes_own_software_is_forgotten(hub: PlayedHu
     ]
 
 
-def test_what_the_site_or_the_hub_names_is_not_forgotten(hub: PlayedHub, tmp_path: Path) -> None:
+def test_variables_that_the_site_or_the_hub_sets_are_kept(hub: PlayedHub, tmp_path: Path) -> None:
     show = "print([os.environ.get(name) for name in ('PYTHONSTUFF', 'R_HOME')]); sys.exit(0)"
     config = {"prologue": "export PYTHONSTUFF=/node/lib:$PYTHONSTUFF R_HOME=/node/r"}
     named = {"PYTHONSTUFF": "/site/lib"}
@@ -380,7 +376,7 @@ def test_what_the_site_or_the_hub_names_is_not_forgotten(hub: PlayedHub, tmp_pat
     assert hub.body("end")["log"] == ["['/site/lib', None]"]
 
 
-def test_a_certificate_is_put_where_only_the_user_reads_it(
+def test_only_the_user_can_read_the_certificate(
     hub: PlayedHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PLAYED_HUB", "tls")
@@ -414,7 +410,7 @@ print(place, oct(os.stat(place).st_mode) if os.path.exists(place) else "")
 """
 
 
-def test_what_jupyter_keeps_while_it_runs_lies_on_the_node_for_the_user_alone_and_goes_with_the_job(
+def test_jupyters_runtime_files_are_private_on_the_node_and_removed_with_the_job(
     hub: PlayedHub, tmp_path: Path
 ) -> None:
     keep = "open(place + '/kernel.json', 'w').close(); sys.exit(0)"
@@ -425,7 +421,7 @@ def test_what_jupyter_keeps_while_it_runs_lies_on_the_node_for_the_user_alone_an
     assert not Path(place).exists()
 
 
-def test_a_site_may_say_where_jupyter_keeps_it(hub: PlayedHub, tmp_path: Path) -> None:
+def test_a_site_may_set_jupyters_runtime_directory(hub: PlayedHub, tmp_path: Path) -> None:
     environment = {"JUPYTER_RUNTIME_DIR": "/local/scratch"}
     job = Job(tmp_path, hub, command=server(before=RUNTIME + "sys.exit(0)"), environment=environment)
     assert job.wait() == 0
@@ -437,6 +433,6 @@ def test_the_starter_is_written_for_old_pythons() -> None:
     ast.parse(starter_text(), feature_version=(3, 6))
 
 
-def test_the_starter_needs_no_file_of_ours_on_the_node() -> None:
+def test_the_starter_needs_no_file_of_flatirons_on_the_node() -> None:
     imported = [node for node in ast.walk(ast.parse(starter_text())) if isinstance(node, ast.ImportFrom)]
     assert not [node for node in imported if (node.module or "").startswith("flatirons")]

@@ -68,7 +68,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def slurm() -> FakeSlurm:
-    """It takes our jobs, and doesn't say what it offers, so that all options are accepted."""
+    """It accepts our jobs, and doesn't say what it offers, so that all options are accepted."""
     fake = FakeSlurm()
     fake.accounts[ME] = ("ucb-general",)
     fake.uids[ME] = os.getuid()
@@ -98,7 +98,7 @@ def starter_says(record: Record, call: str, **body: Any) -> None:
         file.write(json.dumps({"call": call, **body}) + "\n")
 
 
-# -- what is asked
+# -- options
 
 
 def test_options_have_the_names_that_sbatch_gives_them() -> None:
@@ -157,7 +157,7 @@ async def test_node_features_and_memory_for_each_core_reach_sbatch_where_the_sit
     assert as_typed(refused.value.messages).keys() == {"--constraint", "--mem-per-cpu"}
 
 
-async def test_an_unknown_cluster_is_a_sentence(site: Site, known: dict[str, SlurmClient]) -> None:
+async def test_an_unknown_cluster_gives_a_sentence(site: Site, known: dict[str, SlurmClient]) -> None:
     with pytest.raises(OptionsRefused, match="There is no cluster 'blanca'"):
         await plan(site, {"cluster": "blanca"}, known)
 
@@ -179,14 +179,14 @@ def test_a_record_is_private_and_found_again() -> None:
     assert (record.calls(), list(records())) == ([], [])
 
 
-def test_a_file_that_is_no_record_is_a_sentence(home: Path) -> None:
+def test_a_file_that_is_not_a_record_gives_a_sentence(home: Path) -> None:
     (home / FOLDER).mkdir(parents=True)
     (home / FOLDER / "notebook-1.jsonl").write_text("{}\n")
     with pytest.raises(FlatironsError, match="Remove it"):
         list(records())
 
 
-def test_a_home_in_which_no_record_can_be_written_is_a_sentence(home: Path) -> None:
+def test_a_home_in_which_no_record_can_be_written_gives_a_sentence(home: Path) -> None:
     (home / ".local").write_text("a file where a folder should be")
     with pytest.raises(FlatironsError, match="Make room in your home"):
         Record.new("summit", "python", "/lab").write()
@@ -332,7 +332,7 @@ async def up(output: Output, slurm: FakeSlurm) -> asyncio.Task[int]:
     return running
 
 
-async def test_a_prolog_that_failed_is_told_from_an_operators_cancel(
+async def test_a_prolog_that_failed_is_distinguished_from_an_operators_cancellation(
     output: Output, slurm: FakeSlurm, capsys: pytest.CaptureFixture[str]
 ) -> None:
     slurm._tampers["scontrol"].clear()  # it answers now
@@ -362,7 +362,7 @@ async def test_while_squeue_still_shows_the_job_accounting_knows_why_the_server_
     assert "reached its time limit" in capsys.readouterr().err
 
 
-async def test_a_second_ctrl_c_leaves_the_server_no_time_to_end_by_itself(
+async def test_a_second_ctrl_c_gives_the_server_no_time_to_end_by_itself(
     output: Output, slurm: FakeSlurm
 ) -> None:
     running = await up(output, slurm)
@@ -386,9 +386,7 @@ async def test_ctrl_c_before_the_job_is_known_cancels_it_once_it_is(output: Outp
     assert not output.session.plan.record.path.exists()
 
 
-async def test_an_sbatch_that_is_late_may_have_left_a_job_which_is_followed(
-    output: Output, slurm: FakeSlurm
-) -> None:
+async def test_a_job_that_a_late_sbatch_left_is_followed(output: Output, slurm: FakeSlurm) -> None:
     comment = output.session.plan.spec.comment
     slurm.hang("sbatch")
     job = slurm.add_job(ME, comment=comment)
@@ -403,7 +401,7 @@ async def test_a_submission_that_fails_leaves_no_record(output: Output, slurm: F
     assert not output.session.plan.record.path.exists()
 
 
-async def test_a_server_without_a_token_is_ended(
+async def test_a_server_without_a_token_is_stopped(
     output: Output, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(address, "problem", lambda server: address.OPEN_TO_ALL)
@@ -431,7 +429,7 @@ async def test_a_signal_that_the_shell_ignores_is_ignored() -> None:
     assert heard == [1]
 
 
-async def test_an_output_that_nobody_reads_any_more_is_a_hangup(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_output_that_is_no_longer_read_is_a_hangup(monkeypatch: pytest.MonkeyPatch) -> None:
     reader, writer = os.pipe()
     heard: list[int] = []
     monkeypatch.setattr(command, "HANGUP_SECONDS", 0.01)
@@ -445,7 +443,7 @@ async def test_an_output_that_nobody_reads_any_more_is_a_hangup(monkeypatch: pyt
         monkeypatch.undo()
 
 
-# -- those that are there
+# -- running notebooks
 
 
 async def test_while_slurm_does_not_answer_no_record_is_removed(
@@ -486,9 +484,9 @@ async def test_a_job_of_somebody_else_is_not_stopped(known: dict[str, SlurmClien
         await listing.stop(known, 0, 5, print)
 
 
-async def test_ctrl_c_before_anything_is_submitted_is_no_traceback(tmp_path: Path) -> None:
+async def test_ctrl_c_before_the_submission_gives_no_traceback(tmp_path: Path) -> None:
     site = tmp_path / "site.toml"
-    os.mkfifo(site)  # nobody writes it: it is being read for ever
+    os.mkfifo(site)  # it has no writer, so reading it never ends
     code = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
         f"from flatirons.cli import main; sys.exit(main(['notebook', '--site', {str(site)!r}]))"

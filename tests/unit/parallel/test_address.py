@@ -26,7 +26,7 @@ def own() -> str:
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> Names:
-    """What the resolver knows; this machine is called `node`."""
+    """The addresses that the resolver knows; this machine is called `node`."""
     known: Names = {}
 
     def resolve(name: str, *_: object) -> list[tuple[object, ...]]:

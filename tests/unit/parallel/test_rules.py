@@ -1,4 +1,4 @@
-"""Rules of the room: private parts of others only in `compat`, upper bounds for them, names used once."""
+"""Rules of this room: private parts of others only in `compat`, upper bounds for them, unique names."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def test_a_failed_prolog_is_named() -> None:
     assert (found.kind, "prolog" in found.sentence) == ("prolog", True)
 
 
-def test_a_cancel_by_a_user_is_no_failed_prolog_even_while_the_node_drains_because_of_one() -> None:
+def test_a_users_cancellation_is_no_failed_prolog_even_while_the_node_drains_because_of_one() -> None:
     cancelled = end(JobState.CANCELLED, cancelled_by=10001)
     found = diagnose(job(JobState.CANCELLED), cancelled, None, was_up=False, node_reason="Prolog error")
     assert found.kind == "cancelled"
@@ -159,7 +159,7 @@ def test_after_the_time_limit_twice_the_time_is_suggested() -> None:
     ],
 )
 @pytest.mark.parametrize("was_up", [True, False])
-def test_what_others_wrote_in_the_log_becomes_a_plain_sentence(
+def test_messages_of_other_programs_in_the_log_become_a_plain_sentence(
     line: str, kind: str, words: str, was_up: bool
 ) -> None:
     found = cause(JobState.FAILED, StarterEnd(1, None, "", ("noise", line, "more noise")), was_up=was_up)
@@ -169,7 +169,7 @@ def test_what_others_wrote_in_the_log_becomes_a_plain_sentence(
 
 
 def named(kind: str, message: str = "", **values: str) -> StarterEnd:
-    """What a starter says of an end that it can name."""
+    """What a starter reports of an end whose kind it knows."""
     exit_code = 0 if kind == kinds.STOPPED else 1
     return StarterEnd(exit_code, None, message, ("noise", "ImportError: x"), kind, values)
 
@@ -250,7 +250,7 @@ def test_every_kind_of_the_shared_list_has_a_sentence() -> None:
         assert found and found.sentence.endswith("."), "values that are missing are no crash"
 
 
-def test_of_a_kind_that_only_a_newer_starter_knows_the_message_is_shown() -> None:
+def test_for_a_kind_of_a_newer_starter_the_message_is_shown() -> None:
     found = cause(JobState.FAILED, StarterEnd(1, None, "Something new.", (), "new", {"what": "it"}))
     assert (found.kind, found.sentence) == ("failed", "Something new.")
     assert cause(JobState.FAILED, StarterEnd(1, None, kind="new")).sentence.startswith("The notebook server")
@@ -260,7 +260,7 @@ def test_of_a_kind_that_only_a_newer_starter_knows_the_message_is_shown() -> Non
     ("exit_code", "message", "kind"),
     [(0, "The notebook server was stopped.", "stopped"), (1, "The image x.sif doesn't exist.", "failed")],
 )
-def test_a_starter_of_the_version_before_which_names_no_kind_is_understood(
+def test_a_starter_of_an_older_version_without_kinds_is_understood(
     exit_code: int, message: str, kind: str
 ) -> None:
     call = {"exit_code": exit_code, "signal": None, "message": message, "log": ["last line"]}
@@ -337,7 +337,7 @@ def test_a_signal_is_named_whether_the_starter_had_booted_or_not(
     assert (found.kind, "signal 9" in found.sentence) == ("signal", True)
 
 
-def test_a_refused_boot_is_told_from_a_hub_that_was_not_reached() -> None:
+def test_a_refused_boot_is_distinguished_from_an_unreachable_hub() -> None:
     found = cause(JobState.FAILED, None, was_up=False, exit_code=NOT_WANTED)
     assert (found.kind, "not expected" in found.sentence) == ("not_expected", True)
 

@@ -24,7 +24,7 @@ QUICK = PollSchedule(starting=0.01, waiting=0.01, quiet=0.02, longest=0.05, gap=
 
 
 class Server(JobFollower):
-    """The least that can be followed: what happened to it is in `happened`."""
+    """The smallest follower: `happened` records what happened to it."""
 
     job_id = 1
     has_starter_called = False
@@ -90,9 +90,7 @@ async def runs(server: Server, slurm: FakeSlurm) -> None:
     server.container_starts()
 
 
-async def test_the_progress_of_a_start_is_told_once_and_in_its_order(
-    server: Server, slurm: FakeSlurm
-) -> None:
+async def test_the_progress_of_a_start_is_shown_once_and_in_order(server: Server, slurm: FakeSlurm) -> None:
     starting = asyncio.ensure_future(server.wait_until_up())
     await until(lambda: server.phase == "waiting" and server.messages)
     slurm.change(1, state="CONFIGURING", nodes="shas0101")
@@ -146,7 +144,7 @@ async def test_the_end_of_the_job_ends_the_following(server: Server, slurm: Fake
     assert server.happened == ["TIMEOUT"]
 
 
-async def test_a_bug_in_the_following_is_reported_and_the_job_followed_anew(
+async def test_a_bug_in_the_following_is_reported_and_the_job_is_followed_again(
     server: Server, slurm: FakeSlurm
 ) -> None:
     identify = server.identify
@@ -174,7 +172,7 @@ async def test_a_running_server_may_end_by_itself(server: Server, slurm: FakeSlu
     assert slurm.count("scancel") == 1
 
 
-async def test_whoever_is_in_a_hurry_has_it_ended_by_slurm(server: Server, slurm: FakeSlurm) -> None:
+async def test_a_user_in_a_hurry_lets_slurm_end_the_server(server: Server, slurm: FakeSlurm) -> None:
     await runs(server, slurm)
     cancellation = Cancellation(server)
     ending = asyncio.ensure_future(cancellation.carry_out())

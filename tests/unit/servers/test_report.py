@@ -48,7 +48,7 @@ def test_its_link_fills_in_the_choices_with_the_fix() -> None:
     assert query == {"opt-partition": ["shas"], "opt-memory": ["3G"]}
 
 
-def test_the_fix_is_said_in_words_while_the_link_keeps_the_typed_values() -> None:
+def test_the_fix_is_in_words_while_the_link_keeps_typed_values() -> None:
     fix = {"runtime": "0:02:00", "memory": "16000M"}
     there = Report("time_limit", "It ended.", fix=fix)
     assert there.fixes == "2 minutes and 16 GB of memory"
@@ -68,7 +68,7 @@ def test_of_a_long_log_the_last_lines_are_kept_and_cut() -> None:
 
 
 @pytest.mark.parametrize(("later", "kind"), [("failed", "import_error"), ("time_limit", "time_limit")])
-def test_what_a_starter_said_to_an_earlier_hub_process_is_not_lost(later: str, kind: str) -> None:
+def test_what_a_starter_told_an_earlier_hub_process_is_not_lost(later: str, kind: str) -> None:
     """A hub that was killed after the call `end` learns of the end from Slurm only."""
     heard = Report("import_error", "No module.", "Move it.", job_id=7, log=("ModuleNotFoundError",))
     [found] = report.kept(Report(later, "It failed.", job_id=7, ran_seconds=5), [heard])
@@ -80,7 +80,7 @@ def waiting(**facts: object) -> Job:
     return Job(1, JobState.PENDING, partition="shas", reason="Priority", **facts)  # type: ignore[arg-type]
 
 
-def test_positions_are_told_in_steps_that_get_smaller() -> None:
+def test_positions_are_shown_in_steps_that_get_smaller() -> None:
     message = QueueMessage()
     assert "number 100 of 200" in message.sentence(waiting(), QueuePosition(100, 200, "shas"))
     assert "number 100 of 200" in message.sentence(waiting(), QueuePosition(95, 200, "shas"))
@@ -91,7 +91,7 @@ def test_positions_are_told_in_steps_that_get_smaller() -> None:
     assert "number" not in message.sentence(first, QueuePosition(1, 90, "shas"))
 
 
-def test_an_estimate_is_told_again_only_when_it_moves() -> None:
+def test_an_estimate_is_shown_again_only_when_it_changes() -> None:
     message = QueueMessage()
     first = message.sentence(waiting(start=NOW + timedelta(hours=2)), None)
     assert "Slurm estimates a start at" in first

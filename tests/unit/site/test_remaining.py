@@ -60,7 +60,7 @@ def test_what_was_taken_out_makes_no_further_mistakes(hub: str, more: str, expec
 
 
 @pytest.mark.parametrize("text", ["", "hub = 3", "[hub]\n", "clusters = []\nenvironments = 'x'\nform = 1"])
-def test_what_a_site_cannot_be_without_is_missing_once(text: str) -> None:
+def test_a_missing_required_section_is_reported_once(text: str) -> None:
     site, mistakes = inspect(text)
     found = [key for key, _ in mistakes]
     assert len(found) == len(set(found)) >= 3

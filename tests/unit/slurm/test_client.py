@@ -178,7 +178,7 @@ async def test_all_jobs_are_seen_with_one_query(slurm: FakeSlurm, client: SlurmC
     assert snapshot.taken_at >= snapshot.began_at > 0
 
 
-async def test_each_query_has_a_mark_of_its_own(slurm: FakeSlurm, client: SlurmClient) -> None:
+async def test_each_query_has_its_own_mark(slurm: FakeSlurm, client: SlurmClient) -> None:
     for _ in range(20):
         await client.jobs()
     assert len({call.argv for call in slurm.calls}) == 20

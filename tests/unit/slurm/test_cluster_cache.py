@@ -1,4 +1,4 @@
-"""What a cluster offers: asked for when somebody looks, one query at a time, shared by all who look."""
+"""What a cluster offers: queried when somebody needs it, one query at a time, shared by everybody."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flatirons.slurm.model import Configuration
 
 
 class Slurm:
-    """Takes the place of the client: counts the queries, and answers while its gate is open."""
+    """Replaces the client: counts the queries, and answers while its gate is open."""
 
     def __init__(self) -> None:
         self.asked: list[Sequence[str]] = []

@@ -84,7 +84,7 @@ def test_reasons_that_are_sentences_are_understood_with_spaces_and_with_undersco
     assert part in explain.reason(text).sentence
 
 
-def test_an_unknown_reason_is_passed_on_in_the_words_of_slurm() -> None:
+def test_an_unknown_reason_is_passed_on_in_slurms_words() -> None:
     assert explain.reason("Phase_of_moon").sentence == "Slurm gives as reason: Phase of moon."
 
 

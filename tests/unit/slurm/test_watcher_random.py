@@ -22,7 +22,7 @@ LIVING = ("PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "COMPLETING", "REQUE
 
 
 class World:
-    """A Slurm with a few jobs that are watched, and what their followers were told."""
+    """A Slurm with a few jobs that are watched, and the news that their followers got."""
 
     def __init__(self) -> None:
         self.slurm = FakeSlurm()

@@ -1,4 +1,4 @@
-"""The declaration of the standard fields: one entry gives the form, the job, the site's keys, the trait."""
+"""The declaration of the standard fields: form, job, site's keys and trait come from one entry."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def example(each: SlurmField) -> Any:
 
 
 @pytest.mark.parametrize("each", ON_COMMAND_LINE, ids=lambda each: each.name)
-def test_the_option_beside_a_field_is_the_option_that_sbatch_gets(each: SlurmField) -> None:
+def test_the_option_shown_with_a_field_is_the_option_that_sbatch_gets(each: SlurmField) -> None:
     added = set(words({each.name: example(each)})) - set(words({}))
     assert [word for word in added if word.startswith(each.field.flag)], added
     assert len(added) == 1
@@ -73,7 +73,7 @@ def test_every_field_is_a_trait_a_table_of_the_site_and_an_option_of_the_command
         ("mem_per_cpu", "1.5G", "--mem-per-cpu=1536M"),
     ],
 )
-async def test_a_field_that_the_site_shows_goes_from_every_road_to_sbatch(
+async def test_a_field_that_the_site_shows_reaches_sbatch_from_every_source(
     name: str, value: str, word: str
 ) -> None:
     form = site_form()
@@ -147,8 +147,8 @@ async def test_a_hostile_text_is_no_feature(evil: str) -> None:
     assert set(refused.value.messages) == {"constraint"}
 
 
-def test_a_hostile_text_is_judged_at_once() -> None:
-    """The pattern doesn't try its ways through a long text one after the other."""
+def test_a_hostile_text_is_checked_at_once() -> None:
+    """The pattern must not backtrack through a long text."""
     for evil in ("a|" * 127, "(" * 250, "[(a&b)|" * 36, "a-" * 120 + ";"):
         with pytest.raises(ValueError, match="features"):
             FIELDS[[each.name for each in FIELDS].index("constraint")].field.read(evil)
@@ -218,10 +218,10 @@ async def test_the_cores_of_a_job_share_the_memory_of_a_node(cpus: str, most: in
         await form.check({"cpus": cpus, "mem_per_cpu": f"{most + 1}M"}, MINE)
 
 
-# -- site files of before
+# -- earlier site files
 
 
-async def test_a_sites_own_field_of_that_name_stays_what_it_is() -> None:
+async def test_a_sites_own_field_with_that_name_stays_unchanged() -> None:
     own = '[form.own.constraint]\ntype = "select"\nchoices = ["haswell", "knl"]\nsbatch = "--constraint"\n'
     site = parse(SITE + own)
     options = await options_form(site).check({"constraint": "knl"}, ALICE)

@@ -44,7 +44,7 @@ def test_it_has_the_standard_fields_by_their_names() -> None:
     assert list(form().fields) == NAMES
 
 
-async def test_without_choices_all_is_left_to_slurm_except_cluster_and_environment() -> None:
+async def test_without_choices_everything_is_left_to_slurm_except_cluster_and_environment() -> None:
     options = await form().check({}, ALICE)
     assert {name: value for name, value in options.items() if value is not None} == {
         "cluster": "summit",
@@ -149,7 +149,7 @@ def test_each_mistake_of_a_site_is_named_by_its_key() -> None:
     }
 
 
-# -- with what Slurm told: tests/fakes/summit.py
+# -- with Slurm's facts: tests/fakes/summit.py
 
 FITTING: dict[str, dict[str, Any]] = {
     "python": {},
@@ -164,7 +164,7 @@ def known(own: dict[str, dict[str, Any]] | None = None, **settings: dict[str, An
 
 
 async def offered(made: Form, context: Context = MINE, **given: object) -> dict[str, list[str] | None]:
-    """The values that each field offers beside these."""
+    """The values that each field offers together with these."""
     answers = await made.answers(given, context)
     return {
         a.field.name: None if a.rules.choices is None else [choice.value for choice in a.rules.choices]
@@ -232,7 +232,7 @@ async def test_each_choice_narrows_the_later_fields() -> None:
         ({"cluster": "nosuch"}, "cluster"),
     ],
 )
-async def test_contradicting_options_are_refused_beside_the_field_concerned(
+async def test_contradicting_options_are_refused_at_the_field_concerned(
     given: dict[str, object], refused: str
 ) -> None:
     assert set(await refusals(known(), **given)) == {refused}
@@ -341,14 +341,14 @@ async def test_a_choice_that_is_no_longer_offered_since_the_page_was_made_is_ref
     assert thing.partition == "sknl"
 
 
-async def test_bob_is_judged_by_his_own_rights() -> None:
+async def test_bobs_options_are_checked_against_his_own_rights() -> None:
     bob = summit.context("bob")
     assert await refusals(known(), bob, partition="bobs", account="bobs") == {}
     assert set(await refusals(known(), bob, account="knl")) == {"account"}
     assert set(await refusals(known(), bob, reservation="workshop")) == {"reservation"}
 
 
-# -- names that Slurm has and we wouldn't have thought of
+# -- unusual names that Slurm allows
 
 
 def with_gpus(kind: str) -> Context:

@@ -79,7 +79,7 @@ def test_a_choice_is_offered_only_if_both_slurm_and_the_site_offer_it(
     assert narrowed([Choice(name) for name in slurms], None) == [Choice(name) for name in slurms]
 
 
-def test_the_sites_default_gives_way_where_slurm_doesnt_offer_it() -> None:
+def test_the_sites_default_is_replaced_where_slurm_doesnt_offer_it() -> None:
     assert rules(PLACE, OFFER, default="sknl").default == "sknl"
     assert rules(PLACE, ["shas"], default="sknl").default == "shas"
     assert rules(PLACE, None, default="sknl").default == "sknl"

@@ -134,7 +134,7 @@ print(json.dumps(asyncio.run(main())))
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a copy of the package says whose FIELDS has the new entries."""
+    """The results of a copy of the package whose FIELDS has the new entries."""
     copy = tmp_path_factory.mktemp("source") / "flatirons"
     shutil.copytree(REPO / "src" / "flatirons", copy, ignore=shutil.ignore_patterns("__pycache__"))
     declared = copy / "slurm_form" / "fields.py"
@@ -201,6 +201,6 @@ def test_both_reference_pages_name_the_new_fields(found: dict[str, Any]) -> None
 
 
 def test_a_box_with_a_value_of_its_own_is_declared_by_its_option() -> None:
-    """A ticked box gives the option as it stands, so that the site's setting can be true or false."""
+    """A ticked box adds the declared option, so that the site's setting can be true or false."""
     with pytest.raises(ValueError, match='sbatch="--exclusive=user"'):
         SlurmField(field=Checkbox("exclusive", on="user"), about="whole nodes", sbatch="--exclusive")

@@ -68,7 +68,7 @@ async def test_an_empty_field_adds_nothing() -> None:
     assert sbatch_options(OWN, {}) == () and variables(OWN, {}) == {}
 
 
-async def test_an_empty_box_is_a_no() -> None:
+async def test_an_empty_box_means_no() -> None:
     options = await form().parse({"_boxes": ["exclusive,big"]}, ALICE)
     assert (options["exclusive"], options["big"]) == (False, None)
     assert "--exclusive" not in sbatch_options(OWN, options)

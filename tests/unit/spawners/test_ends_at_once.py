@@ -1,4 +1,4 @@
-"""Many servers that end at the same moment: how often the hub commits, and how long it stands still for that.
+"""Many servers that end at the same moment: how often the hub commits, and how long that blocks it.
 
 As a program it prints what it measures: python -m tests.unit.spawners.test_ends_at_once 200
 """
@@ -32,7 +32,7 @@ from tests.unit.spawners.run.test_server_run import QUICK, until
 
 @dataclass
 class Commits:
-    """What the database's commits took, of the event loop's time: it stands still meanwhile."""
+    """The number of the database's commits, and the seconds for which they blocked the event loop."""
 
     seconds: list[float] = field(default_factory=list)
     _began: float = 0.0
@@ -67,9 +67,9 @@ def server(number: int, settings: dict[str, Any], db: Any, slurm: FakeSlurm) -> 
 
 
 async def end_at_once(count: int, folder: Path) -> tuple[Commits, float, list[Any]]:
-    """Ends that many servers at once, by their starters' word and then by Slurm's.
+    """Ends that many servers at once: first their starters report the end, then Slurm does.
 
-    Gives the commits, the seconds until all was stored, and the states that the database has then.
+    Returns the commits, the seconds until all was stored, and the states in the database.
     """
     slurm, commits = FakeSlurm(), Commits()
     client = SlurmClient(Cluster("summit"), slurm)

@@ -245,7 +245,7 @@ async def test_each_value_that_a_trait_refuses_gets_a_message() -> None:
     assert "count:" in refusal(caught) and "factor:" in refusal(caught)
 
 
-async def test_an_option_left_empty_leaves_the_trait_as_it_was_configured() -> None:
+async def test_an_option_left_empty_leaves_the_trait_as_configured() -> None:
     spawner = await landed(made(Text("text"), Integer("count")), text="mine", count=3)
     await landed(spawner, text=None)
     assert (spawner.text, spawner.count) == ("as configured", 7)

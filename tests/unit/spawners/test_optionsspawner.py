@@ -118,7 +118,7 @@ async def test_a_selection_is_the_first_choice_unless_a_default_is_there() -> No
     assert await message(SelectField("req_cluster", choices=choices), "") == "Choose one."
 
 
-async def test_an_empty_choice_leaves_the_trait_as_it_is() -> None:
+async def test_an_empty_choice_leaves_the_trait_unchanged() -> None:
     field = SelectField("req_qos", choices=[("", "The default"), ("debug", "Debug")])
     assert await posted(field, "") is None
     assert "The default" in await page(field)

@@ -61,7 +61,7 @@ async def registry(slurm: FakeSlurm) -> AsyncIterator[Registry]:
 
 @pytest.fixture
 async def spawner(registry: Registry) -> AsyncIterator[SlurmSpawner]:
-    """Of a server that JupyterHub believes to exist, as after a restart of the hub."""
+    """The spawner of a server that JupyterHub believes to exist, as after a restart of the hub."""
     settings = {SETTINGS_KEY: registry, "proxy": Routes()}
     db = orm.new_session_factory("sqlite:///:memory:")()
     orm_spawner = orm.Spawner(name="", state={}, user=orm.User(name="alice"))
@@ -85,7 +85,7 @@ def routes(spawner: SlurmSpawner) -> list[str]:
 
 
 async def taken_up(spawner: SlurmSpawner, slurm: FakeSlurm) -> tuple[int, asyncio.Task[int | None]]:
-    """The job of a start that an earlier hub left unfinished, and JupyterHub's poll of it."""
+    """The job of a start that an earlier hub left unfinished, and the task of JupyterHub's poll."""
     attempt = Attempt.new("summit", "code")
     job_id = slurm.add_job("alice", comment=spawner.registry.comment(attempt.spawn_id, "alice/"))
     spawner.orm_spawner.state = attempt.as_state()
@@ -141,7 +141,7 @@ async def test_the_failure_of_a_start_of_an_earlier_hub_is_kept_for_the_page(
 async def test_a_report_holds_what_was_chosen_as_texts_even_where_jupyterhub_stored_texts(
     spawner: SlurmSpawner,
 ) -> None:
-    """After a restart the options are as they were posted; the report was lost over it."""
+    """After a restart the options are as they were posted. Seen before: then the report was lost."""
     form = slurm_form({}, {"summit": {}}, {"python": {}})
     FormHooks(form).attach(spawner)
     for runtime in ("1:00:00", 60):
@@ -169,21 +169,21 @@ async def test_a_report_takes_the_place_of_one_of_the_same_job_on_the_same_clust
     ]
 
 
-async def test_refusals_in_a_row_leave_one_report_and_take_no_other_away(spawner: SlurmSpawner) -> None:
+async def test_refusals_in_a_row_leave_one_report_and_remove_no_other(spawner: SlurmSpawner) -> None:
     spawner.keep(Report("not_submitted", "", cluster="summit"))
     for sentence in ("No.", "No, again.", "Still no."):
         spawner.keep(Report("refused", sentence, cluster="summit"))
     assert [each.sentence for each in spawner.reports] == ["Still no.", ""]
 
 
-async def test_a_stop_does_not_take_the_place_of_why_the_same_job_ended(spawner: SlurmSpawner) -> None:
+async def test_a_stop_does_not_replace_the_reason_why_the_same_job_ended(spawner: SlurmSpawner) -> None:
     for kind, sentence in (("stopped", "At first."), ("time_limit", "Time."), ("stopped", "Cleaned up.")):
         spawner.keep(Report(kind, sentence, cluster="summit", job_id=7))
     spawner.keep(Report("stopped", "Another.", cluster="summit", job_id=8))
     assert [each.sentence for each in spawner.reports] == ["Another.", "Time."]
 
 
-async def test_what_would_have_helped_is_bounded_by_the_form_of_the_spawner(
+async def test_the_suggested_fix_is_bounded_by_the_form_of_the_spawner(
     spawner: SlurmSpawner,
 ) -> None:
     cause = Cause("time_limit", "It ended.", "Ask for more time.", {"runtime": "2-00:00:00"})
@@ -213,7 +213,7 @@ async def test_reports_outlive_the_hub(spawner: SlurmSpawner) -> None:
     ]
 
 
-async def test_reports_of_a_server_that_is_stopped_and_started_again_are_stored_on(
+async def test_reports_survive_a_stop_and_a_new_start(
     spawner: SlurmSpawner,
 ) -> None:
     """JupyterHub stores `get_state()` after `clear_state()`, and loads that in the next process."""
@@ -253,7 +253,7 @@ def stored_reports(spawner: SlurmSpawner) -> list[int]:
 async def test_a_report_is_stored_with_the_state_that_jupyterhub_stores_at_a_stop(
     spawner: SlurmSpawner,
 ) -> None:
-    """What finds the job again is forgotten in the same commit, never before the report is stored."""
+    """That commit also removes what finds the job again; it must not happen before the report is stored."""
     attempt = replace(Attempt.new("summit", "code"), job_id=7, host="shas0101", port=4321)
     spawner.load_state(attempt.as_state())
     await spawner.save()
@@ -268,7 +268,7 @@ async def test_a_report_is_stored_with_the_state_that_jupyterhub_stores_at_a_sto
     assert stored_reports(spawner) == [7] and "job_id" not in spawner.orm_spawner.state
 
 
-async def test_a_report_that_comes_late_leaves_the_state_of_the_next_server_alone(
+async def test_a_late_report_does_not_change_the_state_of_the_next_server(
     spawner: SlurmSpawner,
 ) -> None:
     """Seen before: a spawner that JupyterHub had forgotten stored its own state over that of the next."""
@@ -286,7 +286,7 @@ async def test_a_report_that_comes_late_leaves_the_state_of_the_next_server_alon
     after.clear_state()
 
 
-async def test_a_report_of_a_server_that_is_deleted_meanwhile_keeps_no_other_from_being_stored(
+async def test_a_report_of_a_deleted_server_does_not_prevent_others_from_being_stored(
     spawner: SlurmSpawner,
 ) -> None:
     row = orm.Spawner(name="work", state={}, user=spawner.orm_spawner.user)
@@ -303,7 +303,7 @@ async def test_a_report_of_a_server_that_is_deleted_meanwhile_keeps_no_other_fro
     del user.orm_spawners["work"], user.spawners["work"]
     await spawner.reports_stored()
     assert stored_reports(spawner) == [7]
-    work.keep(Report("quota", "", cluster="summit", job_id=8))  # there is no place for it any more
+    work.keep(Report("quota", "", cluster="summit", job_id=8))  # its row is gone
     await spawner.save()
 
 
@@ -323,7 +323,7 @@ async def test_a_report_is_kept_while_the_database_cannot_even_be_read(spawner: 
     assert stored_reports(spawner) == [7]
 
 
-async def test_a_report_of_a_forgotten_spawner_that_has_no_place_for_now_is_logged(
+async def test_a_report_of_a_forgotten_spawner_that_cannot_be_stored_yet_is_logged(
     spawner: SlurmSpawner, caplog: pytest.LogCaptureFixture
 ) -> None:
     rows, spawner.user.orm_spawners = spawner.user.orm_spawners, Unreadable()
@@ -333,7 +333,7 @@ async def test_a_report_of_a_forgotten_spawner_that_has_no_place_for_now_is_logg
     assert "The report of job 7 can't be stored" in caplog.text
 
 
-async def test_an_address_that_jupyterhubs_database_lost_is_told_again(spawner: SlurmSpawner) -> None:
+async def test_an_address_that_jupyterhubs_database_lost_is_corrected(spawner: SlurmSpawner) -> None:
     attempt = replace(Attempt.new("summit", "code"), job_id=7, host="Shas0101", port=4321)
     spawner.load_state(attempt.as_state())
     assert spawner.run
@@ -344,8 +344,10 @@ async def test_an_address_that_jupyterhubs_database_lost_is_told_again(spawner: 
     assert spawner.orm_spawner.server.port == 4321
 
 
-async def test_a_poll_after_a_restart_waits_for_slurms_word(spawner: SlurmSpawner, slurm: FakeSlurm) -> None:
-    """Else JupyterHub takes half a minute to find out that the server is gone."""
+async def test_a_poll_after_a_restart_waits_for_slurms_answer(
+    spawner: SlurmSpawner, slurm: FakeSlurm
+) -> None:
+    """Otherwise JupyterHub takes half a minute to find out that the server is gone."""
     job_id = slurm.add_job("alice", state="COMPLETED")
     attempt = replace(Attempt.new("summit", "code"), job_id=job_id, host="shas0101", port=4321)
     spawner.load_state(attempt.as_state())
@@ -408,7 +410,7 @@ async def test_a_server_that_does_not_answer_a_restarted_hub_can_be_stopped(
     assert [report.kind for report in spawner.reports] == ["stopped"]
 
 
-async def test_a_server_that_jupyterhub_gives_up_is_not_said_to_be_stopped_by_somebody(
+async def test_a_server_that_jupyterhub_gives_up_is_not_reported_as_stopped_by_a_user(
     spawner: SlurmSpawner, slurm: FakeSlurm
 ) -> None:
     attempt = replace(Attempt.new("summit", "code"), host="shas0101", port=4321)
@@ -428,24 +430,24 @@ async def test_with_internal_tls_the_scheme_is_stored_too(spawner: SlurmSpawner)
     assert spawner.server.proto == "https"
 
 
-async def test_a_server_on_a_cluster_that_the_site_no_longer_has_does_not_keep_the_hub_down(
+async def test_a_server_on_a_removed_cluster_does_not_prevent_the_hub_from_starting(
     spawner: SlurmSpawner,
 ) -> None:
     spawner.load_state(Attempt.new("gone", "code").as_state())
     assert await spawner.poll() == 0
 
 
-async def test_a_cluster_that_is_not_there_is_told_in_words(spawner: SlurmSpawner) -> None:
+async def test_an_unknown_cluster_gives_a_sentence(spawner: SlurmSpawner) -> None:
     spawner.cluster = "typo"
     with pytest.raises(StartFailed, match="no cluster 'typo'") as raised:
         await spawner.start()
     assert raised.value.status_code == 400
 
 
-async def test_orphans_are_found_though_no_server_is_known(
+async def test_orphans_are_found_even_if_no_server_is_known(
     spawner: SlurmSpawner, registry: Registry, slurm: FakeSlurm
 ) -> None:
-    """Such as one that a stop left behind while Slurm didn't answer, before the hub was restarted."""
+    """For example, one that a stop left behind while Slurm didn't answer, before the hub was restarted."""
     orphan = slurm.add_job("alice", comment=registry.comment("0123456789abcdef", "alice/"))
     spawner.load_state({})
     await until(lambda: slurm.jobs[orphan].state == "CANCELLED")
@@ -464,7 +466,7 @@ async def test_the_search_for_orphans_starts_again_after_an_unexpected_error(
     await until(lambda: slurm.jobs[orphan].state == "CANCELLED")
 
 
-async def test_the_search_for_orphans_goes_on_when_the_database_fails(
+async def test_the_search_for_orphans_continues_when_the_database_fails(
     registry: Registry, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("flatirons.spawners.shared.registry.SECONDS_BETWEEN_SEARCHES", 0.03)

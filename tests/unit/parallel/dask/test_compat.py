@@ -1,4 +1,4 @@
-"""The undocumented parts of dask-jobqueue, distributed and tornado that `dask.compat` leans on are there."""
+"""The undocumented parts of dask-jobqueue, distributed and tornado that `dask.compat` uses exist."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def test_the_error_of_a_command_ends_with_what_it_printed_on_standard_erro
     assert compat.sbatch_message(RuntimeError("something else")) is None
 
 
-def test_a_plugin_hears_of_workers_by_these_methods() -> None:
+def test_a_plugin_is_notified_of_workers_by_these_methods() -> None:
     assert parameters(SchedulerPlugin.add_worker) == ["self", "scheduler", "worker"]
     assert parameters(SchedulerPlugin.remove_worker) == [
         "self",
@@ -68,7 +68,7 @@ def test_our_object_becomes_a_plugin_of_the_scheduler() -> None:
     assert calls == [("add", "tls://a"), ("remove", "tls://a")]
 
 
-def test_the_scheduler_logs_whether_a_workers_end_was_expected_before_plugins_hear_of_it() -> None:
+def test_the_scheduler_logs_whether_a_workers_end_was_expected_before_it_notifies_plugins() -> None:
     code = inspect.getsource(Scheduler.remove_worker)
     assert '"expected": expected' in code
     assert code.index("self.log_event(address, event_msg") < code.index("plugin.remove_worker")

@@ -28,7 +28,7 @@ JOB = {
 
 @pytest.fixture(autouse=True)
 def node(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A node with an address that others reach."""
+    """A node with an address that other nodes can reach."""
     monkeypatch.setattr(configuration.address, "of_this_node", lambda _: "10.0.0.7")
 
 
@@ -76,12 +76,12 @@ def test_pages_are_on_loopback_and_linked_through_the_notebook_server(tmp_path: 
     assert made["jobqueue"]["slurm"]["worker-extra-args"] == ["--dashboard-address", "127.0.0.1:0"]
 
 
-def test_a_prefix_with_braces_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_a_prefix_with_braces_is_used_unchanged(tmp_path: Path) -> None:
     made = of(tmp_path, JUPYTERHUB_SERVICE_PREFIX="/user/{a}/")
     assert made["distributed"]["dashboard"]["link"].format(port=1) == "/user/{a}/proxy/1/status"
 
 
-def test_the_same_settings_are_written_once_and_others_beside_them(tmp_path: Path) -> None:
+def test_the_same_settings_are_written_once_and_others_in_another_directory(tmp_path: Path) -> None:
     first = configuration.write(JOB, tmp_path)
     written = json.loads((first / "flatirons.json").read_text())
     assert f"export DASK_ROOT_CONFIG={first}" in written["jobqueue"]["slurm"]["job-script-prologue"]
@@ -172,7 +172,7 @@ def test_settings_of_a_server_of_which_no_end_is_known_are_kept_for_a_year(tmp_p
     assert not place.exists()
 
 
-def test_what_a_user_put_beside_old_settings_stays(tmp_path: Path) -> None:
+def test_files_of_the_user_next_to_old_settings_stay(tmp_path: Path) -> None:
     place = old_servers(tmp_path, "a", {"1": NOW - 8 * DAY})
     (place / "mine.yaml").write_text("x: 1")
     configuration.prune(tmp_path, NOW)
@@ -180,7 +180,7 @@ def test_what_a_user_put_beside_old_settings_stays(tmp_path: Path) -> None:
     configuration.prune(tmp_path / "nowhere", NOW)
 
 
-def test_a_mistake_of_the_sites_is_told_by_its_name(tmp_path: Path) -> None:
+def test_a_mistake_of_the_site_is_reported_with_the_options_name(tmp_path: Path) -> None:
     with pytest.raises(OptionsRefused, match="must hold a JSON object"):
         of(tmp_path, FLATIRONS_PARALLEL="[]")
 

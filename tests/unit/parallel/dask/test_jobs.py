@@ -1,4 +1,4 @@
-"""What a notebook shows of the jobs of Dask's workers, with a Slurm in memory and a class like Dask's."""
+"""What a notebook shows about the jobs of Dask's workers, with a Slurm in memory and a class like Dask's."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_query_that_fails_is_not_reported(jobs: WorkerJobs, slurm: FakeSlurm, 
 
 
 class Job:
-    """A job that is submitted as dask_jobqueue's is."""
+    """A job that is submitted in the same way as dask_jobqueue's."""
 
     name = "SLURMCluster-0"
 
@@ -170,7 +170,7 @@ def test_a_lost_node_is_reported_with_its_worker(
     assert hosts == ([] if expected else ["10.0.0.7"])
 
 
-async def test_an_error_that_is_not_sbatchs_stays_as_it_is() -> None:
+async def test_an_error_that_is_not_sbatchs_stays_unchanged() -> None:
     class Broken(Job):
         async def start(self) -> None:
             raise RuntimeError("something else")
@@ -180,7 +180,7 @@ async def test_an_error_that_is_not_sbatchs_stays_as_it_is() -> None:
         await Broken().start()
 
 
-def test_importing_the_module_asks_the_machine_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_importing_the_module_runs_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         raise KeyError("no such user")
 

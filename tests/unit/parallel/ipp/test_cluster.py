@@ -1,4 +1,4 @@
-"""A program that uses engines, whole: ipyparallel, controller, engines are real; only Slurm is played."""
+"""Whole programs that use engines: ipyparallel, controller and engines are real; only Slurm is a fake."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def until(condition, seconds=60):
 
 
 class Sandbox:
-    """A place to run programs in, with Slurm's commands on PATH and a home."""
+    """A home directory and a PATH with Slurm's commands, in which programs run."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -68,7 +68,7 @@ class Sandbox:
         }
 
     def run(self, code: str) -> str:
-        """What a program prints, which must end well."""
+        """The output of a program, which must succeed."""
         done = subprocess.run(
             [sys.executable, "-c", PATIENT + code],
             env=self.env,
@@ -138,7 +138,7 @@ except ipp.CompositeError as error:
     assert printed == "{'KeyboardInterrupt'}\n"
 
 
-def test_a_program_that_is_killed_takes_its_engines_along(sandbox: Sandbox) -> None:
+def test_the_engines_of_a_killed_program_end(sandbox: Sandbox) -> None:
     program = subprocess.Popen(
         [sys.executable, "-c", START + "print('up', flush=True); import signal; signal.pause()"],
         env=sandbox.env,
@@ -172,7 +172,7 @@ assert done.returncode == 0, done.stderr
     assert sandbox.is_over(1)
 
 
-def test_engines_that_cannot_start_are_told_by_their_log(sandbox: Sandbox) -> None:
+def test_engines_that_cannot_start_are_reported_with_their_log(sandbox: Sandbox) -> None:
     printed = sandbox.run(
         """
 import ipyparallel as ipp, json
@@ -238,7 +238,7 @@ def test_a_controller_that_is_ended_while_it_starts_leaves_nothing(sandbox: Sand
     assert subprocess.run(["pgrep", "-g", str(controller.pid)], check=False).returncode == 1
 
 
-def test_the_controller_keeps_to_the_sites_ports_and_leaves_those_in_use_alone(sandbox: Sandbox) -> None:
+def test_the_controller_uses_only_free_ports_of_the_site(sandbox: Sandbox) -> None:
     with contextlib.ExitStack() as taken:
         first = taken.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
         ports = list(range(first, first + 60))

@@ -1,4 +1,4 @@
-"""The private parts of ipyparallel and tqdm that `ipp.compat` leans on are still there, in the same shape."""
+"""The private parts of ipyparallel and tqdm that `ipp.compat` uses still exist, in the same shape."""
 
 from __future__ import annotations
 

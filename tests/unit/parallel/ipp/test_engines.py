@@ -69,14 +69,14 @@ def test_an_impossible_name_of_a_variable_is_refused() -> None:
 
 
 def run(script: str, folder: Path) -> tuple[int, str]:
-    """How the script ends, and its output, where srun writes down its arguments, apart by NUL."""
+    """The script's exit code and output; its srun writes its arguments to a file, separated by NUL."""
     srun = folder / "srun"
     srun.write_text('#!/bin/sh\nprintf "%s\\0" "$@" > "$OUT"\n')
     srun.chmod(0o755)
-    # /etc/profile may set PATH anew, so srun is named by its path
+    # /etc/profile may reset PATH, so srun is named by its path
     script = script.replace("srun", str(srun), 1).replace('scancel "', f'{folder}/scancel "')
     env = {"OUT": str(folder / "out"), "PATH": "/usr/bin:/bin", "SLURM_JOB_ID": "12"}
-    with (folder / "log").open("w") as log:  # no pipe, which what runs on in the background would hold open
+    with (folder / "log").open("w") as log:  # not a pipe, which processes in the background would hold open
         done = subprocess.run(
             ["bash", "-s"], input=script.encode(), env=env, stdout=log, stderr=log, timeout=20
         )
@@ -103,7 +103,7 @@ def test_a_job_is_cancelled_when_its_controller_ends(tmp_path: Path) -> None:
     scancel.chmod(0o755)
     with socket.create_server(("127.0.0.1", 0)) as controller:
         where = ControllerAddress("127.0.0.1", 1, liveness=controller.getsockname()[1])
-        # srun ends at once here, and its script with it, so the watch on the liveness is what is left
+        # srun ends at once here, and so does its script: only the watch on the liveness port is left
         assert run(job_script(1, EngineOptions(), ["engine"], controller=where), tmp_path) == (0, "")
         assert not (tmp_path / "out.cancelled").exists()
     while not (tmp_path / "out.cancelled").exists():

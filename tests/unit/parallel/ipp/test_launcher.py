@@ -105,7 +105,7 @@ async def test_stopping_returns_when_slurm_says_that_the_job_is_gone(make: Make,
     assert (engines.state, engines.stop_data["state"]) == ("after", "CANCELLED")
 
 
-async def test_a_set_stays_as_it_is_while_slurm_does_not_answer(make: Make, slurm: FakeSlurm) -> None:
+async def test_a_set_stays_unchanged_while_slurm_does_not_answer(make: Make, slurm: FakeSlurm) -> None:
     engines = make()
     await engines.start(2)
     slurm.fail("scancel", "scancel: error: Unable to contact slurm controller (connect failure)")
@@ -226,7 +226,7 @@ async def test_a_timeout_that_the_user_chose_stays_even_if_it_is_the_default_val
 
 
 def beside(engines: type, folder: Path, *args: str) -> FlatironsControllerLauncher:
-    """A controller's launcher in a cluster with such engines."""
+    """A controller's launcher in a cluster with these engines."""
     cluster = StockCluster(engines=engines, profile_dir=str(folder), parent=None)
     return FlatironsControllerLauncher(parent=cluster, profile_dir=str(folder), controller_args=list(args))
 

@@ -18,7 +18,7 @@ class Screen(io.StringIO):
         return True
 
     def shown(self) -> list[str]:
-        """The lines as they stand: after a carriage return the rest of the line is written anew."""
+        """The visible lines: after a carriage return the line is overwritten."""
         lines = self.getvalue().split("\n")
         return [(line.rstrip("\r").rpartition("\r")[2]).strip() for line in lines]
 
@@ -55,7 +55,7 @@ def test_a_bar_that_gets_no_more_engines_is_closed_with_the_reason() -> None:
         assert ProgressBar.newest() is None
 
 
-def test_a_line_stands_above_the_bar_and_not_in_it() -> None:
+def test_a_printed_line_is_above_the_bar() -> None:
     with redirect_stdout(Screen()) as screen:
         theirs, bar = opened(2)
         bar.show("waits")

@@ -98,7 +98,7 @@ def test_all_of_a_cluster_share_a_secret_which_the_script_does_not_hold() -> Non
     assert SECRET not in script()
 
 
-def test_a_users_settings_override_ours_except_those_that_keep_others_out() -> None:
+def test_a_users_settings_override_ours_except_security_settings() -> None:
     made = spark_job.add_user_settings({"a": "1"}, {"a": 2, "b": True})
     assert made == {"a": "2", "b": "true"}
     for name in ("spark.master", "spark.authenticate", "spark.network.crypto.enabled"):

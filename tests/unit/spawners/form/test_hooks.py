@@ -24,7 +24,7 @@ SLURM = slurm_form(
 
 
 class Thing(HasTraits):
-    """As much of a spawner as the hooks need."""
+    """The parts of a spawner that the hooks need."""
 
     partition = Unicode("configured")
     environment_name = Unicode()

@@ -30,7 +30,7 @@ def spawner(hooks: FormHooks | None = None, **configured: Any) -> SlurmSpawner:
 
 
 class Person:
-    """As much of a user as the hooks need."""
+    """The parts of a user that the hooks need."""
 
     name = "alice"
 
@@ -45,7 +45,7 @@ async def test_a_configured_trait_holds_where_the_user_leaves_the_option_empty()
     assert request(job_options(made)).cpus == 2
 
 
-async def test_what_the_gate_accepted_becomes_the_command_line() -> None:
+async def test_accepted_options_become_the_command_line() -> None:
     hooks = FormHooks(FORM)
     made = spawner(hooks)
     await hooks.apply_user_options(made, {"constraint": "haswell", "mem_per_cpu": "2G", "gpus": "v100:2"})

@@ -132,7 +132,7 @@ def test_a_full_disk_gives_a_sentence_and_loses_nothing(
     assert len(list((tmp_path / "presets").iterdir())) == 1, "a draft was left behind"
 
 
-def test_a_crash_while_writing_leaves_the_old_file_whole(
+def test_a_crash_while_writing_leaves_the_old_file_complete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = kept(tmp_path)

@@ -164,7 +164,7 @@ async def test_a_suggestion_has_all_options_that_change() -> None:
 REFUSED = Estimate(Kind.REFUSED, "Slurm refused the job: Requested node configuration is not available.")
 
 
-async def test_a_refusal_beside_a_reservation_may_only_mean_not_now() -> None:
+async def test_a_refusal_with_a_reservation_may_only_mean_not_now() -> None:
     found, _ = await asked(WHOLE, REFUSED)
     assert found and found.estimate.kind is Kind.UNKNOWN and "reserved" in found.estimate.sentence
 

@@ -1,4 +1,4 @@
-"""Where a starter's call comes from: which proxies are believed, and what a node's name stands for."""
+"""Where a starter's call comes from: which proxies are trusted, and what a node's name stands for."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def caller(text: str, *, is_here: bool = False) -> Caller:
         (OTHER, [NODE], NODE, OTHER),  # not the proxy: anybody may write a header
         (PROXY, [NODE], "", NODE),
         ("127.0.0.1", [NODE], "", NODE),
-        (PROXY, [OTHER], NODE, OTHER),  # the proxy hands on what the caller wrote
-        (PROXY, [NODE, OTHER], "", OTHER),  # and adds at the end
+        (PROXY, [OTHER], NODE, OTHER),  # the proxy passes on what the caller wrote
+        (PROXY, [NODE, OTHER], "", OTHER),  # and appends to it
         (PROXY, ["127.0.0.1", OTHER], NODE, OTHER),
         (PROXY, ["::ffff:192.0.2.1"], "", NODE),
         (PROXY, [NODE, "unknown"], NODE, PROXY),
@@ -71,8 +71,8 @@ def test_headers_are_read_backwards_as_long_as_they_name_trusted_proxies(
 
 
 @pytest.mark.parametrize(("hop", "real_ip"), [(NODE, OTHER), (OTHER, NODE)])
-def test_a_web_server_that_passes_on_two_answers_is_not_believed(hop: str, real_ip: str) -> None:
-    """One of them is the caller's own: nginx sets only what it is told to, and hands on the rest."""
+def test_a_web_server_that_passes_on_two_answers_is_not_trusted(hop: str, real_ip: str) -> None:
+    """One of them is the caller's own: nginx sets only configured headers, and passes on the rest."""
     with pytest.raises(Elsewhere, match=f"{hop} or {real_ip}"):
         caller_behind(parse_address(PROXY), [hop, "127.0.0.1"], real_ip, {parse_address(PROXY)})
 
@@ -100,7 +100,7 @@ def request(peer: str, own: str, *forwarded: str, real_ip: str = "") -> Any:
         (request(PROXY, PROXY, OTHER, f"{NODE}, 127.0.0.1"), "", [], NODE),  # headers of one name are one
     ],
 )
-async def test_only_trusted_proxies_are_believed_about_who_calls(
+async def test_only_trusted_proxies_can_name_the_caller(
     asked: Any, proxy_api: str, trusted: list[str], found: str
 ) -> None:
     assert (await caller_of(asked, proxy_api, trusted, HostNames())).address == parse_address(found)
@@ -241,7 +241,7 @@ async def test_while_names_cannot_be_looked_up_a_starter_may_try_again(
 async def test_a_call_for_a_job_that_waits_in_the_queue_is_refused(
     check: CallerCheck, slurm: FakeSlurm
 ) -> None:
-    """Others may read its script by then, and a caller could keep Slurm being asked for hours."""
+    """Others may have read its script, and such a caller could cause queries to Slurm for hours."""
     slurm.change(1, state="PENDING", nodes="", host="n/a")
     with pytest.raises(NotExpected, match="waits in the queue"):
         await check.admit(caller(NODE), HostNames())

@@ -1,4 +1,4 @@
-"""The end of a run: the first cause makes the error, what becomes known later improves the report."""
+"""The end of a run: the first cause decides the error; later news improves the report."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def test_a_run_that_lives_has_no_exit_status_and_no_error(outcome: Outcome
     assert outcome.exit_status() is None and outcome.error is None
 
 
-async def test_the_first_cause_is_the_error_and_a_later_one_only_betters_the_report(
+async def test_the_first_cause_is_the_error_and_a_later_one_only_improves_the_report(
     outcome: Outcome, reports: list[Report]
 ) -> None:
     first = outcome.conclude(Cause("signal", "It was killed.", "See the log."))
@@ -79,7 +79,7 @@ async def test_the_first_cause_is_the_error_and_a_later_one_only_betters_the_rep
     assert [each.kind for each in reports] == ["signal", "out_of_memory"]
 
 
-async def test_the_starters_word_is_reported_at_once_and_is_an_error_once_it_is_trusted(
+async def test_the_starters_report_is_kept_at_once_and_becomes_the_error_once_it_is_trusted(
     outcome: Outcome, reports: list[Report]
 ) -> None:
     outcome.record_starter_end(KILLED)
@@ -88,7 +88,7 @@ async def test_the_starters_word_is_reported_at_once_and_is_an_error_once_it_is_
     assert outcome.error and outcome.error.user.endswith("\nlast line")
 
 
-async def test_an_end_that_was_asked_for_is_said_to_be_that_and_no_failure(
+async def test_a_requested_end_is_reported_as_such_and_is_no_failure(
     outcome: Outcome, known: Known, reports: list[Report]
 ) -> None:
     outcome.stopped_for = UNANSWERED
@@ -98,7 +98,7 @@ async def test_an_end_that_was_asked_for_is_said_to_be_that_and_no_failure(
     assert [each.sentence for each in reports] == [UNANSWERED.sentence] and outcome.error is None
 
 
-async def test_of_a_server_that_did_not_answer_slurm_knows_better_why(
+async def test_slurm_knows_better_why_a_server_did_not_answer(
     outcome: Outcome, known: Known, reports: list[Report]
 ) -> None:
     failed = Job(7, JobState.NODE_FAIL, batch_host="c1")
@@ -110,7 +110,7 @@ async def test_of_a_server_that_did_not_answer_slurm_knows_better_why(
     assert outcome.error is None
 
 
-async def test_who_waits_for_a_server_that_an_earlier_hub_stopped_learns_of_it(
+async def test_those_who_wait_for_a_server_that_an_earlier_hub_stopped_get_its_end(
     outcome: Outcome, known: Known
 ) -> None:
     known.attempt = replace(known.attempt, stopping=True)
@@ -154,7 +154,7 @@ async def test_a_requeued_job_has_ended_for_jupyterhub_although_it_waits(
         await outcome.explained()
 
 
-async def test_an_end_that_nobody_explains_keeps_jupyterhub_for_a_moment_only(
+async def test_an_unexplained_end_delays_jupyterhub_only_for_a_moment(
     outcome: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SECONDS_TO_EXPLAIN", 0.01)
@@ -201,7 +201,7 @@ async def test_while_a_job_waits_for_its_epilog_accounting_knows_why_it_ends(
     assert slurm.count("sacct") == 1 and outcome.error
 
 
-async def test_an_accounting_that_knows_nothing_yet_leaves_the_starters_word_which_slurms_betters(
+async def test_while_accounting_knows_nothing_the_starters_report_counts_until_slurms(
     outcome: Outcome, known: Known, reports: list[Report], slurm: FakeSlurm
 ) -> None:
     job = completing(slurm, known, "TIMEOUT")
@@ -215,7 +215,7 @@ async def test_an_accounting_that_knows_nothing_yet_leaves_the_starters_word_whi
     assert reports[-1].kind == "time_limit"
 
 
-async def test_what_accounting_told_once_is_kept_when_it_tells_no_more(
+async def test_an_answer_of_accounting_is_kept_when_it_answers_no_more(
     outcome: Outcome, known: Known, reports: list[Report], slurm: FakeSlurm
 ) -> None:
     job = completing(slurm, known, "CANCELLED", cancelled_by=0)
@@ -226,7 +226,7 @@ async def test_what_accounting_told_once_is_kept_when_it_tells_no_more(
     assert reports[-1].requested_memory_mib == 1000
 
 
-async def test_the_hubs_own_cancellation_of_what_is_left_is_not_taken_for_the_reason(
+async def test_the_hubs_own_cancellation_afterwards_is_not_taken_for_the_reason(
     outcome: Outcome, known: Known, reports: list[Report], slurm: FakeSlurm
 ) -> None:
     job = completing(slurm, known, "CANCELLED", cancelled_by=10001)
@@ -238,7 +238,7 @@ async def test_the_hubs_own_cancellation_of_what_is_left_is_not_taken_for_the_re
     assert reports[-1].kind == "signal"
 
 
-async def test_an_accounting_that_does_not_answer_holds_the_error_up_for_a_moment_only(
+async def test_an_accounting_that_does_not_answer_delays_the_error_only_for_a_moment(
     outcome: Outcome, known: Known, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(end_lookup, "SECONDS_FOR_ACCOUNTING", 0.01)
@@ -249,10 +249,10 @@ async def test_an_accounting_that_does_not_answer_holds_the_error_up_for_a_momen
     assert outcome.error
 
 
-async def test_an_end_is_told_before_it_is_known_what_would_have_helped(
+async def test_an_end_is_reported_before_the_fix_is_known(
     known: Known, reports: list[Report], slurm: FakeSlurm
 ) -> None:
-    """Nobody has to wait for the form, and an error there doesn't hide the reason."""
+    """The report doesn't wait for the form, and an error of the form doesn't hide the reason."""
     errors: list[object] = []
 
     async def with_suggested_fix(cause: Cause) -> Cause:
@@ -309,7 +309,7 @@ async def test_an_end_is_counted_once_with_the_kind_of_its_last_report(
     assert counted() == {"time_limit": 1}
 
 
-async def test_an_end_that_slurm_never_tells_is_counted_when_its_run_is_closed(
+async def test_an_end_that_slurm_never_reports_is_counted_when_its_run_is_closed(
     outcome: Outcome, counted: Counted
 ) -> None:
     await outcome.accept_starter_end(KILLED)
@@ -318,7 +318,7 @@ async def test_an_end_that_slurm_never_tells_is_counted_when_its_run_is_closed(
     assert counted() == {"signal": 1}
 
 
-async def test_a_spawn_that_reached_slurm_never_is_counted(
+async def test_a_spawn_that_never_reached_slurm_is_counted(
     outcome: Outcome, known: Known, counted: Counted
 ) -> None:
     known.attempt = replace(known.attempt, job_id=0)
@@ -337,7 +337,7 @@ async def test_a_server_that_did_not_answer_is_counted_and_one_that_was_stopped_
     assert counted() == expected
 
 
-async def test_a_start_that_was_too_late_is_counted_as_that_though_it_is_stopped_afterwards(
+async def test_a_start_that_timed_out_is_counted_as_that_even_if_it_is_stopped_afterwards(
     outcome: Outcome, known: Known, counted: Counted
 ) -> None:
     outcome.conclude(Cause("too_long_in_queue", "It waited too long."))

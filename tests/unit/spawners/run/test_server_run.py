@@ -41,7 +41,7 @@ DOWN = "slurm_load_jobs error: Unable to contact slurm controller (connect failu
 
 @dataclass
 class StubSpawner:
-    """What a run needs of its spawner; `saved` is what a restarted hub would find, oldest first."""
+    """What a run needs from its spawner; `saved` is what a restarted hub would find, oldest first."""
 
     name: str = ""
     job_name: str = "jupyter"
@@ -137,7 +137,7 @@ async def test_a_spawn_is_stored_before_slurm_knows_it_and_its_job_as_soon_as_it
     assert not any(secret in str(saved(run)) for secret in (CODE, KEY))
 
 
-async def test_a_run_arrives_where_slurm_says_and_at_the_port_that_the_starter_says(
+async def test_a_run_arrives_at_the_node_from_slurm_and_the_port_from_the_starter(
     run: ServerRun, slurm: FakeSlurm
 ) -> None:
     arrival = await started(run, slurm)
@@ -153,7 +153,7 @@ async def test_a_run_arrives_where_slurm_says_and_at_the_port_that_the_starter_s
     assert len(messages) == len(set(messages))
 
 
-async def test_a_boot_code_is_used_by_one_starter_only(run: ServerRun, slurm: FakeSlurm) -> None:
+async def test_a_boot_code_is_valid_for_one_starter_only(run: ServerRun, slurm: FakeSlurm) -> None:
     arrival = await started(run, slurm)
     with pytest.raises(NotExpected):
         await run.boot(2, KEY)
@@ -168,9 +168,7 @@ async def test_a_boot_code_is_used_by_one_starter_only(run: ServerRun, slurm: Fa
             await late
 
 
-async def test_a_starter_may_say_ready_again_when_the_answer_was_lost(
-    run: ServerRun, registry: Registry
-) -> None:
+async def test_a_starter_may_repeat_ready_if_the_answer_was_lost(run: ServerRun, registry: Registry) -> None:
     """A refusal would end a good server: seen when the hub was killed between storing and answering."""
     slurm = cast(FakeSlurm, run.client.runner)
     arrival = await started(run, slurm)
@@ -203,7 +201,7 @@ async def test_a_starter_of_a_server_that_is_being_stopped_is_refused(
     assert registry.by_key(KEY) is None
 
 
-async def test_ready_of_a_job_that_slurm_no_longer_shows_ends_with_the_run(
+async def test_a_call_ready_of_a_job_that_slurm_no_longer_shows_ends_with_the_run(
     run: ServerRun, slurm: FakeSlurm
 ) -> None:
     await run.submit(spec(run), "script")
@@ -231,7 +229,7 @@ async def test_a_starter_that_is_faster_than_sbatchs_answer_is_waited_for(
     assert run.attempt.key_digest
 
 
-async def test_a_server_that_ends_before_it_listens_is_told_with_its_log(
+async def test_a_server_that_ends_before_it_listens_is_reported_with_its_log(
     run: ServerRun, slurm: FakeSlurm
 ) -> None:
     arrival = await started(run, slurm)
@@ -316,7 +314,9 @@ async def test_waiting_and_starting_have_limits_of_their_own(registry: Registry,
         run.close()
 
 
-async def test_nodes_that_boot_are_told_and_how_long_that_took(run: ServerRun, slurm: FakeSlurm) -> None:
+async def test_the_progress_shows_nodes_that_boot_and_how_long_that_took(
+    run: ServerRun, slurm: FakeSlurm
+) -> None:
     await run.submit(spec(run), "script")
     arrival = asyncio.ensure_future(run.arrive())
     slurm.change(1, state="CONFIGURING", nodes="shas0101")
@@ -329,7 +329,7 @@ async def test_nodes_that_boot_are_told_and_how_long_that_took(run: ServerRun, s
     assert "seconds for the nodes to boot, " in run.progress.events[-1]["message"]
 
 
-async def test_an_estimate_that_hardly_changed_is_not_told_again(run: ServerRun, slurm: FakeSlurm) -> None:
+async def test_an_estimate_that_hardly_changed_is_not_shown_again(run: ServerRun, slurm: FakeSlurm) -> None:
     """Otherwise the page of a server that waits for days gets a line every half minute."""
     await run.submit(spec(run), "script")
     run.follow()
@@ -343,7 +343,7 @@ async def test_an_estimate_that_hardly_changed_is_not_told_again(run: ServerRun,
     assert time.strftime("%Z") in told[0], "a time without its zone misleads"
 
 
-async def test_an_error_while_a_job_is_followed_is_logged_and_the_job_followed_anew(
+async def test_an_error_while_a_job_is_followed_is_logged_and_the_job_is_followed_again(
     run: ServerRun, slurm: FakeSlurm, caplog: pytest.LogCaptureFixture
 ) -> None:
     await run.submit(spec(run), "script")
@@ -357,7 +357,7 @@ async def test_an_error_while_a_job_is_followed_is_logged_and_the_job_followed_a
 
 
 @pytest.mark.parametrize("turns", range(5))
-async def test_a_start_is_cancelled_even_when_there_is_news_at_that_very_moment(
+async def test_a_start_is_cancelled_even_if_there_is_news_at_the_same_moment(
     run: ServerRun, slurm: FakeSlurm, turns: int
 ) -> None:
     """asyncio.wait_for of Python 3.11 loses a cancellation when the awaited task is done at that moment."""
@@ -379,7 +379,9 @@ async def test_stop_returns_when_slurm_says_that_the_job_is_over(run: ServerRun,
     assert run.exit_status() is not None
 
 
-async def test_a_running_server_is_told_to_end_before_its_job_is(run: ServerRun, slurm: FakeSlurm) -> None:
+async def test_a_running_server_gets_a_signal_before_its_job_is_cancelled(
+    run: ServerRun, slurm: FakeSlurm
+) -> None:
     arrival = await started(run, slurm)
     await run.boot(1, KEY)
     await run.ready(4321)
@@ -447,7 +449,7 @@ async def test_after_a_restart_a_job_is_found_by_its_comment(registry: Registry,
 async def test_after_a_restart_an_sbatch_that_is_still_on_its_way_is_waited_for(
     registry: Registry, slurm: FakeSlurm
 ) -> None:
-    """sbatch goes on when the hub is killed."""
+    """sbatch continues when the hub is killed."""
     attempt = Attempt.new("summit", CODE)
     run = make_run(registry, attempt)
     arrival = asyncio.ensure_future(run.arrive())
@@ -483,7 +485,7 @@ async def test_once_a_server_listens_its_job_is_looked_at_less_often(
 
 
 @pytest.mark.parametrize("ready", [True, False])
-async def test_jupyterhub_is_told_of_an_end_only_once_it_listens_to_that(
+async def test_jupyterhub_learns_of_an_end_only_once_it_polls(
     run: ServerRun, slurm: FakeSlurm, ready: bool
 ) -> None:
     arrival = await started(run, slurm)
@@ -529,10 +531,10 @@ async def test_a_report_is_there_before_accounting_answered_and_better_afterward
     assert kinds(run) == ["cancelled_by_operator"]
 
 
-async def test_a_hundred_servers_that_end_at_once_are_a_few_questions_to_accounting(
+async def test_a_hundred_servers_that_end_at_once_cause_few_queries_to_accounting(
     registry: Registry, slurm: FakeSlurm
 ) -> None:
-    """As happens when an operator closes a partition."""
+    """This happens when an operator closes a partition."""
     runs = [make_run(registry, Attempt.new("summit", f"{n}-{CODE}")) for n in range(100)]
     for n, each in enumerate(runs):
         await each.submit(spec(each), "script")
@@ -550,7 +552,7 @@ async def test_a_hundred_servers_that_end_at_once_are_a_few_questions_to_account
         each.close()
 
 
-async def test_an_end_that_was_not_followed_to_slurms_word_is_counted_when_it_is_forgotten(
+async def test_an_end_without_slurms_report_is_counted_when_the_run_is_forgotten(
     run: ServerRun, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(follow, "SECONDS_FOR_SLURM", 0.01)
@@ -571,7 +573,7 @@ async def test_an_end_that_was_not_followed_to_slurms_word_is_counted_when_it_is
         ("", False, "cancelled_by_operator"),
     ],
 )
-async def test_a_job_that_slurm_cancelled_over_a_prolog_is_told_from_one_that_an_operator_cancelled(
+async def test_a_job_that_slurm_cancelled_for_a_prolog_is_distinguished_from_an_operators_cancellation(
     run: ServerRun, slurm: FakeSlurm, reason: str, has_starter_called: bool, kind: str
 ) -> None:
     """Slurm shows the job itself in the same way."""
@@ -586,7 +588,7 @@ async def test_a_job_that_slurm_cancelled_over_a_prolog_is_told_from_one_that_an
     assert kinds(run) == [kind]
 
 
-async def test_nothing_is_asked_of_the_node_of_a_job_that_ended_otherwise(
+async def test_the_node_of_a_job_that_ended_otherwise_is_not_queried(
     run: ServerRun, slurm: FakeSlurm
 ) -> None:
     await started(run, slurm)
@@ -596,7 +598,7 @@ async def test_nothing_is_asked_of_the_node_of_a_job_that_ended_otherwise(
     assert slurm.count("scontrol") == 0
 
 
-async def test_of_a_server_that_was_up_slurms_word_is_waited_for_and_asked_for(
+async def test_at_the_end_of_a_server_that_was_up_slurm_is_asked_and_waited_for(
     run: ServerRun, slurm: FakeSlurm
 ) -> None:
     """Slurm first says that the job is completing; only the next answer says who cancelled it."""
@@ -610,7 +612,7 @@ async def test_of_a_server_that_was_up_slurms_word_is_waited_for_and_asked_for(
     assert kinds(run) == ["cancelled_by_operator"]
 
 
-async def test_what_the_starter_says_is_in_a_report_at_once(run: ServerRun, slurm: FakeSlurm) -> None:
+async def test_the_starters_report_of_the_end_is_stored_at_once(run: ServerRun, slurm: FakeSlurm) -> None:
     await up(run, slurm)
     ending = asyncio.ensure_future(run.end(StarterEnd(0, None)))
     await asyncio.sleep(0)
@@ -633,7 +635,7 @@ async def test_the_stop_that_follows_a_failed_start_does_not_take_the_place_of_i
     run.close()
 
 
-async def test_a_stop_is_reported_with_what_it_was_for(run: ServerRun, slurm: FakeSlurm) -> None:
+async def test_a_stop_is_reported_with_its_cause(run: ServerRun, slurm: FakeSlurm) -> None:
     await up(run, slurm)
     stopping = asyncio.ensure_future(run.stop(Cause("not_answering", "It didn't answer.")))
     await until(lambda: slurm.count("scancel") == 1)
@@ -653,10 +655,8 @@ async def test_another_job_that_was_given_the_id_is_not_taken_for_ours(
     assert slurm.jobs[1].state == "RUNNING"
 
 
-async def test_a_server_is_not_lost_over_a_comment_that_somebody_rewrote(
-    run: ServerRun, slurm: FakeSlurm
-) -> None:
-    """Its user can, with scontrol, and so can a job_submit plugin. Then only the id identifies it."""
+async def test_a_server_is_not_lost_if_its_jobs_comment_was_changed(run: ServerRun, slurm: FakeSlurm) -> None:
+    """Its user or a job_submit plugin may have changed it. Then only the id identifies the job."""
     await up(run, slurm)
     slurm.change(1, comment="my long notebook", partition="other")
     await until(lambda: run.job and run.job.partition == "other")
@@ -667,9 +667,7 @@ async def test_a_server_is_not_lost_over_a_comment_that_somebody_rewrote(
     assert slurm.jobs[1].state == "CANCELLED"
 
 
-async def test_a_job_that_was_put_back_into_the_queue_is_cancelled_and_its_server_over(
-    run: ServerRun, slurm: FakeSlurm
-) -> None:
+async def test_a_requeued_job_is_cancelled_and_its_server_is_over(run: ServerRun, slurm: FakeSlurm) -> None:
     """Its boot code is used, so its starter would be refused, and its server shown until then."""
     await up(run, slurm)
     slurm.change(1, state="PENDING", nodes="", host="n/a", reason="BeginTime")
@@ -678,10 +676,10 @@ async def test_a_job_that_was_put_back_into_the_queue_is_cancelled_and_its_serve
     assert kinds(run) == ["requeued"]
 
 
-async def test_an_answer_that_is_older_than_the_starters_call_puts_no_job_back_into_the_queue(
+async def test_an_answer_older_than_the_starters_call_does_not_count_as_a_requeue(
     run: ServerRun, slurm: FakeSlurm
 ) -> None:
-    """Among many jobs a starter reports before the answer comes back to a query that was under way."""
+    """With many jobs, a starter may report while an earlier query is still running."""
     arrival = await started(run, slurm)
     slurm.tamper("squeue", lambda text: text.replace("RUNNING", "PENDING"))
     await run.boot(1, KEY)
@@ -693,7 +691,7 @@ async def test_an_answer_that_is_older_than_the_starters_call_puts_no_job_back_i
     assert slurm.jobs[1].state == "RUNNING"
 
 
-async def test_jupyterhub_is_not_interrupted_by_the_end_of_what_it_was_told(
+async def test_jupyterhubs_own_stop_is_not_interrupted_by_the_end_of_the_following(
     run: ServerRun, slurm: FakeSlurm
 ) -> None:
     """JupyterHub closes the run in the middle of its own stop, and then has more to do."""
@@ -737,7 +735,7 @@ async def test_a_server_that_jupyterhub_left_half_stopped_is_cleaned_up(
 
 
 @pytest.mark.parametrize("is_over", [True, False])
-async def test_a_stop_that_a_killed_hub_had_begun_is_finished_and_told_as_such(
+async def test_a_stop_that_a_killed_hub_had_begun_is_finished_and_reported_as_such(
     run: ServerRun, registry: Registry, slurm: FakeSlurm, is_over: bool
 ) -> None:
     await up(run, slurm)
@@ -765,7 +763,7 @@ async def test_no_change_is_missed_between_asking_for_it_and_waiting() -> None:
         await changed
 
 
-async def test_after_a_restart_a_spawn_that_never_reached_slurm_is_told(registry: Registry) -> None:
+async def test_after_a_restart_a_spawn_that_never_reached_slurm_is_reported(registry: Registry) -> None:
     run = make_run(registry, Attempt.new("summit", CODE), Limits(60, 60, 5, submission=0))
     with pytest.raises(ServerEnded, match="before the job was submitted"):
         await run.arrive()
@@ -790,7 +788,7 @@ async def test_a_stop_of_a_spawn_that_never_reached_slurm_cancels_nothing_after_
 async def test_a_job_that_is_found_after_its_run_was_closed_is_not_stored(
     registry: Registry, slurm: FakeSlurm
 ) -> None:
-    """The row belongs to the next server by then: its job would be an orphan after a restart of the hub."""
+    """The row then belongs to the next server, whose job would be an orphan after a restart of the hub."""
     run = make_run(registry, Attempt.new("summit", CODE))
     slurm.add_job("alice", comment=registry.comment(run.attempt.spawn_id, "alice/"))
     gate = slurm.hold("squeue")
@@ -804,7 +802,7 @@ async def test_a_job_that_is_found_after_its_run_was_closed_is_not_stored(
 
 
 async def test_a_spawn_that_slurm_did_not_answer_has_a_report(run: ServerRun, slurm: FakeSlurm) -> None:
-    """The page that showed the error may be closed by then: sbatch has a minute."""
+    """The page that would show the error may already be closed: sbatch may take a minute."""
     slurm.fail("sbatch", DOWN)
     with pytest.raises(SlurmError):
         await run.submit(spec(run), "script")
@@ -832,7 +830,9 @@ async def test_an_orphan_that_can_not_be_cancelled_yet_is_tried_again_and_listed
     assert [(each.job_id, each.outcome) for each in registry.orphans.found] == [(orphan, "cancelled")]
 
 
-async def test_the_hub_looks_at_once_what_came_of_orphans(registry: Registry, slurm: FakeSlurm) -> None:
+async def test_after_cancelling_orphans_the_hub_asks_slurm_at_once(
+    registry: Registry, slurm: FakeSlurm
+) -> None:
     """Otherwise the next search would find them alive in Slurm's last answer, and cancel them again."""
     patient = registry.watchers["summit"] = Watcher(registry.clients["summit"])
     patient.start()

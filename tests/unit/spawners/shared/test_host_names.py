@@ -1,4 +1,4 @@
-"""What the names of machines stand for: looked up once at a time, and kept for a while."""
+"""The addresses of machines by name: looked up once at a time, and kept for a while."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Prometheus reads of a hub, and of two hubs in one process."""
+"""The metrics of a hub, and of two hubs in one process."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def lines(metrics: Metrics | None = None) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def no_other_hubs() -> Iterator[None]:
-    """Those of tests before this one are gone."""
+    """The hubs of earlier tests are gone."""
     gc.collect()
     yield
 
@@ -65,7 +65,7 @@ def test_the_metrics_of_the_only_hub_are_those_of_the_process() -> None:
 
 
 def test_two_hubs_in_one_process_share_no_metrics() -> None:
-    """Seen before: both had the gauges of the one that came last, and the counters of both."""
+    """Seen before: both showed the gauges of the last hub, and the counters of both."""
     clients = [SlurmClient(Cluster("summit"), FakeSlurm()) for _ in range(2)]
     log = logging.getLogger("test")
     one, other = (Registry(f"hub{n}", {"summit": client}, log) for n, client in enumerate(clients, start=1))

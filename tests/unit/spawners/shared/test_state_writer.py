@@ -1,4 +1,4 @@
-"""The state_writer: many states in one transaction, none lost, nothing changed before its time."""
+"""The state writer: many states in one transaction, none lost, nothing changed early."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def database() -> Iterator[Database]:
     found.session.close()
 
 
-async def test_what_becomes_known_at_once_is_stored_by_one_commit_with_the_newest_state(
+async def test_changes_at_the_same_time_are_stored_by_one_commit_with_the_newest_state(
     database: Database,
 ) -> None:
     state_writer, entries = StateWriter(), [Entry(database, i) for i in range(5)]
@@ -77,7 +77,7 @@ async def test_what_becomes_known_at_once_is_stored_by_one_commit_with_the_newes
     assert database.commits == 1
 
 
-async def test_what_comes_later_is_stored_by_a_commit_of_its_own(database: Database) -> None:
+async def test_a_later_change_is_stored_by_another_commit(database: Database) -> None:
     state_writer, entry = StateWriter(), Entry(database)
     await state_writer.note(entry)
     entry.number = 1
@@ -85,7 +85,7 @@ async def test_what_comes_later_is_stored_by_a_commit_of_its_own(database: Datab
     assert (database.commits, entry.orm_spawner.state) == (2, {"number": 1})
 
 
-async def test_of_a_burst_of_news_one_commit_stores_what_a_moment_brings(database: Database) -> None:
+async def test_in_a_burst_one_commit_stores_all_changes_of_a_moment(database: Database) -> None:
     state_writer, entries = StateWriter(), [Entry(database, i) for i in range(5)]
     await state_writer.note(entries[0])
     began = asyncio.get_running_loop().time()
@@ -100,7 +100,7 @@ async def test_of_a_burst_of_news_one_commit_stores_what_a_moment_brings(databas
     assert database.stored() == [{"number": 1}] * 5
 
 
-async def test_a_database_that_fails_is_told_to_all_who_wait_and_then_forgotten(database: Database) -> None:
+async def test_an_error_of_the_database_is_raised_to_all_who_wait_and_not_kept(database: Database) -> None:
     database.trouble = OperationalError("commit", {}, Exception("disk full"))
     state_writer, entry = StateWriter(), Entry(database)
     both = await asyncio.gather(state_writer.note(entry), state_writer.note(entry), return_exceptions=True)
@@ -111,7 +111,7 @@ async def test_a_database_that_fails_is_told_to_all_who_wait_and_then_forgotten(
     assert database.commits == 1
 
 
-async def test_who_waits_no_more_keeps_nobody_else_from_being_stored(database: Database) -> None:
+async def test_a_cancelled_wait_does_not_prevent_other_states_from_being_stored(database: Database) -> None:
     state_writer, entry = StateWriter(), Entry(database)
     waiting, other = (asyncio.ensure_future(state_writer.note(entry)) for _ in range(2))
     waiting.cancel()
