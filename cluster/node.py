@@ -21,6 +21,7 @@ from .tree import account_ids
 
 BOOT = Path(__file__).with_name("node_boot")
 GPU_DEVICE = (1, 3)  # a simulated GPU is /dev/null with another name
+SECONDS_TO_ANSWER = 60  # one that answers takes milliseconds, but the machine may be busy
 NAMESPACES = ["--mount", "--uts", "--ipc", "--net", "--pid"]
 
 
@@ -195,7 +196,7 @@ def send_request(instance: Instance, name: str, request: dict[str, Any]) -> dict
     """The states of the node's daemons after its init handled the request; ClusterError if it can't."""
     try:
         with socket.socket(socket.AF_UNIX) as control:
-            control.settimeout(5)
+            control.settimeout(SECONDS_TO_ANSWER)
             control.connect(str(instance.node(name) / "shared" / "control"))
             control.sendall(json.dumps(request).encode() + b"\n")
             answer: dict[str, dict[str, Any]] = json.loads(control.makefile().readline())

@@ -151,7 +151,7 @@ class Init:
         """Reads one request from the socket and answers it."""
         connection, _ = self.control.accept()
         with connection:
-            connection.settimeout(2)
+            connection.settimeout(10)
             try:
                 request = json.loads(connection.makefile().readline())
                 connection.sendall(json.dumps(self.handle(request)).encode() + b"\n")

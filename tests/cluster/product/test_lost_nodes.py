@@ -31,7 +31,7 @@ try:
     running.get()
 except Exception as error:
     print(type(error).__name__, error)
-while not rc.cluster.engine_roll._told or any("engines of shas" in t.name for t in threading.enumerate()):
+while not rc.cluster.engine_registry._reported or any("probe of" in t.name for t in threading.enumerate()):
     time.sleep(0.1)  # so that this cell has what is printed meanwhile
 """
 # More than half of a node's cores each: two don't fit on one node.
@@ -52,7 +52,7 @@ running = client.map(slow, range(30))
 GATHERED = """
 done = client.gather(running)
 def asks():
-    return any("Dask's worker" in t.name for t in threading.enumerate())
+    return any("probe of" in t.name for t in threading.enumerate())
 while len(cluster.scheduler_info["workers"]) == 2 or asks():
     time.sleep(0.1)  # so that this cell has what is printed meanwhile
 print(json.dumps([[x for x, _ in done], sorted({host for _, host in done})]))

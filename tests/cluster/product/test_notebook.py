@@ -229,7 +229,7 @@ def test_the_end_of_a_detached_notebook_is_listed_once(cluster: RealCluster) -> 
         (["--environment", "gone"], 1, "The image /srv/images/gone.sif doesn't exist on shas"),
         (["--environment", "nosuch"], 2, '--environment: "nosuch" isn\'t offered here. Choose from python'),
         (["--time", "30-0"], 2, "--time: Must be between 0:01:00 and 1-00:00:00."),
-        (["--option", "feature=avx512"], 2, "Slurm refused the job: Invalid feature specification."),
+        (["--constraint", "avx512"], 2, "Slurm refused the job: Invalid feature specification."),
         (["--option", "nosuch=1"], 2, '--option nosuch: There is no option "nosuch".'),
         (["--site", "/etc/no.toml"], 2, "/etc/no.toml: can't be read: No such file or directory"),
         (["--environment", "broken"], 1, "exit code 3 before it listened"),

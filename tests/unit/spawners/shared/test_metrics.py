@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Iterator
+import weakref
 
 import pytest
 from prometheus_client import REGISTRY, generate_latest
 
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster
-from flatirons.spawners.shared.metrics import Metrics
+from flatirons.spawners.shared.metrics import _PROCESS, Metrics
 from flatirons.spawners.shared.registry import Registry
 from tests.fakes.slurm import FakeSlurm
 
@@ -36,10 +36,9 @@ def lines(metrics: Metrics | None = None) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def no_other_hubs() -> Iterator[None]:
-    """The hubs of earlier tests are gone."""
-    gc.collect()
-    yield
+def no_other_hubs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hubs of earlier tests, to which something may still refer, are not counted."""
+    monkeypatch.setattr(_PROCESS, "hubs", weakref.WeakSet())
 
 
 def test_gauges_show_ages_and_servers_by_phase() -> None:
