@@ -6,7 +6,6 @@ It serves `ipcluster start --profile=slurm --n=8` on a log-in node or in a termi
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 from flatirons.files import write_atomically
@@ -31,8 +30,9 @@ def create(ipython_dir: str = "", name: str = PROFILE) -> Path:
     file = folder / "ipcluster_config.py"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):  # another process was faster
-            write_atomically(file, _write_text(), 0o644, replace=False)
+        # This may replace the same text of a faster process. `replace=False` needs hard links, which some
+        # home directories don't have.
+        write_atomically(file, _write_text(), 0o644)
     return file
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -46,6 +48,14 @@ def test_what_a_user_changed_stays(tmp_path: Path) -> None:
     file.write_text("# mine\n")
     assert profile.create(str(tmp_path)).read_text() == "# mine\n"
     assert [each.name for each in file.parent.iterdir()] == ["ipcluster_config.py"]
+
+
+def test_a_home_directory_needs_no_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(*names: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    assert profile.create(str(tmp_path)).is_file()
 
 
 def test_the_environments_file_makes_the_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
