@@ -54,7 +54,7 @@ def timeout_cause(
 
     `has_starter_called`: its starter made a call.
     """
-    if job is None or not job.state.is_running:
+    if job is None or not (job.state.is_running or job.state.is_ending):
         sentence = f"The job waited longer than {time_in_words(queue)} in the queue, so it was cancelled."
         advice = "A shorter run time or fewer resources may start sooner."
         return Cause("too_long_in_queue", sentence, advice)

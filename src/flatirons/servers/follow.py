@@ -20,7 +20,7 @@ from flatirons.servers.diagnosis import timeout_cause
 from flatirons.servers.progress import StartProgress
 from flatirons.servers.timing import Timing
 from flatirons.slurm.client import SlurmClient
-from flatirons.slurm.model import Job
+from flatirons.slurm.model import Job, JobState
 from flatirons.slurm.subscription import Subscription
 from flatirons.slurm.watcher import Watcher
 
@@ -243,8 +243,9 @@ class JobFollower(ABC):
                     self.give_up(self._timeout_cause())
 
     def _seconds_left(self) -> float:
-        is_running = self.job is not None and self.job.state.is_running
-        return self.limits.node - self._timing.ran if is_running else self.limits.queue - self._timing.waited
+        state = self.job.state if self.job else JobState.UNKNOWN
+        has_run = state.is_running or (state.is_ending and self._timing.has_script_begun)
+        return self.limits.node - self._timing.ran if has_run else self.limits.queue - self._timing.waited
 
     def _timeout_cause(self) -> Cause:
         return timeout_cause(

@@ -33,6 +33,11 @@ class Timing:
             self._script = self._container
 
     @property
+    def has_script_begun(self) -> bool:
+        """Did the job's script begin, as far as this process saw?"""
+        return self._script is not None
+
+    @property
     def waited(self) -> float:
         """Seconds since the job was submitted, or since the hub was restarted."""
         return time.monotonic() - self._queue

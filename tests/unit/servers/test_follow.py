@@ -128,6 +128,36 @@ async def test_a_start_that_takes_too_long_is_given_up(
     assert server.cause and server.cause.kind == kind
 
 
+@pytest.mark.parametrize(("has_starter_called", "kind"), [(True, "not_answering"), (False, RECORD.kind)])
+async def test_a_job_that_slurm_cleans_up_after_is_given_up_by_the_limit_of_its_node(
+    server: Server, slurm: FakeSlurm, has_starter_called: bool, kind: str
+) -> None:
+    """A node that hangs keeps its job COMPLETING for hours, and nothing of that is a wait in the queue."""
+    server.limits = Limits(queue=60, node=0.3, stop=1)
+    server.follow()
+    slurm.run_job(1)
+    await until(lambda: server.job and server.job.state.is_running)
+    server.has_starter_called = has_starter_called
+    slurm.change(1, state="COMPLETING")
+    await until(lambda: server.job and server.job.state.is_ending)
+    async with asyncio.timeout(20):
+        await server.wait_until_up()
+    assert server.cause and server.cause.kind == kind
+
+
+async def test_a_job_that_ends_before_its_script_began_has_the_limit_of_the_queue(
+    server: Server, slurm: FakeSlurm
+) -> None:
+    """Slurm says in a moment why, such as that the node's prolog failed."""
+    server.limits = Limits(queue=60, node=0.01, stop=1)
+    slurm.change(1, state="COMPLETING", nodes="shas0101")
+    starting = asyncio.ensure_future(server.wait_until_up())
+    await until(lambda: server.job and server.job.state.is_ending)
+    await asyncio.wait([starting], timeout=0.1)
+    assert server.cause is None
+    starting.cancel()
+
+
 async def test_a_job_that_is_put_back_into_the_queue_is_noticed_once_its_starter_has_booted(
     server: Server, slurm: FakeSlurm
 ) -> None:
