@@ -52,7 +52,7 @@ def run(options: Options) -> Result:
             with progress.step(f"{pending} pending jobs of another user"):
                 run_slurm_script(demo, ADD_PENDING, OTHER_USER, str(pending), deadline_s=300)
                 wait_until(lambda wanted=pending: count_jobs(demo) >= wanted, "adding the jobs", 120, 0.5)
-            with progress.step(f"servers beside {pending} pending jobs"):
+            with progress.step(f"servers with {pending} pending jobs"):
                 for subject in (FLATIRONS,) if pending else (FLOOR, FLATIRONS):
                     rows += printed(progress, _measure(demo, subject, users, pending))
         return Result(about, rows)

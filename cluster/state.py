@@ -48,7 +48,7 @@ class Settings:
 
 
 def _draft(name: str) -> Path:
-    """A new directory beside those of the instances, to be renamed to one of them."""
+    """A new directory next to those of the instances, to be renamed to one of them."""
     while True:
         RUN.mkdir(mode=0o700, exist_ok=True)
         with suppress(FileNotFoundError):  # the last instance to go down removes the common directory

@@ -1,7 +1,7 @@
 """Counts the Slurm commands that a hub starts.
 
 /usr/local/sbin comes first on the PATH of the hubs and of sudo. On the hub node it gets a script for each
-command, which notes the call and then becomes the command. So every call is counted, whoever makes it.
+command, which records the call and then becomes the command. So every call is counted, whatever makes it.
 """
 
 from cluster.demo.service import Demo

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 # Image -> title and description in the form.
 OFFERED = {
-    "r": ("R", "R with the tidyverse, data.table and R Markdown, in JupyterLab; Python beside it."),
+    "r": ("R", "R with the tidyverse, data.table and R Markdown, in JupyterLab, and Python."),
     "pyspark": ("PySpark", "Spark from Python, on one node or on many; pandas, PyArrow, Matplotlib."),
     "scientific": (
         "Scientific Python",

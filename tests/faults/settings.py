@@ -13,6 +13,6 @@ from tests.full import IS_FULL
 REPETITIONS = int(os.environ.get("FLATIRONS_REPETITIONS", "10" if IS_FULL else "1"))
 
 DEADLINE_S = max(PollSchedule().longest, PollSchedule().quiet + SECONDS_BETWEEN_SEARCHES) + 15.0
-"""From the mending until all must be right. In a minute the hub has asked Slurm again, whatever failed, or
-searched for orphans an answer of Slurm that was half a minute old. What follows takes seconds of Slurm's
-(KillWait), and ours, who look at every server beside other work."""
+"""From the repair until everything must be right. Within a minute the hub has asked Slurm again after any
+failure, or has searched for orphans in an answer of Slurm that was half a minute old. The rest is for Slurm
+(KillWait), and for this test, which looks at every server while other programs run."""

@@ -180,7 +180,7 @@ def compare(version: str, hub: str) -> tuple[str, str]:
 def _kernels(result: Mapping[str, Any]) -> Iterator[Finding]:
     if result["error"]:
         sentence = f"Its kernels can't be tested: {result['error']}."
-        advice = "Install jupyterlab and a kernel beside jupyterhub-singleuser."
+        advice = "Install jupyterlab and a kernel in the same environment as jupyterhub-singleuser."
         yield Finding("kernels", FAILED, sentence, advice)
     elif not result["found"]:
         yield Finding("kernels", FAILED, "It has no kernel.", "Install one: pip install ipykernel")

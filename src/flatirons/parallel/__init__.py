@@ -9,7 +9,7 @@ entry points of the distribution:
     [project.entry-points."ipyparallel.engine_launchers"]
     flatirons = "flatirons.parallel.ipp.launcher:FlatironsEngineSetLauncher"
 
-`etc/ipython/ipcluster_config.py` beside this file is installed below the environment's prefix. It creates the
+`etc/ipython/ipcluster_config.py` in this folder is installed below the environment's prefix. It creates the
 profile `slurm`, so that `ipcluster start --profile=slurm` works too.
 
 `Cluster` is the public name of `ipp.cluster.EngineCluster`, ipyparallel's Cluster with Slurm's options as

@@ -40,8 +40,8 @@ class EndLookup:
         """The end of a job that squeue still shows, None where accounting doesn't know one in time.
 
         slurmctld tells accounting why a job ends before it waits for the nodes' epilogs (job_mgr.c,
-        `job_completion_logger` in `_job_timed_out` and `job_signal`). Meanwhile squeue says COMPLETING, and
-        not who or what ended the job.
+        `job_completion_logger` in `_job_timed_out` and `job_signal`). Until they are over, squeue says
+        COMPLETING, and not who or what ended the job.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SECONDS_FOR_ACCOUNTING):

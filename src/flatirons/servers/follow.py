@@ -115,7 +115,7 @@ class JobFollower(ABC):
         """A bug or the database ended the following of the job. That says nothing about the job."""
 
     def identify(self, job: Job) -> Job:
-        """The job that Slurm shows under the id of ours, if it is ours."""
+        """The job that Slurm shows under our job's id, if it is ours."""
         return job
 
     # -- following the job

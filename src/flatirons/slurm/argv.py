@@ -4,7 +4,7 @@ The lines inside job scripts are with their scripts: srun and scancel in paralle
 parallel/spark/job.py. Dask's jobs are submitted by dask-jobqueue, see parallel/dask/configuration.py.
 
 Values go in as `--key=value`, so no value can look like an option. Integers must be integers. Text with
-control characters raises ValueError: whoever takes text from users refuses such text first.
+control characters raises ValueError: code that gets text from users must refuse it earlier.
 
 A job's environment
 -------------------

@@ -76,7 +76,7 @@ def queues(text: str, mark: str) -> dict[str, dict[int, int]]:
             continue
         record = line.split(f"|{mark}|")
         job_number, priority = number(record[0]), number(record[_PRIORITY])
-        if job_number is None:  # a task of an array, for example: never a job of ours
+        if job_number is None:  # a task of an array, for example: never one of our jobs
             continue
         for name in record[_PARTITION].split(","):
             found.setdefault(name, []).append((-(priority or 0), job_number))

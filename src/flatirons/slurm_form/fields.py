@@ -66,11 +66,11 @@ class SlurmField:
     """One option of the standard form, with everything that the rest of Flatirons needs to know of it.
 
     `field` is the field as every site has it, and `adapted` what a site's clusters and environments make of
-    it. `about` is a phrase for the references and for `flatirons notebook --help`, without a full stop.
-    `job` is the attribute of JobSpec that gets the value, or a function that gives several attributes.
-    `sbatch` is the option of sbatch that gets the value where JobSpec has no such attribute; a ticked box
-    gives it as it stands. `is_shown` is False for a field that a site has to ask for (`visible = true`).
-    `long` and `short` are the options of `flatirons notebook`; by default the field's own flag, or its name.
+    it. `about` is a phrase for the references and for `flatirons notebook --help`, without a full stop. `job`
+    is the attribute of JobSpec that gets the value, or a function that gives several attributes. `sbatch` is
+    the option of sbatch that gets the value where JobSpec has no such attribute; a ticked box gives it
+    unchanged. `is_shown` is False for a field that a site has to ask for (`visible = true`). `long` and
+    `short` are the options of `flatirons notebook`; by default the field's own flag, or its name.
     """
 
     field: Field

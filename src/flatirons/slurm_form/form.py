@@ -4,8 +4,8 @@
 
 The fields are declared in `slurm_form.fields`. A field's settings here are `label`, `help`, `default`,
 `choices` (values, or (value, label) pairs), `minimum`, `maximum`, `visible`, `required`, `locked`. A site can
-only narrow what Slurm offers: its choices and bounds hold beside Slurm's. A field that it doesn't name is as
-declared.
+only narrow what Slurm offers: its choices and bounds apply in addition to Slurm's. A field that it doesn't
+name is as declared.
 """
 
 from __future__ import annotations

@@ -58,8 +58,8 @@ presets                  form.presets
 slurm_form               flatirons.slurm_form.form
 =======================  ==================================================================================
 
-What a server is without a hub (its job followed and cancelled, what its user is told, why it ended, its
-report) is in `servers`; the standard Slurm form is in `slurm_form`.
+What a server is without a hub (its job followed and cancelled, what its user reads, why it ended, its report)
+is in `servers`; the standard Slurm form is in `slurm_form`.
 
 `slurm` imports `jupyterhub.resume` and `run.server_run`, and these import the rest. No module that `slurm`
 needs imports `slurm`: only `form.start_estimate`, for the hub's handlers, and `reference` do. A module

@@ -41,7 +41,7 @@ from flatirons.spawners.form.hooks import FormHooks, Options
 from flatirons.spawners.jupyterhub.compat import log_name
 
 STATE_KEY = "form_options"
-"""The key of the chosen options in the state, beside the child's own keys."""
+"""The key of the chosen options in the state, next to the child's own keys."""
 
 _WHOLE, _DECIMAL, _BOX = Integer("whole"), Number("decimal"), Checkbox("box")
 

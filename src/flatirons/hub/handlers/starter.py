@@ -185,7 +185,7 @@ class EndHandler(StarterHandler):
         with self.refusing(409, "The end of this server is known"):
             await self.admit(run)
             explained = run.end(ending)
-        # Before the answer: a starter repeats a call that a hub which is killed meanwhile has not answered.
+        # Before the answer: if the hub is killed before it answers, the starter repeats the call.
         await run.spawner.reports_stored()
         self.answer()
         await explained

@@ -72,7 +72,7 @@ def descendants(root: int) -> Set[int]:
                 with open(f"/proc/{name}/stat") as stat:
                     parents[int(name)] = int(stat.read().rsplit(")", 1)[1].split()[1])
             except (OSError, IndexError):
-                continue  # the process has ended meanwhile
+                continue  # the process has just ended
     family = {root}
     while True:
         more = {pid for pid, parent in parents.items() if parent in family} - family

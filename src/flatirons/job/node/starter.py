@@ -1,7 +1,7 @@
 """The first program of a notebook job: asks the hub for the environment, runs the server, reports its end.
 
-It runs as the user, outside the container. job/script.py puts it and the modules beside it into the job
-script as one text, so the node needs Python >= 3.6 and nothing else.
+It runs as the user, outside the container. job/script.py puts it and the other modules of this folder into
+the job script as one text, so the node needs Python >= 3.6 and nothing else.
 """
 
 import atexit
@@ -37,7 +37,7 @@ CallTarget = Union[HubApi, RecordFile]
 
 PORT_ATTEMPTS = 10
 BYTES_OF_ROOM = 64 * 1024  # more than the connection files and keys of a server with many kernels
-END_SECONDS = 20  # for the call `end`, as the hub may be restarting; the job keeps its node meanwhile
+END_SECONDS = 20  # for the call `end`, as the hub may be restarting; until then the job keeps its node
 LONGEST_VALUE = 1000  # characters that the hub takes of a message or a value
 
 

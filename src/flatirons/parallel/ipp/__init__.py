@@ -1,1 +1,1 @@
-"""IPyParallel on Slurm: the engines are one Slurm job, the controller runs beside the notebook."""
+"""IPyParallel on Slurm: the engines are one Slurm job, the controller runs in the notebook's job."""

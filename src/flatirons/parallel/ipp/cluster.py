@@ -102,7 +102,7 @@ class EngineCluster(OptionTraits, ipyparallel.Cluster):
         return self
 
 
-EngineCluster.__doc__ = f"""A controller beside the notebook, and engines in a Slurm job of their own.
+EngineCluster.__doc__ = f"""A controller in the notebook's job, and engines in a separate Slurm job.
 
 `Cluster(n=8, partition="shas")` takes these keywords and all keywords of ipyparallel's own Cluster:
 

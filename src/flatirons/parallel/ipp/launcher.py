@@ -298,7 +298,7 @@ class FlatironsEngineSetLauncher(OptionTraits, EngineLauncher):
 
 
 class FlatironsControllerLauncher(LocalControllerLauncher):
-    """Starts a controller beside the notebook. For our engines it listens on the node's own address only.
+    """Starts a controller in the notebook's job. For our engines it listens on the node's own address only.
 
     For other engines it is ipyparallel's own controller, which listens on the loopback address.
     """

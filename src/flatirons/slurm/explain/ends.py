@@ -24,7 +24,7 @@ _SHELL_CODES = {
     127: "a program in it was not found",
     130: "it was interrupted",
     137: "it was killed",
-    143: "it was told to end",
+    143: "it was asked to end",
 }
 _START_AGAIN = "Start again: Slurm will take another node."
 

@@ -250,7 +250,7 @@ def current_spawner(spawner: Spawner) -> Any:
 class UnidentifiedHandler(APIHandler):
     """A handler for calls without credentials of JupyterHub, which it doesn't look for.
 
-    Needless once JupyterHub's handlers can be told to look up no user: that takes some milliseconds.
+    Needless once JupyterHub's handlers can skip the look-up of the user, which takes some milliseconds.
     """
 
     async def prepare(self) -> None:

@@ -12,7 +12,7 @@ from flatirons.slurm.model import Job
 
 
 def digest(secret: str) -> str:
-    """The SHA-256 of a secret: enough to recognise it, useless to whoever reads the database."""
+    """The SHA-256 of a secret: enough to recognise it, useless to a reader of the database."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

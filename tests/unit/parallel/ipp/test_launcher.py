@@ -283,7 +283,7 @@ def test_a_cluster_file_that_cannot_be_read_names_no_jobs(text: str, tmp_path: P
 
 
 class LateClient:
-    """A client that hears only at its third look that engine 2 has ended."""
+    """A client that notices only at its third look that engine 2 has ended."""
 
     def __init__(self) -> None:
         self.looks = 0
