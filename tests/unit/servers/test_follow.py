@@ -202,6 +202,20 @@ async def test_a_running_server_may_end_by_itself(server: Server, slurm: FakeSlu
     assert slurm.count("scancel") == 1
 
 
+async def test_a_server_that_ran_for_long_is_seen_to_end_as_soon(server: Server, slurm: FakeSlurm) -> None:
+    """Slurm is asked seldom about such a job, and shows it until after the call of its starter."""
+    await runs(server, slurm)
+    server.watcher.schedule = replace(QUICK, quiet=60.0, settled=0.0)
+    ending = asyncio.ensure_future(Cancellation(server).carry_out())
+    await until(lambda: slurm.count("scancel"))
+    asked = slurm.count("squeue")
+    await until(lambda: slurm.count("squeue") > asked)
+    slurm.end_job(1, "COMPLETED")
+    async with asyncio.timeout(5):
+        await ending
+    assert slurm.count("scancel") == 1
+
+
 async def test_a_user_in_a_hurry_lets_slurm_end_the_server(server: Server, slurm: FakeSlurm) -> None:
     await runs(server, slurm)
     cancellation = Cancellation(server)
