@@ -81,13 +81,19 @@ class SharedCall(Generic[T]):
         if self._running is None or self._running.done():
             self._has_begun = False
             self._running = asyncio.create_task(self._run())
+            self._running.add_done_callback(self._forget)
         return self._running
 
     async def stop(self) -> None:
         """Cancels a running call, and returns when it has ended."""
-        if self._running:
-            self._running.cancel()
-            await asyncio.wait([self._running])
+        if running := self._running:
+            running.cancel()
+            await asyncio.wait([running])
+
+    def _forget(self, ended: asyncio.Task[T]) -> None:
+        """Drops an ended call: the traceback of its error would keep alive what its callers had at hand."""
+        if self._running is ended:
+            self._running = None
 
     async def _run(self) -> T:
         if self._wait_turn:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import math
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -193,6 +195,26 @@ async def test_an_error_that_nobody_waits_for_is_not_reported_to_the_loop(
     gc.collect()
     await idle()
     assert reported == []
+
+
+async def test_an_error_keeps_nothing_alive_of_those_who_waited_for_the_call(
+    shared: SharedCall[int], server: Server
+) -> None:
+    class Caller:
+        """An object that only the waiting caller knows."""
+
+    async def call() -> weakref.ref[Caller]:
+        caller = Caller()
+        with contextlib.suppress(ValueError):
+            await shared.get()
+        return weakref.ref(caller)
+
+    server.error = ValueError("no")
+    caller = await call()
+    server.error = None
+    await idle()
+    gc.collect()
+    assert caller() is None
 
 
 async def test_an_error_of_a_call_without_callers_is_reported_as_a_bug(
