@@ -1,4 +1,4 @@
-"""Checks one environment: runs `survey` where its servers would run, and judges what it prints."""
+"""Checks one environment: runs `survey` where its servers would run, and evaluates its output."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ hooks:
     options of the spawner's last start; or with defaults.
 `options_from_form(form_data, spawner=None) -> awaitable of a dict`
     typed options of a posted form. JupyterHub's own `Spawner.options_from_query` calls it without a spawner:
-    then the data is a link's, which never gives options.
+    then the data comes from a link, which never starts a server.
 `options_from_query(query_data)`
     raises FilledIn at once, so that JupyterHub shows the form (HTTP 200) instead of starting a server.
 `async apply_user_options(spawner, user_options)`

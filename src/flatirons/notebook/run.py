@@ -219,7 +219,7 @@ class NotebookRun(JobFollower):
         return await self._lookup.cause(job, end, self.starter_end, **known)
 
     def _tell_silence(self) -> None:
-        """Tells the user while Slurm doesn't answer: there is no news then, and the job isn't affected."""
+        """Says while Slurm doesn't answer that there is no news for this reason; the job isn't affected."""
         is_silent = self.watcher.failures >= FAILURES_TOLD
         if is_silent != self._is_silent:
             self._is_silent = is_silent

@@ -313,7 +313,7 @@ class SiteFieldSettings(BaseModel):
 
 
 class _Fields(BaseModel):
-    """The options form. Each field has a table of its own; a field without one is set up by Flatirons."""
+    """The options form. Each field has its own table; a field without one is set up by Flatirons."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 

@@ -5,9 +5,9 @@
     )
 
 Settings: `type`, `label`, `help`, `default`, `choices`, `minimum`, `maximum`, `required`, `locked`,
-`visible`, `pattern` (of a text), `on` (what a ticked box stands for), `folded` (stands among "More options"),
-`sbatch` (an option of sbatch that gets the value), `env` (a variable in the server's environment that gets
-it).
+`visible`, `pattern` (of a text), `on` (what a ticked box stands for), `folded` (is shown among "More
+options"), `sbatch` (an option of sbatch that gets the value), `env` (a variable in the server's environment
+that gets it).
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ class OptionsFormSpawner(Spawner):
     )
     form_fields = Union(
         [List(Instance(Field)), Callable()],
-        help="The form's fields in order, or a function of the spawner that gives them (or a whole Form). "
+        help="The form's fields in order, or a function of the spawner that returns them (or a whole Form). "
         "The child's trait of the field's name gets the value, or the trait that the field names.",
     ).tag(config=True)
 

@@ -100,7 +100,7 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
         return Registry[ServerRun].of_hub(compat.settings_of(self.user), self.clusters, make_runner, self.log)
 
     async def facts(self, fresh: bool) -> SlurmOffers:
-        """What the rules of the Slurm form look at; `fresh` for a judgement, else for display."""
+        """What the rules of the Slurm form look at; `fresh`: to check a start, else for display."""
         return await self.registry.offers.facts(self.user.name, fresh=fresh)
 
     # -- what a restart of the hub needs

@@ -19,7 +19,7 @@ REASONS = Path(__file__).with_name("reasons.txt").read_text().split()
 @pytest.mark.parametrize("code", REASONS)
 def test_every_reason_that_slurm_has_is_explained(code: str) -> None:
     explained = explain.reason(code)
-    assert not explained.sentence.startswith("Slurm gives as reason")
+    assert not explained.sentence.startswith("Slurm's reason")
     assert code not in explained.sentence
     assert explained.sentence.endswith(".")
 
@@ -85,7 +85,7 @@ def test_reasons_that_are_sentences_are_understood_with_spaces_and_with_undersco
 
 
 def test_an_unknown_reason_is_passed_on_in_slurms_words() -> None:
-    assert explain.reason("Phase_of_moon").sentence == "Slurm gives as reason: Phase of moon."
+    assert explain.reason("Phase_of_moon").sentence == "Slurm's reason: Phase of moon."
 
 
 @given(st.text())

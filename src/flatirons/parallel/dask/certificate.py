@@ -1,7 +1,7 @@
 """A user's certificate, by which Dask's processes recognise each other: they refuse everybody else.
 
 Without it anybody on the network could send code to a scheduler or to a worker. One file of mode 0600 holds
-key and certificate, for good: it proves no more than access to the home directory does.
+key and certificate. It is kept: it proves no more than access to the home directory does.
 """
 
 from __future__ import annotations

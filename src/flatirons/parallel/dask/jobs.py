@@ -93,7 +93,7 @@ class WorkerJobs:
         return job_watch.WAITING_PAUSE if is_waiting else job_watch.RUNNING_PAUSE
 
     async def _query(self, ids: list[int]) -> list[Job]:
-        """The jobs as Slurm knows them. A job that it doesn't list gets a query of its own."""
+        """The jobs as Slurm knows them. A job that it doesn't list gets a separate query."""
         listed = (await self.slurm.jobs()).jobs
         return [
             listed[each] if each in listed else await job_watch.query_job(self.slurm, each) for each in ids

@@ -47,7 +47,7 @@ class EngineCluster(OptionTraits, ipyparallel.Cluster):
         return await super().start_engines(n, engine_set_id, **kwargs)
 
     async def resize(self, n: int) -> None:
-        """Changes the number of engines to `n`; new engines are a set of their own and may wait in the queue.
+        """Changes the number of engines to `n`; new engines are a separate set and may wait in the queue.
 
         When there are too many engines, whole sets end, the newest first. Of a set that is too large, the
         engines with the highest ids end; its job keeps their cores until its last engine has ended. Raises

@@ -244,7 +244,7 @@ class HookedEngine(IPEngine):
     def request_nanny(self, arguments: dict[str, Any]) -> tuple[str, Any]:
         """The URL at which a nanny listens for this engine, and an object to keep while the engine runs.
 
-        `arguments` are those of EngineNanny, but for its pipe; they can be pickled.
+        `arguments` are those of EngineNanny, without its pipe; they can be pickled.
         """
         raise NotImplementedError
 

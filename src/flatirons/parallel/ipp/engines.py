@@ -170,7 +170,7 @@ def _count_room(options: EngineOptions, cores: int, environ: Mapping[str, str]) 
 
 
 def _no_room(why: str) -> OptionsRefused:
-    advice = "Request fewer engines, or leave out inside: then they get a job of their own."
+    advice = "Request fewer engines, or leave out inside: then they get a separate job."
     return OptionsRefused({"inside": f"{why} {advice}"})
 
 

@@ -99,7 +99,7 @@ class FlatironsEngineSetLauncher(OptionTraits, EngineLauncher):
         engines.refuse_job_options(self.engine_options())
         if not self.is_forked:
             raise OptionsRefused(
-                {"inside": "Engines with MPI or with another engine_cmd need a job of their own."}
+                {"inside": "Engines with MPI or with another engine_cmd need a separate job."}
             )
         job = self._job()
         placed = engines.place_inside(n, options, job)

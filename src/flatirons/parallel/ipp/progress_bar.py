@@ -47,6 +47,6 @@ class ProgressBar:
 
 @contextlib.contextmanager
 def printing_above_bars() -> Iterator[None]:
-    """Lines that are printed in this context stand above bars of text, which are drawn again below."""
+    """Lines that are printed in this context appear above bars of text, which are drawn again below."""
     with tqdm.external_write_mode(file=sys.stdout):
         yield

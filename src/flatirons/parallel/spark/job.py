@@ -105,7 +105,7 @@ def _refuse_more_than(own: tuple[int, int], options: EngineOptions) -> None:
         has, wanted = units.memory(memory), units.memory(options.memory)
         refused["memory"] = f"Your notebook's job has {has} on this node, not {wanted}."
     if refused:
-        advice = "Request no more than that, start a larger notebook, or use nodes=2 for a job of its own."
+        advice = "Request no more than that, start a larger notebook, or use nodes=2 for a separate job."
         raise OptionsRefused({**refused, "nodes": advice})
 
 

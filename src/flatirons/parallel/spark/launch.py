@@ -1,4 +1,4 @@
-"""A SparkSession on a standalone cluster of its own: `spark = session(nodes=2)`.
+"""A SparkSession on its own standalone cluster: `spark = session(nodes=2)`.
 
 The notebook's process is the driver. Its Java process has the session's settings, and with them the cluster's
 secret, over its own connection and not in its argv (spark.compat).

@@ -157,7 +157,7 @@ def reason(text: str) -> Explanation:
     for part, explanation in REASON_TEXTS.items():
         if part in plain.lower():
             return explanation
-    return Explanation(f"Slurm gives as reason: {plain}.")
+    return Explanation(f"Slurm's reason: {plain}.")
 
 
 def _node_not_available(rest: str) -> Explanation:

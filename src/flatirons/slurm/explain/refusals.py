@@ -59,11 +59,11 @@ REFUSALS: dict[str, Explanation] = {
         "The run time is longer than the partition allows, or missing.", "Ask for a shorter run time."
     ),
     "Invalid generic resource": Explanation(
-        "The partition has no such GPUs, or not so many.",
+        "The partition has no such GPUs, or not that many.",
         "Choose another kind or number of GPUs, or another partition.",
     ),
     "Invalid Trackable RESource": Explanation(
-        "The partition has no such GPUs, or not so many.",
+        "The partition has no such GPUs, or not that many.",
         "Choose another kind or number of GPUs, or another partition.",
     ),
     "Invalid feature specification": Explanation(

@@ -59,7 +59,7 @@ def is_served(spawner: Spawner) -> bool:
 
 
 def still_linked(posted: Mapping[str, object], given: Mapping[str, object]) -> list[str]:
-    """The names of the fields that still hold what a link filled in, as the page remembers it."""
+    """The names of the fields that still have the values of a link, which the page stores."""
     values = posted.get(FROM_LINK)
     text = str(values[0]) if isinstance(values, list) and values else ""
     try:

@@ -156,7 +156,7 @@ class ServerRun(JobFollower):
     async def stop(self, cause: Cause = STOPPED) -> None:
         """Cancels the job and returns when Slurm says that it is gone; raises SlurmError when it isn't.
 
-        The report gives `cause`, unless the run has already ended for another one.
+        The report has this `cause`, unless the run has already ended for another one.
         """
         self.outcome.stopped_for = cause
         with contextlib.suppress(SQLAlchemyError):  # stored only for a hub that is killed now

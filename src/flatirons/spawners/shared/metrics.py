@@ -58,7 +58,7 @@ class MeasuredHub(Protocol):
 
 
 class Metrics:
-    """The metrics of one hub, in a registry of their own."""
+    """The metrics of one hub, in a separate registry."""
 
     def __init__(self, hub: MeasuredHub) -> None:
         self.hub_id = hub.hub_id
