@@ -163,7 +163,8 @@ def test_a_suspended_server_outlives_a_restart_of_the_hub(cluster: Any, alice: P
         cluster.kill_hub()
         cluster.start_hub()
         eventually(
-            lambda: "doesn't answer, and its job lives: waiting" in cluster.demo.hub_log.read_text(), 60
+            lambda: "doesn't answer, but its job has not ended: waiting" in cluster.demo.hub_log.read_text(),
+            60,
         )
         assert slurm.ask("squeue", "-h", "-j", str(job), "-o", "%T") == "SUSPENDED"
     finally:

@@ -33,7 +33,7 @@ class EndLookup:
             if end := (await self._client.ends([job_id])).get(job_id):
                 self._end = await with_name(end)
         except SlurmError as error:
-            self._log.warning("No accounting of job %s: %s", job_id, error.detail or error)
+            self._log.warning("Accounting doesn't answer about job %s: %s", job_id, error.detail or error)
         return self._end
 
     async def accounted_early(self, job_id: int) -> End | None:
@@ -71,7 +71,7 @@ class EndLookup:
         try:
             return await self._client.node_reason(job.batch_host)
         except SlurmError as error:
-            self._log.warning("Nothing known of node %s: %s", job.batch_host, error.detail or error)
+            self._log.warning("Slurm doesn't answer about node %s: %s", job.batch_host, error.detail or error)
             return ""
 
 

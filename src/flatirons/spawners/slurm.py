@@ -231,7 +231,7 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
         """Tells JupyterHub where the server listens: it forgets that when its database fails."""
         found = urlsplit(self.url)
         if wrong := compat.correct_address(self, found.hostname, found.port):
-            self.log.warning("JupyterHub took %s for the address of %s", wrong, compat.log_name(self))
+            self.log.warning("JupyterHub had the wrong address %s for %s", wrong, compat.log_name(self))
 
     async def get_url(self) -> str:
         """The server's URL, for a restarted hub: JupyterHub stores all of it but the scheme."""

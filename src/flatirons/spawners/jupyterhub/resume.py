@@ -104,7 +104,9 @@ class Resume:
         is_logged = False
         while spawner.server and run.exit_status() is None and not await compat.has_answered(spawner):
             if not is_logged:
-                spawner.log.warning("%s doesn't answer, and its job lives: waiting", compat.log_name(spawner))
+                spawner.log.warning(
+                    "%s doesn't answer, but its job has not ended: waiting", compat.log_name(spawner)
+                )
             is_logged = True
         compat.set_check_pending(spawner, spawner.server is not None)
         spawner.is_adopted = True

@@ -251,7 +251,7 @@ class ServerRun(JobFollower):
         try:
             await self.client.cancel(self.job_id, user=self.user)
         except SlurmError as error:  # it can be stopped again
-            self.log.warning("Job %s is not cancelled: %s", self.job_id, error.detail or error)
+            self.log.warning("Job %s can't be cancelled yet: %s", self.job_id, error.detail or error)
             await self._change(stopping=False)
 
     def left_queue(self, seconds: float | None) -> None:
@@ -276,11 +276,11 @@ class ServerRun(JobFollower):
         try:
             await self.client.cancel(job.id, user=self.user)
         except SlurmError as error:  # it is an orphan from now on
-            self.log.warning("Job %s, requeued, is not cancelled: %s", job.id, error.detail or error)
+            self.log.warning("The requeued job %s can't be cancelled yet: %s", job.id, error.detail or error)
 
     def following_failed(self, error: BaseException) -> None:
         """Logs the error; `remind`, and code that waits for the server, will follow the job again."""
-        self.log.error("Job %s was not followed any more", self.job_id, exc_info=error)
+        self.log.error("Job %s is no longer followed, because of an error", self.job_id, exc_info=error)
 
     # -- what the starter says
 

@@ -349,7 +349,7 @@ async def test_an_error_while_a_job_is_followed_is_logged_and_the_job_is_followe
     await run.submit(spec(run), "script")
     run.progress.tell = cast(Any, None)  # type: ignore[method-assign]
     run.follow()
-    await until(lambda: "was not followed any more" in caplog.text)
+    await until(lambda: "is no longer followed" in caplog.text)
     del run.progress.tell
     run.follow()
     slurm.run_job(1)
