@@ -47,25 +47,25 @@ def job_options(spawner: Spawner) -> Options:
 
     They are the options that the form accepted. An option that the user left empty has the value that the
     operator configured on the spawner's trait, unless the user chose an alternative to it. A trait that code
-    changed after that (a subclass, a `pre_spawn_hook`) replaces the option, and so does a value that code
-    assigned to a field of the site in `user_options`. Without a form only the traits count, because then
-    nothing has checked `user_options`.
+    changed after that (a subclass, a `pre_spawn_hook`) replaces the option and its alternatives, and so does
+    a value that code assigned to a field of the site in `user_options`. Without a form only the traits count,
+    because then nothing has checked `user_options`.
     """
     accepted, on_traits = FormHooks.accepted(spawner)
     of_site = {name: spawner.user_options.get(name) for name in accepted if name in spawner.own_fields}
-    options = {**accepted, **of_site}
-    standard = [each for each in FIELDS if each.name not in of_site]
-    has_alternative = _with_alternative({each.name: options.get(each.name) for each in standard})
-    for each in standard:
-        value = getattr(spawner, each.trait)
-        is_changed = value != on_traits.get(each.trait, value)
-        is_empty = options.get(each.name) is None and each.name not in has_alternative
-        if is_changed or is_empty:
-            options[each.name] = value
+    values = {each.name: getattr(spawner, each.trait) for each in FIELDS if each.name not in of_site}
+    before = {each.name: on_traits[each.trait] for each in FIELDS if each.trait in on_traits}
+    changed = {name: value for name, value in values.items() if value != before.get(name, value)}
+    dropped = _alternatives_to({name for name, value in changed.items() if value}) - {*changed, *of_site}
+    options = {**accepted, **of_site, **changed, **dict.fromkeys(dropped)}
+    replaced = _alternatives_to({name for name in values if options.get(name) is not None})
+    for name, value in values.items():
+        if options.get(name) is None and name not in replaced:
+            options[name] = value
     return options
 
 
-def _with_alternative(options: Options) -> set[str]:
-    """The names of the options to which these options have an alternative."""
+def _alternatives_to(names: set[str]) -> set[str]:
+    """The names of the options to which the options with these names are alternatives."""
     pairs = (*ALTERNATIVES, *((other, name) for name, other in ALTERNATIVES))
-    return {name for name, other in pairs if options.get(other) is not None}
+    return {name for name, other in pairs if other in names}

@@ -65,6 +65,19 @@ async def test_a_trait_that_code_sets_before_the_start_replaces_the_option() -> 
     assert request(job_options(made)).memory_mib == 4096
 
 
+async def test_a_trait_that_code_sets_also_replaces_the_alternative_that_the_user_chose() -> None:
+    hooks = FormHooks(FORM)
+    made = spawner(hooks)
+    await hooks.apply_user_options(made, {"mem_per_cpu": "2G"})
+    made.memory = 8192
+    line = argv.sbatch(request(job_options(made)))
+    assert [word for word in line if word.startswith("--mem")] == ["--mem=8192M"]
+    await hooks.apply_user_options(made, {"mem_per_cpu": "2G"})
+    made.mem_per_cpu = 0
+    line = argv.sbatch(request(job_options(made)))
+    assert [word for word in line if word.startswith("--mem")] == []
+
+
 async def test_without_a_form_only_the_traits_count_because_nothing_checked_the_options() -> None:
     made = spawner(partition="x", constraint="haswell")
     made.user_options = {"partition": "evil", "cpus": "many"}
