@@ -12,9 +12,6 @@ from flatirons.servers.follow import JobFollower
 SECONDS_TO_END_GRACEFULLY = 10.0
 """How long a server that gets SIGTERM may take to end before Slurm ends its job."""
 
-SECONDS_BETWEEN_QUERIES = 1.0
-"""How often Slurm is asked about a job that is to end: a watcher asks seldom about one that ran for long."""
-
 
 class Cancellation:
     """Ends the job of a follower, which keeps following it; `Limits.stop` says how long that may take."""
@@ -63,6 +60,6 @@ class Cancellation:
                 return False
             run.watcher.kick()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(SECONDS_BETWEEN_QUERIES, last - time.monotonic())):
+                async with asyncio.timeout(max(0.0, last - time.monotonic())):
                     await run.progress.changed()
         return True

@@ -36,8 +36,9 @@ class PollSchedule:
     servers start.
 
     `doubt`: a job that slurmctld doesn't know, while accounting doesn't answer or believes it alive, counts
-    as vanished after this time. `settled`: a job that has been seen running for this time doesn't count as
-    starting any more. `warnings`: the same problem is logged once in this time.
+    as vanished after this time. `settled`: a job that has been seen running for this time, and for which
+    somebody has waited as long, doesn't count as starting any more. `warnings`: the same problem is logged
+    once in this time.
     """
 
     starting: float = 1.0

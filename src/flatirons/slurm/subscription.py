@@ -72,17 +72,29 @@ class Subscription:
         self,
         followed: FollowedJob,
         user: str | None,
-        since: float,
+        now: Callable[[], float],
         on_close: Callable[[Subscription], None],
     ) -> None:
         self.job_id = followed.id
         self.user = user
-        self.since = since
-        self.urgent = True
+        self.since = self.urgent_since = now()
         self.is_closed = False
         self._followed = followed
+        self._now = now
+        self._is_urgent = True
         self._on_close = on_close
         self._news = asyncio.Event()
+
+    @property
+    def urgent(self) -> bool:
+        """Does somebody wait for the job's server to listen, or to end?"""
+        return self._is_urgent
+
+    @urgent.setter
+    def urgent(self, is_urgent: bool) -> None:
+        if is_urgent and not self._is_urgent:
+            self.urgent_since = self._now()
+        self._is_urgent = is_urgent
 
     def close(self) -> None:
         """Stops following the job, and ends the iteration. Closing it again is no error."""

@@ -88,7 +88,7 @@ class Watcher:
         if followed is None:
             followed = self._followed[job_id] = FollowedJob(job_id)
             self._discard_earlier_job(job_id)
-        subscription = Subscription(followed, user, self.clock.now(), self._close)
+        subscription = Subscription(followed, user, self.clock.now, self._close)
         followed.subscriptions.append(subscription)
         self._wake.set()  # the time of the next query may be earlier now
         return subscription
@@ -166,13 +166,14 @@ class Watcher:
         return self.schedule.quiet
 
     def _is_starting(self, followed: FollowedJob) -> bool:
-        """Does somebody wait for the job's server, which may start or fail at any moment?"""
-        if not any(each.urgent for each in followed.subscriptions):
+        """Does somebody wait for the job's server, which may start or end at any moment?"""
+        urgent = [each.urgent_since for each in followed.subscriptions if each.urgent]
+        if not urgent:
             return False
         if followed.job is None:
             return True
         since = followed.running_since
-        is_settled = since is not None and self.clock.now() - since > self.schedule.settled
+        is_settled = since is not None and self.clock.now() - max(since, *urgent) > self.schedule.settled
         return not (followed.may_wait or followed.is_over or is_settled)
 
     async def _wait_turn(self) -> None:

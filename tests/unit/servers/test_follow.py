@@ -16,11 +16,20 @@ from flatirons.servers.causes import RECORD, Cause
 from flatirons.servers.follow import JobFollower, Limits
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, Job, JobState
-from flatirons.slurm.polling import PollSchedule
+from flatirons.slurm.polling import Clock, PollSchedule
 from flatirons.slurm.watcher import Watcher
 from tests.fakes.slurm import FakeSlurm
 
 QUICK = PollSchedule(starting=0.01, waiting=0.01, quiet=0.02, longest=0.05, gap=0.0, burst=1000, doubt=0.05)
+
+
+class LaterClock(Clock):
+    """The machine's clock, with `passed` seconds more."""
+
+    passed = 0.0
+
+    def now(self) -> float:
+        return super().now() + self.passed
 
 
 class Server(JobFollower):
@@ -204,8 +213,12 @@ async def test_a_running_server_may_end_by_itself(server: Server, slurm: FakeSlu
 
 async def test_a_server_that_ran_for_long_is_seen_to_end_as_soon(server: Server, slurm: FakeSlurm) -> None:
     """Slurm is asked seldom about such a job, and shows it until after the call of its starter."""
+    clock = server.watcher.clock = LaterClock()
     await runs(server, slurm)
-    server.watcher.schedule = replace(QUICK, quiet=60.0, settled=0.0)
+    server.port = 4321
+    server.server_listens("shas0101")
+    server.watcher.schedule = replace(QUICK, quiet=60.0, longest=60.0)
+    clock.passed = 3600.0
     ending = asyncio.ensure_future(Cancellation(server).carry_out())
     await until(lambda: slurm.count("scancel"))
     asked = slurm.count("squeue")
