@@ -55,8 +55,8 @@ class Field:
     field. `attrs` are HTML attributes of the input. `must` is the last rule, a function of `value` and of
     other parameters. It returns a sentence for a value that is refused. `excludes` names the fields to which
     this field is an alternative, each with the sentence for when both are given. When one of them is given,
-    this field has no default and isn't required. `trait` is the spawner's trait that gets the value: "" for
-    the one with the option's name, None for no trait.
+    this field has no default and isn't required; when only this field is given, they have no default. `trait`
+    is the spawner's trait that gets the value: "" for the one with the option's name, None for no trait.
     """
 
     name: str

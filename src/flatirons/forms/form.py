@@ -87,6 +87,9 @@ class Form:
         if twice := set(self._terms) & {*self.fields, *RESERVED}:
             raise ValueError(f"{min(twice)!r} can't be a term: the name is taken")
         self._order = _in_order(self.fields, self._terms)
+        self._alternatives = {
+            name: [other.name for other in fields if name in other.excludes] for name in self.fields
+        }
 
     async def parse(
         self, posted: Mapping[str, object], context: Context, *, from_page: bool = True
@@ -151,7 +154,8 @@ class Form:
                 continue
             field = self.fields[name]
             rules = await field.rules(context)
-            answer = await self._answer(field, rules, _given(field, rules, given, from_page), context)
+            found = given[name] if name in given else self._unposted(field, rules, given, from_page)
+            answer = await self._answer(field, rules, found, context)
             answers[name] = self._eased(answer) if live and answer.message else answer
             values[name] = answer.value
         return [answers[name] for name in self.fields]
@@ -187,6 +191,14 @@ class Form:
     def label(self, name: str) -> str:
         """The label of an option on the page."""
         return (self.fields[name].label if name in self.fields else "") or name
+
+    def _unposted(self, field: Field, rules: Rules, given: Mapping[str, object], from_page: bool) -> object:
+        """The value of a field for which none was given."""
+        if any(not is_empty(given.get(other)) for other in self._alternatives[field.name]):
+            return None
+        boxes = _shown_boxes(given.get(BOXES))
+        was_shown = from_page and not rules.is_fixed and (boxes is None or field.name in boxes)
+        return field.unposted(rules.default) if was_shown else rules.default
 
     async def _answer(self, field: Field, rules: Rules, given: object, context: Context) -> Answer:
         try:
@@ -290,15 +302,6 @@ def _refuse_unknown(who: str, seen: set[str], known: set[str]) -> None:
         close = difflib.get_close_matches(unknown[0], known, 1)
         meant = f" Did you mean {quoted(close[0])}?" if close else ""
         raise ValueError(f"{who} looks at {quoted(unknown[0])}, which is no field.{meant}")
-
-
-def _given(field: Field, rules: Rules, given: Mapping[str, object], from_page: bool) -> object:
-    """The value that was given for the field; if none was given, the value that this stands for."""
-    if field.name in given:
-        return given[field.name]
-    boxes = _shown_boxes(given.get(BOXES))
-    was_shown = from_page and not rules.is_fixed and (boxes is None or field.name in boxes)
-    return field.unposted(rules.default) if was_shown else rules.default
 
 
 def _shown_boxes(listed: object) -> frozenset[str] | None:

@@ -202,6 +202,17 @@ async def test_memory_for_each_core_takes_the_place_of_the_sites_default_on_each
     assert [word for word in words(options) if word.startswith("--mem")] == ["--mem-per-cpu=2G"]
 
 
+async def test_whoever_gives_only_the_memory_on_each_node_gets_no_default_for_each_core() -> None:
+    form = site_form('[form.mem_per_cpu]\nvisible = true\ndefault = "2G"\n')
+    for options in (
+        await form.check({"memory": "8G"}, ALICE),
+        await form.parse({"memory": ["8G"], "mem_per_cpu": [""]}, ALICE),
+    ):
+        assert (options["memory"], options["mem_per_cpu"]) == (8192, None)
+    for options in (await form.check({}, ALICE), await form.check({"memory": None}, ALICE)):
+        assert (options["memory"], options["mem_per_cpu"]) == (None, 2048)
+
+
 @pytest.mark.parametrize("way", ["locked", "hidden"])
 async def test_where_the_memory_on_each_node_is_fixed_there_is_none_for_each_core(way: str) -> None:
     form = site_form(f'{SHOWN}[form.memory]\ndefault = "4G"\n{way} = true\n')
