@@ -277,15 +277,16 @@ def test_a_job_that_others_cancel_while_it_waits_gives_a_sentence(
 
 
 def test_ctrl_c_before_the_job_is_known_leaves_no_job(cluster: RealCluster) -> None:
-    slow = '#!/bin/sh\n/usr/bin/sbatch "$@"; touch submitted; sleep 2\n'
+    slow = '#!/bin/sh\n/usr/bin/sbatch "$@"; touch submitted; until [ -e interrupted ]; do sleep 0.1; done\n'
     before = (
         f"mkdir -p slow; printf %s {shlex.quote(slow)} > slow/sbatch;"
         "chmod +x slow/sbatch; export PATH=$HOME/slow:$PATH;"
     )
-    ask(cluster, "rm", "-f", "submitted", user="alice")
+    ask(cluster, "rm", "-f", "submitted", "interrupted", user="alice")
     command = Command(cluster, before=before)
     eventually(lambda: cluster.exec(LOGIN, ["test", "-e", "submitted"], "alice").returncode == 0)
     command.send("INT")
+    ask(cluster, "touch", "interrupted", user="alice")
     assert command.wait() == 130
     assert jobs(cluster) == []
 
