@@ -242,14 +242,19 @@ class JobFollower(ABC):
                 if self._seconds_left() <= 0:
                     self.give_up(self._timeout_cause())
 
-    def _seconds_left(self) -> float:
+    @property
+    def _has_run(self) -> bool:
+        """Did the job's script begin, as far as is known, in a job that doesn't wait again?"""
         state = self.job.state if self.job else JobState.UNKNOWN
-        has_run = state.is_running or (state.is_ending and self._timing.has_script_begun)
-        return self.limits.node - self._timing.ran if has_run else self.limits.queue - self._timing.waited
+        return state.is_running or (state.is_ending and self._timing.has_script_begun)
+
+    def _seconds_left(self) -> float:
+        limits, timing = self.limits, self._timing
+        return limits.node - timing.ran if self._has_run else limits.queue - timing.waited
 
     def _timeout_cause(self) -> Cause:
         return timeout_cause(
-            self.job,
+            self.job if self._has_run else None,
             queue=self.limits.queue,
             node=self.limits.node,
             has_starter_called=self.has_starter_called,

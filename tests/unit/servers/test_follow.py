@@ -164,7 +164,10 @@ async def test_a_job_that_ends_before_its_script_began_has_the_limit_of_the_queu
     await until(lambda: server.job and server.job.state.is_ending)
     await asyncio.wait([starting], timeout=0.1)
     assert server.cause is None
-    starting.cancel()
+    server.limits = replace(server.limits, queue=0.0)
+    server.progress.ring()
+    await starting
+    assert server.cause and server.cause.kind == "too_long_in_queue"
 
 
 async def test_a_job_that_is_put_back_into_the_queue_is_noticed_once_its_starter_has_booted(
