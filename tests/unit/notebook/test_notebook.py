@@ -7,12 +7,14 @@ import asyncio
 import json
 import os
 import pwd
+import select
 import signal
 import stat
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -432,11 +434,20 @@ async def test_a_signal_that_the_shell_ignores_is_ignored() -> None:
 async def test_an_output_that_is_no_longer_read_is_a_hangup(monkeypatch: pytest.MonkeyPatch) -> None:
     reader, writer = os.pipe()
     heard: list[int] = []
+    answers: list[list[tuple[int, int]]] = []
+    output_poll = select.poll()
+
+    def poll(timeout: float) -> list[tuple[int, int]]:
+        answers.append(output_poll.poll(timeout))
+        return answers[-1]
+
+    noted = SimpleNamespace(register=output_poll.register, poll=poll)
+    monkeypatch.setattr(command, "select", SimpleNamespace(poll=lambda: noted))
     monkeypatch.setattr(command, "HANGUP_SECONDS", 0.01)
     with os.fdopen(writer, "w") as output:
         monkeypatch.setattr(sys, "stdout", output)
         async with command._on_hangup(lambda: heard.append(1)):
-            await asyncio.sleep(0.1)
+            await until(lambda: len(answers) > 2)
             assert heard == []
             os.close(reader)
             await until(lambda: heard)

@@ -22,8 +22,9 @@ from flatirons.servers.progress import StartProgress
 from flatirons.servers.report import Report
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, JobSpec
-from flatirons.slurm.polling import PollSchedule
+from flatirons.slurm.polling import Clock, PollSchedule
 from flatirons.slurm.watcher import Watcher
+from flatirons.spawners.jupyterhub import cleanup
 from flatirons.spawners.run.caller_check import NotExpected
 from flatirons.spawners.run.server_run import ServerRun
 from flatirons.spawners.run.start_failed import StartFailed
@@ -469,19 +470,29 @@ async def test_a_stop_right_after_a_restart_finds_the_job_first(registry: Regist
     run.close()
 
 
+class RecordingClock(Clock):
+    """Notes for how many seconds each wait was to be."""
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> None:
+        self.waits.append(seconds)
+        await super().wait(event, seconds)
+
+
 async def test_once_a_server_listens_its_job_is_looked_at_less_often(
     run: ServerRun, slurm: FakeSlurm
 ) -> None:
     run.watcher.schedule = replace(QUICK, quiet=60.0, longest=60.0)
+    run.watcher.clock = clock = RecordingClock()
     arrival = await started(run, slurm)
     await run.boot(1, KEY)
     await until(lambda: run.job and run.job.state.is_running)
+    await until(lambda: 0 < clock.waits[-1] < 1)
     await run.ready(4321)
     await arrival
-    await asyncio.sleep(0.1)
-    before = slurm.count("squeue")
-    await asyncio.sleep(0.3)
-    assert slurm.count("squeue") == before
+    await until(lambda: clock.waits[-1] > 50)
 
 
 @pytest.mark.parametrize("ready", [True, False])
@@ -717,19 +728,20 @@ async def test_a_server_that_jupyterhub_left_half_stopped_is_cleaned_up(
     run: ServerRun, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch, ready: bool, pending: str | None
 ) -> None:
     """When its database failed in the middle of a stop, it polled no more and showed the server for ever."""
-    monkeypatch.setattr("flatirons.spawners.jupyterhub.cleanup.SECONDS_SHOWN", 0.05)
+    now = 1000.0
+    monkeypatch.setattr(cleanup, "time", SimpleNamespace(monotonic=lambda: now))
     await up(run, slurm)
     spawner = cast(StubSpawner, run.spawner)
     spawner.ready, spawner.pending = ready, pending
     run.remind()
-    await asyncio.sleep(0.06)
+    now += cleanup.SECONDS_SHOWN + 1
     run.remind()
     slurm.end_job(1, "COMPLETED")
     await until(lambda: run.exit_status() is not None)
     run.remind()
     await asyncio.sleep(0)
     assert spawner.cleaned == 0, "not yet: JupyterHub may be about to"
-    await asyncio.sleep(0.06)
+    now += cleanup.SECONDS_SHOWN + 1
     run.remind()
     await until(lambda: spawner.cleaned == 1)
 
