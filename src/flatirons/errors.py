@@ -7,7 +7,7 @@
     ├── OptionsRefused      options of a form, a link or a REST body were refused
     ├── SiteError           mistakes in site.toml, each with its key
     ├── ImageError          an image that can't be run as described
-    ├── ServerEnded         a job ended before its notebook server listened
+    ├── ServerEnded         a server has ended, or never came to run
     ├── CommandError        a command failed
     │   ├── CommandFailed     it ended with an exit code other than 0
     │   ├── CommandMissing    it doesn't exist or can't be executed
@@ -65,7 +65,7 @@ class ImageError(FlatironsError):
 
 
 class ServerEnded(FlatironsError):
-    """A job that ended before its notebook server listened."""
+    """A server that has ended, or whose job never came to run it; the text says why."""
 
 
 class CommandError(FlatironsError):

@@ -48,9 +48,9 @@ class StarterEnd:
 class Receiver:
     """Where a starter sends its calls, in the words of causes: the hub, or a file in the user's home.
 
-    `kind` is the kind of cause for a job that ran without a call. `ended_without_call` and `no_call` complete
-    the sentence about such a job, if it ended and if it took too long; `call_failed` is the sentence about a
-    call that failed. `needs` says what the node needs for the calls.
+    `kind` is the kind of cause for a job whose calls, or some of them, did not arrive. `ended_without_call`
+    and `no_call` complete the sentence about such a job, if it ended and if it took too long; `call_failed`
+    is the sentence about a call that failed. `needs` says what the node needs for the calls.
     """
 
     kind: str

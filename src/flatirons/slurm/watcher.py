@@ -1,8 +1,8 @@
 """One query for all jobs of a cluster, and news for everyone who follows a job.
 
 A failed query changes nothing. A job that a successful query doesn't list is not gone yet: the watcher then
-asks accounting and slurmctld about it. It reports the end of the job only when both agree, or when neither of
-them knows the job.
+asks accounting, and slurmctld if accounting has no end of it. It reports the end that one of them knows, or
+the job as vanished when neither of them has known it for a while.
 """
 
 from __future__ import annotations

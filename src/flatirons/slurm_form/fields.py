@@ -69,8 +69,9 @@ class SlurmField:
     it. `about` is a phrase for the references and for `flatirons notebook --help`, without a full stop. `job`
     is the attribute of JobSpec that gets the value, or a function that gives several attributes. `sbatch` is
     the option of sbatch that gets the value where JobSpec has no such attribute; a ticked box gives it
-    unchanged. `is_shown` is False for a field that a site has to ask for (`visible = true`). `long` and
-    `short` are the options of `flatirons notebook`; by default the field's own flag, or its name.
+    unchanged. A site's own field can't set the same option of sbatch (`field.flag`, or else `sbatch`).
+    `is_shown` is False for a field that a site has to ask for (`visible = true`). `long` and `short` are the
+    options of `flatirons notebook`; by default the field's own flag, or its name.
     """
 
     field: Field
@@ -111,7 +112,7 @@ class SlurmField:
     @property
     def reserved(self) -> str:
         """The option of sbatch that this field sets, "" for none."""
-        return self.field.flag.partition("=")[0]
+        return (self.field.flag or self.sbatch).partition("=")[0]
 
 
 def _environment(field: Field, offer: Offer) -> Field:

@@ -200,7 +200,10 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
         return self.url
 
     async def poll(self) -> int | None:
-        """None while the job lives, or may live, else an exit status; starts no process."""
+        """None while the job lives, or may live, else an exit status; starts no process.
+
+        The first poll after a restart of the hub returns only when a start that was under way has ended.
+        """
         if self.run is None:
             return 0
         self.run.follow()

@@ -1,4 +1,4 @@
-"""A set of engines as one Slurm job: its JobSpec, its script, the command of each engine. Pure."""
+"""A set of engines as one Slurm job, or as a step of the notebook's job: its parts. Pure."""
 
 from __future__ import annotations
 

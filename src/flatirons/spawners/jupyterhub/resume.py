@@ -18,7 +18,7 @@ from flatirons.spawners.jupyterhub import compat
 from flatirons.spawners.run.server_run import ServerRun
 from flatirons.spawners.run.start_failed import StartFailed
 
-SECONDS_FOR_SLURM = 10.0
+SECONDS_FOR_FIRST_NEWS = 10.0
 """How long to wait for Slurm's first news of the job; JupyterHub itself takes longer to give up a server."""
 
 
@@ -44,7 +44,7 @@ class Resume:
         if not self._run.attempt.port and not compat.is_start_pending(self._spawner):
             return await self._finish_start()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SECONDS_FOR_SLURM):
+            async with asyncio.timeout(SECONDS_FOR_FIRST_NEWS):
                 await self._run.seen.wait()
         if self._run.attempt.port and self._run.exit_status() is None:
             await self._outlast_silence()
