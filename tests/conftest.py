@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import hypothesis
 import pytest
 
@@ -113,6 +114,17 @@ class RealCluster:
         """Runs a command in a node, as root unless a user is named."""
         return self.demo.exec(node, argv, user, stdin)
 
+    def renew_users(self) -> None:
+        """Makes users without servers anew: the form would begin with what they chose in an earlier file."""
+        headers = {"Authorization": f"token {self.token}"}
+        with httpx.Client(base_url=f"{self.hub_url}/hub/api", headers=headers, timeout=60) as api:
+            for user in api.get("/users").raise_for_status().json():
+                has_server = any(each["ready"] or each["pending"] for each in user["servers"].values())
+                if not (has_server or user["admin"]):  # the admin has no account in Slurm, and starts nothing
+                    path = f"/users/{user['name']}"
+                    api.delete(path).raise_for_status()
+                    api.post(path).raise_for_status()
+
     def start_hub(self) -> None:
         """Starts the hub, and returns when it answers."""
         self.demo.start_hub()
@@ -202,6 +214,7 @@ def cluster(request: pytest.FixtureRequest) -> RealCluster:
         demos: Demos = request.getfixturevalue("demos")
         real = demos.offering(_images(request))
     request.config.stash[KEY] = real
+    real.renew_users()
     return real
 
 
