@@ -192,6 +192,15 @@ class Demos:
         self.demo.down()
 
 
+@pytest.fixture(autouse=True)
+def _umask() -> Iterator[None]:
+    """The umask of before: whatever configures a hub makes that of its process private."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture(scope="session")
 def demos(request: pytest.FixtureRequest) -> Iterator[Demos]:
     """The demo of this process, which is stopped at the end."""

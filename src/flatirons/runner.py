@@ -59,7 +59,13 @@ class Launch:
 
 
 class Runner(abc.ABC):
-    """Runs commands, as a user if one is named."""
+    """Runs commands, as a user if one is named.
+
+    `umask` is what commands get in place of the calling process's own, -1 for no other: Slurm passes the
+    umask of sbatch on to the job.
+    """
+
+    umask: int = -1
 
     @abc.abstractmethod
     def launch(self, argv: Sequence[str], user: str | None, env: Mapping[str, str]) -> Launch:
@@ -83,7 +89,7 @@ class Runner(abc.ABC):
         launch = self.launch(argv, user, env or {})
         began = time.monotonic()
         with _open_streams(stdin, launch) as streams:
-            process = await _start(launch, streams)
+            process = await _start(launch, streams, self.umask)
             try:
                 await _wait_or_kill(process, deadline)
             except TimeoutError:
@@ -187,7 +193,7 @@ def _cannot_run(launch: Launch, error: OSError) -> CommandMissing:
     return CommandMissing(f"{launch.argv[0]} can't be run: {error.strerror}.", launch.argv)
 
 
-async def _start(launch: Launch, streams: _Streams) -> asyncio.subprocess.Process:
+async def _start(launch: Launch, streams: _Streams, umask: int) -> asyncio.subprocess.Process:
     try:
         return await asyncio.create_subprocess_exec(
             *launch.argv,
@@ -196,6 +202,7 @@ async def _start(launch: Launch, streams: _Streams) -> asyncio.subprocess.Proces
             stderr=streams.err.writer,
             env=dict(launch.env),
             start_new_session=True,
+            umask=umask,
             **launch.options,
         )
     except OSError as error:

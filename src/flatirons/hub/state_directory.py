@@ -9,12 +9,16 @@ import sqlite3
 from pathlib import Path
 
 from flatirons.errors import SiteError
-from flatirons.files import write_atomically
+from flatirons.files import keep_files_private, make_private, write_atomically
 
 
 def prepare(directory: str) -> Path:
-    """The state directory, made if missing: owned by this account, mode 0700. Otherwise raises SiteError."""
+    """The state directory, made if missing: owned by this account, mode 0700. Otherwise raises SiteError.
+
+    Nobody else can read what is in it, or any other file that this process makes from now on.
+    """
     path = Path(directory)
+    keep_files_private()
     try:
         path.mkdir(mode=0o700, exist_ok=True)
         if path.stat().st_uid != os.getuid():
@@ -22,6 +26,7 @@ def prepare(directory: str) -> Path:
                 [("hub.state_dir", f"{path} belongs to another account than the one that runs this command")]
             )
         path.chmod(0o700)
+        make_private(path)
     except OSError as error:
         sentence = f"{path} can't be made: {error.strerror}. As root: install -d -m 700 -o ACCOUNT {path}"
         raise SiteError([("hub.state_dir", sentence)]) from error

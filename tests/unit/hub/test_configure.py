@@ -263,7 +263,11 @@ async def hub(site_file):
     pipe = asyncio.subprocess.PIPE
     path = os.pathsep.join(part for part in sys.path if part)
     process = await asyncio.create_subprocess_exec(
-        *argv, stdout=pipe, stderr=asyncio.subprocess.STDOUT, env={**os.environ, "PYTHONPATH": path}
+        *argv,
+        stdout=pipe,
+        stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, "PYTHONPATH": path},
+        umask=0,  # as bad as it can be
     )
     lines = []
     try:
@@ -279,6 +283,13 @@ async def hub(site_file):
         if process.returncode is None:
             process.kill()
         await process.communicate()
+
+
+def assert_private(state):
+    """Nobody but the owner has a right on anything in the state directory, and the journals are there."""
+    found = {path.name: stat.S_IMODE(path.stat().st_mode) for path in state.rglob("*")}
+    assert {"jupyterhub.sqlite", "jupyterhub.sqlite-wal", "cookie_secret", "proxy_token"} <= set(found)
+    assert not {name: oct(mode) for name, mode in found.items() if mode & 0o077}
 
 
 @pytest.fixture
@@ -302,10 +313,13 @@ async def test_a_real_hub_starts_from_a_site_file_and_comes_back_after_a_kill(si
         async with hub(path) as first:
             answer = await AsyncHTTPClient().fetch(health)
             assert answer.code == 200
+            assert_private(tmp_path / "state")
             first.kill()
         cookie_secret = (tmp_path / "state" / "cookie_secret").read_bytes()
+        (tmp_path / "state" / "jupyterhub.sqlite").chmod(0o644)  # as an earlier release made it
         async with hub(path) as second:
             assert (await AsyncHTTPClient().fetch(health)).code == 200
+            assert_private(tmp_path / "state")
             second.send_signal(signal.SIGTERM)
             rest, _ = await second.communicate()
     assert "Leaving single-user servers running" in rest.decode()
