@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shlex
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import cast
 
 import pytest
 
 from flatirons.errors import SlurmError, SubmitRefused
 from flatirons.slurm import explain
+from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import JobSpec, JobState
 from flatirons.slurm.polling import PollSchedule
 from flatirons.slurm.watcher import Watcher
 from tests.contract.conftest import SlurmSite
+from tests.fakes.slurm import FakeSite
 
 SLEEPS = "#!/bin/bash -l\nexec sleep 300\n"
 SPEC = JobSpec(
@@ -135,6 +139,45 @@ async def test_a_refusal_has_slurms_sentence_and_an_explanation(slurm: SlurmSite
     told = caught.value.user.removeprefix("Slurm refused the job: ")
     assert told.startswith(sentence.strip())
     assert len(told) > len(sentence.strip()) + 20
+
+
+WRAPPED = """
+mkdir -p "$1"
+for each in sbatch squeue scancel; do ln -sf "$(command -v $each)" "$1/$each"; done
+printf '#!/bin/sh\\n"%s" "$@"; code=$?; %s; exit $code\\n' "$(command -v sbatch)" "$2" > "$1/new"
+chmod 755 "$1" "$1/new"
+mv "$1/new" "$1/sbatch"
+"""
+
+
+async def wrapped(slurm: SlurmSite, name: str, shell: str, change: Callable[[str], str]) -> SlurmClient:
+    """A client whose sbatch then runs this shell line; in memory, `change` does the same to its output."""
+    folder = f"/tmp/contract-{name}"
+    if slurm.is_real:
+        await slurm.summit.runner.run(["bash", "-c", WRAPPED, "wrapped", folder, shell])
+    else:
+        cast(FakeSite, slurm.summit.runner).clusters[slurm.summit.cluster.slurm_conf].tamper("sbatch", change)
+    return SlurmClient(replace(slurm.summit.cluster, bin_dir=folder), slurm.summit.runner)
+
+
+@pytest.mark.parametrize(
+    ("name", "shell", "change"),
+    [
+        ("after", "echo '--> this job may use up to 2.00 SU'", lambda out: f"{out}--> up to 2.00 SU\n"),
+        ("number", "echo; echo 2000", lambda out: f"{out}\n2000\n"),
+    ],
+)
+async def test_the_id_is_read_although_sbatch_prints_more(
+    slurm: SlurmSite, name: str, shell: str, change: Callable[[str], str]
+) -> None:
+    client = await wrapped(slurm, name, shell, change)
+    spec = replace(SPEC, comment=f"flatirons:{name}", extra=("--hold",))
+    job_id = await client.submit(spec, SLEEPS, user="alice")
+    try:
+        job = (await slurm.summit.jobs()).jobs[job_id]
+    finally:
+        await slurm.summit.cancel(job_id, user="alice")
+    assert (job.user, job.comment) == ("alice", spec.comment)
 
 
 async def test_a_user_without_an_account_or_a_right_to_the_reservation_is_refused(slurm: SlurmSite) -> None:

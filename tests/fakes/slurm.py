@@ -174,11 +174,11 @@ class FakeSlurm(Runner):
         self.jobs[job.id] = self.accounting[job.id] = job
         return job.id
 
-    def fail(self, command: str, stderr: str, *, code: int = 1, times: int = 1) -> None:
+    def fail(self, command: str, stderr: str, *, stdout: str = "", code: int = 1, times: int = 1) -> None:
         """The next `times` runs of `command` end with `code` and change nothing."""
 
         def answer(call: Call) -> Streams:
-            raise CommandFailed(call.argv, code, "", stderr)
+            raise CommandFailed(call.argv, code, stdout, stderr)
 
         self._tampers.setdefault(command, []).extend([answer] * times)
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import os
+import pwd
 import re
 import secrets
 import time
@@ -24,9 +27,10 @@ from flatirons.errors import (
     SlurmError,
     SlurmUnreachable,
     SubmitRefused,
+    printable,
 )
 from flatirons.runner import Completed, Runner
-from flatirons.slurm import argv, explain, parse, parse_cluster
+from flatirons.slurm import argv, explain, identity, parse, parse_cluster
 from flatirons.slurm.accounting import Account, Association, Qos
 from flatirons.slurm.model import (
     Cluster,
@@ -41,6 +45,7 @@ from flatirons.slurm.model import (
 )
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 QUERY_SECONDS = 30.0
 SUBMIT_SECONDS = 60.0
@@ -129,6 +134,7 @@ class SlurmClient:
             raise
 
     async def _submit(self, spec: JobSpec, script: str, user: str | None) -> int:
+        began = time.time()
         try:
             async with self._turn():
                 done = await self._run(
@@ -137,7 +143,28 @@ class SlurmClient:
         except CommandFailed as error:
             late = NOT_ANSWERING if _CONNECT_FAILURE in error.stderr else MAYBE_SUBMITTED
             raise refused(error, late) from error
-        return parse.job_id(done.stdout)
+        ids = parse.job_ids(done.stdout)
+        return ids[0] if len(ids) == 1 else await self._find_submitted(spec, user, began, ids, done)
+
+    async def _find_submitted(
+        self, spec: JobSpec, user: str | None, began: float, ids: Sequence[int], done: Completed
+    ) -> int:
+        """The id of the job that sbatch took, according to squeue: sbatch printed no id, or `ids`.
+
+        Raises SlurmUnreachable if Slurm shows no such job, or doesn't answer.
+        """
+        owner, mark = user or self.owner or _own_name(), secrets.token_hex(4)
+        printed = f"sbatch printed no job id, or several: stdout={done.stdout!r} stderr={done.stderr!r}"
+        try:
+            listed = await self._run(argv.squeue_jobs(mark, user=owner), user=user, late=MAYBE_SUBMITTED)
+        except CommandFailed as error:
+            raise SlurmUnreachable(MAYBE_SUBMITTED, f"{printed}; {error.detail}") from error
+        jobs = await _parse(parse.jobs, listed.stdout, mark)
+        found = identity.find_submitted(jobs.values(), spec, owner, since=began, among=ids)
+        if found is None:
+            raise SlurmUnreachable(_without_id(done), f"{printed}; squeue shows no such job of {owner}")
+        log.warning("%s: job %s was found by squeue, because %s", self.cluster.name, found.id, printed)
+        return found.id
 
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -316,23 +343,39 @@ class SlurmClient:
             self.on_command(self.cluster.name, command, outcome, time.monotonic() - began)
 
 
-def _failed(error: CommandFailed) -> SlurmError:
-    """The error that the failure of a command other than sbatch means."""
-    if _NOT_ALLOWED.search(error.stderr):
+def _failed(error: CommandFailed, said: str = "") -> SlurmError:
+    """The error that the failure of a command other than sbatch means; it `said` what is on stderr."""
+    said = said or error.stderr
+    if _NOT_ALLOWED.search(said):
         return SlurmUnreachable(NOT_ALLOWED, error.detail)
-    if _UNREACHED.search(error.stderr) or not error.stderr.strip():
+    if _UNREACHED.search(said) or not said.strip():
         return SlurmUnreachable(NOT_ANSWERING, error.detail)
-    sentence = explain.slurm_sentence(error.stderr)
+    sentence = explain.slurm_sentence(said)
     return SlurmError(f"Slurm says: {sentence}", error.detail)
 
 
+def _own_name() -> str:
+    """The name of the account that runs this process."""
+    return pwd.getpwuid(os.getuid()).pw_name
+
+
+def _without_id(done: Completed) -> str:
+    """What the user reads when sbatch reported success, and Slurm has no such job."""
+    said = explain.slurm_sentence(f"{done.stderr}\n{done.stdout}")
+    sentence = f"sbatch printed: {printable(said)}" if said else "sbatch printed nothing."
+    return f"Slurm has no job of this start, although sbatch reported none of its errors. {sentence}"
+
+
 def refused(error: CommandFailed, unreached: str = NOT_ANSWERING) -> SlurmError:
-    """The error that the failure of sbatch means; `unreached` is its text when sbatch didn't reach Slurm."""
-    failure = _failed(error)
+    """The error that the failure of sbatch means; `unreached` is its text when sbatch didn't reach Slurm.
+
+    Plugins and wrappers of a site may give their reason on stdout, where sbatch itself prints no error.
+    """
+    failure = _failed(error, error.stderr if error.stderr.strip() else error.stdout)
     if isinstance(failure, SlurmUnreachable):
         return failure if failure.user == NOT_ALLOWED else SlurmUnreachable(unreached, error.detail)
-    sentence, explanation = explain.refusal(error.stderr)
-    return SubmitRefused(f"Slurm refused the job: {sentence} {explanation}".strip(), error.detail)
+    sentence, explanation = explain.refusal(f"{error.stderr}\n{error.stdout}")
+    return SubmitRefused(f"Slurm refused the job: {printable(sentence)} {explanation}".strip(), error.detail)
 
 
 async def _parse(parser: Callable[..., T], text: str, *more: str) -> T:

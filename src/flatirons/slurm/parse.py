@@ -32,13 +32,13 @@ _TEXTS = ("user", "account", "partition", "qos", "reason", "nodes", "batch_host"
 _NOTHING = ("", "(null)", "N/A", "n/a", "None", "NONE", "Unknown", "NOT_SET")
 
 
-def job_id(text: str) -> int:
-    """The id that `sbatch --parsable` printed: "123" or "123;cluster", on its last line."""
-    lines = text.strip().splitlines()
-    match = _JOB_ID.fullmatch(lines[-1].strip()) if lines else None
-    if not match:
-        raise SlurmUnreachable(NO_ANSWER, f"sbatch printed no job id: {text!r}")
-    return int(match[1])
+def job_ids(text: str) -> list[int]:
+    """The ids that `sbatch --parsable` printed, "123" or "123;cluster", each alone on a line.
+
+    One, unless a plugin or a wrapper of the site prints lines of its own, before the id or after it.
+    """
+    matches = map(_JOB_ID.fullmatch, map(str.strip, text.splitlines()))
+    return list(dict.fromkeys(int(match[1]) for match in matches if match))
 
 
 def jobs(text: str, mark: str, comment_part: str = "") -> dict[int, Job]:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
 from flatirons.errors import CommandMissing, SlurmError, SlurmUnreachable, SubmitRefused
-from flatirons.slurm.client import NOT_ALLOWED, NOT_ANSWERING, SUBMISSIONS_AT_ONCE, SlurmClient
+from flatirons.slurm.client import (
+    MAYBE_SUBMITTED,
+    NOT_ALLOWED,
+    NOT_ANSWERING,
+    SUBMISSIONS_AT_ONCE,
+    SlurmClient,
+)
 from flatirons.slurm.model import Cluster, JobSpec, JobState
 from tests.fakes.clock import idle
 from tests.fakes.slurm import FakeSlurm
@@ -120,6 +127,7 @@ async def test_a_submission_that_takes_too_long_may_have_happened(
 
 async def test_an_answer_without_an_id_is_not_a_refusal(slurm: FakeSlurm, client: SlurmClient) -> None:
     slurm.tamper("sbatch", lambda text: "hello\n")
+    slurm.on_submit = lambda job: slurm.lose(job.id)
     with pytest.raises(SlurmUnreachable):
         await client.submit(SPEC, SCRIPT, user="alice")
 
@@ -356,3 +364,82 @@ async def test_a_missing_command_says_nothing_about_a_job_and_is_reported_as_mis
     with pytest.raises(SlurmUnreachable) as caught:
         await client.jobs()
     assert caught.value.user == ("squeue can't be run: No such file or directory. Please tell the operator.")
+
+
+# -- what sites let sbatch print
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        "{id}\n--> this job may use up to 2.00 SU\n",
+        "Welcome to summit.\n{id};summit\nYou have 2000 SU left.\n",
+        "2000\n{id}\n",  # a balance, perhaps
+        "Submitted batch job {id}\n",
+        "{id} (2.00 SU)\n",
+        "",
+    ],
+)
+@pytest.mark.parametrize("changed", [{}, {"comment": "cost-centre-17"}, {"name": "my-run"}])
+async def test_a_job_is_found_whatever_a_site_prints_around_its_id(
+    slurm: FakeSlurm, client: SlurmClient, printed: str, changed: dict[str, str]
+) -> None:
+    """The site's plugin may also replace the job's comment or its name."""
+    slurm.now = int(time.time())
+    slurm.add_job("bob", name=SPEC.name, comment=SPEC.comment, submit=slurm.now)
+    slurm.add_job("alice", name=SPEC.name, comment="of an earlier start", submit=slurm.now - 3600)
+    slurm.on_submit = lambda job: slurm.change(job.id, **changed)
+    slurm.tamper("sbatch", lambda out: printed.format(id=out.strip()))
+    assert await client.submit(SPEC, SCRIPT, user="alice") == 3
+
+
+async def test_among_several_numbers_only_that_of_a_job_of_this_user_is_an_id(
+    slurm: FakeSlurm, client: SlurmClient
+) -> None:
+    slurm.now = int(time.time())
+    slurm.add_job("bob", submit=slurm.now)
+    slurm.on_submit = lambda job: slurm.change(job.id, name="my-run", comment="cost-centre-17")
+    slurm.tamper("sbatch", lambda out: f"1\n{out}")
+    assert await client.submit(SPEC, SCRIPT, user="alice") == 2
+
+
+async def test_what_was_printed_without_a_job_is_passed_on(slurm: FakeSlurm, client: SlurmClient) -> None:
+    slurm.tamper("sbatch", lambda out: "Ask for an account first:\n\x1b[1mhelp@example.org\n")
+    slurm.on_submit = lambda job: slurm.lose(job.id)
+    with pytest.raises(SlurmUnreachable, match=r"Ask for an account first: .*help@example\.org") as caught:
+        await client.submit(SPEC, SCRIPT, user="alice")
+    assert "\x1b" not in caught.value.user
+    assert "try again in a minute" not in caught.value.user
+
+
+@pytest.mark.parametrize("trouble", ["fail", "hang"])
+async def test_a_job_without_an_id_that_slurm_can_not_show_may_have_been_submitted(
+    slurm: FakeSlurm, client: SlurmClient, trouble: str
+) -> None:
+    slurm.tamper("sbatch", lambda out: "")
+    if trouble == "fail":
+        slurm.fail("squeue", "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n")
+    else:
+        slurm.hang("squeue")
+    with pytest.raises(SlurmUnreachable) as caught:
+        await client.submit(SPEC, SCRIPT, user="alice")
+    assert caught.value.user == MAYBE_SUBMITTED
+
+
+@pytest.mark.parametrize("call", ["submit", "test_only"])
+@pytest.mark.parametrize(
+    "stderr", ["", "  \n", "sbatch: error: Batch job submission failed: Unspecified error\n"]
+)
+async def test_a_refusal_on_stdout_is_passed_on(
+    slurm: FakeSlurm, client: SlurmClient, stderr: str, call: str
+) -> None:
+    slurm.fail("sbatch", stderr, stdout="Project phys-7 has no hours left.\nAsk \x1b[1mhelp@example.org\n")
+    with pytest.raises(SubmitRefused, match=r"Project phys-7 has no hours left\. Ask .*help@") as caught:
+        await getattr(client, call)(SPEC, SCRIPT, user="alice")
+    assert "\x1b" not in caught.value.user
+
+
+async def test_an_unreached_slurm_is_recognized_on_stdout_too(slurm: FakeSlurm, client: SlurmClient) -> None:
+    slurm.fail("sbatch", "", stdout=DOWN)
+    with pytest.raises(SlurmUnreachable):
+        await client.submit(SPEC, SCRIPT, user="alice")

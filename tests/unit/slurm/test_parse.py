@@ -166,15 +166,29 @@ def test_a_comment_made_to_look_like_a_record_cannot_forge_one_without_the_mark(
 # -- sbatch
 
 
-@pytest.mark.parametrize("text", ["123\n", "123", "123;summit\n", "some plugin's greeting\n123\n", " 123 \n"])
-def test_a_job_id_is_read_from_the_last_line(text: str) -> None:
-    assert parse.job_id(text) == 123
+PRINTED = [
+    *("123\n", "123", "123;summit\n", " 123 \n", "123\r\n"),
+    "some plugin's greeting\n123\n",
+    "123\n--> this job may use up to 2.00 SU\n",
+    "=== 2 jobs ===\n123;summit\nJob 4 of 50 this month\n\n",
+    "123\n123\n",
+]
 
 
-@pytest.mark.parametrize("text", ["", "\n", "Submitted batch job 123", "12x", "-1", "1.5", "１２３"])
+@pytest.mark.parametrize("text", PRINTED)
+def test_a_job_id_is_read_from_the_one_line_that_is_only_an_id(text: str) -> None:
+    assert parse.job_ids(text) == [123]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n", "Submitted batch job 123", "12x", "-1", "1.5", "１２３", "123 --> 2 SU"]
+)
 def test_any_other_text_is_not_a_job_id(text: str) -> None:
-    with pytest.raises(SlurmUnreachable):
-        parse.job_id(text)
+    assert parse.job_ids(text) == []
+
+
+def test_several_lines_that_may_be_ids_are_all_told() -> None:
+    assert parse.job_ids("2000\n123\n") == [2000, 123]
 
 
 def test_the_estimated_start_is_found_in_the_sentence_of_slurm() -> None:

@@ -14,8 +14,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-STDERR = "stderr:\n"
-"""The text before the standard error of sbatch in the RuntimeError of dask_jobqueue's `Job._call`."""
+STDOUT, STDERR = "stdout:\n", "stderr:\n"
+"""The texts before what sbatch printed, in the RuntimeError of dask_jobqueue's `Job._call`."""
+SUBMIT_COMMAND = "sbatch --parsable"
+JOB_ID = r"(?m)^\s*(?P<job_id>[0-9]+)(?:;\S+)?\s*$"
+"""The line that is only an id. dask_jobqueue takes the first number that sbatch, or a plugin, prints."""
 ROOT_CONFIG = "DASK_ROOT_CONFIG"
 """Dask's variable with the directory that it reads before all others, instead of /etc/dask."""
 PLUGIN_NAME = "flatirons-losses"
@@ -34,28 +37,30 @@ def follow_jobs(
     kind: Any,
     started: Callable[[int, str], None],
     closing: Callable[[int], None],
-    explain: Callable[[str], Exception],
+    explain: Callable[[str, str], Exception],
 ) -> None:
     """Replaces `start` and `close` of dask_jobqueue's job class; a second call changes nothing.
 
     Calls `started` with the job's id and the worker's name, and `closing` with the id before Dask cancels the
-    job. When sbatch refuses the job, raises `explain` of what sbatch printed on standard error. Needless if
-    dask_jobqueue had callbacks for submitted and cancelled jobs, and an error with sbatch's output.
+    job. When sbatch refuses the job, raises `explain` of what sbatch printed on standard output and error.
+    Needless if dask_jobqueue used --parsable, had callbacks for submitted and cancelled jobs, and an error
+    with sbatch's output.
     """
     if kind.start.__module__ != __name__:
+        kind.submit_command, kind.job_id_regexp = SUBMIT_COMMAND, JOB_ID
         kind.start = _reporting_start(kind.start, started, explain)
         kind.close = _reporting_close(kind.close, closing)
 
 
 def _reporting_start(
-    start: Any, started: Callable[[int, str], None], explain: Callable[[str], Exception]
+    start: Any, started: Callable[[int, str], None], explain: Callable[[str, str], Exception]
 ) -> Any:
     async def start_and_report(self: Any) -> None:
         try:
             await start(self)
         except RuntimeError as error:
-            message = sbatch_message(error)
-            raise (error if message is None else explain(message)) from None
+            printed = sbatch_output(error)
+            raise (error if printed is None else explain(*printed)) from None
         started(int(self.job_id), str(self.name))
 
     return start_and_report
@@ -70,10 +75,10 @@ def _reporting_close(close: Any, closing: Callable[[int], None]) -> Any:
     return report_and_close
 
 
-def sbatch_message(error: RuntimeError) -> str | None:
-    """What sbatch printed on standard error, from dask_jobqueue's error; None for any other error."""
-    _, found, message = str(error).partition(STDERR)
-    return message if found else None
+def sbatch_output(error: RuntimeError) -> tuple[str, str] | None:
+    """What sbatch printed on standard output and error, from dask_jobqueue's error; None for any other."""
+    before, found, stderr = str(error).partition(STDERR)
+    return (before.partition(STDOUT)[2], stderr) if found else None
 
 
 # -- distributed

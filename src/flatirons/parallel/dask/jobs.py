@@ -140,9 +140,9 @@ class WorkerLosses:
         threading.Thread(target=probe, name=f"probe of {node}", daemon=True).start()
 
 
-def explain_refusal(stderr: str) -> Exception:
+def explain_refusal(stdout: str, stderr: str) -> Exception:
     """The error for a job that sbatch refused: Slurm's own sentence, and what to do."""
-    return refused(CommandFailed(["sbatch"], 1, "", stderr))
+    return refused(CommandFailed(["sbatch"], 1, stdout, stderr))
 
 
 @functools.cache

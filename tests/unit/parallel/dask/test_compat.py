@@ -32,12 +32,21 @@ def test_a_workers_job_is_submitted_and_cancelled_by_the_methods_that_are_replac
     assert "self.name = name" in inspect.getsource(Job)
 
 
-async def test_the_error_of_a_command_ends_with_what_it_printed_on_standard_error() -> None:
+async def test_the_error_of_a_command_ends_with_what_it_printed() -> None:
     code = "import sys; print('out'); print('sbatch: error: No.', file=sys.stderr); sys.exit(1)"
     with pytest.raises(RuntimeError) as failed:
         await Job._call([sys.executable, "-c", code])
-    assert compat.sbatch_message(failed.value) == "sbatch: error: No.\n\n"
-    assert compat.sbatch_message(RuntimeError("something else")) is None
+    assert compat.sbatch_output(failed.value) == ("out\n\n", "sbatch: error: No.\n\n")
+    assert compat.sbatch_output(RuntimeError("something else")) is None
+
+
+@pytest.mark.parametrize("printed", ["7\n", "You have 50 jobs.\n7;summit\n", "7\n--> up to 2.00 SU\n"])
+def test_a_workers_job_has_the_id_that_stands_alone_on_a_line(printed: str) -> None:
+    kind = type("Followed", (SLURMJob,), {"start": SLURMJob.start, "close": SLURMJob.close})
+    compat.follow_jobs(kind, lambda *_: None, lambda _: None, lambda *_: ValueError())
+    assert kind.submit_command == "sbatch --parsable"
+    assert SLURMJob.submit_command == "sbatch", "only the class that is followed is changed"
+    assert SLURMJob._job_id_from_submit_output(kind.__new__(kind), printed) == "7"
 
 
 def test_a_plugin_is_notified_of_workers_by_these_methods() -> None:
@@ -112,7 +121,7 @@ def test_python_empties_openssls_queue_of_errors_when_it_makes_an_object() -> No
 
 
 async def test_a_real_scheduler_loads_our_module_and_has_our_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("start", "close"):
+    for name in ("start", "close", "submit_command", "job_id_regexp"):
         monkeypatch.setattr(SLURMJob, name, getattr(SLURMJob, name))
     words = {"host": "127.0.0.1", "port": 0, "dashboard": False, "preload": ["flatirons.parallel.dask.jobs"]}
     async with Scheduler(**words) as scheduler:

@@ -48,10 +48,10 @@ def wait_for_queries(slurm: FakeSlurm, more: int) -> None:
 
 
 def test_a_refusal_is_slurms_sentence_and_what_to_do() -> None:
-    error = explain_refusal(f"{ACCOUNT}\n")
+    error = explain_refusal("", f"{ACCOUNT}\n")
     assert isinstance(error, SubmitRefused)
     assert str(error).startswith("Slurm refused the job: Invalid account or account/partition combination")
-    unreached = explain_refusal("sbatch: error: Unable to contact slurm controller\n")
+    unreached = explain_refusal("", "sbatch: error: Unable to contact slurm controller\n")
     assert isinstance(unreached, SlurmUnreachable)
 
 
