@@ -9,20 +9,24 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from flatirons.environments.catalogue import Catalogue, Environment
 from flatirons.environments.findings import FAILED, SKIPPED, Expectation, Finding, judge, version_command
 from flatirons.environments.survey import MARK
 from flatirons.errors import CommandError, CommandFailed, CommandTimeout
+from flatirons.job.script import program_text
 from flatirons.job.variables import job_environment
 from flatirons.runner import Runner
 from flatirons.site.schema import Site
 from flatirons.slurm import argv, explain
 from flatirons.slurm.model import Cluster, JobSpec
 
+PROGRAMS = {
+    "survey": ("flatirons.job.node.kinds", "flatirons.job.node.profile", "flatirons.environments.survey"),
+    "probe": ("flatirons.environments.probe",),
+}
+"""The modules of each program that is sent to a machine or into an environment."""
 KERNEL_SECONDS = 60.0
 GRACE_SECONDS = 30.0
 """How much longer than the survey's own deadline the command may take, to report that the deadline passed."""
@@ -184,12 +188,7 @@ def _split_command(words: Sequence[str]) -> tuple[list[str], str]:
 def _program_text(name: str, config: Mapping[str, Any]) -> str:
     """The text of `survey` or `probe` with its CONFIG above it, in ASCII only."""
     literal = ascii(json.dumps(config))
-    return f"import json\nCONFIG = json.loads({literal})\n{_source(name)}"
-
-
-@cache
-def _source(name: str) -> str:
-    return (files("flatirons.environments") / f"{name}.py").read_text(encoding="utf-8")
+    return f"import json\nCONFIG = json.loads({literal})\n{program_text(*PROGRAMS[name])}\n"
 
 
 def _parse_survey(stdout: str) -> dict[str, Any] | None:

@@ -28,6 +28,8 @@ START_ADVICE = {
     "home_full": "Free some space there.",
     "quota": "Remove files of the user who runs the check.",
     "module_missing": "Correct the module's name in `prologue`.",
+    "profile": "Keep that file, and those in /etc/profile.d, from ending a shell that isn't interactive.",
+    "prologue": "Correct `prologue`, in the environment or in [servers].",
     "no_apptainer": "Install it, or set `containers.apptainer` to its path. To check on a node: --partition.",
 }
 

@@ -1,8 +1,8 @@
 """Tests one environment on a machine from outside its container, then runs `probe` inside.
 
 check.py sends this text, with a CONFIG above it, to that machine's own Python (>= 3.6, standard library
-only). It prints its observations as JSON on a line that begins with MARK. Other lines come from the site's
-prologue.
+only), together with job/node/profile.py. It prints its observations as JSON on a line that begins with MARK.
+Other lines come from the site's prologue.
 """
 
 import errno
@@ -15,7 +15,10 @@ import stat
 import subprocess
 import sys
 from glob import glob
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
+
+from flatirons.job.node.kinds import PROGRAM_NOT_STARTED
+from flatirons.job.node.profile import ProfileShell, how_ended
 
 MARK = "FLATIRONS-SURVEY "
 LINES = 40
@@ -92,36 +95,42 @@ def environment(config: Dict[str, Any]) -> Dict[str, str]:
     return env
 
 
-def inner_argv(config: Dict[str, Any]) -> List[str]:
-    """The command that starts the probe as the starter would start the server: prologue, container."""
-    argv = [*config["prefix"], "sh", "-c", OWN_PYTHON, "sh", config["server"]]
+def profile_shell(config: Dict[str, Any]) -> Optional[ProfileShell]:
+    """The shell that runs the prologue, as in the starter; None without a prologue."""
     if not config["prologue"]:
-        return argv
-    lines = ["[ ! -r /etc/profile ] || . /etc/profile", config["prologue"]]
-    lines += [f"unset -v {name}" for name in config["forgotten"] if name not in config["environment"]]
-    lines += ['exec "$@"']
-    return ["bash", "-c", "\n".join(lines), "flatirons", *argv]
+        return None
+    forget = [f"unset -v {name}" for name in config["forgotten"] if name not in config["environment"]]
+    return ProfileShell(config["prologue"], after=forget)
 
 
 def look_inside(config: Dict[str, Any]) -> Dict[str, Any]:
-    """The probe's observations; `exit` is None if it didn't end in time or couldn't start, see `errors`."""
+    """The probe's observations; `exit` is None if it didn't end in time or couldn't start, see `errors`.
+
+    The probe starts as the starter would start the server: profile, prologue, container. `kind` is one of
+    job/node/kinds.py where the start failed for such a reason.
+    """
+    shell = profile_shell(config)
+    argv = [*config["prefix"], "sh", "-c", OWN_PYTHON, "sh", config["server"]]
     try:
         child = subprocess.Popen(
-            inner_argv(config),
+            shell.argv(argv) if shell else argv,
             env=environment(config),
             cwd="/",
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            pass_fds=[shell.writer] if shell else [],
         )
     except OSError as error:
         errors = [f"{error.filename} can't be run on this node: {error.strerror}"]
-        # As in the starter's job/node/kinds.py.
         program_errno = errno.errorcode.get(error.errno or 0, "")
         values = {"program": error.filename, "errno": program_errno, "error": error.strerror}
-        end = {"kind": "program_not_started", "values": values}
+        end = {"kind": PROGRAM_NOT_STARTED, "values": values}
         return {"exit": None, "late": False, "errors": errors, "inside": None, **end}
+    finally:
+        if shell:
+            shell.close_writer()
     out, err, is_late = communicate(child, config["probe"].encode(), config["seconds"])
     inside = None
     for line in out.splitlines():
@@ -129,7 +138,12 @@ def look_inside(config: Dict[str, Any]) -> Dict[str, Any]:
             inside = json.loads(line[len(MARK) :])
     errors = [line[:500] for line in err.splitlines()[-LINES:]]
     status = None if is_late else child.returncode
-    return {"exit": status, "late": is_late, "errors": errors, "inside": inside}
+    kind = shell.end_kind() if shell and not is_late else ""
+    values = {"node": node_name(), "status": how_ended(child.returncode)}
+    return {
+        **{"exit": status, "late": is_late, "errors": errors, "inside": inside},
+        **({"kind": kind, "values": values} if kind else {}),
+    }
 
 
 def communicate(child: "subprocess.Popen[bytes]", text: bytes, seconds: float) -> Tuple[str, str, bool]:
@@ -144,11 +158,16 @@ def communicate(child: "subprocess.Popen[bytes]", text: bytes, seconds: float) -
     return out.decode("utf-8", "replace"), err.decode("utf-8", "replace"), is_late
 
 
+def node_name() -> str:
+    """Slurm's name of this machine, or its own."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+
+
 def survey(config: Dict[str, Any]) -> Dict[str, Any]:
     """All observations; the probe isn't started if the image or a bind is missing."""
     is_file = bool(config["image"])
     facts = {
-        "node": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
+        "node": node_name(),
         "is_root": os.getuid() == 0,
         "image": image_facts(config["image"]) if is_file else None,
         "missing_binds": [source for source in config["binds"] if not os.path.exists(source)],

@@ -15,7 +15,7 @@ from functools import cache
 from importlib.resources import files
 
 _END = "FLATIRONS_END_OF_STARTER"
-PARTS = ("kinds", "calls", "log", "ports", "starter")
+PARTS = ("kinds", "profile", "calls", "log", "ports", "starter")
 """Modules of job/node/, each after those that it imports."""
 
 _OWN_IMPORT = re.compile(r"^from flatirons\.job\.node\.\w+ import (?:\([^)]*\)|.*)\n", re.MULTILINE)
@@ -44,10 +44,16 @@ class StarterConfig:
     listen: Sequence[str] = ()
 
 
-@cache
 def starter_text() -> str:
     """The starter with all the modules that it needs, as one text."""
-    texts = [(files("flatirons.job.node") / f"{part}.py").read_text(encoding="utf-8") for part in PARTS]
+    return program_text(*(f"flatirons.job.node.{part}" for part in PARTS))
+
+
+@cache
+def program_text(*modules: str) -> str:
+    """Several modules as one text, without their imports from job/node/; the last is the program."""
+    places = (module.rpartition(".") for module in modules)
+    texts = [(files(package) / f"{name}.py").read_text(encoding="utf-8") for package, _, name in places]
     return "".join(_OWN_IMPORT.sub("", text) for text in texts).rstrip("\n")
 
 

@@ -40,7 +40,10 @@ HANGUP_SECONDS = 2.0
 NO_FAILURE = ("completed", "stopped")
 """Kinds of ends that are no failure."""
 
-IN_THE_LOG = ("failed", "signal", "not_answering", "import_error", "container", "module_missing")
+IN_THE_LOG = (
+    *("failed", "signal", "not_answering", "import_error", "container", "module_missing"),
+    *("profile", "prologue"),
+)
 """Kinds of ends of which the server's log may say more."""
 
 

@@ -176,7 +176,8 @@ def _by_starter(said: StarterEnd, receiver: Receiver, *, was_up: bool) -> Cause:
     The log of a server that was up and ended without an error isn't read.
     """
     if named := starter_ends.cause_of(said, receiver):
-        return named
+        in_log = cause_in_log(said.log) if said.kind in starter_ends.OF_THE_SITE else None
+        return in_log if in_log and in_log.kind == "module_missing" else named
     is_clean = was_up and said.exit_code == 0 and not said.signal
     lines = [*(() if is_clean else said.log), *([said.message] if said.message else [])]
     return cause_in_log(lines) or _by_exit(said, was_up=was_up)

@@ -52,6 +52,16 @@ CAUSES = {
         "port", "Other programs took {attempts} ports in a row before the server could.", OTHER_NODE
     ),
     kinds.PROGRAM_NOT_STARTED: Cause("failed", "{program} can't be run on the node: {error}."),
+    kinds.PROFILE_ENDED: Cause(
+        "profile",
+        "/etc/profile of {node} ended the job's shell ({status}), so the server could not start.",
+        f"{OTHER_NODE} {TELL_OPERATOR}",
+    ),
+    kinds.PROLOGUE_ENDED: Cause(
+        "prologue",
+        "The site's prologue, which prepares {node} for a server, ended the job's shell ({status}).",
+        f"{OTHER_NODE} {TELL_OPERATOR}",
+    ),
     kinds.NO_ROOM_FOR_LOG: TMP_FULL,
 }
 PROGRAMS = {
@@ -62,6 +72,9 @@ PROGRAMS = {
     "jupyter-lab": NO_JUPYTERLAB,
 }
 """Causes for programs that can't be started, by the file's name."""
+
+OF_THE_SITE = (kinds.PROFILE_ENDED, kinds.PROLOGUE_ENDED)
+"""Ends in shell lines of the site, of which the log may say more: which module is missing."""
 
 
 def cause_of(end: StarterEnd, receiver: Receiver) -> Cause | None:

@@ -400,6 +400,14 @@ def test_a_program_that_cant_be_started_is_known_by_its_kind_and_not_by_a_senten
     assert "can't run /no/such/apptainer: No such file or directory." in finding.sentence
 
 
+def test_a_prologue_that_ends_the_check_is_blamed_and_not_the_environment() -> None:
+    config = {"prefix": [], "server": "x", "environment": {}, "forgotten": [], "seconds": 5, "probe": ""}
+    run = survey.look_inside({**config, "prologue": "exit 4"})
+    finding = found(seen(run=run), "start")
+    assert finding.sentence.startswith("The site's prologue") and "(exit code 4)" in finding.sentence
+    assert "Correct `prologue`" in finding.advice
+
+
 def test_a_check_that_hangs_and_an_environment_without_python_are_reported() -> None:
     late = {"exit": None, "late": True, "errors": [], "inside": None}
     assert "--timeout" in found(seen(run=late), "start").advice

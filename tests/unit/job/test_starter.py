@@ -18,7 +18,7 @@ import pytest
 from flatirons.job.node import kinds, log, ports, starter
 from flatirons.job.node.calls import NOT_WANTED
 from flatirons.job.script import StarterConfig, notebook, starter_text
-from tests.waiting import LIMIT_S
+from tests.waiting import LIMIT_S, eventually
 
 SERVER = """
 import os, sys, socket, time, urllib.parse
@@ -124,7 +124,7 @@ class Job:
     def __init__(self, folder: Path, hub: PlayedHub, home: "Path | None" = None, **config: Any) -> None:
         home = home or folder
         known = {"hub": hub.url, "code": "c" * 30, "hub_deadline": 10.0, **config}
-        text = notebook(StarterConfig(**known), sys.executable)
+        text = self.script(StarterConfig(**known))
         env = {
             "HOME": str(home),
             "SLURM_JOB_ID": "17",
@@ -138,6 +138,9 @@ class Job:
         assert self.process.stdin
         self.process.stdin.write(text.encode())
         self.process.stdin.close()
+
+    def script(self, config: StarterConfig) -> str:
+        return notebook(config, sys.executable)
 
     def wait(self) -> int:
         return self.process.wait(LIMIT_S)
@@ -351,6 +354,98 @@ def test_the_prologue_runs_in_the_shell_that_becomes_the_server(hub: PlayedHub, 
     job = Job(tmp_path, hub, command=server(before=show), prologue="export MODULE='loaded it'")
     assert job.wait() == 0
     assert hub.body("end")["log"] == ["loaded it None"]
+
+
+class ProfileJob(Job):
+    """A job on a node whose /etc/profile holds `lines`."""
+
+    def __init__(self, folder: Path, hub: PlayedHub, lines: str, **config: Any) -> None:
+        self.profile = folder / "profile"
+        self.profile.write_text(lines)
+        super().__init__(folder, hub, **{"prologue": "true", **config})
+
+    def script(self, config: StarterConfig) -> str:
+        return super().script(config).replace(". /etc/profile", f". {self.profile}")
+
+
+WHERE = "print(os.getcwd(), os.environ.get('PROFILES')); sys.exit(0)"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "cd /",
+        "set -eu",
+        "IFS=/",
+        "cd() { false; }",
+        "set -o posix; cd /",
+        "cd /; CDPATH=/:.",
+        "exec 3>&- 7>&-",
+    ],
+)
+def test_what_a_profile_does_to_its_shell_does_not_reach_the_server(
+    hub: PlayedHub, tmp_path: Path, lines: str
+) -> None:
+    prologue = 'false; : "$UNSET"; path=a/b; for word in $path; do [ $word = a/b ] || exit 9; done'
+    job = ProfileJob(
+        tmp_path, hub, f"export PROFILES=own\n{lines}\n", command=server(before=WHERE), prologue=prologue
+    )
+    assert job.wait() == 0
+    assert hub.body("end")["log"] == [f"{tmp_path} own"]
+
+
+def test_a_prologue_may_change_the_servers_directory(hub: PlayedHub, tmp_path: Path) -> None:
+    job = ProfileJob(tmp_path, hub, "", command=server(before=WHERE), prologue="cd /usr")
+    assert job.wait() == 0
+    assert hub.body("end")["log"] == ["/usr None"]
+
+
+@pytest.mark.parametrize(
+    ("profile", "prologue", "kind", "status"),
+    [
+        ("exit 0", "true", kinds.PROFILE_ENDED, "exit code 0"),
+        ("exit 3", "true", kinds.PROFILE_ENDED, "exit code 3"),
+        ("set -e; false", "true", kinds.PROFILE_ENDED, "exit code 1"),
+        ("sleep 60 & exit 0", "true", kinds.PROFILE_ENDED, "exit code 0"),
+        ("exec true", "true", kinds.PROFILE_ENDED, "exit code 0"),
+        ("kill -9 $$", "true", kinds.PROFILE_ENDED, "signal 9"),
+        ("true", "exit 0", kinds.PROLOGUE_ENDED, "exit code 0"),
+        ("true", "false || exit 5", kinds.PROLOGUE_ENDED, "exit code 5"),
+        ("true", "set -e; false", kinds.PROLOGUE_ENDED, "exit code 1"),
+    ],
+)
+def test_a_profile_or_a_prologue_that_ends_is_told_from_a_server_that_ends(
+    hub: PlayedHub, tmp_path: Path, profile: str, prologue: str, kind: str, status: str
+) -> None:
+    job = ProfileJob(tmp_path, hub, profile, command=server(), prologue=prologue)
+    assert job.wait() == 1
+    end = hub.body("end")
+    assert (end["kind"], end["values"]["status"]) == (kind, status)
+
+
+@pytest.mark.parametrize("command", [server(before="sys.exit(3)"), ["/no/such/server"]])
+def test_after_a_profile_the_end_of_a_server_is_its_own(
+    hub: PlayedHub, tmp_path: Path, command: list[str]
+) -> None:
+    job = ProfileJob(tmp_path, hub, "true", command=command)
+    job.wait()
+    assert hub.body("end")["kind"] == ""
+
+
+def test_a_job_that_is_stopped_while_its_profile_runs_was_stopped(hub: PlayedHub, tmp_path: Path) -> None:
+    job = ProfileJob(tmp_path, hub, f"touch {tmp_path}/reads; sleep 60", command=server())
+    eventually((tmp_path / "reads").exists)
+    job.process.terminate()
+    assert job.wait() == 0
+    assert hub.body("end")["kind"] == kinds.STOPPED
+
+
+def test_nothing_of_the_pipe_between_shell_and_starter_reaches_the_server(
+    hub: PlayedHub, tmp_path: Path
+) -> None:
+    show = "print(sorted(int(each) for each in os.listdir('/proc/self/fd'))[:-1]); sys.exit(0)"
+    ProfileJob(tmp_path, hub, "true", command=["python3", "-c", f"import os, sys; {show}"]).wait()
+    assert hub.body("end")["log"] == ["[0, 1, 2]"]
 
 
 def test_variables_of_the_nodes_own_software_are_unset(hub: PlayedHub, tmp_path: Path) -> None:

@@ -226,6 +226,16 @@ STARTER_ENDS = [
         "The node has no room in its /tmp, which the container and the server need.",
     ),
     (
+        named(kinds.PROFILE_ENDED, node="shas0101", status="exit code 0"),
+        "profile",
+        "/etc/profile of shas0101 ended the job's shell (exit code 0), so the server could not start.",
+    ),
+    (
+        named(kinds.PROLOGUE_ENDED, node="shas0101", status="exit code 3"),
+        "prologue",
+        "The site's prologue, which prepares shas0101 for a server, ended the job's shell (exit code 3).",
+    ),
+    (
         named(kinds.NOT_REPORTED, to="http://hub:8081"),
         "hub_unreachable",
         "The hub at http://hub:8081 can't be reached from the node.",
@@ -248,6 +258,13 @@ def test_every_kind_of_the_shared_list_has_a_sentence() -> None:
     for kind in kinds.END_KINDS:
         found = starter_ends.cause_of(StarterEnd(1, None, kind=kind), HUB)
         assert found and found.sentence.endswith("."), "values that are missing are no crash"
+
+
+@pytest.mark.parametrize("kind", [kinds.PROFILE_ENDED, kinds.PROLOGUE_ENDED])
+def test_of_a_profile_or_prologue_that_ended_the_log_may_say_more(kind: str) -> None:
+    missing = "Lmod has detected the following error: The following module(s) are unknown: 'jupyter/9'"
+    assert cause(JobState.FAILED, StarterEnd(1, None, "", (missing,), kind)).kind == "module_missing"
+    assert cause(JobState.FAILED, StarterEnd(1, None, "", ("Welcome!",), kind)).kind != "module_missing"
 
 
 def test_for_a_kind_of_a_newer_starter_the_message_is_shown() -> None:

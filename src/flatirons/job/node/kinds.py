@@ -12,6 +12,8 @@ HOME_UNREACHABLE = "home_unreachable"  # home, node, error
 PORTS_IN_USE = "ports_in_use"  # first, last
 PORTS_TAKEN = "ports_taken"  # attempts
 PROGRAM_NOT_STARTED = "program_not_started"  # program, errno (its name, such as ENOENT), error
+PROFILE_ENDED = "profile_ended"  # node, status: how the shell ended that read the node's /etc/profile
+PROLOGUE_ENDED = "prologue_ended"  # node, status: the same, in the site's prologue
 NO_ROOM_FOR_LOG = "no_room_for_log"
 NOT_REPORTED = "not_reported"  # to: the hub's URL, or the record's path
 
@@ -23,6 +25,8 @@ END_KINDS = (
     PORTS_IN_USE,
     PORTS_TAKEN,
     PROGRAM_NOT_STARTED,
+    PROFILE_ENDED,
+    PROLOGUE_ENDED,
     NO_ROOM_FOR_LOG,
     NOT_REPORTED,
 )

@@ -25,12 +25,14 @@ from flatirons.job.node.kinds import (
     NO_ROOM_FOR_LOG,
     NOT_REPORTED,
     PORTS_TAKEN,
+    PROFILE_ENDED,
     PROGRAM_NOT_STARTED,
     STOPPED,
     CannotRun,
 )
 from flatirons.job.node.log import folder_of_logs, forget_old_logs, last_lines, open_log, say
 from flatirons.job.node.ports import free_port, is_answered, is_free, listens, own_address
+from flatirons.job.node.profile import ProfileShell, how_ended
 
 Config = Dict[str, Any]  # of job/script.py, StarterConfig
 CallTarget = Union[HubApi, RecordFile]
@@ -75,6 +77,7 @@ class Server:
         self.config = config
         self.answer = answer
         self.child: Optional[subprocess.Popen[bytes]] = None
+        self.shell: Optional[ProfileShell] = None
         self.signals: List[int] = []
         self.files = self.write_certificate()
         self.directory = own_directory()
@@ -130,29 +133,40 @@ class Server:
         return files
 
     def start(self, address: str, port: int) -> "subprocess.Popen[bytes]":
-        """Starts the server; a prologue runs first, in the shell that then becomes the server.
+        """Starts the server; a profile and a prologue run first, in the shell that then becomes the server.
 
         Raises CannotRun when the program can't be executed.
         """
         listen = [word.format(address=address, port=port) for word in self.config["listen"]]
         argv = [*self.config["command"], *listen]
+        self.shell = None
         if self.config["prologue"]:
-            # /etc/profile defines `module`: with --export=NIL the job has no log-in environment
-            lines = ["[ ! -r /etc/profile ] || . /etc/profile", self.config["prologue"]]
-            lines = [*self.remember(), *lines, *self.forget(), 'exec "$@"']
-            argv = ["bash", "-c", "\n".join(lines), "flatirons", *argv]
+            self.shell = ProfileShell(self.config["prologue"], self.remember(), self.forget())
+            argv = self.shell.argv(argv)
         try:
             return subprocess.Popen(
                 argv,
                 env=self.environment(address, port),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
+                pass_fds=[self.shell.writer] if self.shell else [],
             )
         except OSError as error:
             text = f"{argv[0]} can't be run on this node: {error.strerror}"
             name = errno.errorcode.get(error.errno or 0, "")
             values = {"program": argv[0], "errno": name, "error": error.strerror}
             raise CannotRun(PROGRAM_NOT_STARTED, text, **values) from None
+        finally:
+            if self.shell:
+                self.shell.close_writer()
+
+    def check_shell(self, status: int) -> None:
+        """Raises CannotRun when a child that ended so was still the shell, in the profile or the prologue."""
+        kind = self.shell.end_kind() if self.shell else ""
+        if kind:
+            what = "/etc/profile" if kind == PROFILE_ENDED else "The site's prologue"
+            text = f"{what} ended the job's shell ({how_ended(status)}), so the server could not start."
+            raise CannotRun(kind, text, node=node_name(), status=how_ended(status))
 
     def kept_variables(self) -> List[str]:
         """The `forgotten` variables that the site or the hub sets, so that the server gets them anyway."""
@@ -189,7 +203,10 @@ class Server:
                     return port
                 time.sleep(pause)  # the kernel has no event for "a process listens"
                 pause = min(pause * 1.2, 0.05)
-            if self.signals or is_free(address, port):
+            if self.signals:
+                return None
+            self.check_shell(child.returncode)
+            if is_free(address, port):
                 return None
             say(f"Port {port} was taken in the meantime; trying another one.")
         raise CannotRun(PORTS_TAKEN, "Other programs took all ports that were tried.", attempts=PORT_ATTEMPTS)
