@@ -221,9 +221,17 @@ class HookedController(IPController):
             for name in (self.client_json_file, self.engine_json_file):
                 Path(self.profile_dir.security_dir, name).unlink(missing_ok=True)
 
+    def connection_file(self, name: str) -> Path:
+        """A file beside the connection files, named after the cluster as they are."""
+        return Path(self.profile_dir.security_dir, self.engine_json_file.replace("engine.json", name))
+
     def cluster_file(self) -> Path:
         """The file in which `Cluster` keeps the state of the cluster."""
         return Path(self.profile_dir.security_dir, f"cluster-{self.cluster_id}.json")
+
+    def when_serving(self, callback: Callable[[], None]) -> None:
+        """Calls `callback` once the controller serves, after it has forked all its children."""
+        self.loop.add_callback(callback)
 
     def end_when_readable(self, descriptor: int) -> None:
         """Ends the controller as SIGTERM does, once the descriptor is readable."""

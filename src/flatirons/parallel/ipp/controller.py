@@ -1,10 +1,9 @@
 """ipyparallel's controller, with which the engines end: `python -m flatirons.parallel.ipp.controller`.
 
-It listens on one more port, the liveness port, and never accepts or sends anything there. The engines' job
-holds a connection to that port. The operating system closes the connection when the controller ends, for
-whatever reason, and then the job ends too. A last command of the controller would not be enough: at the end
-of a notebook's job Slurm kills all of its processes, even the one that serves the container's files. Where
-the controller can still run a command, it cancels engines that wait in the queue.
+It listens on one more port, the liveness port (parallel.liveness), to which the engines' job holds a
+connection: the job ends when the controller ends, for whatever reason. A last command of the controller would
+not be enough: at the end of a notebook's job Slurm kills all of its processes, even the one that serves the
+container's files. Where the controller can still run a command, it cancels engines that wait in the queue.
 """
 
 from __future__ import annotations
@@ -25,14 +24,13 @@ import psutil  # type: ignore[import-untyped]
 from flatirons.errors import SlurmError
 from flatirons.parallel.ipp.compat import HookedController
 from flatirons.parallel.job_context import OWNER_PID, slurm_client
-
-BACKLOG = 128  # connections, one for each job of engines; the kernel keeps them, nobody accepts them
+from flatirons.parallel.liveness import LivenessPort
 
 
 class FlatironsController(HookedController):
     """A controller that ends when its owner ends, and with which its engines end."""
 
-    liveness: socket.socket
+    liveness: LivenessPort
 
     def before_hub(self) -> None:
         """Opens the liveness port. Checks engines each second: a new one counts from its first beat."""
@@ -40,8 +38,9 @@ class FlatironsController(HookedController):
         if "period" not in hearts:
             hearts.period = 1000  # milliseconds; ipyparallel's default is 3000
             hearts.setdefault("max_heartmonitor_misses", 30)
-        self.liveness = socket.create_server((self._host(), self.next_port("engine")), backlog=BACKLOG)
-        os.register_at_fork(after_in_child=self.liveness.close)  # a child must not keep it open
+        self.liveness = LivenessPort(self._host(), self.next_port("engine"))
+        self.liveness.write_key(self.liveness_key)
+        self.when_serving(self.liveness.start)  # after the forks of the schedulers
 
     def is_free(self, port: int) -> bool:
         """Whether nobody on this node uses the port."""
@@ -53,8 +52,19 @@ class FlatironsController(HookedController):
         return "" if self.engine_ip == "*" else str(self.engine_ip)
 
     def engine_connection_items(self) -> dict[str, Any]:
-        """The liveness port, by which the engines' job watches this process."""
-        return {"liveness": self.liveness.getsockname()[1]}
+        """The liveness port, by which the engines' job watches this process, and the file with its key."""
+        return {"liveness": self.liveness.port, "liveness_key": str(self.liveness_key)}
+
+    @property
+    def liveness_key(self) -> Path:
+        """The file with the key to the liveness port, beside the connection files."""
+        return self.connection_file("liveness.key")
+
+    def remove_connection_files(self) -> None:
+        """Removes the connection files, and the key to the liveness port."""
+        super().remove_connection_files()
+        if self.profile_dir:
+            self.liveness_key.unlink(missing_ok=True)
 
     def start(self) -> None:
         """Serves until a signal, a client or the end of its owner stops it, then cancels its engines."""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from flatirons.errors import OptionsRefused
 from flatirons.job import script
+from flatirons.parallel import liveness
 from flatirons.parallel.job_context import JOB_NAME
 from flatirons.parallel.job_specs import make_job_spec
 from flatirons.parallel.job_variables import read_memory_mib
@@ -30,10 +31,9 @@ if ! true <>"/dev/tcp/$1/$2"; then
     echo "Nothing listens at $1 port $2: the notebook has ended, or this node can't reach it." >&2
     exit 1
 fi"""
-# The operating system closes this connection when the controller ends, even if it was killed.
-_END_WITH_CONTROLLER = """\
-exec 3<>"/dev/tcp/$1/$2" || exit
-shift 2
+# $4 and all that follows is the command.
+_END_WITH_CONTROLLER = f"{liveness.CONNECT}\n" + """\
+shift 3
 (
     read -r -u 3 2>/dev/null
     echo "The notebook has ended, so its engines end." >&2
@@ -106,11 +106,15 @@ def engine_argv(
 
 
 class ControllerAddress(NamedTuple):
-    """Where a controller listens. `liveness` is a port of ipp.controller, 0 for ipyparallel's controller."""
+    """Where a controller listens. `liveness` is a port of ipp.controller, 0 for ipyparallel's controller.
+
+    The key to that port is in the file `liveness_key`, which only the user can read.
+    """
 
     host: str
     registration: int
     liveness: int = 0
+    liveness_key: str = ""
 
     @classmethod
     def parse(cls, connection_info: str) -> ControllerAddress | None:
@@ -119,7 +123,9 @@ class ControllerAddress(NamedTuple):
             return None
         known = json.loads(connection_info)
         protocol, _, host = known["interface"].partition("://")
-        return cls(host, known["registration"], known.get("liveness", 0)) if protocol == "tcp" else None
+        if protocol != "tcp":
+            return None
+        return cls(host, known["registration"], known.get("liveness", 0), known.get("liveness_key", ""))
 
 
 def parse_counts(text: str) -> list[int]:
@@ -229,7 +235,8 @@ def _end_with(controller: ControllerAddress, step: Sequence[str], end: str) -> l
     if not controller.liveness:
         return list(step)
     text = _END_WITH_CONTROLLER.replace("{end}", end)
-    return ["bash", "-c", text, "bash", controller.host, str(controller.liveness), *step]
+    where = [controller.host, str(controller.liveness), controller.liveness_key]
+    return ["bash", "-c", text, "bash", *where, *step]
 
 
 def _srun() -> list[str]:

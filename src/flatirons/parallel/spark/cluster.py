@@ -13,7 +13,6 @@ import atexit
 import os
 import secrets
 import shutil
-import socket
 import sys
 import threading
 import time
@@ -26,6 +25,7 @@ from flatirons.parallel.background import run_sync
 from flatirons.parallel.container import login_lines, notebook_container
 from flatirons.parallel.job_context import slurm_client
 from flatirons.parallel.job_watch import JobWatch
+from flatirons.parallel.liveness import LivenessPort
 from flatirons.parallel.login_environment import job_environment
 from flatirons.parallel.node_health import NodeHealth
 from flatirons.parallel.options import EngineOptions
@@ -37,7 +37,6 @@ from flatirons.slurm.parse_cluster import expanded
 
 FOLDER = Path(".local/state/flatirons/spark")
 LINES_SHOWN = 12
-_BACKLOG = 8  # connections; the kernel keeps them, nobody accepts them
 
 
 class SparkCluster:
@@ -50,8 +49,7 @@ class SparkCluster:
         self.job_id = 0
         self.folder = Path.home() / FOLDER / secrets.token_hex(8)
         self.log = self.folder.with_suffix(".log")
-        self.liveness = socket.create_server((self.address, 0), backlog=_BACKLOG)
-        os.register_at_fork(after_in_child=self.liveness.close)  # a child must not keep it open
+        self.liveness = LivenessPort(self.address)
         self._watch: JobWatch | None = None
         self._health: NodeHealth | None = None
         self._last: Job | None = None
@@ -65,6 +63,8 @@ class SparkCluster:
         atexit.register(self.end)
         self.folder.mkdir(mode=0o700, parents=True)
         write_atomically(self.folder / spark_job.CONFIG, spark_job.daemon_settings(self.secret))
+        self.liveness.write_key(self.folder / spark_job.LIVENESS_KEY)
+        self.liveness.start()
         comment = f"flatirons-spark:{job_environment(os.environ).get('SLURM_JOB_ID', '')}"
         spec = spark_job.job_spec(self.nodes, self.size, self.options, comment=comment, log=str(self.log))
         script = spark_job.job_script(
@@ -72,7 +72,7 @@ class SparkCluster:
             self.size,
             [*notebook_container(os.environ), sys.executable],
             folder=str(self.folder),
-            liveness=self.liveness.getsockname(),
+            notebook=(self.liveness.host, self.liveness.port),
             login=login_lines(os.environ),
         )
         self.job_id = run_sync(slurm_client(os.environ).submit(spec, script, user=None))

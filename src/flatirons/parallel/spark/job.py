@@ -9,6 +9,7 @@ from typing import Any
 from flatirons import units
 from flatirons.errors import OptionsRefused
 from flatirons.job import script
+from flatirons.parallel import liveness
 from flatirons.parallel.job_specs import make_job_spec
 from flatirons.parallel.job_variables import read_count, read_memory_mib
 from flatirons.parallel.login_environment import LOGIN_LINES
@@ -20,6 +21,8 @@ CONFIG = "spark.conf"
 """File in the cluster's directory with the settings of master and workers; it holds the secret."""
 MASTER = "master"
 """File in the cluster's directory with the master's URL."""
+LIVENESS_KEY = "liveness.key"
+"""File in the cluster's directory with the key to the notebook's liveness port."""
 DAEMONS_MIB = 768  # for master and worker on one node; each was seen to use 200 to 250 MiB
 HEAP_SHARE = 0.6  # of the rest; the remainder is for Python's workers and for Java outside of its heap
 WORKER_TIMEOUT = 30  # seconds without a heartbeat, after which others repeat a worker's work; default 60
@@ -32,15 +35,11 @@ _PAGES = {
     # its prefix before an absolute path, which has the prefix already.
     "spark.ui.proxyRedirectUri": "/".join([".."] * 16),
 }
-# In order: the connection to the notebook's liveness port, which the operating system closes when the
-# notebook ends, even if it was killed; the master; a worker on each node. Whichever ends first ends the job.
-_RUN = """\
-if ! exec 3<>"/dev/tcp/$1/$2"; then
-    echo "Nothing listens at $1 port $2: the notebook has ended, or this node can't reach it." >&2
-    exit 1
-fi
-folder=$3 words=$4
-shift 4
+# In order: the connection to the notebook's liveness port, which ends with the notebook; the master; a worker
+# on each node. Whichever ends first ends the job.
+_RUN = f"{liveness.CONNECT}\n" + """\
+folder=$4 words=$5
+shift 5
 master=("${@:1:words}")
 shift "$words"
 (
@@ -130,12 +129,12 @@ def job_script(
     python: Sequence[str],
     *,
     folder: str,
-    liveness: tuple[str, int],
+    notebook: tuple[str, int],
     login: str = LOGIN_LINES,
 ) -> str:
     """The batch script. It holds no secret, because Slurm keeps scripts.
 
-    `python` is the notebook's, with its container; `liveness` the address of the notebook's liveness port.
+    `python` is the notebook's, with its container; `notebook` the address of the notebook's liveness port.
     """
     node = [*python, "-m", "flatirons.parallel.spark.node"]
     master = [*node, "master", folder]
@@ -144,7 +143,7 @@ def job_script(
         *(f"--cpus-per-task={size.cores}", "--kill-on-bad-exit=1", "--no-kill", "--label"),
     ]
     worker = [*step, *node, "worker", folder, str(size.cores), str(size.heap_mib)]
-    where = [liveness[0], str(liveness[1]), folder, str(len(master))]
+    where = [notebook[0], str(notebook[1]), f"{folder}/{LIVENESS_KEY}", folder, str(len(master))]
     return script.compose(login, [["exec", "bash", "-c", _RUN, "bash", *where, *master, *worker]])
 
 

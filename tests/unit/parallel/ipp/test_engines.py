@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -24,6 +24,7 @@ from flatirons.parallel.ipp.engines import (
     refuse_job_options,
     step_argv,
 )
+from flatirons.parallel.liveness import LivenessPort
 from flatirons.parallel.options import EngineOptions
 from flatirons.slurm import argv
 
@@ -40,14 +41,27 @@ timeout 30 bash -c 'if ! true <>"/dev/tcp/$1/$2"; then
     exit 1
 fi' bash 10.0.0.7 40009
 export 'GREETING=it'"'"'s "me" $HOME'
-exec bash -c 'exec 3<>"/dev/tcp/$1/$2" || exit
-shift 2
+exec bash -c 'for _ in {1..300}; do
+    if ! true 2>/dev/null <>"/dev/tcp/$1/$2"; then
+        echo "Nothing listens at $1 port $2: the notebook has ended, or this node can'"'"'t reach it." >&2
+        exit 1
+    fi
+    [ ! -s "$3" ] || break
+    sleep 0.2
+done
+read -r key <"$3" && exec 3<>"/dev/tcp/$1/$2" && printf '"'"'%s\n'"'"' "$key" >&3 || exit
+if ! read -r -t 60 -u 3 answer; then
+    echo "The notebook at $1 port $2 doesn'"'"'t know this job: it has ended." >&2
+    exit 1
+fi
+unset -v key answer
+shift 3
 (
     read -r -u 3 2>/dev/null
     echo "The notebook has ended, so its engines end." >&2
     scancel "$SLURM_JOB_ID"
 ) &
-exec "$@" 3>&-' bash 10.0.0.7 40009 srun --export=ALL --kill-on-bad-exit=0 --wait=0 --label \
+exec "$@" 3>&-' bash 10.0.0.7 40009 '/home/my key' srun --export=ALL --kill-on-bad-exit=0 --wait=0 --label \
 --ntasks-per-node=1 --cpu-bind=none --mem=0 --no-kill python -m engine
 """.replace("\\\n", "")
 
@@ -58,7 +72,7 @@ def test_the_script_is_one_step_with_a_task_for_each_node() -> None:
         EngineOptions(cpus=2),
         ["python", "-m", "engine"],
         environment={"GREETING": 'it\'s "me" $HOME'},
-        controller=ControllerAddress("10.0.0.7", 40000, liveness=40009),
+        controller=ControllerAddress("10.0.0.7", 40000, 40009, "/home/my key"),
     )
     assert script == GOLDEN
 
@@ -101,8 +115,10 @@ def test_a_job_is_cancelled_when_its_controller_ends(tmp_path: Path) -> None:
     scancel = tmp_path / "scancel"
     scancel.write_text('#!/bin/sh\necho "$@" > "$OUT.cancelled"\n')
     scancel.chmod(0o755)
-    with socket.create_server(("127.0.0.1", 0)) as controller:
-        where = ControllerAddress("127.0.0.1", 1, liveness=controller.getsockname()[1])
+    with contextlib.closing(LivenessPort("127.0.0.1")) as controller:
+        controller.write_key(tmp_path / "key")
+        controller.start()
+        where = ControllerAddress("127.0.0.1", 1, controller.port, str(tmp_path / "key"))
         # srun ends at once here, and so does its script: only the watch on the liveness port is left
         assert run(job_script(1, EngineOptions(), ["engine"], controller=where), tmp_path) == (0, "")
         assert not (tmp_path / "out.cancelled").exists()
@@ -215,9 +231,10 @@ def test_a_prefix_that_is_no_list_of_words_is_refused(text: str) -> None:
 
 
 def test_the_connection_file_says_where_the_controller_listens() -> None:
-    known = {"interface": "tcp://10.0.0.7", "registration": 40000}
-    assert ControllerAddress.parse(json.dumps(known)) == ("10.0.0.7", 40000, 0)
-    assert ControllerAddress.parse(json.dumps({**known, "liveness": 40009})) == ("10.0.0.7", 40000, 40009)
+    known: dict[str, object] = {"interface": "tcp://10.0.0.7", "registration": 40000}
+    assert ControllerAddress.parse(json.dumps(known)) == ("10.0.0.7", 40000, 0, "")
+    known |= {"liveness": 40009, "liveness_key": "/home/key"}
+    assert ControllerAddress.parse(json.dumps(known)) == ("10.0.0.7", 40000, 40009, "/home/key")
 
 
 def test_a_controller_that_is_not_on_the_network_has_no_address() -> None:

@@ -20,7 +20,7 @@ SECRET = "s3cr3t"
 
 def script() -> str:
     python = ["apptainer", "exec", "/srv/my image.sif", "/opt/jupyter/bin/python"]
-    return spark_job.job_script(2, SIZE, python, folder="/home/a/x", liveness=("10.0.0.7", 4711))
+    return spark_job.job_script(2, SIZE, python, folder="/home/a/x", notebook=("10.0.0.7", 4711))
 
 
 def test_one_task_on_each_node_gets_all_that_is_requested_there() -> None:
@@ -38,7 +38,7 @@ def test_the_script_runs_a_connection_to_the_notebook_a_master_and_a_worker_on_e
     srun = "srun --export=ALL --ntasks=2 --ntasks-per-node=1 --cpus-per-task=4 "
     srun += "--kill-on-bad-exit=1 --no-kill --label"
     master, worker = f"{node} master /home/a/x", f"{srun} {node} worker /home/a/x 4 4454"
-    assert last.endswith(f"bash 10.0.0.7 4711 /home/a/x 8 {master} {worker}")
+    assert last.endswith(f"bash 10.0.0.7 4711 /home/a/x/liveness.key /home/a/x 8 {master} {worker}")
 
 
 @pytest.mark.parametrize(
