@@ -46,7 +46,7 @@ unset -v key answer"""
 
 
 class LivenessPort:
-    """Listens from its construction on, and answers from `start` on, until `close` or the end of this process.
+    """Listens when it is made, and answers from `start` on, until `close` or the end of this process.
 
     Raises OSError when nothing can listen there. Children that are forked keep no connection open.
     """
@@ -62,7 +62,7 @@ class LivenessPort:
         self._known: set[socket.socket] = set()
         self._selector = selectors.DefaultSelector()
         for each in (self._listener, self._closing):
-            self._selector.register(each, selectors.EVENT_READ)
+            self._selector.register(each, selectors.EVENT_READ, each)
         self._thread = threading.Thread(target=self._serve, name=f"liveness port {self.port}", daemon=True)
         _OPEN.add(self)
 
@@ -91,12 +91,12 @@ class LivenessPort:
     def _serve(self) -> None:
         while True:
             for key, _ in self._selector.select(self._patience()):
-                if key.fileobj is self._closing:
+                if key.data is self._closing:
                     return
-                if key.fileobj is self._listener:
+                if key.data is self._listener:
                     self._accept()
                 else:
-                    self._read(key.fileobj)  # type: ignore[arg-type]  always one of our sockets
+                    self._read(key.data)
             now = time.monotonic()
             for each in [each for each, last in self._strangers.items() if last <= now]:
                 self._drop(each)
@@ -118,7 +118,7 @@ class LivenessPort:
                 self._make_room()
                 return
             connection.setblocking(False)
-            self._selector.register(connection, selectors.EVENT_READ)
+            self._selector.register(connection, selectors.EVENT_READ, connection)
             self._strangers[connection] = time.monotonic() + KEY_SECONDS
             if len(self._strangers) > MOST_STRANGERS:
                 self._drop(next(iter(self._strangers)))

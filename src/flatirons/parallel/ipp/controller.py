@@ -16,15 +16,20 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 import psutil  # type: ignore[import-untyped]
+import zmq
 
 from flatirons.errors import SlurmError
 from flatirons.parallel.ipp.compat import HookedController
 from flatirons.parallel.job_context import OWNER_PID, slurm_client
 from flatirons.parallel.liveness import LivenessPort
+
+ENABLE_CURVE = "IPP_ENABLE_CURVE"
+"""ipyparallel's variable: the default of `IPController.enable_curve`."""
 
 
 class FlatironsController(HookedController):
@@ -33,7 +38,11 @@ class FlatironsController(HookedController):
     liveness: LivenessPort
 
     def before_hub(self) -> None:
-        """Opens the liveness port. Checks engines each second: a new one counts from its first beat."""
+        """Opens the liveness port. Checks engines each second: a new one counts from its first beat.
+
+        Messages stay signed: with CURVE ipyparallel would not sign them, and then print a warning into cells.
+        """
+        self.config.Session.setdefault("key", self.session.key)
         hearts = self.config.HeartMonitor
         if "period" not in hearts:
             hearts.period = 1000  # milliseconds; ipyparallel's default is 3000
@@ -122,8 +131,18 @@ def end(controller: FlatironsController, status: int) -> NoReturn:
     os._exit(status)
 
 
+def encrypt_by_default(environ: MutableMapping[str, str]) -> None:
+    """Makes ipyparallel encrypt with CURVE, unless somebody set $IPP_ENABLE_CURVE or the library can't.
+
+    Without it, everybody who can reach a node may subscribe to what engines print and compute.
+    """
+    if zmq.has("curve"):
+        environ.setdefault(ENABLE_CURVE, "1")
+
+
 def main() -> None:
     """Runs a controller to its end."""
+    encrypt_by_default(os.environ)
     controller = FlatironsController.instance()
     # In this process until ipyparallel handles the signal; not in its children.
     signal.signal(signal.SIGTERM, lambda number, _: end(controller, 128 + number))

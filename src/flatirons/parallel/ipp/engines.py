@@ -32,7 +32,9 @@ if ! true <>"/dev/tcp/$1/$2"; then
     exit 1
 fi"""
 # $4 and all that follows is the command.
-_END_WITH_CONTROLLER = f"{liveness.CONNECT}\n" + """\
+_END_WITH_CONTROLLER = (
+    liveness.CONNECT
+    + """
 shift 3
 (
     read -r -u 3 2>/dev/null
@@ -40,6 +42,7 @@ shift 3
     {end}
 ) &
 exec "$@" 3>&-"""
+)
 _END_JOB = 'scancel "$SLURM_JOB_ID"'
 _END_STEP = "kill $$"  # srun, which ends its step
 _JOB_ONLY = ("partition", "account", "qos", "reservation", "runtime")

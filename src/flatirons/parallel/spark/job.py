@@ -37,7 +37,9 @@ _PAGES = {
 }
 # In order: the connection to the notebook's liveness port, which ends with the notebook; the master; a worker
 # on each node. Whichever ends first ends the job.
-_RUN = f"{liveness.CONNECT}\n" + """\
+_RUN = (
+    liveness.CONNECT
+    + """
 folder=$4 words=$5
 shift 5
 master=("${@:1:words}")
@@ -51,6 +53,7 @@ shift "$words"
 "${master[@]}" 3>&- &
 "$@" 3>&- &
 wait -n"""
+)
 
 
 @dataclass(frozen=True, slots=True)

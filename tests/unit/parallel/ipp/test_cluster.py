@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -69,6 +70,10 @@ class Sandbox:
 
     def run(self, code: str) -> str:
         """The output of a program, which must succeed."""
+        return self.run_both(code).stdout
+
+    def run_both(self, code: str) -> subprocess.CompletedProcess[str]:
+        """A program that has ended, and must have succeeded."""
         done = subprocess.run(
             [sys.executable, "-c", PATIENT + code],
             env=self.env,
@@ -78,7 +83,7 @@ class Sandbox:
             timeout=80,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return done
 
     def is_over(self, job: int) -> bool:
         """Whether the job has ended."""
@@ -105,12 +110,19 @@ def test_engines_answer_and_end_with_the_program(sandbox: Sandbox) -> None:
 
 
 def test_neither_the_key_nor_the_notebooks_job_reaches_slurm(sandbox: Sandbox) -> None:
-    key = sandbox.run(
-        START + "import json; print(json.load(open(rc.cluster.controller.connection_files['engine']))['key'])"
-    ).strip()
+    known = json.loads(
+        sandbox.run(
+            START
+            + """
+import json
+known = json.load(open(rc.cluster.controller.connection_files["engine"]))
+print(json.dumps([known["key"], known["curve_serverkey"], open(known["liveness_key"]).read().strip()]))
+"""
+        )
+    )
     record = json.loads((sandbox.folder / "jobs/1.json").read_text())
-    assert len(key) > 20
-    assert key not in json.dumps(record) + (sandbox.folder / "jobs/1.script").read_text()
+    kept = json.dumps(record) + (sandbox.folder / "jobs/1.script").read_text()
+    assert not [key for key in known if len(key) < 20 or key in kept]
     left = [name for name in record["env"] if name.startswith(("SLURM", "SBATCH", "PMI"))]
     assert set(left) <= {"SLURM_CONF", "SLURM_TIME_FORMAT"}
     assert record["env"]["SLURM_CONF"] == "/etc/x.conf"
@@ -307,3 +319,97 @@ other.stop_cluster_sync()
 """
     )
     assert printed == "60 1.0\n-1 0.0\n"
+
+
+PORTS = """
+import json, psutil
+def cluster_processes():
+    for process in psutil.process_iter(["environ"]):
+        if (process.info["environ"] or {}).get("HOME") == os.environ["HOME"] and process.pid != os.getpid():
+            yield process
+def ports():
+    sockets = [each for process in cluster_processes() for each in process.net_connections("tcp")]
+    return sorted({each.laddr.port for each in sockets if each.status == psutil.CONN_LISTEN})
+info = json.load(open(rc.cluster.controller.connection_files["client"]))
+"""
+GREET = """
+import socket
+def mechanism(port):
+    # the greeting of ZMTP 3 begins with signature and version; the mechanism follows
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as stranger:
+        stranger.sendall(bytes([0xff, *8 * [0], 0x7f, 3, 0]))
+        theirs = b""
+        while len(theirs) < 32 and (more := stranger.recv(32 - len(theirs))):
+            theirs += more
+    return theirs[12:32].rstrip(b"\\0").decode()
+engines = json.load(open(rc.cluster.controller.connection_files["engine"]))
+print(json.dumps({port: mechanism(port) for port in ports() if port != engines["liveness"]}))
+"""
+
+
+def test_every_port_of_a_cluster_demands_its_key(sandbox: Sandbox) -> None:
+    found = json.loads(sandbox.run(START + PORTS + GREET))
+    assert len(found) > 15  # of the controller, of the engines, and of their nannies
+    assert set(found.values()) == {"CURVE"}
+
+
+EAVESDROP = """
+import zmq
+def listen(**keys):
+    heard = zmq.Context.instance().socket(zmq.SUB)
+    heard.linger = 0
+    for name, key in keys.items():
+        setattr(heard, name, key)
+    heard.subscribe(b"")
+    for port in ports():
+        heard.connect(f"tcp://127.0.0.1:{port}")
+    return heard
+mine, secret = zmq.curve_keypair()
+own = dict(curve_publickey=mine, curve_secretkey=secret)
+strangers = [listen(), listen(curve_serverkey=mine, **own)]
+if info["curve_serverkey"]:
+    own["curve_serverkey"] = info["curve_serverkey"].encode()
+member = listen(**own)
+def heard(by):
+    text = b""
+    while by.poll(500):
+        text += b"".join(by.recv_multipart())
+    return text
+until(lambda: (rc[:].apply_sync(print, "the catch of the day"), b"the catch of the day" in heard(member))[1])
+print([heard(each) for each in strangers])
+"""
+
+
+def test_a_stranger_hears_nothing_of_what_engines_print(sandbox: Sandbox) -> None:
+    assert sandbox.run(START + PORTS + EAVESDROP) == "[b'', b'']\n"
+
+
+def test_the_notebook_sees_no_warning_about_its_engines(sandbox: Sandbox) -> None:
+    noisy = "import logging; logging.basicConfig(level=logging.WARNING)\n"
+    code = f"{START}\nimport sys; print(sorted(rc[:].apply_sync(lambda: 6 * 7)), file=sys.stderr)"
+    done = sandbox.run_both(noisy + code)
+    assert done.stderr.startswith("[42, 42]\n")
+
+
+@pytest.mark.parametrize(("chosen", "is_encrypted"), [("1", True), ("0", False)])
+def test_the_controller_of_another_launcher_encrypts_too(
+    sandbox: Sandbox, chosen: str, is_encrypted: bool
+) -> None:
+    etc = sandbox.folder / "etc"
+    etc.mkdir()
+    shutil.copy(SOURCE / "flatirons/parallel/etc/ipython/ipcontroller_config.py", etc)
+    wrapper = f"import IPython.core.application as app; app.ENV_CONFIG_DIRS[:] = [{str(etc)!r}]\n"
+    (sandbox.folder / "site/sitecustomize.py").write_text(wrapper)
+    code = f"""
+import ipyparallel as ipp, json
+os.environ["IPP_ENABLE_CURVE"] = {chosen!r}
+rc = ipp.Cluster(n=1, log_level=30).start_and_connect_sync()
+info = json.load(open(rc.cluster.controller.connection_files["client"]))
+print(bool(info["curve_serverkey"]), len(info["key"]) > 20, rc[:].apply_sync(lambda: 6 * 7))
+"""
+    assert sandbox.run(code) == f"{is_encrypted} True [42]\n"
+
+
+def test_encryption_can_be_turned_off(sandbox: Sandbox) -> None:
+    code = "os.environ['IPP_ENABLE_CURVE'] = '0'\n" + START + PORTS + "print(info['curve_serverkey'])"
+    assert sandbox.run(code) == "None\n"
