@@ -72,8 +72,13 @@ def list_runas(login: LoginSection) -> list[str]:
 
 
 def escape_for_sudo(text: str) -> str:
-    """A word as sudoers reads it: characters with a meaning there, such as wildcards, are escaped."""
-    return re.sub(r"([^A-Za-z0-9_./+-])", r"\\\1", text)
+    """A word as sudoers reads it: characters with a meaning there, such as wildcards, are escaped.
+
+    So is the first letter of a word that sudo could take for a keyword (ALL, Defaults) or for an alias.
+    Source: sudoers(5), "Aliases" and "Other special characters".
+    """
+    escaped = re.sub(r"([^\w./+-])", r"\\\1", text)
+    return f"\\x{ord(text[0]):02x}{escaped[1:]}" if re.match("[A-Z]", text) else escaped
 
 
 def escape_for_systemd(text: str) -> str:

@@ -16,6 +16,7 @@ from flatirons.site.value_types import (
     Duration,
     HostName,
     Line,
+    ListedAccount,
     Name,
     NamedServers,
     Origin,
@@ -125,19 +126,20 @@ class LoginSection(Section):
     """Whether everybody who can log in may use the hub. Left out: yes with PAM unless users or groups are
     listed below, no with another authenticator."""
 
-    allowed_users: list[Account] = []
-    """Users who may use the hub."""
+    allowed_users: list[ListedAccount] = []
+    """Users who may use the hub, by the names that `getent passwd` prints: `alice`, `'DOM\\alice'`."""
 
-    allowed_groups: list[Account] = []
-    """Unix groups (with PAM) whose members may use the hub."""
+    allowed_groups: list[ListedAccount] = []
+    """Unix groups (with PAM) whose members may use the hub, by the names that `getent group` prints:
+    `domain users`."""
 
-    blocked_users: list[Account] = []
+    blocked_users: list[ListedAccount] = []
     """Users who may not use the hub, whatever the other keys say."""
 
-    admin_users: list[Account] = []
+    admin_users: list[ListedAccount] = []
     """Users who may see and stop all servers."""
 
-    admin_groups: list[Account] = []
+    admin_groups: list[ListedAccount] = []
     """Unix groups (with PAM) whose members may see and stop all servers."""
 
     @property

@@ -27,6 +27,7 @@ _DURATION = r"^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
 _HOST = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)$")
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
 _USER = re.compile(r"^[A-Za-z_][A-Za-z0-9_.@-]*\$?$")
+_LISTED = re.compile(r"\w(?:[^\x00-\x1f\x7f:/]*[^\x00-\x20\x7f:/])?")
 
 
 def seconds(value: Any) -> int:
@@ -69,6 +70,12 @@ def _named(text: str) -> str:
 def _account(text: str) -> str:
     if not _USER.match(text):
         raise ValueError(f"the name of a user or group is expected, not {text!r}")
+    return text
+
+
+def _listed_account(text: str) -> str:
+    if not _LISTED.fullmatch(text):
+        raise ValueError(f"the name of a user or group is expected, as getent prints it, not {text!r}")
     return text
 
 
@@ -169,6 +176,7 @@ NamedServers = Annotated[
 Line = Annotated[str, AfterValidator(_one_line)]
 Name = Annotated[str, AfterValidator(_named)]
 Account = Annotated[str, AfterValidator(_account)]
+ListedAccount = Annotated[str, AfterValidator(_listed_account)]  # such as "domain users" and "DOM\\user"
 AbsolutePath = Annotated[str, AfterValidator(_absolute), _text_schema(format="path")]
 Origin = Annotated[str, AfterValidator(_origin), _text_schema(format="uri")]
 OriginWithPort = Annotated[str, AfterValidator(_origin_with_port), _text_schema(format="uri")]

@@ -46,6 +46,23 @@ def test_sudo_rules_name_the_users_where_the_site_lists_them():
     assert "jupyterhub ALL=(a, b, %h, !root, !slurm, !munge) NOPASSWD" in text
 
 
+AS_NAMES = [
+    ("ALL", r"\x41LL"),  # bare, it is everybody
+    ("HPC", r"\x48PC"),  # bare, it is an alias
+    ("Defaults", r"\x44efaults"),
+    ("domain users", r"domain\ users"),
+    ("DOM\\user", r"\x44OM\\user"),
+    ("jänner", "jänner"),
+]
+"""Names with the words by which sudo 1.9.16 takes them for that one user or group."""
+
+
+def test_no_listed_name_becomes_a_keyword_of_sudo():
+    lists = "[login]\nallowed_users = ['ALL', 'DOM\\alice']\nallowed_groups = ['domain users', 'ALL']"
+    runas = lines(rendered("sudoers", more=lists))[-1]
+    assert runas.startswith(r"jupyterhub ALL=(\x41LL, \x44OM\\alice, %domain\ users, %\x41LL, !root")
+
+
 @pytest.mark.parametrize("run_as", ["root", "self"])
 def test_a_site_that_uses_no_sudo_has_no_sudo_rules(run_as):
     with pytest.raises(SiteError, match="needs no sudo rules"):
@@ -108,7 +125,7 @@ def test_every_file_ends_with_a_line_break(kind):
 
 @pytest.mark.parametrize(
     ("text", "escaped"),
-    [("alice", "alice"), ("a@b", r"a\@b"), ("/opt/a b/*", r"/opt/a\ b/\*"), ("a,ALL", r"a\,ALL")],
+    [("alice", "alice"), ("a@b", r"a\@b"), ("/opt/a b/*", r"/opt/a\ b/\*"), ("a,ALL", r"a\,ALL"), *AS_NAMES],
 )
 def test_a_word_is_escaped_for_sudo(text, escaped):
     assert escape_for_sudo(text) == escaped

@@ -42,6 +42,13 @@ def test_six_lines_make_a_site():
     assert list(site.clusters) == ["summit"]
 
 
+def test_users_and_groups_have_the_names_of_any_directory():
+    names = ["domain users", "DOM\\hpc team", "Benutzer (HPC)", "änne", "alice@example.org", "ALL", "x$"]
+    lists = [f"{key} = {json.dumps(names)}" for key in ("allowed_groups", "admin_users")]
+    login = parse(with_lines("login", *lists)).login
+    assert login.allowed_groups == login.admin_users == names
+
+
 def test_the_examples_in_the_repository_are_valid_sites():
     assert load(REPO / "deploy" / "site.example.toml").login.admin_users == ["ada"]
     assert list(load(REPO / "cluster" / "demo" / "site.toml").clusters) == ["summit", "blanca"]
@@ -88,7 +95,10 @@ def test_an_unknown_key_is_refused_and_the_nearest_one_suggested(section, line, 
         ("proxy", "api = 'http://me:pw@a:8001'", "proxy.api", "a URL such as"),
         ("proxy", "command = []", "proxy.command", "at least one entry"),
         ("proxy", "command = 'chp'", "proxy.command", "a list is expected"),
-        ("login", "allowed_users = ['a b']", "login.allowed_users[0]", "the name of a user"),
+        ("login", "allowed_users = [' b']", "login.allowed_users[0]", "the name of a user"),
+        ("login", "allowed_groups = ['#0']", "login.allowed_groups[0]", "the name of a user or group"),
+        ("login", "admin_groups = ['%wheel']", "login.admin_groups[0]", "the name of a user or group"),
+        ("login", "blocked_users = ['a:b']", "login.blocked_users[0]", "the name of a user or group"),
         ("login", "allow_all = 'yes'", "login.allow_all", "true or false is expected, not 'yes'"),
         ("login", "authenticator = 'a b'", "login.authenticator", "a class such as"),
         ("clusters.'a b'", "", 'clusters."a b"', "letters, digits"),
