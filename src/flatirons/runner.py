@@ -26,12 +26,13 @@ import pwd
 import re
 import shlex
 import signal
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flatirons.errors import CommandFailed, CommandMissing, CommandTimeout
+from flatirons.errors import CommandError, CommandFailed, CommandMissing, CommandTimeout
 
 SECONDS_TO_DIE = 2.0
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -99,6 +100,10 @@ class Runner(abc.ABC):
         if process.returncode:
             raise CommandFailed(argv, process.returncode, out, err)
         return Completed(out, err, time.monotonic() - began)
+
+    async def host_names(self) -> frozenset[str]:
+        """The names and addresses of the machine on which commands run; none where they aren't known."""
+        return await asyncio.to_thread(names_of, socket.gethostname())
 
 
 class AsSelf(Runner):
@@ -169,6 +174,33 @@ class OverSsh(Runner):
         keep = {key: os.environ[key] for key in ("HOME", "SSH_AUTH_SOCK") if key in os.environ}
         command = ("ssh", "-o", "BatchMode=yes", self.host, "--", shlex.join(remote))
         return Launch(command, {**_minimum(), **keep}, {})
+
+    async def host_names(self) -> frozenset[str]:
+        """The names that the log-in node has for itself, and those that this machine knows for it."""
+        try:
+            own = (await self.run(["uname", "-n"])).stdout.strip()
+        except CommandError:  # it may admit nothing but Slurm's commands
+            return frozenset()
+        known = await asyncio.gather(*(asyncio.to_thread(names_of, name) for name in (own, self.host)))
+        return frozenset().union(*known)
+
+
+def names_of(host: str) -> frozenset[str]:
+    """The host's names and addresses, as this machine knows them; each name also without domain. May block.
+
+    Slurm goes by the name that its own machine finds for the host's address, without domain. Source:
+    auth_p_get_host() in auth_munge.c.
+    """
+    names, addresses = {host.rpartition("@")[2]}, set()
+    with contextlib.suppress(OSError, UnicodeError):
+        name, aliases, addresses_found = socket.gethostbyname_ex(*names)
+        names |= {name, *aliases}
+        addresses |= set(addresses_found)
+    for address in addresses:
+        with contextlib.suppress(OSError):
+            name, aliases, _ = socket.gethostbyaddr(address)
+            names |= {name, *aliases}
+    return frozenset(names | addresses | {name.partition(".")[0] for name in names})
 
 
 def _account_name(user: str) -> str:

@@ -14,7 +14,7 @@ SOURCE = REPO / "src" / "flatirons"
 PURE_SLURM = tuple(
     f"slurm.{name}"
     for name in (
-        *("model", "accounting", "argv", "parse", "parse_cluster", "explain"),
+        *("model", "accounting", "argv", "parse", "hostlist", "parse_cluster", "explain"),
         *("facts", "bounds", "rights", "alternatives", "identity"),
     )
 )

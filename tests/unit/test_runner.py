@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from flatirons.errors import CommandFailed, CommandMissing, CommandTimeout
-from flatirons.runner import AsRoot, AsSelf, AsSudo, OverSsh, Runner
+from flatirons.runner import AsRoot, AsSelf, AsSudo, OverSsh, Runner, names_of
 from tests.waiting import until
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="drops from root to another account")
@@ -314,3 +314,12 @@ async def test_the_error_has_the_message_of_sudo_or_ssh(
         await OverSsh("login1").run(["squeue"])
     assert caught.value.returncode == 255
     assert "Connection refused" in caught.value.stderr
+
+
+def test_a_machine_is_known_by_its_names_with_and_without_domain_and_by_its_addresses() -> None:
+    assert {"localhost", "127.0.0.1"} <= names_of("localhost")
+    assert {"hub", "hub.invalid"} <= names_of("flatirons@hub.invalid"), "without DNS its own names count"
+
+
+async def test_a_log_in_node_that_admits_only_slurms_commands_has_no_known_names() -> None:
+    assert await OverSsh("no-such-host.invalid").host_names() == frozenset()

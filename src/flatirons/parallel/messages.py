@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from flatirons.slurm import explain
+from flatirons.slurm.hostlist import expanded
 from flatirons.slurm.model import Job
-from flatirons.slurm.parse_cluster import expanded
 
 LONGEST_CODE = 24  # characters of Slurm's reason that a progress bar has room for
 

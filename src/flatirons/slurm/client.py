@@ -255,6 +255,10 @@ class SlurmClient:
         remembered = (snapshot.jobs[number] for number in ids if number in snapshot.jobs)
         return {job.id: parse.end_of(job) for job in remembered if job.state.is_over}
 
+    async def submit_hosts(self) -> frozenset[str]:
+        """The names of the machine that runs sbatch; none where they aren't known."""
+        return await self.runner.host_names()
+
     async def partitions(self) -> list[Partition]:
         """All partitions, including hidden ones."""
         return await _parse(parse_cluster.partitions, await self._ask(argv.scontrol_partitions()))

@@ -21,14 +21,17 @@ from flatirons.errors import SlurmError
 from flatirons.slurm.accounting import Account, Association, Qos
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.facts import ClusterFacts
-from flatirons.slurm.model import Configuration
+from flatirons.slurm.model import Configuration, Partition
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 SELDOM_SECONDS = 600.0
-"""How long QOS, accounts and configuration count as new. Operators change them by hand, and rarely."""
+"""How long QOS, accounts, configuration and names of hosts count as new. They change by hand, and rarely."""
+
+LOOKUP_SECONDS = 2.0
+"""How long the snapshot waits for the names of the machine that submits jobs."""
 
 BACK_OFF_SECONDS = 10.0
 """How long after a failure the same query isn't tried again."""
@@ -85,6 +88,7 @@ class ClusterCache:
         self._now = now
         self._facts = CachedAnswer(self._ask_facts, now)
         self._seldom = CachedAnswer(self._ask_seldom, now)
+        self._hosts = CachedAnswer(lambda: client.submit_hosts(), now)
         self._users: LRUCache[str, CachedAnswer[tuple[Association, ...]]] = LRUCache(MOST_USERS)
         self._associations = BatchedCall(self._ask_associations)
 
@@ -128,6 +132,7 @@ class ClusterCache:
             waiting,
             began,
             {each.name: each for each in accounts},
+            await self._ask_hosts(partitions),
         )
         await asyncio.to_thread(_compute, facts, self._facts.value)
         return facts
@@ -138,6 +143,12 @@ class ClusterCache:
             return configuration, [], []
         accounts = await self.client.accounts(configuration.cluster_name)
         return configuration, await self.client.qos(), accounts
+
+    async def _ask_hosts(self, partitions: Sequence[Partition]) -> frozenset[str]:
+        """The names of the machine that submits, if a partition asks for them; none while DNS is silent."""
+        if all(each.alloc_nodes is None for each in partitions):
+            return frozenset()
+        return await self._hosts.get(SELDOM_SECONDS, LOOKUP_SECONDS) or frozenset()
 
     async def _ask_own_associations(self, user: str) -> tuple[Association, ...]:
         return (await self._associations.get([user]))[user]

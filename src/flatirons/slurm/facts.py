@@ -38,13 +38,16 @@ class Supply:
     waiting: int = 0
 
 
-RULES = ("configuration", "partitions", "reservations", "qos", "accounts", "shapes_of")
+RULES = ("configuration", "partitions", "reservations", "qos", "accounts", "shapes_of", "submit_hosts")
 """The parts of a snapshot that decide who may use what, and how much."""
 
 
 @dataclass(frozen=True)
 class ClusterFacts:
-    """A snapshot of a cluster, taken at `taken_at` in monotonic seconds. Derived values are computed once."""
+    """A snapshot of a cluster, taken at `taken_at` in monotonic seconds. Derived values are computed once.
+
+    `submit_hosts` are the names of the machine that submits jobs; without any, they aren't known.
+    """
 
     configuration: Configuration
     partitions: tuple[Partition, ...] = ()
@@ -54,6 +57,7 @@ class ClusterFacts:
     waiting: Mapping[str, int] = field(default_factory=dict)
     taken_at: float = 0.0
     accounts: Mapping[str, Account] = field(default_factory=dict)
+    submit_hosts: frozenset[str] = frozenset()
     rules: object = field(default_factory=object, compare=False, repr=False)
     """The same object in snapshots with equal RULES: what was derived from them still holds."""
 

@@ -275,7 +275,8 @@ class QueuePosition:
 class Partition:
     """What a partition offers and whom it admits; None where it sets no limit or admits everyone.
 
-    `gpus` counts its GPUs by type, those without a type under "".
+    `gpus` counts its GPUs by type, those without a type under "". `alloc_nodes` are the hosts from which it
+    accepts jobs.
     """
 
     name: str
@@ -303,6 +304,7 @@ class Partition:
     default_memory_per_cpu_mib: int | None = None
     default_memory_per_node_mib: int | None = None
     max_memory_per_cpu_mib: int | None = None
+    alloc_nodes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,15 +13,14 @@ from typing import Any
 from flatirons.errors import SlurmUnreachable
 from flatirons.slurm.accounting import Account, Association, Qos
 from flatirons.slurm.argv import ACCOUNT_FIELDS, ASSOCIATION_FIELDS, QOS_FIELDS
+from flatirons.slurm.hostlist import expanded
 from flatirons.slurm.model import Configuration, Node, Partition, Reservation
 from flatirons.slurm.parse import NO_ANSWER, mebibytes, minutes, number, time
 
-_WORD = re.compile(r"(?:^|\s)([A-Za-z][\w/:]*)=(\S*)")
+_WORD = re.compile(r"(?:^|\s)([A-Za-z][\w/:]*)=(.*?)(?=\s+[A-Za-z][\w/:]*=|\s*$)")
 _GRES = re.compile(r"gpu(?::([^:,()\s]+))?:(\d+)(?:\(.*?\))?")
 _REASON = re.compile(r"\sReason=(.*) \[[^\[\s]+@[^\]\s]+\]")
 _SETTING = re.compile(r"^(\w+) *= *(.*?) *$", re.MULTILINE)
-_NODES = re.compile(r"([^,\[\]]+)(?:\[([^\]]*)\])?")
-MOST_NODES = 1_000_000
 _NOTHING = ("", "(null)", "N/A", "NONE", "None")
 
 
@@ -54,6 +53,7 @@ def _admissions(facts: Mapping[str, str]) -> dict[str, Any]:
         "allow_qos": _admitted(facts.get("AllowQos", "")),
         "deny_qos": _names(facts.get("DenyQos", "")),
         "allow_groups": _admitted(facts.get("AllowGroups", "")),
+        "alloc_nodes": _hosts(facts.get("AllocNodes", "")),
         "needs_reservation": facts.get("ReqResv") == "YES",
         "is_root_only": facts.get("RootOnly") == "YES",
     }
@@ -210,20 +210,6 @@ def waiting(text: str) -> Counter[str]:
     return Counter(name for line in text.split() for name in line.split(","))
 
 
-def expanded(text: str) -> tuple[str, ...]:
-    """The names in a list of nodes as Slurm writes it: "c[1-3,07],login" gives c1, c2, c3, c07 and login."""
-    names: list[str] = []
-    for prefix, ranges in _NODES.findall(text):
-        for part in ranges.split(",") if ranges else ():
-            first, _, last = part.partition("-")
-            if not first.isdecimal() or (last and not last.isdecimal()) or int(last or 0) > MOST_NODES:
-                raise SlurmUnreachable(NO_ANSWER, f"a list of nodes can't be read: {text[:200]!r}")
-            numbers = range(int(first), int(last or first) + 1)
-            names += (f"{prefix}{number:0{len(first)}}" for number in numbers)
-        names += () if ranges else (prefix,)
-    return tuple(names)
-
-
 def _lines(text: str, first: str) -> Iterator[dict[str, str]]:
     """The words `Key=value` of each line; when a key comes twice, the first one counts."""
     _refuse_cut(text)
@@ -262,6 +248,14 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _admitted(text: str) -> tuple[str, ...] | None:
     return None if text in ("ALL", *_NOTHING) else _names(text)
+
+
+def _hosts(text: str) -> tuple[str, ...] | None:
+    """The hosts from which a partition accepts jobs; None for any host, and for a list that can't be read."""
+    try:
+        return None if text in ("ALL", *_NOTHING) else expanded(text)
+    except SlurmUnreachable:
+        return None
 
 
 def _tres(text: str) -> dict[str, int]:

@@ -122,7 +122,7 @@ class Rights:
     # -- who may
 
     def _may_use(self, partition: Partition) -> bool:
-        if not partition.is_up or partition.is_root_only:
+        if not partition.is_up or partition.is_root_only or not self._accepts_our_host(partition):
             return False
         if None not in (partition.allow_groups, self.groups) and not (
             set(partition.allow_groups or ()) & (self.groups or frozenset())
@@ -131,6 +131,11 @@ class Rights:
         if self.knows_accounts and next(self._accounts_of(partition), None) is None:
             return False
         return not partition.needs_reservation or bool(self.reservations(partition.name))
+
+    def _accepts_our_host(self, partition: Partition) -> bool:
+        """May jobs for the partition be submitted from here? Source: validate_alloc_node() in Slurm."""
+        here, admitted = self.facts.submit_hosts, partition.alloc_nodes
+        return admitted is None or not here or not here.isdisjoint(admitted)
 
     def _of(self, partition: str) -> Mapping[str, tuple[str, ...]]:
         """The QOS of each account that the partition admits."""

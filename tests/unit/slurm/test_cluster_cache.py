@@ -11,7 +11,7 @@ import pytest
 from flatirons.errors import SlurmUnreachable
 from flatirons.slurm.accounting import Association
 from flatirons.slurm.cluster_cache import BACK_OFF_SECONDS, ClusterCache
-from flatirons.slurm.model import Configuration
+from flatirons.slurm.model import Configuration, Partition
 
 
 class Slurm:
@@ -129,3 +129,27 @@ async def test_facts_are_asked_for_again_only_when_they_are_old(
     clock.now += 2
     await cache.look(max_age=10, patience=1)
     assert slurm.looked == 2
+
+
+async def test_the_machines_names_are_looked_up_only_for_a_partition_that_asks_for_them(
+    cache: ClusterCache, slurm: Slurm, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lookups = []
+
+    async def submit_hosts() -> frozenset[str]:
+        lookups.append(1)
+        return frozenset({"hub"})
+
+    async def partitions() -> list[Partition]:
+        return [Partition("shas", is_up=True, alloc_nodes=("login1",))]
+
+    monkeypatch.setattr(slurm, "submit_hosts", submit_hosts, raising=False)
+    facts = await cache.look(max_age=0, patience=1)
+    assert facts and facts.submit_hosts == frozenset() and not lookups
+    monkeypatch.setattr(slurm, "partitions", partitions)
+    clock.now += 1
+    facts = await cache.look(max_age=0, patience=1)
+    assert facts and facts.submit_hosts == {"hub"}
+    clock.now += 1
+    await cache.look(max_age=0, patience=1)
+    assert len(lookups) == 1

@@ -81,6 +81,32 @@ def test_a_partition_of_mixed_gpus_keeps_every_type_and_those_without() -> None:
     assert parse.partitions(SKNL_26_05)[0].gpus == {"a100": 2, "v100": 2, "": 1}
 
 
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        ("ALL", None),
+        ("login[1-2],hub", ("login1", "login2", "hub")),
+        ("login[1", None),  # it says nothing
+        ("(null)", None),
+    ],
+)
+def test_a_partition_says_from_which_hosts_it_accepts_jobs(text: str, hosts: object) -> None:
+    line = SHAS_22_05.replace("AllocNodes=ALL", f"AllocNodes={text}")
+    assert parse.partitions(line)[0].alloc_nodes == hosts
+
+
+def test_names_of_groups_and_users_may_contain_blanks_and_backslashes() -> None:
+    shas = parse.partitions(SHAS_22_05.replace("AllowGroups=ALL", r"AllowGroups=domain users,DOM\hpc team"))
+    assert shas[0].allow_groups == ("domain users", "DOM\\hpc team")
+    assert shas[0].max_minutes == 7 * 1440
+    workshop = WORKSHOP.replace("Groups=(null)", "Groups=domain users,rcops")
+    workshop = workshop.replace("Users=alice,carol", r"Users=DOM\alice,jane doe")
+    reservation = parse.reservations(workshop)[0]
+    assert reservation.groups == ("domain users", "rcops")
+    assert reservation.users == ("DOM\\alice", "jane doe")
+    assert reservation.is_active
+
+
 def test_denied_accounts_are_read() -> None:
     text = SHAS_22_05.replace("AllowAccounts=ALL", "DenyAccounts=bad,worse")
     assert parse.partitions(text)[0].deny_accounts == ("bad", "worse")
@@ -131,21 +157,6 @@ def test_a_reservation_is_read() -> None:
             flags=frozenset({"SPEC_NODES"}),
         )
     ]
-
-
-def test_a_list_of_nodes_is_expanded() -> None:
-    assert parse.expanded("c[1-3,07-08],login,gpu[9]") == (
-        "c1",
-        "c2",
-        "c3",
-        "c07",
-        "c08",
-        "login",
-        "gpu9",
-    )
-    assert parse.expanded("") == ()
-    with pytest.raises(SlurmUnreachable):
-        parse.expanded("c[1-99999999]")
 
 
 def test_the_enforced_rules_are_read_with_those_that_they_imply() -> None:

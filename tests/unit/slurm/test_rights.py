@@ -85,6 +85,14 @@ def test_the_lists_of_a_partition_apply() -> None:
     assert rights(changed(SHAS, deny_qos=("long",))).qos("shas", "general") == ("normal", "debug")
 
 
+def test_a_partition_is_offered_only_where_its_jobs_may_be_submitted() -> None:
+    limited = changed(SHAS, alloc_nodes=("login1", "login2"))
+    assert names(rights(replace(limited, submit_hosts=frozenset({"hub", "hub.example.org"})))) == ["sknl"]
+    assert "shas" in names(rights(replace(limited, submit_hosts=frozenset({"login2", "10.0.0.2"}))))
+    assert "shas" in names(rights(limited)), "the machine's names aren't known"
+    assert "shas" in names(rights(replace(FACTS, submit_hosts=frozenset({"hub"})))), "any machine will do"
+
+
 def test_an_association_for_one_partition_counts_there_only() -> None:
     bound = (replace(ALICE[0], partition="shas", max_tres_per_job={"cpu": 2}), ALICE[1])
     mine = rights(associations=bound)

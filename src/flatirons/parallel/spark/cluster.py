@@ -32,8 +32,8 @@ from flatirons.parallel.options import EngineOptions
 from flatirons.parallel.spark import job as spark_job
 from flatirons.parallel.spark.node import MASTER_TIMEOUT, POLL_PAUSE, find_master
 from flatirons.slurm import explain
+from flatirons.slurm.hostlist import expanded
 from flatirons.slurm.model import Job
-from flatirons.slurm.parse_cluster import expanded
 
 FOLDER = Path(".local/state/flatirons/spark")
 LINES_SHOWN = 12

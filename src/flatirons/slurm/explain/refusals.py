@@ -92,7 +92,11 @@ REFUSALS: dict[str, Explanation] = {
     "Invalid license specification": Explanation("There is no such license.", "Change or drop it."),
     "MaxJobCount limit reached": Explanation("The cluster's queue is full.", "Try later."),
     "Invalid user id": Explanation("Slurm doesn't know you on this cluster.", TELL_OPERATOR),
-    "Access/permission denied": Explanation("Slurm doesn't allow you to do that.", TELL_OPERATOR),
+    "Access/permission denied": Explanation(
+        "Slurm doesn't allow you to do that. The partition may accept jobs only from other machines, or only "
+        "in a reservation.",
+        f"Choose another partition. {TELL_OPERATOR}",
+    ),
     "I/O error writing script": Explanation(
         "Slurm could not store the job: its disk may be full.", TELL_OPERATOR
     ),
