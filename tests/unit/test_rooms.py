@@ -15,7 +15,7 @@ PURE_SLURM = tuple(
     f"slurm.{name}"
     for name in (
         *("model", "accounting", "argv", "parse", "hostlist", "parse_cluster", "explain"),
-        *("facts", "bounds", "rights", "alternatives", "identity"),
+        *("records", "facts", "bounds", "rights", "alternatives", "identity"),
     )
 )
 BASE = ("errors", "units", "files", "concurrency")

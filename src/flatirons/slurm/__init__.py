@@ -8,6 +8,7 @@ accounting        associations, accounts and QOS as values
 argv              command lines; an option of sbatch that JobSpec has no attribute for is in its `extra`
 parse             the output of squeue, sacct and sbatch
 parse_cluster     the output of scontrol and sacctmgr
+records           how that output is split into records and values
 explain           reasons, ends and refusals in plain words
 facts             a snapshot of what a cluster offers
 rights, bounds    what one user may combine on a cluster, and how much one job may ask for

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flatirons.errors import SlurmUnreachable
@@ -16,17 +16,17 @@ from flatirons.slurm.argv import ACCOUNT_FIELDS, ASSOCIATION_FIELDS, QOS_FIELDS
 from flatirons.slurm.hostlist import expanded
 from flatirons.slurm.model import Configuration, Node, Partition, Reservation
 from flatirons.slurm.parse import NO_ANSWER, mebibytes, minutes, number, time
+from flatirons.slurm.records import NODE, PARTITION, RESERVATION, Layout, read, records, refuse_cut, rows
 
-_WORD = re.compile(r"(?:^|\s)([A-Za-z][\w/:]*)=(.*?)(?=\s+[A-Za-z][\w/:]*=|\s*$)")
 _GRES = re.compile(r"gpu(?::([^:,()\s]+))?:(\d+)(?:\(.*?\))?")
-_REASON = re.compile(r"\sReason=(.*) \[[^\[\s]+@[^\]\s]+\]")
+_REASON = re.compile(r"Reason=(.*?) \[[^\[\]]+@(?:[0-9]+|[0-9]{4}(?:-[0-9]{2}){2}T[0-9:]+)\]", re.DOTALL)
 _SETTING = re.compile(r"^(\w+) *= *(.*?) *$", re.MULTILINE)
 _NOTHING = ("", "(null)", "N/A", "NONE", "None")
 
 
 def partitions(text: str) -> list[Partition]:
     """The partitions of `scontrol show partition`, in its order."""
-    return [_partition(facts) for facts in _lines(text, "PartitionName")]
+    return [_partition(facts) for facts in _values(text, PARTITION)]
 
 
 def _partition(facts: Mapping[str, str]) -> Partition:
@@ -76,7 +76,7 @@ def _limits(facts: Mapping[str, str]) -> dict[str, Any]:
 
 def nodes(text: str) -> list[Node]:
     """The nodes of `scontrol show node`, in its order."""
-    return [_node(facts) for facts in _lines(text, "NodeName")]
+    return [_node(facts) for facts in _values(text, NODE)]
 
 
 def _node(facts: Mapping[str, str]) -> Node:
@@ -100,7 +100,7 @@ def _node(facts: Mapping[str, str]) -> Node:
 
 def node_reason(text: str) -> str:
     """Why a node is out of service, in the words of Slurm or of an operator; "" while it is in service."""
-    found = _REASON.search(text)
+    found = _REASON.match(read(text, NODE).rest)
     return found[1] if found else ""
 
 
@@ -108,7 +108,7 @@ def reservations(text: str) -> list[Reservation]:
     """The reservations of `scontrol show reservation`, in its order."""
     if text.strip() == "No reservations in the system":
         return []
-    return [_reservation(facts) for facts in _lines(text, "ReservationName")]
+    return [_reservation(facts) for facts in _values(text, RESERVATION)]
 
 
 def _reservation(facts: Mapping[str, str]) -> Reservation:
@@ -125,13 +125,13 @@ def _reservation(facts: Mapping[str, str]) -> Reservation:
         total_nodes=number(facts.get("NodeCnt", "")) or 0,
         cpus=_tres(facts.get("TRES", "")).get("cpu", 0),
         node_names=expanded(_given(facts.get("Nodes", ""))),
-        flags=frozenset(_names(facts.get("Flags", ""))),
+        flags=frozenset(_names(facts.get("Flags", "").partition(" ")[0])),
     )
 
 
 def associations(text: str) -> list[Association]:
     """The associations of the users that were asked for; none for a user whom accounting doesn't know."""
-    return [_association(row) for row in _rows(text, ASSOCIATION_FIELDS)]
+    return [_association(row) for row in rows(text, ASSOCIATION_FIELDS)]
 
 
 def _association(row: Mapping[str, str]) -> Association:
@@ -156,7 +156,7 @@ def accounts(text: str) -> list[Account]:
     """The accounts of a cluster, including those without users."""
     return [
         Account(row["Account"], row["ParentName"], _tres(row["GrpTRES"]))
-        for row in _rows(text, ACCOUNT_FIELDS)
+        for row in rows(text, ACCOUNT_FIELDS)
         if not row["User"]
     ]
 
@@ -177,14 +177,14 @@ def qos(text: str) -> list[Qos]:
             group_tres=_tres(row["GrpTRES"]),
             flags=frozenset(_names(row["Flags"])),
         )
-        for row in _rows(text, QOS_FIELDS)
+        for row in rows(text, QOS_FIELDS)
     ]
 
 
 def configuration(text: str) -> Configuration:
     """The settings of `scontrol show config` that matter to users."""
-    _refuse_cut(text)
-    settings = dict(_SETTING.findall(text))
+    refuse_cut(text)
+    settings = dict(reversed(_SETTING.findall(text.partition("\n\n")[0])))  # then come plugins' settings
     if "AccountingStorageEnforce" not in settings or not settings.get("ClusterName"):
         raise SlurmUnreachable(NO_ANSWER, f"scontrol show config printed something else: {text[:200]!r}")
     words = {word.strip().lower() for word in settings["AccountingStorageEnforce"].split(",")}
@@ -206,36 +206,12 @@ def configuration(text: str) -> Configuration:
 
 def waiting(text: str) -> Counter[str]:
     """How many jobs wait for each partition; a job that names several partitions counts for each of them."""
-    _refuse_cut(text)
+    refuse_cut(text)
     return Counter(name for line in text.split() for name in line.split(","))
 
 
-def _lines(text: str, first: str) -> Iterator[dict[str, str]]:
-    """The words `Key=value` of each line; when a key comes twice, the first one counts."""
-    _refuse_cut(text)
-    for line in text.splitlines():
-        if not line.strip():
-            continue
-        if not line.startswith(f"{first}="):
-            raise SlurmUnreachable(NO_ANSWER, f"scontrol printed a line that can't be read: {line!r}")
-        words: dict[str, str] = {}
-        for key, value in _WORD.findall(line):
-            words.setdefault(key, value)
-        yield words
-
-
-def _rows(text: str, fields: Sequence[str]) -> Iterator[dict[str, str]]:
-    _refuse_cut(text)
-    for line in text.splitlines():
-        values = line.split("|")
-        if len(values) != len(fields):
-            raise SlurmUnreachable(NO_ANSWER, f"sacctmgr printed a line that can't be read: {line!r}")
-        yield dict(zip(fields, values, strict=True))
-
-
-def _refuse_cut(text: str) -> None:
-    if text and not text.endswith("\n"):
-        raise SlurmUnreachable(NO_ANSWER, f"Slurm's answer is incomplete: ...{text[-200:]!r}")
+def _values(text: str, layout: Layout) -> Iterator[Mapping[str, str]]:
+    return (record.values for record in records(text, layout))
 
 
 def _given(text: str) -> str:
