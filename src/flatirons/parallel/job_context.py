@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import pwd
+import secrets
 from collections.abc import Mapping
 
 from flatirons.runner import AsSelf
-from flatirons.slurm import argv
+from flatirons.slurm import argv, parse
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster
 
@@ -41,13 +42,14 @@ async def find_job(slurm: SlurmClient, comment: str) -> int:
 async def signal_steps(environ: Mapping[str, str], job_id: int, signal: str, name: str = "") -> None:
     """Sends a signal to every task of the job's steps, or of the step with this name; not to its script.
 
-    Raises CommandError.
+    Raises CommandError, and SlurmError when the steps can't be read.
     """
     runner, env = AsSelf(hidden=JOB_VARIABLES), _cluster(environ).environment()
     targets = [str(job_id)]
     if name:
-        listed = await runner.run(argv.squeue_steps(job_id), env=env)
-        targets = [line.split(" ", 1)[0] for line in listed.stdout.splitlines() if line.endswith(f" {name}")]
+        mark = secrets.token_hex(4)
+        listed = await runner.run(argv.squeue_steps(mark, job_id), env=env)
+        targets = [step_id for step_id, called in parse.steps(listed.stdout, mark) if called == name]
     for target in targets:
         await runner.run([*argv.scancel(job_id, signal)[:2], target], env=env)
 

@@ -45,6 +45,7 @@ JOB_FIELDS = (
     *("SubmitTime", "StartTime", "EndTime", "TimeLimit", "exit_code", "PriorityLong", "RestartCnt"),
     *("Name", "Comment"),
 )
+STEP_FIELDS = ("StepID", "StepName")
 END_FIELDS = (
     *("JobIDRaw", "State", "ExitCode", "ElapsedRaw", "MaxRSS", "ReqMem", "NodeList"),
     *("AllocCPUS", "TotalCPU", "NNodes"),
@@ -129,7 +130,7 @@ def squeue_jobs(mark: str, *, user: str = "", names: Sequence[str] = ()) -> list
     It costs slurmctld two RPCs. slurmctld filters by `user`; squeue itself filters by `names`, once it has
     the answer. `mark` separates the fields (see parse.jobs): a hexadecimal number, new for each query.
     """
-    line = ["squeue", "--all", "--local", "--states=all", "--sort=i", _job_format(mark)]
+    line = ["squeue", "--all", "--local", "--states=all", "--sort=i", _format(mark, JOB_FIELDS)]
     if user:
         line.append(f"--user={_text('user', user)}")
     if names:
@@ -140,28 +141,24 @@ def squeue_jobs(mark: str, *, user: str = "", names: Sequence[str] = ()) -> list
 def squeue_job(mark: str, job_id: int) -> list[str]:
     """squeue for one job, in any state; it fails with "Invalid job id specified" when slurmctld has none."""
     return [
-        *("squeue", "--all", "--local", "--states=all", _job_format(mark)),
+        *("squeue", "--all", "--local", "--states=all", _format(mark, JOB_FIELDS)),
         f"--jobs={_count('job id', job_id)}",
     ]
 
 
-def squeue_steps(job_id: int) -> list[str]:
-    """squeue for the steps of a job, one per line: the id that scancel takes, a space, the step's name."""
+def squeue_steps(mark: str, job_id: int) -> list[str]:
+    """squeue for the steps of a job; `mark` separates the fields, as in squeue_jobs."""
     return [
-        "squeue",
-        "--steps",
-        "--local",
-        "--noheader",
-        "--format=%i %j",
+        *("squeue", "--steps", "--local", _format(mark, STEP_FIELDS)),
         f"--jobs={_count('job id', job_id)}",
     ]
 
 
-def _job_format(mark: str) -> str:
+def _format(mark: str, names: Sequence[str]) -> str:
     """The option --Format, in which `Name:0suffix` prints the whole value and then the suffix."""
     if not mark or not set(mark) <= set("0123456789abcdef"):
         raise ValueError(f"not a hexadecimal mark: {mark!r}")
-    *fields, last = JOB_FIELDS
+    *fields, last = names
     return "--Format=" + ",".join([*(f"{name}:0|{mark}|" for name in fields), f"{last}:0|{mark}#"])
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from flatirons.errors import SlurmUnreachable
-from flatirons.slurm.argv import END_FIELDS, JOB_FIELDS
+from flatirons.slurm.argv import END_FIELDS, JOB_FIELDS, STEP_FIELDS
 from flatirons.slurm.model import End, Job, JobState
 
 NO_ANSWER = "Slurm's answer can't be read. This says nothing about your job; please try again in a minute."
@@ -49,14 +49,10 @@ def jobs(text: str, mark: str, comment_part: str = "") -> dict[int, Job]:
 
     Names and comments may contain any character, including line ends, and a user may choose them to look like
     the record of another job. That doesn't work, because the fields are separated by a mark that was drawn
-    for this one query. The heading shows that squeue did answer, and the mark at the end of each record shows
-    that the record is complete.
+    for this one query. The mark at the end of each record shows that the record is complete.
     """
-    heading, *records = _records(text, mark)
-    if len(heading) != len(JOB_FIELDS) or heading[0].upper() != JOB_FIELDS[0].upper():
-        raise SlurmUnreachable(NO_ANSWER, f"squeue printed another heading: {heading!r}")
     found: dict[int, Job] = {}
-    for record in records:
+    for record in _records(text, mark, JOB_FIELDS):
         if comment_part in record[-1]:
             job = _job(record)
             found.setdefault(job.id, job)
@@ -86,11 +82,23 @@ def queues(text: str, mark: str) -> dict[str, dict[int, int]]:
     }
 
 
-def _records(text: str, mark: str) -> list[list[str]]:
+def steps(text: str, mark: str) -> list[tuple[str, str]]:
+    """The id, as scancel takes it, and the name of each step of a job, from `squeue --steps`."""
+    found = _records(text, mark, STEP_FIELDS)
+    if any(len(record) != len(STEP_FIELDS) for record in found):
+        raise SlurmUnreachable(NO_ANSWER, f"squeue printed a record that can't be read: {found!r}")
+    return [(step_id, name) for step_id, name in found]
+
+
+def _records(text: str, mark: str, fields: Sequence[str]) -> list[list[str]]:
+    """The records below the heading, which shows that squeue did answer."""
     *records, rest = text.split(f"|{mark}#\n")
     if rest or not records:
         raise SlurmUnreachable(NO_ANSWER, f"squeue's output is cut or isn't squeue's: ...{text[-200:]!r}")
-    return [record.split(f"|{mark}|") for record in records]
+    heading, *found = (record.split(f"|{mark}|") for record in records)
+    if len(heading) != len(fields) or heading[0].upper() != fields[0].upper():
+        raise SlurmUnreachable(NO_ANSWER, f"squeue printed another heading: {heading!r}")
+    return found
 
 
 def _job(record: list[str]) -> Job:

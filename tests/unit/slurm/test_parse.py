@@ -370,3 +370,19 @@ def test_times_in_the_format_of_slurm_are_in_the_zone_of_this_machine() -> None:
 @pytest.mark.parametrize("text", ["N/A", "Unknown", "NONE", "None", "", "(null)", "soon", "9" * 30])
 def test_a_text_that_is_not_a_time_gives_none(text: str) -> None:
     assert parse.time(text) is None
+
+
+def test_the_name_of_a_step_cannot_pass_for_another_step() -> None:
+    heading = "STEPID|m4|NAME|m4#\n"
+    text = f"{heading}7.0|m4|engines\n9.0 engines|m4#\n7.1|m4|engines|m4#\n7.batch|m4|batch|m4#\n"
+    assert parse.steps(text, "m4") == [
+        ("7.0", "engines\n9.0 engines"),
+        ("7.1", "engines"),
+        ("7.batch", "batch"),
+    ]
+    for damaged in ("", text[:-1], "JOBID|m4|NAME|m4#\n", f"{heading}7.0|m4#\n"):
+        with pytest.raises(SlurmUnreachable):
+            parse.steps(damaged, "m4")
+    assert argv.squeue_steps("abc4", 7) == [
+        *("squeue", "--steps", "--local", "--Format=StepID:0|abc4|,StepName:0|abc4#", "--jobs=7"),
+    ]
