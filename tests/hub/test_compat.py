@@ -255,9 +255,40 @@ async def test_a_route_is_added_where_the_server_listens_and_removed_with_it(
     await hub.proxy.delete_route(spawner.proxy_spec)
     await compat.add_route(spawner)
     assert (await hub.proxy.get_all_routes())[spawner.proxy_spec]["target"] == spawner.server.host
+    await compat.remove_route(spawner)
+    assert spawner.proxy_spec not in await hub.proxy.get_all_routes() and spawner.is_running
+    await compat.add_route(spawner)
     await compat.remove_server(spawner)
     assert spawner.proxy_spec not in await hub.proxy.get_all_routes()
     assert not spawner.active and not spawner.is_running
+
+
+@in_module
+async def test_a_server_whose_stop_is_expected_is_not_ready_until_jupyterhub_has_stopped_it(
+    spawner: Recording,
+) -> None:
+    assert spawner.ready
+    compat.expect_stop(spawner)
+    assert (spawner.ready, spawner.pending) == (False, "stop")
+    await compat.remove_server(spawner)
+    assert not spawner.pending
+
+
+@in_module
+async def test_the_servers_of_a_user_have_names_routes_and_states(
+    hub: JupyterHub, spawner: Recording
+) -> None:
+    user = compat.user_of_hub(hub, "alice")
+    assert user is spawner.user and compat.user_of_hub(hub, "nobody") is None
+    compat.spawner_of(user, "gpu")
+    user.spawners.pop("gpu")
+    assert {"", "gpu"} <= set(compat.server_names(user)) and "gpu" not in user.spawners
+    assert [compat.is_active(user, name) for name in ("", "gpu")] == [True, False]
+    assert [compat.is_routed(user, name) for name in ("", "gpu")] == [True, False]
+    assert "gpu" not in user.spawners, "a look makes no spawner"
+    assert [compat.route_of(user, name) for name in ("", "gpu")] == ["/user/alice/", "/user/alice/gpu/"]
+    assert compat.route_of(user, "") == spawner.proxy_spec
+    compat.show_page(spawner)  # another proxy than ours has no pages
 
 
 @in_module

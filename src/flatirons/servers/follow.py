@@ -98,6 +98,11 @@ class JobFollower(ABC):
     def is_concluded(self) -> bool:
         """Is it known why the server ended, or why it will never listen?"""
 
+    @property
+    def is_urgent(self) -> bool:
+        """Does somebody wait for the job's server, or for the job's end?"""
+        return self.is_stopping or not self.port
+
     @abstractmethod
     def give_up(self, cause: Cause) -> None:
         """The server won't start, for this cause; `is_concluded` holds from now on."""
@@ -135,7 +140,7 @@ class JobFollower(ABC):
         async with self.watcher.watch(self.job_id, self.user) as changes:
             self._changes = changes
             async for found in changes:
-                changes.urgent = self.is_stopping or not self.port
+                changes.urgent = self.is_urgent
                 job = self.learn(found)
                 if job.state.is_over:
                     await self.job_ended(job)

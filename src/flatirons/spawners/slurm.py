@@ -170,6 +170,13 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
         if self._stored:
             await asyncio.wait([self._stored])
 
+    async def withdraw(self) -> None:
+        """Takes a server that has ended out of the proxy; it counts as stopping until JupyterHub knows."""
+        if self.ready:
+            compat.expect_stop(self)
+        if self.server is not None:
+            await compat.remove_route(self)
+
     async def with_suggested_fix(self, cause: Cause) -> Cause:
         """The cause with a fix that the form would take from this user."""
         return await with_suggested_fix(cause, self)
@@ -183,6 +190,16 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
 
     # -- the life of a server
 
+    @property
+    def ready(self) -> bool:
+        """Can the server be used? JupyterHub alone would say so of one whose start was cancelled just now."""
+        return bool(super().ready) and not (self.run and not self.run.port)
+
+    @property
+    def has_ended(self) -> bool:
+        """Is the server over or ending, although JupyterHub may not know yet?"""
+        return self.run is not None and self.run.is_leaving
+
     async def start(self) -> str:
         """Submits the job; returns the server's URL once its starter reports that the server listens."""
         cluster = str(self.job_options()["cluster"])
@@ -193,6 +210,7 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
         run = self._take_up(Attempt.new(cluster, code))
         self.is_adopted = False
         try:
+            compat.show_page(self)
             await run.submit(self.job_spec(run.attempt), self.job_script(code))
             await run.arrive()
         except FlatironsError as error:

@@ -8,6 +8,7 @@ reaches a spawner. A refused call changes nothing, and we log one line for it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -186,7 +187,7 @@ class EndHandler(StarterHandler):
             await self.admit(run)
             explained = run.end(ending)
         # Before the answer: if the hub is killed before it answers, the starter repeats the call.
-        await run.spawner.reports_stored()
+        await asyncio.gather(run.withdrawn(), run.spawner.reports_stored())
         self.answer()
         await explained
 

@@ -44,7 +44,7 @@ class Cleanup:
         job. If that were the caller, the stop would never be finished.
         """
         # Before a server is ready, a poll would notify nobody and still end JupyterHub's polling.
-        if self._spawner.ready:
+        if self._spawner.ready or self._spawner.pending == "stop":
             self._task = asyncio.ensure_future(self._spawner.poll_and_notify())
 
     def remind(self, job_id: int, *, has_ended: bool) -> None:

@@ -18,7 +18,7 @@ from jupyterhub.apihandlers.base import APIHandler
 from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.spawner import Spawner
 from jupyterhub.user import User
-from jupyterhub.utils import AnyTimeoutError, make_ssl_context, url_path_join
+from jupyterhub.utils import AnyTimeoutError, make_ssl_context, url_escape_path, url_path_join
 from sqlalchemy import bindparam, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -125,6 +125,26 @@ def add_log_filter(added: logging.Filter) -> None:
 async def add_route(spawner: Spawner) -> None:
     """Adds the server to the proxy. JupyterHub does so itself, except for a start that it doesn't know."""
     await settings_of(spawner.user)["proxy"].add_user(spawner.user, spawner.name)
+
+
+async def remove_route(spawner: Spawner) -> None:
+    """Removes the server from the proxy. JupyterHub does so itself, but first it polls the server."""
+    await settings_of(spawner.user)["proxy"].delete_user(spawner.user, spawner.name)
+
+
+def expect_stop(spawner: Spawner) -> None:
+    """Makes the server count as stopping until JupyterHub has stopped it: it isn't ready, nor can it start.
+
+    Needless once JupyterHub takes a spawner's word for the end of its server.
+    """
+    spawner._stop_pending = True
+
+
+def show_page(spawner: Spawner) -> None:
+    """Makes a WatchedProxy send visitors of a server that isn't up to the hub, from now on."""
+    add_page = getattr(settings_of(spawner.user).get("proxy"), "add_page", None)
+    if add_page is not None:
+        add_page(spawner.user, spawner.name)
 
 
 async def remove_server(spawner: Spawner) -> None:
@@ -242,6 +262,38 @@ def current_spawner(spawner: Spawner) -> Any:
     if any(each is spawner for each in user.spawners.values()):
         return spawner
     return user.spawners[spawner.name] if spawner.name in user.orm_spawners else None
+
+
+# -- all servers of a user
+
+
+def user_of_hub(app: Any, name: str) -> User | None:
+    """The user of this name, None when the hub has no such user (any more)."""
+    return app.users.get(name)
+
+
+def server_names(user: User) -> list[str]:
+    """The names of all servers that the user has, "" for the default server; whether or not they run."""
+    return list(user.orm_spawners)
+
+
+def is_active(user: User, server_name: str) -> bool:
+    """Does this server run, start or stop?"""
+    spawner = user.spawners.get(server_name)  # indexing would make one
+    return spawner is not None and spawner.active
+
+
+def is_routed(user: User, server_name: str) -> bool:
+    """Has the server a route of its own, or is it about to get one?"""
+    spawner = user.spawners.get(server_name)
+    if spawner is None:
+        return False
+    return bool(spawner.ready or spawner._waiting_for_response or spawner._proxy_pending)
+
+
+def route_of(user: User, server_name: str) -> str:
+    """The path below which the proxy sends requests to this server."""
+    return str(url_path_join(user.proxy_spec, url_escape_path(server_name), "/"))
 
 
 # -- requests

@@ -29,6 +29,9 @@ from flatirons.spawners.run.outcome import Outcome
 from flatirons.spawners.run.stored_state import Attempt, digest
 from flatirons.spawners.shared.registry import Registry
 
+SECONDS_TO_WITHDRAW = 5.0
+"""How long a starter's call `end` waits for the proxy. A proxy that is down has no routes anyway."""
+
 
 class Owner(Cleanable, Protocol):
     """What a run needs from its spawner, with the names of JupyterHub's Spawner."""
@@ -47,6 +50,9 @@ class Owner(Cleanable, Protocol):
 
     def keep(self, report: Report) -> None:
         """Keeps a report of how the run ended, in the place of an earlier one of the same job."""
+
+    async def withdraw(self) -> None:
+        """Takes the server, which has ended, out of the proxy."""
 
     async def reports_stored(self) -> None:
         """Returns once the reports that were kept so far are stored, or can't be for now."""
@@ -79,6 +85,7 @@ class ServerRun(JobFollower):
         )
         self._cleanup = Cleanup(spawner, self.log)
         self._submission: asyncio.Task[None] | None = None
+        self._withdrawal: asyncio.Task[None] | None = None
         self.closed = asyncio.Event()
         registry.expect(self)
 
@@ -114,6 +121,16 @@ class ServerRun(JobFollower):
         """Does anybody wait for the server, or use it?"""
         has_ended = self.is_concluded or self.outcome.has_ended
         return not (has_ended or self.is_stopping or self.closed.is_set())
+
+    @property
+    def is_urgent(self) -> bool:
+        """Does somebody wait for the job's server, or for the job's end?"""
+        return super().is_urgent or self.outcome.has_ended
+
+    @property
+    def is_leaving(self) -> bool:
+        """Is the server over, or ended by Slurm at this moment?"""
+        return self.exit_status() is not None or (self.job is not None and self.job.state.is_ending)
 
     # -- towards the spawner
 
@@ -254,6 +271,12 @@ class ServerRun(JobFollower):
             self.log.warning("Job %s can't be cancelled yet: %s", self.job_id, error.detail or error)
             await self._change(stopping=False)
 
+    def see(self, job: Job) -> None:
+        """Slurm described the job. When it ends, so does the server's route."""
+        super().see(job)
+        if job.state.is_ending or job.state.is_over:
+            self._withdraw()
+
     def left_queue(self, seconds: float | None) -> None:
         """Counts how long the job was in the queue, if that is known."""
         super().left_queue(seconds)
@@ -273,6 +296,7 @@ class ServerRun(JobFollower):
     async def job_requeued(self, job: Job) -> None:
         """Cancels the job, which would run for nobody."""
         self.outcome.record_requeue(job)
+        self._withdraw()
         try:
             await self.client.cancel(job.id, user=self.user)
         except SlurmError as error:  # it is an orphan from now on
@@ -315,12 +339,30 @@ class ServerRun(JobFollower):
     def end(self, said: StarterEnd) -> Awaitable[None]:
         """The server ended; done when Slurm has said why (perhaps it ran out of memory), or took too long.
 
-        It is recorded at once. Raises NotExpected when the end is known already.
+        It is recorded at once, and the proxy is told before Slurm is asked: from now on, any neighbour on the
+        node can take the server's port. Raises NotExpected when the end is known already.
         """
         if self.outcome.has_ended:
             raise NotExpected(f"end, once more or too late, for {self.attempt}")
         self.outcome.record_starter_end(said)
+        self._withdraw()
+        self.set_urgent(True)
         return self._accept_end(said)
+
+    def _withdraw(self) -> None:
+        """Begins to take the server out of the proxy, once. A server that is being stopped has left it."""
+        if self.port and not (self._withdrawal or self.is_stopping):
+            self._withdrawal = asyncio.ensure_future(self.spawner.withdraw())
+            self._withdrawal.add_done_callback(self._withdrawn)
+
+    def _withdrawn(self, withdrawal: asyncio.Task[None]) -> None:
+        if not withdrawal.cancelled() and (error := withdrawal.exception()):
+            self.log.error("The route of job %s can't be removed yet", self.job_id, exc_info=error)
+
+    async def withdrawn(self) -> None:
+        """Returns once a server that ended has no route, or when the proxy hasn't answered for a while."""
+        if self._withdrawal:
+            await asyncio.wait([self._withdrawal], timeout=SECONDS_TO_WITHDRAW)
 
     async def _accept_end(self, said: StarterEnd) -> None:
         await self.wait_for_slurm()

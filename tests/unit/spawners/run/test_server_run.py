@@ -54,10 +54,15 @@ class StubSpawner:
     pending: str | None = None
     notified: int = 0
     cleaned: int = 0
+    withdrawn_at: list[int] = field(default_factory=list)  # how many commands Slurm had been asked by then
     reports: list[Report] = field(default_factory=list)
 
     def keep(self, report: Report) -> None:
         self.reports = [report, *(each for each in self.reports if each.job_id != report.job_id)]
+
+    async def withdraw(self) -> None:
+        assert self.run
+        self.withdrawn_at.append(len(cast(FakeSlurm, self.run.client.runner).calls))
 
     async def reports_stored(self) -> None:
         pass
