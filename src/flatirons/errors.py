@@ -11,6 +11,7 @@
     ├── CommandError        a command failed
     │   ├── CommandFailed     it ended with an exit code other than 0
     │   ├── CommandMissing    it doesn't exist or can't be executed
+    │   ├── AccountRefused    the hub doesn't run commands as this account
     │   └── CommandTimeout    it didn't end before its deadline
     └── SlurmError
         ├── SubmitRefused     Slurm refused a job
@@ -88,6 +89,13 @@ class CommandFailed(CommandError):
 
 class CommandMissing(CommandError):
     """A command that doesn't exist or can't be executed."""
+
+
+class AccountRefused(CommandError):
+    """An account as which the hub runs no commands: of the system, or not on this machine."""
+
+    def __init__(self, user: str, name: str) -> None:
+        super().__init__(user, [name])
 
 
 class CommandTimeout(CommandError):

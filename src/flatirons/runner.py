@@ -12,6 +12,8 @@ There are four ways to run a command as a user; the site chooses one:
 `AsSudo`   the hub is an ordinary account with sudo rules for exactly sbatch, scancel and squeue;
 `OverSsh`  the hub has no Slurm and runs the command on a log-in node, which has the rules of `AsSudo`.
 
+A named user is judged by uid, in every one of these ways: see `flatirons.accounts`.
+
 The last three don't pass the hub's own environment on: a command gets PATH, a UTF-8 locale, the user's HOME,
 USER and LOGNAME if they are known, and what the caller gives in `env`.
 """
@@ -23,7 +25,6 @@ import asyncio
 import contextlib
 import os
 import pwd
-import re
 import shlex
 import signal
 import socket
@@ -32,13 +33,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flatirons.errors import CommandError, CommandFailed, CommandMissing, CommandTimeout
+from flatirons import accounts
+from flatirons.errors import AccountRefused, CommandError, CommandFailed, CommandMissing, CommandTimeout
 
 SECONDS_TO_DIE = 2.0
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-
-_NAME = re.compile(r"[A-Za-z0-9_][^\x00-\x1f\x7f:/]*")
+# Run on the log-in node before sudo: $1 is the account, $2 the uids that are refused as well.
+JUDGE = r"""
+uid=$(id -u -- "$1" </dev/null) || exit 98
+least=$(sed -n 's/^[[:blank:]]*UID_MIN[[:blank:]]\{1,\}\([0-9]\{1,\}\).*/\1/p' /etc/login.defs 2>/dev/null)
+refuse() { echo "$uid ${least:-1000}"; exit 97; }
+[ "$uid" -ge "${least:-1000}" ] || refuse
+for other in 0 $2 $(id -u -- slurm 2>/dev/null; id -u -- munge 2>/dev/null); do
+    [ "$uid" -ne "$other" ] || refuse
+done
+shift 2
+exec "$@"
+"""
+JUDGED, UNKNOWN = 97, 98
+"""Its exit codes: the account is refused ("UID UID_MIN" is on stdout), or there is no such account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +81,18 @@ class Runner(abc.ABC):
     """
 
     umask: int = -1
+    refused_uids: frozenset[int] = frozenset()
+
+    def refuse_uid(self, uid: int) -> None:
+        """Runs no command as an account with this uid from now on, in addition to those of the system."""
+        self.refused_uids |= {uid}
 
     @abc.abstractmethod
     def launch(self, argv: Sequence[str], user: str | None, env: Mapping[str, str]) -> Launch:
-        """How to start `argv` as `user` (None: as the calling account), with `env` added to the minimum."""
+        """How to start `argv` as `user` (None: as the calling account), with `env` added to the minimum.
+
+        Raises AccountRefused for a user who isn't a person. May ask a server on the network for the account.
+        """
 
     async def run(
         self,
@@ -87,7 +109,10 @@ class Runner(abc.ABC):
         cancelled, the process group is killed. A daemon that the command left behind, with the streams still
         open, isn't waited for.
         """
-        launch = self.launch(argv, user, env or {})
+        if user is None:
+            launch = self.launch(argv, user, env or {})
+        else:
+            launch = await asyncio.to_thread(self.launch, argv, user, env or {})
         began = time.monotonic()
         with _open_streams(stdin, launch) as streams:
             process = await _start(launch, streams, self.umask)
@@ -116,9 +141,10 @@ class AsSelf(Runner):
         self.hidden = tuple(hidden)
 
     def launch(self, argv: Sequence[str], user: str | None, env: Mapping[str, str]) -> Launch:
-        """`argv` unchanged; raises ValueError if `user` isn't the calling account."""
-        if user is not None and user != pwd.getpwuid(os.getuid()).pw_name:
-            raise ValueError(f"AsSelf can't run a command as {user!r}")
+        """`argv` unchanged; raises AccountRefused if `user` isn't the calling account, or isn't a person."""
+        if user is not None and accounts.check_account(user, self.refused_uids).pw_uid != os.getuid():
+            mine = pwd.getpwuid(os.getuid()).pw_name
+            raise AccountRefused(f"This hub starts servers only for {mine}, as whom it runs.", user)
         kept = {key: value for key, value in os.environ.items() if not key.startswith(self.hidden)}
         return Launch(tuple(argv), {**(kept if self.hidden else os.environ), **env}, {})
 
@@ -127,14 +153,10 @@ class AsRoot(Runner):
     """Becomes the user, with the user's groups, in a child of a process that runs as root."""
 
     def launch(self, argv: Sequence[str], user: str | None, env: Mapping[str, str]) -> Launch:
-        """`argv` with the user's ids and home; raises CommandMissing if the account doesn't exist."""
+        """`argv` with the user's ids and home."""
         if user is None:
             return Launch(tuple(argv), {**_minimum(), **env}, {})
-        try:
-            account = pwd.getpwnam(_account_name(user))
-        except KeyError:
-            sentence = f"There is no account {user!r} on this machine."
-            raise CommandMissing(sentence, argv) from None
+        account = accounts.check_account(user, self.refused_uids)
         who = {"HOME": account.pw_dir, "USER": user, "LOGNAME": user}
         options = {
             "user": account.pw_uid,
@@ -153,7 +175,8 @@ class AsSudo(Runner):
         if user is None:
             return Launch(tuple(argv), {**_minimum(), **env}, {})
         given = [f"{key}={value}" for key, value in env.items()]
-        line = ("sudo", "-n", "-u", _account_name(user), *given, "--", *argv)
+        name = accounts.check_account(user, self.refused_uids).pw_name
+        line = ("sudo", "-n", "-u", name, *given, "--", *argv)
         return Launch(line, _minimum(), {"cwd": "/"})
 
 
@@ -165,12 +188,37 @@ class OverSsh(Runner):
             raise ValueError(f"not a host name: {host!r}")
         self.host = host
 
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        user: str | None = None,
+        stdin: str = "",
+        env: Mapping[str, str] | None = None,
+        deadline: float = 10.0,
+    ) -> Completed:
+        """As Runner.run; raises AccountRefused as the log-in node says."""
+        try:
+            return await super().run(argv, user=user, stdin=stdin, env=env, deadline=deadline)
+        except CommandFailed as error:
+            if user is None or error.returncode not in (JUDGED, UNKNOWN):
+                raise
+            if error.returncode == UNKNOWN:
+                raise AccountRefused(f"There is no account {user!r} on {self.host}.", user) from error
+            uid, least = map(int, error.stdout.split())
+            raise accounts.refusal(user, accounts.why_refused(uid, least, {uid})) from error
+
     def launch(self, argv: Sequence[str], user: str | None, env: Mapping[str, str]) -> Launch:
-        """`ssh HOST -- TEXT`; ssh takes one text for the remote shell, not an argv, so it is quoted here."""
+        """`ssh HOST -- TEXT`; ssh takes one text for the remote shell, not an argv, so it is quoted here.
+
+        The log-in node judges the account: this machine may not have it.
+        """
         given = [f"{key}={value}" for key, value in env.items()]
         remote = ["env", *given, *argv]
         if user is not None:
-            remote = ["sudo", "-n", "-u", _account_name(user), *given, "--", *argv]
+            refused = " ".join(map(str, sorted(self.refused_uids)))
+            judge = ["sh", "-c", JUDGE, "sh", accounts.check_name(user), refused]
+            remote = [*judge, "sudo", "-n", "-u", user, *given, "--", *argv]
         keep = {key: os.environ[key] for key in ("HOME", "SSH_AUTH_SOCK") if key in os.environ}
         command = ("ssh", "-o", "BatchMode=yes", self.host, "--", shlex.join(remote))
         return Launch(command, {**_minimum(), **keep}, {})
@@ -201,13 +249,6 @@ def names_of(host: str) -> frozenset[str]:
             name, aliases, _ = socket.gethostbyaddr(address)
             names |= {name, *aliases}
     return frozenset(names | addresses | {name.partition(".")[0] for name in names})
-
-
-def _account_name(user: str) -> str:
-    """The name if it is valid and isn't root; sudo would read "#0" as root and "%wheel" as a group."""
-    if not _NAME.fullmatch(user) or user == "root":
-        raise CommandMissing("The hub can't run commands as this account.", [user])
-    return user
 
 
 def _minimum() -> dict[str, str]:

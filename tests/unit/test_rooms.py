@@ -23,12 +23,13 @@ PURE = (*BASE, *PURE_SLURM, "forms", "environments.catalogue", "job")
 # Room or module -> the rooms that it may import besides its own; the longest matching name counts.
 RULES: dict[str, tuple[str, ...]] = {
     "": (),
-    "cli": (*BASE, "site", "hub", "notebook", "environments"),
+    "cli": (*BASE, "accounts", "site", "hub", "notebook", "environments"),
     "errors": (),
     "units": ("errors",),
     "files": (),
     "concurrency": (),
-    "runner": ("errors",),
+    "accounts": ("errors",),
+    "runner": ("errors", "accounts"),
     **dict.fromkeys(PURE_SLURM, (*BASE, *PURE_SLURM)),
     "slurm": (*BASE, "slurm", "runner"),
     "forms": BASE,
@@ -42,7 +43,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "notebook": (*PURE, "runner", "slurm", "slurm_form", "site", "servers"),
     "parallel": (*PURE, "runner", "slurm", "slurm_form", "servers"),
     "spawners": (*PURE, "runner", "slurm", "slurm_form", "servers"),
-    "hub": (*PURE, "runner", "slurm", "slurm_form", "site", "servers", "spawners"),
+    "hub": (*PURE, "accounts", "runner", "slurm", "slurm_form", "site", "servers", "spawners"),
 }
 # Programs that are sent to machines without our runner.
 SENT = ("job.node.starter", "environments.survey", "environments.probe")

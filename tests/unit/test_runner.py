@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from flatirons.errors import CommandFailed, CommandMissing, CommandTimeout
-from flatirons.runner import AsRoot, AsSelf, AsSudo, OverSsh, Runner, names_of
+from flatirons import accounts
+from flatirons.errors import AccountRefused, CommandFailed, CommandMissing, CommandTimeout
+from flatirons.runner import JUDGE, AsRoot, AsSelf, AsSudo, OverSsh, Runner, names_of
 from tests.waiting import until
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="drops from root to another account")
@@ -205,11 +210,11 @@ async def test_as_self_variables_can_be_hidden_by_their_prefix(
     assert env["SLURM_CONF"] == "/x"
 
 
-async def test_as_self_no_other_user_can_be_named() -> None:
-    me = pwd.getpwuid(os.getuid()).pw_name
-    assert (await AsSelf().run(["true"], user=me)).stdout == ""
-    with pytest.raises(ValueError, match="nobody"):
-        await AsSelf().run(["true"], user="nobody")
+async def test_as_self_no_other_user_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flatirons.runner.os.getuid", lambda: pwd.getpwnam("nobody").pw_uid)
+    assert (await AsSelf().run(["echo", "yes"], user="nobody")).stdout == "yes\n"
+    with people(monkeypatch), pytest.raises(AccountRefused, match="only for nobody, as whom it runs"):
+        await AsSelf().run(["true"], user="alice")
 
 
 # -- as root
@@ -253,24 +258,128 @@ async def test_as_root_without_a_user_the_command_runs_as_the_hub(monkeypatch: p
 
 
 async def test_as_root_an_unknown_account_is_named() -> None:
-    with pytest.raises(CommandMissing, match="no account 'no-such-user'"):
+    with pytest.raises(AccountRefused, match="no account 'no-such-user'"):
         await AsRoot().run(["true"], user="no-such-user")
+
+
+# -- whose commands are run
+
+ACCOUNTS = {
+    **{"alice": 10001, "nobody": 65534, "1a": 10003},
+    **{"root": 0, "toor": 0, "daemon": 1, "www-data": 33, "nearly": 999, "0": 0, "10001": 10001, "0x0": 0},
+    **{"slurm": 64030, "munge": 1001, "controller": 64030, "slurmadm": 1200},
+}
+NOT_A_NAME = [
+    "#0",
+    "#-1",
+    "#10001",
+    "0",
+    "00",
+    "10001",
+    "0x0",
+    "-1",
+    "+0",
+    "-x",
+    "%wheel",
+    "+grp",
+    "",
+    "a\nb",
+    "a\0b",
+]
+SYSTEM = ["root", "toor", "daemon", "www-data", "nearly", "slurm", "munge", "controller", "slurmadm"]
+LOCAL: list[type[Runner]] = [AsSelf, AsRoot, AsSudo]
+
+
+@contextlib.contextmanager
+def people(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Inside, this machine has the accounts above."""
+
+    def getpwnam(name: str) -> pwd.struct_passwd:
+        return pwd.struct_passwd((name, "x", ACCOUNTS[name], 100, "", f"/home/{name}", "/bin/sh"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(accounts, "pwd", SimpleNamespace(getpwnam=getpwnam))
+        yield
+
+
+@pytest.fixture
+def with_people(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with people(monkeypatch):
+        yield
+
+
+def make(way: type[Runner]) -> Runner:
+    """A runner that knows SlurmUser, as Slurm has named it."""
+    runner = way()
+    runner.refuse_uid(1200)
+    return runner
+
+
+@pytest.mark.parametrize("way", LOCAL)
+@pytest.mark.parametrize("user", NOT_A_NAME)
+def test_a_text_with_another_meaning_for_sudo_or_slurm_is_not_a_name(
+    with_people: None, way: type[Runner], user: str
+) -> None:
+    with pytest.raises(AccountRefused, match="isn't the name of an account") as caught:
+        make(way).launch(["sbatch"], user, {})
+    assert repr(user) in caught.value.detail
+
+
+@pytest.mark.parametrize("user", NOT_A_NAME)
+def test_a_log_in_node_is_not_asked_about_a_text_that_is_not_a_name(user: str) -> None:
+    with pytest.raises(AccountRefused, match="isn't the name of an account"):
+        OverSsh("login1").launch(["sbatch"], user, {})
+
+
+@pytest.mark.parametrize("way", LOCAL)
+@pytest.mark.parametrize("user", SYSTEM)
+def test_privileges_are_judged_by_uid_whatever_the_account_is_called(
+    with_people: None, monkeypatch: pytest.MonkeyPatch, way: type[Runner], user: str
+) -> None:
+    monkeypatch.setattr("flatirons.runner.os.getuid", lambda: ACCOUNTS[user])
+    with pytest.raises(
+        AccountRefused, match=rf"nothing as {user}: it .*\(uid {ACCOUNTS[user]}\b.* account of your own"
+    ):
+        make(way).launch(["sbatch"], user, {})
+
+
+@pytest.mark.parametrize("way", [AsSudo, AsSelf])
+@pytest.mark.parametrize("user", ["alice", "1a"])
+def test_people_are_let_through(
+    with_people: None, monkeypatch: pytest.MonkeyPatch, way: type[Runner], user: str
+) -> None:
+    monkeypatch.setattr("flatirons.runner.os.getuid", lambda: ACCOUNTS[user])
+    assert make(way).launch(["sbatch"], user, {}).argv[-1] == "sbatch"
+
+
+@pytest.mark.parametrize(
+    ("text", "least"),
+    [
+        ("UID_MIN 500\n", 500),
+        ("  UID_MIN\t\t  2000  \nSYS_UID_MIN 100\nSUB_UID_MIN 100000\n", 2000),
+        ("#UID_MIN 5\n", 1000),
+        ("UID_MIN x\n", 1000),
+        ("", 1000),
+        (None, 1000),
+    ],
+)
+def test_the_smallest_uid_of_people_is_that_of_login_defs(
+    tmp_path: Path, text: str | None, least: int
+) -> None:
+    file = tmp_path / "login.defs"
+    if text is not None:
+        file.write_text(text)
+    assert accounts.least_uid(file) == least
+
+
+def test_even_where_people_may_have_any_uid_root_is_refused() -> None:
+    assert "root" in accounts.why_refused(0, 0, ())
 
 
 # -- sudo and ssh: their command lines
 
-HOSTILE = ["#0", "#-1", "-x", "%wheel", "+grp", "", "a\nb", "a\0b", "root"]
-WAYS: list[Runner] = [AsRoot(), AsSudo(), OverSsh("login1")]
 
-
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: type(way).__name__)
-@pytest.mark.parametrize("user", HOSTILE)
-def test_a_name_with_another_meaning_for_sudo_and_root_are_refused(way: Runner, user: str) -> None:
-    with pytest.raises((CommandMissing, ValueError)):
-        way.launch(["sbatch"], user, {})
-
-
-def test_sudo_runs_without_password_and_with_the_given_variables() -> None:
+def test_sudo_runs_without_password_and_with_the_given_variables(with_people: None) -> None:
     launch = AsSudo().launch(["sbatch", "--parsable"], "alice", {"SLURM_CONF": "/x"})
     assert launch.argv == ("sudo", "-n", "-u", "alice", "SLURM_CONF=/x", "--", "sbatch", "--parsable")
     assert set(launch.env) == {"PATH", "LANG", "LC_ALL"}
@@ -283,12 +392,53 @@ def test_sudo_is_not_used_if_no_user_is_named() -> None:
     assert "HOME" not in launch.env
 
 
-def test_ssh_gets_one_quoted_text() -> None:
-    launch = OverSsh("login1").launch(["sbatch", "--comment=a b; $(id)"], "alice", {"SLURM_CONF": "/x y"})
-    assert launch.argv == (
-        *("ssh", "-o", "BatchMode=yes", "login1", "--"),
-        "sudo -n -u alice 'SLURM_CONF=/x y' -- sbatch '--comment=a b; $(id)'",
-    )
+def test_ssh_gets_one_quoted_text_in_which_the_log_in_node_judges_the_account_first() -> None:
+    runner = OverSsh("login1")
+    runner.refuse_uid(64030)
+    launch = runner.launch(["sbatch", "--comment=a b; $(id)"], "alice", {"SLURM_CONF": "/x y"})
+    assert launch.argv[:-1] == ("ssh", "-o", "BatchMode=yes", "login1", "--")
+    assert shlex.split(launch.argv[-1]) == [
+        *("sh", "-c", JUDGE, "sh", "alice", "64030"),
+        *("sudo", "-n", "-u", "alice", "SLURM_CONF=/x y", "--", "sbatch", "--comment=a b; $(id)"),
+    ]
+
+
+@pytest.fixture
+def login_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OverSsh:
+    """A log-in node with the accounts above; its sudo prints its arguments and its input."""
+    known = "\n".join(f"{name}) echo {uid} ;;" for name, uid in ACCOUNTS.items())
+    programs = {
+        "ssh": 'for text; do :; done; eval "$text"',
+        "id": f'[ "$1 $2" = "-u --" ] || exit 9\ncase $3 in\n{known}\n*) exit 1 ;;\nesac',
+        "sudo": "printf '%s\\n' \"$*\"; cat",
+    }
+    for name, text in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    for name in ("PATH", "flatirons.runner.PATH"):
+        place = monkeypatch.setenv if name == "PATH" else monkeypatch.setattr
+        place(name, f"{tmp_path}:/usr/bin:/bin")
+    runner = OverSsh("login1")
+    runner.refuse_uid(1200)
+    return runner
+
+
+@pytest.mark.parametrize("user", SYSTEM)
+async def test_over_ssh_the_log_in_node_judges_by_uid(login_node: OverSsh, user: str) -> None:
+    with pytest.raises(
+        AccountRefused, match=rf"nothing as {user}: it .*\(uid {ACCOUNTS[user]}\b.* account of your own"
+    ):
+        await login_node.run(["sbatch"], user=user)
+
+
+async def test_over_ssh_people_are_let_through_with_their_input(login_node: OverSsh) -> None:
+    done = await login_node.run(["sbatch", "--comment=a  b"], user="alice", stdin="script\n")
+    assert done.stdout == "-n -u alice -- sbatch --comment=a  b\nscript\n"
+
+
+async def test_over_ssh_an_unknown_account_is_named(login_node: OverSsh) -> None:
+    with pytest.raises(AccountRefused, match="no account 'bob' on login1"):
+        await login_node.run(["sbatch"], user="bob")
 
 
 def test_over_ssh_a_query_needs_no_sudo() -> None:

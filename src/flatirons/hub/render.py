@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import pwd
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from flatirons import accounts
 from flatirons.errors import SiteError
 from flatirons.site.schema import LoginSection, Site
 
 TEMPLATES = Path(__file__).parent.parent / "deploy"
 RENDERED_FILES = ("sudoers", "hub.service", "proxy.service")
 SLURM_COMMANDS = ("sbatch", "scancel", "squeue")
-SYSTEM_ACCOUNTS = ("root", "slurm", "munge")
+SYSTEM_ALIAS = "FLATIRONS_SYSTEM"
+MOST_UIDS = 10_000
+"""How many uids of the system are listed where UID_MIN is larger: the hub itself refuses the others."""
 
 
 def render(kind: str, site: Site, *, site_file: str, flatirons: str, has_shadow_group: bool = True) -> str:
@@ -48,6 +52,8 @@ def _list_variables(site: Site) -> dict[str, Any]:
         "state_directory": state.name if state.parent == PurePosixPath("/var/lib") else "",
         "commands": list_commands(site),
         "runas": list_runas(site.login),
+        "least_uid": accounts.least_uid(),
+        "system_accounts": list_system_accounts(site, accounts.least_uid(), accounts.daemons()),
     }
 
 
@@ -68,7 +74,37 @@ def list_runas(login: LoginSection) -> list[str]:
             *dict.fromkeys(map(escape_for_sudo, users)),
             *(f"%{escape_for_sudo(name)}" for name in dict.fromkeys(groups)),
         ]
-    return [*listed, *(f"!{name}" for name in SYSTEM_ACCOUNTS)]
+    return [*listed, f"!{SYSTEM_ALIAS}"]
+
+
+def list_system_accounts(site: Site, least_uid: int, daemons: Collection[int]) -> list[str]:
+    """The accounts that sudo never allows: all uids below `least_uid`, Slurm's daemons, the usual names.
+
+    sudoers(5) has no ranges, and a rule by uid counts for every name that the uid has.
+    """
+    slurm_users = {uid for name in _slurm_users(site) if (uid := _uid_of(name)) is not None}
+    above = sorted(uid for uid in {*daemons, *slurm_users} if uid >= least_uid)
+    uids = [*range(min(max(least_uid, 1), MOST_UIDS)), *above]
+    return ["root", *accounts.DAEMONS, *(f"#{uid}" for uid in uids)]
+
+
+def _slurm_users(site: Site) -> Iterator[str]:
+    """SlurmUser of each slurm.conf that can be read here."""
+    for cluster in site.clusters.values():
+        try:
+            text = Path(cluster.slurm_conf or "/etc/slurm/slurm.conf").read_text(
+                encoding="utf-8", errors="replace"
+            )
+        except OSError:
+            continue
+        yield from re.findall(r"^\s*SlurmUser\s*=\s*([^\s#]+)", text, re.IGNORECASE | re.MULTILINE)
+
+
+def _uid_of(name: str) -> int | None:
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return int(name) if name.isdecimal() else None
 
 
 def escape_for_sudo(text: str) -> str:

@@ -21,6 +21,7 @@ from typing import TypeAlias, TypeVar
 
 from flatirons.concurrency import BatchedCall
 from flatirons.errors import (
+    AccountRefused,
     CommandError,
     CommandFailed,
     CommandTimeout,
@@ -277,7 +278,10 @@ class SlurmClient:
 
     async def configuration(self) -> Configuration:
         """The settings of slurmctld that matter to users."""
-        return parse_cluster.configuration(await self._ask(argv.scontrol_config()))
+        found = parse_cluster.configuration(await self._ask(argv.scontrol_config()))
+        if found.slurm_user_uid is not None:
+            self.runner.refuse_uid(found.slurm_user_uid)
+        return found
 
     async def waiting(self) -> Mapping[str, int]:
         """How many jobs wait for each partition."""
@@ -313,7 +317,7 @@ class SlurmClient:
         """Runs one of argv's command lines on this cluster. Raises CommandFailed when it fails.
 
         Raises SlurmUnreachable when it doesn't end within `deadline` seconds, with the text `late`, and when
-        it can't be run.
+        it can't be run. Raises SlurmError for a user as whom the hub runs nothing.
         """
         command = [self.cluster.command(line[0]), *line[1:]]
         env = self.cluster.environment() if user else {**argv.EPOCH_TIMES, **self.cluster.environment()}
@@ -322,9 +326,11 @@ class SlurmClient:
                 return await self.runner.run(command, user=user, stdin=stdin, env=env, deadline=deadline)
         except CommandFailed:
             raise
+        except AccountRefused as error:
+            raise SlurmError(error.user, error.detail) from error
         except CommandTimeout as error:
             raise SlurmUnreachable(late, error.detail) from error
-        except CommandError as error:  # no such command, or no such account: waiting won't help
+        except CommandError as error:  # no such command: waiting won't help
             raise SlurmUnreachable(f"{error.user} Please tell the operator.", error.detail) from error
 
     @contextlib.contextmanager

@@ -340,7 +340,7 @@ class Configuration:
 
     `cluster_name` is the name in the accounting database. `enforced` holds the words of
     AccountingStorageEnforce, and those that they imply (`associations`, `limits`, `qos`). `version` is for
-    example (24, 11, 5).
+    example (24, 11, 5). `slurm_user_uid` is the uid of SlurmUser, as whom slurmctld runs.
     """
 
     cluster_name: str
@@ -350,6 +350,7 @@ class Configuration:
     max_memory_per_cpu_mib: int | None = None
     max_memory_per_node_mib: int | None = None
     version: tuple[int, ...] = ()
+    slurm_user_uid: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,7 +201,14 @@ def configuration(text: str) -> Configuration:
         max_memory_per_cpu_mib=number(settings.get("MaxMemPerCPU", "")),
         max_memory_per_node_mib=number(settings.get("MaxMemPerNode", "")),
         version=tuple(int(part) for part in re.findall(r"[0-9]{1,4}", settings.get("SLURM_VERSION", ""))[:3]),
+        slurm_user_uid=_uid(settings.get("SlurmUser", "")),
     )
+
+
+def _uid(text: str) -> int | None:
+    """The uid in "slurm(64030)"; None without one."""
+    number = text.rpartition("(")[2].removesuffix(")")
+    return int(number) if number.isdecimal() else None
 
 
 def waiting(text: str) -> Counter[str]:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from flatirons import accounts
 from flatirons.errors import SiteError
 from flatirons.hub.render import RENDERED_FILES, escape_for_sudo, escape_for_systemd, render
 from flatirons.site.load import parse
@@ -30,12 +31,20 @@ def lines(text: str) -> list[str]:
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
-def test_sudo_rules_allow_exactly_three_commands_of_each_cluster():
+@pytest.fixture(autouse=True)
+def few_accounts(monkeypatch):
+    """A machine on which people begin with uid 3, and whose munge has 1001."""
+    monkeypatch.setattr(accounts, "least_uid", lambda: 3)
+    monkeypatch.setattr(accounts, "daemons", lambda: {1, 1001})
+
+
+def test_sudo_rules_allow_exactly_three_commands_of_each_cluster_and_no_account_of_the_system():
     assert lines(rendered("sudoers")) == [
         "Cmnd_Alias FLATIRONS_SLURM = /usr/bin/sbatch, /usr/bin/scancel, /usr/bin/squeue, "
         "/opt/slurm/bin/sbatch, /opt/slurm/bin/scancel, /opt/slurm/bin/squeue",
+        "Runas_Alias FLATIRONS_SYSTEM = root, slurm, munge, #0, #1, #2, #1001",
         'Defaults!FLATIRONS_SLURM env_reset, env_keep += "SLURM_CONF", !requiretty, !lecture, !pam_session',
-        "jupyterhub ALL=(ALL, !root, !slurm, !munge) NOPASSWD: FLATIRONS_SLURM",
+        "jupyterhub ALL=(ALL, !FLATIRONS_SYSTEM) NOPASSWD: FLATIRONS_SLURM",
     ]
 
 
@@ -43,7 +52,25 @@ def test_sudo_rules_name_the_users_where_the_site_lists_them():
     text = rendered(
         "sudoers", more="[login]\nallowed_users = ['a']\nallowed_groups = ['h']\nadmin_users = ['b']"
     )
-    assert "jupyterhub ALL=(a, b, %h, !root, !slurm, !munge) NOPASSWD" in text
+    assert "jupyterhub ALL=(a, b, %h, !FLATIRONS_SYSTEM) NOPASSWD" in text
+
+
+@pytest.mark.parametrize("least", [0, 1000, 2000])
+def test_every_uid_of_the_system_is_refused_by_number(monkeypatch, least):
+    monkeypatch.setattr(accounts, "least_uid", lambda: least)
+    text = rendered("sudoers").replace("\\\n", "")
+    [alias] = [line for line in lines(text) if line.startswith("Runas_Alias")]
+    listed = [word.strip() for word in alias.partition("=")[2].split(",")]
+    own = [f"#{uid}" for uid in (1, 1001) if uid >= max(least, 1)]
+    assert listed == ["root", "slurm", "munge", *(f"#{uid}" for uid in range(max(least, 1))), *own]
+    assert max(map(len, rendered("sudoers").splitlines())) < 200, "a person reads it"
+
+
+def test_the_uid_of_slurms_user_is_refused_by_number(tmp_path):
+    conf = tmp_path / "slurm.conf"
+    conf.write_text("ClusterName=x\n  slurmuser = 64030 # its own\n#SlurmUser=nobody\n")
+    text = rendered("sudoers", more=f"[clusters.third]\nslurm_conf = '{conf}'")
+    assert "root, slurm, munge, #0, #1, #2, #1001, #64030\n" in text
 
 
 AS_NAMES = [
@@ -60,7 +87,9 @@ AS_NAMES = [
 def test_no_listed_name_becomes_a_keyword_of_sudo():
     lists = "[login]\nallowed_users = ['ALL', 'DOM\\alice']\nallowed_groups = ['domain users', 'ALL']"
     runas = lines(rendered("sudoers", more=lists))[-1]
-    assert runas.startswith(r"jupyterhub ALL=(\x41LL, \x44OM\\alice, %domain\ users, %\x41LL, !root")
+    assert runas.startswith(
+        r"jupyterhub ALL=(\x41LL, \x44OM\\alice, %domain\ users, %\x41LL, !FLATIRONS_SYSTEM)"
+    )
 
 
 @pytest.mark.parametrize("run_as", ["root", "self"])

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from flatirons.errors import CommandMissing, SlurmError, SlurmUnreachable, SubmitRefused
+from flatirons.runner import AsSudo, Completed
 from flatirons.slurm.client import (
     MAYBE_SUBMITTED,
     NOT_ALLOWED,
@@ -443,3 +446,35 @@ async def test_an_unreached_slurm_is_recognized_on_stdout_too(slurm: FakeSlurm, 
     slurm.fail("sbatch", "", stdout=DOWN)
     with pytest.raises(SlurmUnreachable):
         await client.submit(SPEC, SCRIPT, user="alice")
+
+
+@pytest.mark.parametrize("user", ["root", "daemon", "0", "no-such-user"])
+async def test_an_account_as_which_nothing_may_run_is_told_so_and_the_operator_need_not_be(user: str) -> None:
+    client = SlurmClient(Cluster("summit"), AsSudo())
+    for request in (
+        client.submit(SPEC, SCRIPT, user=user),
+        client.cancel(7, user=user),
+        client.job(7, user=user),
+    ):
+        with pytest.raises(SlurmError) as caught:
+            await request
+        assert not isinstance(caught.value, SlurmUnreachable), "the job certainly wasn't submitted"
+        assert "account" in caught.value.user
+        assert "operator" not in caught.value.user
+
+
+async def test_the_runner_refuses_the_uid_that_slurm_names_as_its_own() -> None:
+    class Controller(AsSudo):
+        """scontrol's answer; everything else would run with sudo."""
+
+        async def run(self, argv: Sequence[str], **more: Any) -> Completed:
+            if "config" not in argv:
+                return await super().run(argv, **more)
+            return Completed(
+                "AccountingStorageEnforce = none\nClusterName = x\nSlurmUser = n(65534)\n", "", 0
+            )
+
+    client = SlurmClient(Cluster("summit"), Controller())
+    await client.configuration()
+    with pytest.raises(SlurmError, match="Slurm's daemons \\(uid 65534\\)"):
+        await client.submit(SPEC, SCRIPT, user="nobody")

@@ -179,6 +179,9 @@ def test_the_enforced_rules_are_read_with_those_that_they_imply() -> None:
         (),
         (22, 5, 8),
     )
+    for said, uid in {"slurm(64030)": 64030, "root(0)": 0, "a(b)(12)": 12, "": None, "(null)": None}.items():
+        text_with_user = text.format("none") + f"SlurmUser               = {said}\n"
+        assert parse.configuration(text_with_user).slurm_user_uid == uid
     with pytest.raises(SlurmUnreachable):
         parse.configuration("slurm_load_ctl_conf error\n")
 
