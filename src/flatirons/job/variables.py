@@ -6,21 +6,30 @@ FLATIRONS_CLUSTER       the cluster's name in the site file
 FLATIRONS_ENVIRONMENT   the environment's name there
 FLATIRONS_IMAGE         the path of its image, "" for software of the node
 FLATIRONS_CONTAINER     a JSON list: the words before a command that run it in the same container
+CONTAINER_PATH          the path of its image, as scripts of other hubs call it; not set without an image
 FLATIRONS_PARALLEL      a JSON object: the site's defaults for engines, by the keys of [parallel]
 ======================  ===================================================================================
 
-Notebooks may use all of them. `flatirons.parallel` reads them in an image that may hold another release of
-Flatirons, so their names and forms don't change.
+Notebooks may use all of them, engines and workers those that name their environment. `flatirons.parallel`
+reads them in an image that may hold another release of Flatirons, so their names and forms don't change.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flatirons.environments.catalogue import Environment
-from flatirons.slurm.model import Cluster
+if TYPE_CHECKING:  # every Jupyter server imports this module before its first answer
+    from flatirons.environments.catalogue import Environment
+    from flatirons.slurm.model import Cluster
+
+
+ENVIRONMENT_NAMES = (
+    *("FLATIRONS_CLUSTER", "FLATIRONS_ENVIRONMENT", "FLATIRONS_IMAGE", "FLATIRONS_CONTAINER"),
+    "CONTAINER_PATH",
+)
+"""The variables that a job of engines gets from its notebook: they name the environment that it runs in."""
 
 
 def job_environment(cluster: Cluster, chosen: Environment, parallel: Mapping[str, Any]) -> dict[str, str]:
@@ -30,6 +39,7 @@ def job_environment(cluster: Cluster, chosen: Environment, parallel: Mapping[str
         "FLATIRONS_CLUSTER": cluster.name,
         "FLATIRONS_ENVIRONMENT": chosen.name,
         "FLATIRONS_IMAGE": chosen.image.path,
+        **({"CONTAINER_PATH": chosen.image.path} if chosen.image.path else {}),
         "FLATIRONS_CONTAINER": json.dumps(chosen.argv([])),
         "FLATIRONS_PARALLEL": json.dumps(dict(parallel)),
     }

@@ -13,17 +13,24 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, MutableMapping
 
+from flatirons.job.node.profile import READ_PROFILE
+
 JOB_VARIABLE = "FLATIRONS_JOB"
 JOB_ID_VARIABLE = "FLATIRONS_JOB_ID"
 # PMI and PMIX: an MPI library that finds them in a notebook waits for the other ranks of a step.
 _JOB_PREFIXES = ("SLURM_", "SLURMD_", "SRUN_", "SPANK_", "PMI_", "PMI2_", "PMIX_")
 _KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT", "SLURM_TIME_FORMAT")
 
+PROFILE_ENDED = 78  # exit code of a job script that the node's /etc/profile ended (EX_CONFIG)
+
 # Slurm gives a job no environment (see slurm.argv). The options of sbatch are not meant for srun.
-LOGIN_LINES = """\
+LOGIN_LINES = f"""\
 export HOME=~ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin USER="$(id -un)"
 export LOGNAME="$USER"
-[ -r /etc/profile ] && . /etc/profile
+trap 'echo "/etc/profile ended this job script with exit code $?, so nothing was started." >&2
+exit {PROFILE_ENDED}' EXIT
+{READ_PROFILE}
+trap - EXIT
 unset SLURM_EXPORT_ENV SLURM_GET_USER_ENV SLURM_TIME_FORMAT
 """
 

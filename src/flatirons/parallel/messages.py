@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from flatirons.errors import TELL_OPERATOR
+from flatirons.parallel.login_environment import PROFILE_ENDED
 from flatirons.slurm import explain
 from flatirons.slurm.hostlist import expanded
-from flatirons.slurm.model import Job
+from flatirons.slurm.model import Job, JobState
 
 LONGEST_CODE = 24  # characters of Slurm's reason that a progress bar has room for
 
@@ -42,6 +44,14 @@ def _time_of_day(start: datetime, now: datetime) -> str:
     if start.date() == now.date():
         return f"{start:%H:%M}"
     return f"{start:%a %H:%M}" if start - now < timedelta(days=6) else f"{start:%d %b}"
+
+
+def why_ended(job: Job) -> str:
+    """Why a job of engines, of a worker or of Spark ended, and what to do."""
+    if job.state is JobState.FAILED and job.exit_code == PROFILE_ENDED:
+        node = job.batch_host or job.nodes
+        return f"/etc/profile of {node} ended the job's shell before anything could start. {TELL_OPERATOR}"
+    return str(explain.end(job))
 
 
 def find_lost_nodes(before: Job | None, now: Job) -> tuple[str, ...]:
@@ -86,7 +96,7 @@ def workers_wait(jobs: Sequence[Job]) -> str:
 
 def worker_ended(worker: str, job: Job) -> str:
     """Why a worker's job ended although nobody stopped it, and what to do."""
-    return f"Dask's worker {worker} (job {job.id}) has ended: {explain.end(job)} {SCALE}"
+    return f"Dask's worker {worker} (job {job.id}) has ended: {why_ended(job)} {SCALE}"
 
 
 def worker_lost(worker: str, node: str, left: int) -> str:

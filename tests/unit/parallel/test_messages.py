@@ -29,6 +29,14 @@ def test_a_job_that_waits_is_explained_with_its_expected_start() -> None:
     assert messages.waiting(pending("Priority"), "Spark", " waits").startswith("Spark (job 12) waits: Other")
 
 
+def test_a_profile_that_ended_a_job_is_named_and_the_program_isnt_blamed() -> None:
+    failed = Job(id=12, state=JobState.FAILED, exit_code=78, batch_host="shas0101", nodes="shas[0101-0102]")
+    assert messages.why_ended(failed).startswith("/etc/profile of shas0101 ended the job's shell")
+    cancelled = Job(id=12, state=JobState.CANCELLED, exit_code=78)
+    assert "profile" not in messages.why_ended(cancelled)
+    assert messages.why_ended(failed) in messages.worker_ended("SLURMCluster-0", failed)
+
+
 def test_an_estimate_that_comes_later_is_shown_without_the_reason() -> None:
     first = messages.waiting(pending("Resources"))
     then = messages.waiting(pending("Resources", NOW))

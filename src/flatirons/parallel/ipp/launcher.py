@@ -13,9 +13,9 @@ from ipyparallel.cluster.launcher import EngineLauncher, LocalControllerLauncher
 from traitlets import Integer, Unicode, default
 
 from flatirons.errors import FlatironsError, OptionsRefused, SlurmError, SlurmUnreachable
-from flatirons.parallel import address, login_environment
+from flatirons.parallel import address, login_environment, messages
 from flatirons.parallel.background import run_sync
-from flatirons.parallel.container import login_lines, notebook_container
+from flatirons.parallel.container import login_lines, task_container
 from flatirons.parallel.ipp import compat, engines
 from flatirons.parallel.ipp.compat import StopData
 from flatirons.parallel.ipp.engine_registry import EngineRegistry
@@ -25,7 +25,6 @@ from flatirons.parallel.ipp.step import SrunStep
 from flatirons.parallel.job_context import OWNER_PID, find_job, signal_steps, slurm_client
 from flatirons.parallel.job_watch import JobWatch, query_job
 from flatirons.parallel.options import EngineOptions, resolve
-from flatirons.slurm import explain
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Job, JobSpec, JobState
 
@@ -59,11 +58,15 @@ class FlatironsEngineSetLauncher(OptionTraits, EngineLauncher):
 
     def find_args(self) -> list[str]:
         """The argv of a task, which is all engines of a node or one engine, in the notebook's container."""
+        return self._task_argv(self.environment_without_keys())
+
+    def _task_argv(self, given: Mapping[str, str]) -> list[str]:
+        """The same; `given` are the variables that the notebook or its user set for the task."""
         is_ours = self.is_forked or self.engine_cmd == compat.ENGINE_COMMAND
         command = [sys.executable, "-m", "flatirons.parallel.ipp.node"] if is_ours else self.engine_cmd
         more = [*(["--mpi"] if self.mpi else []), *self.engine_args]
         engine = engines.engine_argv(command, self.profile_dir, self.cluster_id, more)
-        return [*notebook_container(os.environ), *engine]
+        return [*task_container(os.environ, given), *engine]
 
     # -- start
 
@@ -103,9 +106,8 @@ class FlatironsEngineSetLauncher(OptionTraits, EngineLauncher):
             )
         job = self._job()
         placed = engines.place_inside(n, options, job)
-        line = engines.step_argv(
-            job["SLURM_JOB_ID"], self._step_name(), placed, self.find_args(), self._controller()
-        )
+        task = self._task_argv({**os.environ, **self.environment_without_keys()})
+        line = engines.step_argv(job["SLURM_JOB_ID"], self._step_name(), placed, task, self._controller())
         self.step = self._make_step(cmd_and_args=[*login_environment.env_command(os.environ), *line])
         self.step.start()
         self.step_pid = self.step.pid
@@ -287,7 +289,7 @@ class FlatironsEngineSetLauncher(OptionTraits, EngineLauncher):
 
     def _job_ended(self, job: Job) -> None:
         status = job.exit_code or job.signal or int(job.state is not JobState.COMPLETED)
-        why = f"Engines (job {job.id}) have ended: {explain.end(job)}"
+        why = f"Engines (job {job.id}) have ended: {messages.why_ended(job)}"
         if self.progress:
             self.progress.close_bar()
         compat.report_end(self, StopData(job_id=job.id, state=job.state.value, exit_code=status, why=why))

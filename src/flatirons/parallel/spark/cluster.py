@@ -22,7 +22,7 @@ from flatirons.errors import FlatironsError, SlurmError
 from flatirons.files import write_atomically
 from flatirons.parallel import address, messages
 from flatirons.parallel.background import run_sync
-from flatirons.parallel.container import login_lines, notebook_container
+from flatirons.parallel.container import login_lines, task_container
 from flatirons.parallel.job_context import slurm_client
 from flatirons.parallel.job_watch import JobWatch
 from flatirons.parallel.liveness import LivenessPort
@@ -31,7 +31,6 @@ from flatirons.parallel.node_health import NodeHealth
 from flatirons.parallel.options import EngineOptions
 from flatirons.parallel.spark import job as spark_job
 from flatirons.parallel.spark.node import MASTER_TIMEOUT, POLL_PAUSE, find_master
-from flatirons.slurm import explain
 from flatirons.slurm.hostlist import expanded
 from flatirons.slurm.model import Job
 
@@ -70,7 +69,7 @@ class SparkCluster:
         script = spark_job.job_script(
             self.nodes,
             self.size,
-            [*notebook_container(os.environ), sys.executable],
+            [*task_container(os.environ, {}), sys.executable],
             folder=str(self.folder),
             notebook=(self.liveness.host, self.liveness.port),
             login=login_lines(os.environ),
@@ -125,11 +124,12 @@ class SparkCluster:
         self._is_over.set()
         if self._is_up:
             print(
-                f"Spark (job {job.id}) has ended: {explain.end(job)} For a new cluster, call session() again."
+                f"Spark (job {job.id}) has ended: {messages.why_ended(job)} "
+                "For a new cluster, call session() again."
             )
 
     def _describe_end(self) -> str:
-        why = explain.end(self._last) if self._last else ""
+        why = messages.why_ended(self._last) if self._last else ""
         return f"Spark (job {self.job_id}) ended before it had started. {why}{self._read_log_end()}"
 
     def _read_log_end(self) -> str:

@@ -198,7 +198,7 @@ print(cluster.engine_set.get_output())
 cluster.stop_cluster_sync()
 """
     )
-    assert "Engines (job 1) have ended: The job's script ended with exit code 1." in printed
+    assert "Engines (job 1) have ended: The job's script ended with exit code 127" in printed
     assert "no-such-apptainer" in printed
 
 

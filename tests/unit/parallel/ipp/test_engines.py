@@ -31,7 +31,14 @@ from flatirons.slurm import argv
 GOLDEN = r"""#!/bin/bash
 export HOME=~ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin USER="$(id -un)"
 export LOGNAME="$USER"
-[ -r /etc/profile ] && . /etc/profile
+trap 'echo "/etc/profile ended this job script with exit code $?, so nothing was started." >&2
+exit 78' EXIT
+flatirons_options=$(set +o) flatirons_directory=$PWD
+[ ! -r /etc/profile ] || . /etc/profile
+eval "$flatirons_options"
+builtin cd -- "$flatirons_directory"
+unset -v IFS flatirons_options flatirons_directory
+trap - EXIT
 unset SLURM_EXPORT_ENV SLURM_GET_USER_ENV SLURM_TIME_FORMAT
 export FLATIRONS_ENGINES="$SLURM_TASKS_PER_NODE" SLURM_NTASKS="$SLURM_JOB_NUM_NODES" SLURM_NTASKS_PER_NODE=1
 unset SLURM_NPROCS SLURM_TASKS_PER_NODE SLURM_CPUS_PER_TASK SRUN_CPUS_PER_TASK SLURM_MEM_PER_CPU
@@ -218,7 +225,7 @@ def test_outside_of_a_notebook_there_is_no_container() -> None:
 def test_the_nodes_variables_for_its_own_software_stay_only_without_a_container(
     environ: dict[str, str],
 ) -> None:
-    lines = login_lines(environ).partition("/etc/profile\n")[2]  # after what sets them
+    lines = login_lines(environ).partition("trap - EXIT\n")[2]  # after what sets them
     script = f"export PYTHONPATH=/node/lib\n{lines}echo ${{PYTHONPATH-none}}"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ("none" if environ else "/node/lib")

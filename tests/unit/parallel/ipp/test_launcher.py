@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,20 @@ async def test_engines_are_one_job_that_names_its_notebook(make: Make, slurm: Fa
     assert (job.name, job.comment) == ("ipengines", "flatirons-engines:77:abc:1")
     assert {"ntasks": "8", "nodes": "2", "time": "120"}.items() <= job.options.items()
     assert engines.state == "running"
+
+
+async def test_each_task_removes_what_a_task_prolog_set_but_not_what_the_user_set(
+    make: Make, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLATIRONS_IMAGE", "/srv/base.sif")
+    engines = make(environment={"PYTHONPATH": "/home/alice/my lib"})
+    await engines.start(2)
+    [task] = [line for line in slurm.jobs[engines.job_id].script.splitlines() if "srun" in line]
+    words = shlex.split(task)
+    image = words.index("/srv/base.sif")
+    before = words[words.index("env") : image]
+    assert {"--unset=PYTHONHOME", "PYTHONPATH=/home/alice/my lib"} <= set(before)
+    assert "--unset=PYTHONPATH" not in before
 
 
 async def test_no_key_reaches_slurm(make: Make, slurm: FakeSlurm) -> None:
