@@ -12,6 +12,7 @@ _MIB = {"k": 1 / 1024, "m": 1, "g": 1024, "t": 1024 * 1024}
 
 _CLOCK = re.compile(r"(?:([0-9]{1,5})-)?([0-9]{1,6})(?::([0-9]{1,2}))?(?::([0-9]{1,2}))?")
 _UNITS = re.compile(r"(?:([0-9]{1,5}) ?d)? ?(?:([0-9]{1,6}) ?h)? ?(?:([0-9]{1,8}) ?m(?:in)?)?")
+_SECONDS = re.compile(r"(?<![0-9.])([0-9]{1,9}) ?s(?:ec)?$")
 _MEMORY = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,6}))? ?([kmgt])?(?:i?b)?")
 
 HOW_TO_WRITE_TIME = "Write a time like 2:00:00 (hours), 90m or 1-12:00:00 (days)."
@@ -43,6 +44,22 @@ def _clock_minutes(text: str, days: str | None, first: str, second: str | None, 
         return int(first)
     hours = int(days or 0) * 24 + int(first)
     return hours * 60 + int(second or 0) + (1 if int(third or 0) else 0)
+
+
+def seconds(text: str) -> float:
+    """Seconds of `3600`, `90s`, `1h30m15s`, or of what `minutes` reads except a number: `2:00:00`, `1d 12h`.
+
+    A number is seconds, as in JupyterHub's settings.
+    """
+    lowered = text.strip().lower()
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", lowered):
+        return float(lowered)
+    if (clock := _CLOCK.fullmatch(lowered)) is not None:
+        beyond = int(clock[4] or 0)  # by which `minutes` rounds up
+        return 60.0 * minutes(text) - (60 - beyond if beyond else 0)
+    ending = _SECONDS.search(lowered)
+    longer = lowered[: ending.start()] if ending and ":" not in lowered else text
+    return (60.0 * minutes(longer) if longer or not ending else 0.0) + int(ending[1] if ending else 0)
 
 
 def clock(value: int) -> str:

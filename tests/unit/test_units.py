@@ -43,6 +43,23 @@ def test_an_invalid_time_is_refused_with_how_to_write_one(text: str) -> None:
         units.minutes(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        *(("3600", 3600), ("90.5", 90.5), ("90s", 90), ("15 sec", 15), ("30m", 1800), ("1h30m15s", 5415)),
+        *(("2:00:00", 7200), ("0:00:30", 30), ("1-12:00:05", 129605), ("1d 12h", 129600)),
+    ],
+)
+def test_seconds_are_exact_and_a_number_alone_is_seconds(text: str, seconds: float) -> None:
+    assert units.seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "soon", "1.5s", "5s 1h", "1:00:00 5s", "-1"])
+def test_invalid_seconds_are_refused_with_how_to_write_a_time(text: str) -> None:
+    with pytest.raises(Refusal, match=r"isn't a time"):
+        units.seconds(text)
+
+
 def test_two_numbers_could_mean_hours_or_minutes_and_are_not_guessed() -> None:
     with pytest.raises(Refusal, match=r"Write 2:00:00 or 2m\."):
         units.minutes("2:00")

@@ -132,6 +132,10 @@ _CODES = {
 _BY_TEXT = {**_CODES, **{state.value: state for state in JobState if state is not _S.VANISHED}}
 
 
+DEFAULT_CLUSTER = "default"
+"""Name of the cluster that Slurm's commands find by themselves, where no cluster is configured."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """How to reach one Slurm: its slurm.conf and its commands' directory, "" for those of the system."""

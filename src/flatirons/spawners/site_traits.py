@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from traitlets import Bool, Dict, Enum, Float, HasTraits, Integer, List, TraitError, Unicode, validate
+from traitlets import Bool, Dict, Enum, HasTraits, Integer, List, TraitError, Unicode, default, validate
+
+from flatirons.slurm.model import DEFAULT_CLUSTER
+from flatirons.spawners.trait_types import Seconds
 
 CLUSTER_KEYS = frozenset({"slurm_conf", "bin_dir", "title"})
 
@@ -14,10 +17,22 @@ class SiteTraits(HasTraits):
 
     clusters = Dict(
         help="Slurm clusters by name, each with 'slurm_conf' and 'bin_dir' (paths) and 'title', all optional."
+        " Left out: the one that Slurm's commands find by themselves, which is called 'default'."
     ).tag(config=True)
     environments = Dict(
         help="The environments that users can choose, by name; for the keys see "
         "flatirons.environments.catalogue.Environment."
+    ).tag(config=True)
+    image = Unicode(
+        help="Path of an image that servers run in, for a form that offers images by path. The environment "
+        "with this image is used, with its binds and other settings; without one, the image alone."
+    ).tag(config=True)
+    gres = Unicode(
+        help="Generic resources on each node as in sbatch's --gres, for a form that offers them so: "
+        "`gpu:v100:1`."
+    ).tag(config=True)
+    ntasks_is_per_node = Bool(
+        help="Whether `ntasks` is the number of tasks on each node; by default it is that of the whole job."
     ).tag(config=True)
     run_as = Enum(
         ["root", "sudo", "ssh", "self"],
@@ -25,13 +40,17 @@ class SiteTraits(HasTraits):
         help="How Slurm's commands are run as the user: see flatirons.runner.",
     ).tag(config=True)
     ssh_host = Unicode(help="The log-in node for run_as = 'ssh'.").tag(config=True)
-    queue_timeout = Float(
-        86400.0, min=1, help="Seconds that a job may wait in the queue before it is cancelled."
+    queue_timeout = Seconds(
+        86400.0,
+        min=1,
+        help="Seconds that a job may wait in the queue before it is cancelled, or a text: `12h`.",
     ).tag(config=True)
-    node_timeout = Float(
-        300.0, min=1, help="Seconds from the start of the job until its server listens."
+    node_timeout = Seconds(
+        300.0, min=1, help="Seconds from the start of the job until its server listens, or a text: `5m`."
     ).tag(config=True)
-    stop_timeout = Float(60.0, min=1, help="Seconds that a cancelled job may take to end.").tag(config=True)
+    stop_timeout = Seconds(
+        60.0, min=1, help="Seconds that a cancelled job may take to end, or a text: `90s`."
+    ).tag(config=True)
     port_range = List(
         Integer(), help="First and last port that servers may listen on; empty: any free one."
     ).tag(config=True)
@@ -58,6 +77,10 @@ class SiteTraits(HasTraits):
         Unicode(), help="Names of variables that servers get from the hub's environment; none by default."
     ).tag(config=True)
 
+    @default("clusters")
+    def _default_clusters(self) -> dict[str, dict[str, str]]:
+        return {DEFAULT_CLUSTER: {}}
+
     @validate("clusters")
     def _known_keys_only(self, proposal: Any) -> dict[str, dict[str, str]]:
         clusters: dict[str, dict[str, str]] = proposal["value"]
@@ -65,4 +88,4 @@ class SiteTraits(HasTraits):
             if unknown := set(facts) - CLUSTER_KEYS:
                 known = ", ".join(sorted(CLUSTER_KEYS))
                 raise TraitError(f"cluster {name!r} has the unknown key {min(unknown)!r}; known: {known}")
-        return clusters
+        return clusters or {DEFAULT_CLUSTER: {}}

@@ -177,9 +177,9 @@ def test_the_spawner_has_a_trait_of_the_fields_kind(found: dict[str, Any]) -> No
     assert found["traits"] == {
         "exclusive": "Bool",
         "power": "Float",
-        "nice": "Int",
-        "hint": "Unicode",
-        "switches": "Unicode",
+        "nice": "Count",
+        "hint": "Word",
+        "switches": "Word",
     }
     assert found["gate"] == ["--exclusive", "--nice=-5", "--power=0.75"]
     assert found["configured"] == [

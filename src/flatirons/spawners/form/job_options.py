@@ -8,30 +8,37 @@ from jupyterhub.spawner import Spawner
 from traitlets import Bool as BoolTrait
 from traitlets import Float as FloatTrait
 from traitlets import HasTraits, MetaHasTraits, TraitType
-from traitlets import Integer as IntegerTrait
-from traitlets import Unicode as UnicodeTrait
 
-from flatirons.forms import Checkbox, Duration, Integer, Memory, Number
+from flatirons.forms import Checkbox, Duration, Field, Integer, Memory, Number
 from flatirons.slurm_form.fields import FIELDS, SlurmField
+from flatirons.slurm_form.gpus import Gpus
 from flatirons.spawners.form.hooks import FormHooks, Options
+from flatirons.spawners.trait_types import Count, GpusOnNode, Mebibytes, Minutes, Word
 
-UNITS = {Memory: "MiB", Duration: "minutes"}
+WRITTEN: tuple[tuple[type[Field], type[Count | Mebibytes | Minutes], str], ...] = (
+    (Memory, Mebibytes, ", in MiB or as a text"),
+    (Duration, Minutes, ", in minutes or as a text"),
+    (Integer, Count, ""),
+)
+"""The trait of each kind of field that has a number, and what its help adds."""
+
 ALTERNATIVES = tuple((each.name, other) for each in FIELDS for other in each.field.excludes)
 """Options of which a job can have only one."""
 
 
 def _trait(each: SlurmField) -> TraitType[Any, Any]:
-    if isinstance(each.field, Integer | Memory | Duration):
-        unit = next((f", in {unit}" for kind, unit in UNITS.items() if isinstance(each.field, kind)), "")
-        least = None if isinstance(each.field, Integer) and each.sbatch else 0  # --nice may be negative
-        return IntegerTrait(0, min=least, help=f"{each.sentence[:-1]}{unit}.").tag(config=True)
+    examples = f": {', '.join(f'`{text}`' for text in each.examples)}" if each.examples else ""
+    for kind, trait, unit in WRITTEN:
+        if isinstance(each.field, kind):
+            least = None if kind is Integer and each.sbatch else 0  # --nice may be negative
+            help = f"{each.sentence[:-1]}{unit}{examples if unit else ''}."
+            return trait(0, min=least, help=help).tag(config=True)
     if isinstance(each.field, Number):
         return FloatTrait(0.0, help=each.sentence).tag(config=True)
     if isinstance(each.field, Checkbox):
         return BoolTrait(False, help=each.sentence).tag(config=True)
-    examples = ", ".join(f"`{text}`" for text in each.examples)
-    text = f"{each.sentence[:-1]}: {examples}." if examples else each.sentence
-    return UnicodeTrait(help=text).tag(config=True)
+    kind_of_text = GpusOnNode if isinstance(each.field, Gpus) else Word
+    return kind_of_text(help=f"{each.sentence[:-1]}{examples}.").tag(config=True)
 
 
 OptionTraits: Any = MetaHasTraits(
