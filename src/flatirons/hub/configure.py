@@ -160,7 +160,7 @@ def update_servers(c: Any, site: Site) -> None:
 
 def update_spawner(c: Any, site: Site) -> None:
     """Sets that servers are Slurm jobs, on which clusters, in which environments, and as whom."""
-    from flatirons.spawners.slurm import SlurmSpawner
+    from flatirons.hub.start import SlurmSpawner
 
     c.JupyterHub.spawner_class = SlurmSpawner
     c.SlurmSpawner.clusters = {

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 from flatirons.errors import SiteError
 from flatirons.forms import Choice, Field, Form, Group
+from flatirons.slurm.model import DEFAULT_CLUSTER
 from flatirons.slurm_form import rules
 from flatirons.slurm_form.fields import FIELDS, NAMES, Offer, SlurmField
 from flatirons.slurm_form.narrowing import mistakes, narrowed, with_settings
@@ -41,10 +42,11 @@ def slurm_form(
 ) -> Form:
     """The form; clusters and environments are offered by name, with their `title` and `description`.
 
-    `site_fields` are the settings of the site's own fields, see `slurm_form.site_fields`. Raises SiteError,
-    which names each setting that is wrong.
+    Without clusters there is the one that Slurm's commands find by themselves. `site_fields` are the settings
+    of the site's own fields, see `slurm_form.site_fields`. Raises SiteError, which names each setting that is
+    wrong.
     """
-    site_fields = site_fields or {}
+    site_fields, clusters = site_fields or {}, clusters or {DEFAULT_CLUSTER: {}}
     standard = _standard_fields(settings, site_fields)
     names = {each.name for each in standard}
     problems = [(f"form.{name}", "there is no such field") for name in settings if name not in NAMES]

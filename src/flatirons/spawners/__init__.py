@@ -6,6 +6,8 @@ Begin with `slurm.py`, the spawner that JupyterHub holds: it has what JupyterHub
 slurm                    SlurmSpawner: a notebook server is a Slurm job
 site_traits              the traits of SlurmSpawner that the operator sets
 options_form             OptionsFormSpawner: a form on any spawner, by configuration only
+other_spawners           settings of batchspawner and others: what they are called here
+trait_types              traits that take times, amounts and numbers as people write them
 reference                makes the reference of SlurmSpawner from its traits
 =======================  ==================================================================================
 

@@ -38,7 +38,8 @@ from traitlets.config.loader import LazyConfigValue
 from flatirons.errors import OptionsRefused, Refusal, quoted
 from flatirons.forms import Checkbox, Duration, Field, Form, Integer, Memory, Number, Value
 from flatirons.spawners.form.hooks import FormHooks, Options
-from flatirons.spawners.jupyterhub.compat import log_name
+from flatirons.spawners.jupyterhub import compat
+from flatirons.spawners.trait_types import Written, plain
 
 STATE_KEY = "form_options"
 """The key of the chosen options in the state, next to the child's own keys."""
@@ -58,7 +59,9 @@ class ChildHooks(FormHooks):
         try:
             self._set_traits(form, {name: options.get(name) for name in form.fields}, spawner)
         except OptionsRefused as refused:
-            spawner.log.warning("%s was started with other options: %s", log_name(spawner), refused.user)
+            spawner.log.warning(
+                "%s was started with other options: %s", compat.log_name(spawner), refused.user
+            )
 
     def _set_traits(self, form: Form, options: Options, spawner: Spawner) -> None:
         """Sets the traits in the order of the fields; raises OptionsRefused for a value that doesn't fit."""
@@ -69,7 +72,7 @@ class ChildHooks(FormHooks):
         values: dict[str, object] = {}
         refused: dict[str, str] = {}
         for name, field in form.fields.items():
-            if (trait := trait_of(field)) is None:
+            if (trait := trait_of(field, kind)) is None:
                 continue
             before, value = configured.setdefault(trait, getattr(spawner, trait)), options[name]
             try:
@@ -83,10 +86,11 @@ class ChildHooks(FormHooks):
         spawner._chosen = options
 
     def _set(self, spawner: Spawner, field: Field, value: object) -> None:
+        trait = trait_of(field, type(spawner))
         try:
-            setattr(spawner, str(trait_of(field)), value)
+            setattr(spawner, str(trait), value)
         except TraitError as error:
-            spawner.log.error("option %s, trait %s: %s", field.name, trait_of(field), error)
+            spawner.log.error("option %s, trait %s: %s", field.name, trait, error)
             raise OptionsRefused({field.name: "This server can't be given this value."}) from None
 
 
@@ -117,9 +121,8 @@ class OptionsFormSpawner(Spawner):
         """An instance of a class that inherits from this one and from the child's."""
         whole: Any = cls
         if not cls._is_complete:
-            child = cls.child_class.validate(None, _setting(cls, given, "child_class", LocalProcessSpawner))
             fields = _setting(cls, given, "form_fields", [])
-            whole = with_traits_for(joined(whole, child), () if callable(fields) else fields)
+            whole = with_traits_for(joined(whole, _child(cls, given)), () if callable(fields) else fields)
         made: Self = super().__new__(whole, *args, **given)
         return made
 
@@ -127,11 +130,25 @@ class OptionsFormSpawner(Spawner):
         self._chosen: Options = {}
         # a copy for each spawner, as traitlets makes of values from a configuration
         wanted = copy.deepcopy(_setting(type(self), given, "child_config", {}))
+        if hasattr(type(self), "adapted"):  # the child takes settings by other names, too
+            fields = _setting(type(self), given, "form_fields", [])
+            wanted = type(self).adapted(wanted, given.get("config"), () if callable(fields) else fields)
         known = {name: value for name, value in wanted.items() if self.has_trait(name)}
         super().__init__(**{**known, **given})
         if unknown := sorted(set(wanted) - set(known)):
             self.log.warning("child_config: %s has no trait %s", self.child_class, ", ".join(unknown))
         _hooks.attach(self)
+
+    @classmethod
+    def at_hub_start(cls, app: Any) -> None:
+        """Calls the child's `at_hub_start`, if it has one. Raises TraitError for a child that can't be."""
+        given = {"config": app.config}
+        fields = _setting(cls, given, "form_fields", [])
+        fields = [] if callable(fields) else fields
+        this: Any = cls
+        whole = with_traits_for(joined(this, _child(cls, given)), fields)
+        if tell := getattr(super(cls, whole), "at_hub_start", None):
+            tell(app, fields, _setting(cls, given, "child_config", {}))
 
     def declared_form(self) -> Form:
         """The form for this moment."""
@@ -174,6 +191,10 @@ class OptionsFormSpawner(Spawner):
         return super().poll()
 
 
+def _child(cls: Any, given: Mapping[str, Any]) -> Any:
+    return cls.child_class.validate(None, _setting(cls, given, "child_class", LocalProcessSpawner))
+
+
 def _setting(cls: type[Spawner], given: Mapping[str, Any], name: str, default: Any) -> Any:
     """The value that a trait of the instance will have: its class is made before the instance exists."""
     if name in given:
@@ -195,10 +216,17 @@ def joined(cls: type[Spawner], child: type[Spawner]) -> type[Spawner]:
 
 def with_traits_for(cls: Any, fields: Iterable[Field]) -> type[Spawner]:
     """The class, or one derived from it that has a trait for each field; raises TraitError."""
-    known, missing = set(cls.class_trait_names()), {}
+    known, missing = cls.class_traits(), {}
     for field in fields:
-        trait = trait_of(field)
-        if trait is None or trait in known:
+        trait = trait_of(field, cls)
+        if trait is None:
+            continue
+        if isinstance(known.get(trait), Dict):
+            raise TraitError(
+                f"form_fields: {field.name} can't be chosen: the child's trait {trait!r} is a dictionary. "
+                "Give the field another name, or name its trait: trait=..."
+            )
+        if trait in known:
             continue
         if hasattr(cls, trait):
             raise TraitError(f"form_fields: {cls.__name__} has an attribute {trait!r} that isn't a trait")
@@ -212,9 +240,15 @@ def _extended(cls: type[Spawner], missing: Sequence[tuple[str, type[TraitType[An
     return type(cls.__name__, (cls,), {"__module__": cls.__module__, "__doc__": cls.__doc__, **traits})
 
 
-def trait_of(field: Field) -> str | None:
-    """The name of the trait that gets a field's value, None for none."""
-    return field.name if field.trait == "" else field.trait
+def trait_of(field: Field, cls: Any) -> str | None:
+    """The name of the trait of `cls` that gets a field's value, None for none."""
+    return trait_named(field.name, cls) if field.trait == "" else field.trait
+
+
+def trait_named(name: str, cls: Any) -> str:
+    """The trait of `cls` that is meant by a name. A class may know other names, in `trait_named`."""
+    translate = getattr(cls, "trait_named", None)
+    return str(translate(name)) if translate else name
 
 
 def kind_of(field: Field) -> type[TraitType[Any, Any]]:
@@ -232,6 +266,8 @@ def kind_of(field: Field) -> type[TraitType[Any, Any]]:
 def fitting(trait: TraitType[Any, Any], value: Value, field: Field) -> Value:
     """The value in the trait's type; raises Refusal. The trait's own validation isn't part of this."""
     match trait:
+        case Written():
+            return trait.fitting(value, field)
         case Unicode():
             return field.write(value)
         case Bool():
@@ -239,17 +275,12 @@ def fitting(trait: TraitType[Any, Any], value: Value, field: Field) -> Value:
         case ByteSpecification():  # bytes, or a text with K, M, G, T; a Memory field has MiB
             return field.write(value) if isinstance(field, Memory) else value
         case Int():
-            return _WHOLE.read(_plain(value))
+            return _WHOLE.read(plain(value))
         case Float():
-            return _DECIMAL.read(_plain(value))
+            return _DECIMAL.read(plain(value))
         case Enum():
             return _listed(trait.values or (), field.write(value))
     return value
-
-
-def _plain(value: Value) -> str:
-    """A number's text, without a decimal point where possible; yes is 1 and no is 0."""
-    return value if isinstance(value, str) else str(int(value) if int(value) == value else value)
 
 
 def _listed(values: Iterable[Value], text: str) -> Value:
@@ -257,3 +288,6 @@ def _listed(values: Iterable[Value], text: str) -> Value:
         if str(value) == text:
             return value
     raise Refusal(f"{quoted(text)} isn't possible for this server.")
+
+
+compat.at_start(compat.tell_spawner_class)

@@ -24,11 +24,12 @@ A complete file, and what else it needs: docs/how-to/plain-jupyterhub.md. The tr
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -36,16 +37,18 @@ from jupyterhub.spawner import Spawner
 from jupyterhub.utils import url_path_join
 from sqlalchemy.exc import SQLAlchemyError
 from traitlets import default
+from traitlets.config import Config
 
-from flatirons.environments.catalogue import Catalogue
+from flatirons.environments.catalogue import Catalogue, Environment
 from flatirons.errors import FlatironsError, OptionsRefused
+from flatirons.forms import Field
 from flatirons.job.script import StarterConfig, notebook
 from flatirons.job.variables import job_environment
 from flatirons.servers.causes import STOPPED, UNANSWERED, Cause
 from flatirons.servers.follow import Limits
 from flatirons.servers.progress import Event
 from flatirons.servers.report import Report, kept
-from flatirons.slurm.model import JobSpec
+from flatirons.slurm.model import DEFAULT_CLUSTER, JobSpec
 from flatirons.slurm_form.job import request
 from flatirons.slurm_form.offers import SlurmOffers
 from flatirons.slurm_form.site_fields import variables
@@ -53,12 +56,14 @@ from flatirons.spawners.form.hooks import FormHooks, Options
 from flatirons.spawners.form.job_options import OptionTraits, job_options
 from flatirons.spawners.form.suggested_fix import with_suggested_fix
 from flatirons.spawners.jupyterhub import compat, resume
+from flatirons.spawners.other_spawners import adapted, is_others, leftovers, trait_named
 from flatirons.spawners.run.server_run import ServerRun
 from flatirons.spawners.run.start_failed import StartFailed
 from flatirons.spawners.run.stored_state import Attempt
 from flatirons.spawners.shared.registry import Registry
 from flatirons.spawners.shared.runners import runner_for
 from flatirons.spawners.site_traits import SiteTraits
+from flatirons.spawners.trait_types import check
 
 
 class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
@@ -91,7 +96,35 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
         self.is_adopted = False  # the run is one of an earlier hub process
         self.reports: list[Report] = []
         self._stored: asyncio.Future[None] | None = None  # done once the last report is stored
-        super().__init__(**kwargs)
+        super().__init__(**adapted(type(self), kwargs, kwargs.get("config")))
+
+    @classmethod
+    def trait_named(cls, name: str) -> str:
+        """The trait that a field of any form sets by its name; see `spawners.other_spawners`."""
+        return trait_named(name, cls)
+
+    @classmethod
+    def at_hub_start(
+        cls, app: Any, fields: Sequence[Field] = (), child_config: Mapping[str, Any] | None = None
+    ) -> None:
+        """Logs what the configuration says for other spawners, and how much of it is taken."""
+        for found in leftovers(cls, app.config, fields, child_config):
+            app.log.log(logging.INFO if found.has_effect else logging.WARNING, found.sentence)
+        check(cls, adapted(cls, child_config or {}, app.config, fields))
+
+    def _find_my_config(self, cfg: Config) -> Any:
+        """The settings of this class, without those that `adapted` has read."""
+        found = super()._find_my_config(cfg)
+        for name in [each for each in found if is_others(each) and not self.has_trait(each)]:
+            del found[name]
+        return found
+
+    @classmethod
+    def adapted(
+        cls, given: Mapping[str, Any], config: Config | None, fields: Iterable[Field]
+    ) -> dict[str, Any]:
+        """The `child_config` of OptionsFormSpawner as arguments of this class."""
+        return adapted(cls, given, config, fields)
 
     @property
     def registry(self) -> Registry[ServerRun]:
@@ -202,9 +235,7 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
 
     async def start(self) -> str:
         """Submits the job; returns the server's URL once its starter reports that the server listens."""
-        cluster = str(self.job_options()["cluster"])
-        if cluster not in self.registry.clients:
-            raise StartFailed(OptionsRefused({"cluster": f"There is no cluster {cluster!r} here."}))
+        cluster = await self._known_cluster()
         self.registry.start_rounds(self._stored_spawn_ids)
         code = secrets.token_urlsafe(32)
         run = self._take_up(Attempt.new(cluster, code))
@@ -216,6 +247,21 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
         except FlatironsError as error:
             raise StartFailed(error) from error
         return self.url
+
+    async def _known_cluster(self) -> str:
+        """The chosen cluster by its name here; raises StartFailed if there is none.
+
+        Where no cluster is configured, the one that Slurm's commands find also has its own name.
+        """
+        cluster, clients = str(self.job_options()["cluster"]), self.registry.clients
+        if cluster in clients:
+            return cluster
+        if list(clients) == [DEFAULT_CLUSTER]:
+            rights = (await self.facts(True)).rights(DEFAULT_CLUSTER)
+            if rights and rights.facts.configuration.cluster_name == cluster:
+                return DEFAULT_CLUSTER
+        self.log.error("There is no cluster %r: name it in c.SlurmSpawner.clusters", cluster)
+        raise StartFailed(OptionsRefused({"cluster": f"There is no cluster {cluster!r} here."}))
 
     async def poll(self) -> int | None:
         """None while the job lives, or may live, else an exit status; starts no process.
@@ -285,8 +331,13 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
 
     def job_spec(self, attempt: Attempt) -> JobSpec:
         """The job that is requested from Slurm."""
+        spec = request(self.job_options(), self.own_fields)
+        if self.gres:
+            spec = replace(spec, extra=(*spec.extra, f"--gres={self.gres}"))
+        if self.ntasks_is_per_node and spec.ntasks:
+            spec = replace(spec, ntasks=0, extra=(*spec.extra, f"--ntasks-per-node={spec.ntasks}"))
         return replace(
-            request(self.job_options(), self.own_fields),
+            spec,
             name=self.job_name,
             comment=self.registry.comment(attempt.spawn_id, f"{self.user.name}/{self.name}"),
             output="/dev/null",  # the starter keeps the log, in a place that only the user reads
@@ -300,8 +351,9 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
     def job_script(self, code: str) -> str:
         """The starter with its configuration; the only secret in it is the boot code."""
         options = self.job_options()
-        chosen = Catalogue.from_dict(self.environments).get(str(options["environment"]))
-        cluster = self.registry.clients[str(options["cluster"])].cluster
+        chosen = self._environment(str(options["environment"]))
+        assert self.run
+        cluster = self.registry.clients[self.run.attempt.cluster].cluster
         config = StarterConfig(
             hub=self.starter_url or self._hub_api_url(),
             code=code,
@@ -313,6 +365,14 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
             forgotten=chosen.forgotten,
         )
         return notebook(config, self.python)
+
+    def _environment(self, name: str) -> Environment:
+        """The environment of `image` if there is one, else the one with this name; raises ImageError."""
+        known = Catalogue.from_dict(self.environments)
+        if not self.image:
+            return known.get(name)
+        made = Environment.from_dict(PurePath(self.image).stem, {"image": self.image})
+        return next((each for each in known if each.image.path == self.image), made)
 
     def _hub_api_url(self) -> str:
         if self.hub_connect_url is None:
@@ -343,3 +403,6 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
         paths = await super().create_certs()
         names = {"keyfile": "KEYFILE", "certfile": "CERTFILE", "cafile": "CLIENT_CA"}
         return {f"JUPYTERHUB_SSL_{names[kind]}": Path(path).read_text() for kind, path in paths.items()}  # noqa: ASYNC240
+
+
+compat.at_start(compat.tell_spawner_class)

@@ -226,7 +226,6 @@ async def test_a_value_gets_the_type_of_the_trait(field: Field, given: object, v
         (Text("word"), "3", 'word: "3" isn\'t possible for this server.'),
         (Integer("count"), 101, "count: This server can't be given this value."),
         (Text("size"), "much", "size: This server can't be given this value."),
-        (Text("pairs"), "a", "pairs: This server can't be given this value."),
     ],
 )
 async def test_a_value_that_the_trait_refuses_gets_a_message(
@@ -273,6 +272,12 @@ def test_a_trait_made_for_a_field_may_be_configured() -> None:
     config.OptionsFormSpawner.form_fields = [Text("req_a"), Integer("req_b")]
     spawner = OptionsFormSpawner(config=config)
     assert (spawner.req_a, spawner.req_b) == ("site", 5)
+
+
+@pytest.mark.parametrize("field", [Text("environment"), Text("pairs"), Text("word", trait="pairs")])
+def test_an_option_can_not_replace_a_dictionary_of_the_child(field: Field) -> None:
+    with pytest.raises(TraitError, match="is a dictionary"):
+        made(field)
 
 
 @pytest.mark.parametrize("name", ["start", "server", "started_with", "child_spawner"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from sqlalchemy import bindparam, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
+from traitlets import TraitError
 
 # -- what JupyterHub is doing with a server
 
@@ -120,6 +121,40 @@ def add_log_filter(added: logging.Filter) -> None:
     Needless once JupyterHub logs no traceback for a SpawnException that a hook of the form raises.
     """
     logging.getLogger("JupyterHub").addFilter(added)
+
+
+_at_start: list[Callable[[Any], None]] = []
+
+
+def at_start(action: Callable[[Any], None]) -> None:
+    """Has `action(app)` called at the start of each hub in this process, once its settings exist.
+
+    Needless once JupyterHub has a hook for its start.
+    """
+    from jupyterhub.app import JupyterHub
+
+    if not _at_start:
+        make_handlers = JupyterHub.init_handlers
+
+        def init_handlers(app: JupyterHub) -> None:
+            for each in _at_start:
+                each(app)
+            make_handlers(app)
+
+        JupyterHub.init_handlers = init_handlers
+    if action not in _at_start:
+        _at_start.append(action)
+
+
+def tell_spawner_class(app: Any) -> None:
+    """Calls `at_hub_start(app)` of the spawner class, if it has such a method; a TraitError ends the hub."""
+    tell = getattr(app.spawner_class, "at_hub_start", None)
+    try:
+        if tell:
+            tell(app)
+    except TraitError as error:
+        app.log.critical("The hub can't start with this configuration: %s", error)
+        app.exit(1)
 
 
 async def add_route(spawner: Spawner) -> None:

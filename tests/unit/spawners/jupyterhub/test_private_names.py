@@ -47,7 +47,13 @@ UNDOCUMENTED = {
         "add_user",
         "delete_user",
     ),
-    *("internal_proxy_certs", "internal_trust_bundles", "init_internal_ssl", "trusted_downstream_ips"),
+    *(
+        "internal_proxy_certs",
+        "internal_trust_bundles",
+        "init_internal_ssl",
+        "init_handlers",
+        "trusted_downstream_ips",
+    ),
 }
 """Names without an underscore that `compat` wraps. `settings` is one of them only on a user."""
 
