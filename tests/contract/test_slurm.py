@@ -15,11 +15,12 @@ import pytest
 from flatirons.errors import SlurmError, SubmitRefused
 from flatirons.slurm import explain
 from flatirons.slurm.client import SlurmClient
+from flatirons.slurm.identity import is_same
 from flatirons.slurm.model import JobSpec, JobState
 from flatirons.slurm.polling import PollSchedule
 from flatirons.slurm.watcher import Watcher
 from tests.contract.conftest import SlurmSite
-from tests.fakes.slurm import FakeSite
+from tests.fakes.slurm import FakeSite, FakeSlurm
 
 SLEEPS = "#!/bin/bash -l\nexec sleep 300\n"
 SPEC = JobSpec(
@@ -77,7 +78,7 @@ async def test_slurmctld_and_accounting_agree_on_how_a_job_ended(
     assert (job.state, job.exit_code, job.signal) == (state, exit_code, signal)
     end = (await slurm.summit.ends([job_id]))[job_id]
     assert (end.state, end.exit_code, end.signal) == (state, exit_code, signal)
-    assert end.node == job.nodes
+    assert (end.node, end.user, end.submit) == (job.nodes, "alice", job.submit)
 
 
 async def test_a_job_whose_log_cannot_be_opened_is_explained(slurm: SlurmSite) -> None:
@@ -141,6 +142,11 @@ async def test_a_refusal_has_slurms_sentence_and_an_explanation(slurm: SlurmSite
     assert len(told) > len(sentence.strip()) + 20
 
 
+def fake(slurm: SlurmSite) -> FakeSlurm:
+    """The cluster in memory."""
+    return cast(FakeSite, slurm.summit.runner).clusters[slurm.summit.cluster.slurm_conf]
+
+
 WRAPPED = """
 mkdir -p "$1"
 for each in sbatch squeue scancel; do ln -sf "$(command -v $each)" "$1/$each"; done
@@ -156,7 +162,7 @@ async def wrapped(slurm: SlurmSite, name: str, shell: str, change: Callable[[str
     if slurm.is_real:
         await slurm.summit.runner.run(["bash", "-c", WRAPPED, "wrapped", folder, shell])
     else:
-        cast(FakeSite, slurm.summit.runner).clusters[slurm.summit.cluster.slurm_conf].tamper("sbatch", change)
+        fake(slurm).tamper("sbatch", change)
     return SlurmClient(replace(slurm.summit.cluster, bin_dir=folder), slurm.summit.runner)
 
 
@@ -261,6 +267,51 @@ async def test_clusters_do_not_see_each_others_jobs(slurm: SlurmSite) -> None:
     assert running.partition == "blanca-csdms"
     mine = [[job.id for job in jobs if job.comment == comment and not job.state.is_over] for jobs in seen]
     assert mine == [[here], [there]]
+
+
+async def alter(slurm: SlurmSite, job_id: int, *words: str, **facts: object) -> None:
+    """`scontrol WORDS` as the job's user; in memory, the same by `facts`."""
+    if slurm.is_real:
+        environment = slurm.summit.cluster.environment()
+        await slurm.summit.runner.run(["scontrol", *words], user="alice", env=environment)
+    elif words[0] == "requeue":
+        fake(slurm).now += 60
+        fake(slurm).requeue(job_id)
+    else:
+        fake(slurm).change(job_id, **facts)
+
+
+async def test_a_followed_job_is_seen_whatever_its_name_and_comment_become(slurm: SlurmSite) -> None:
+    schedule = PollSchedule(starting=0.2, waiting=0.2, quiet=0.2)
+    watcher = Watcher(slurm.summit, comment_part=SPEC.comment, schedule=schedule)
+    watcher.start()
+    try:
+        job_id = await slurm.summit.submit(replace(SPEC, extra=("--hold",)), SLEEPS, user="alice")
+        async with watcher.watch(job_id, "alice") as news:
+            async for job in news:
+                if job.name == "my-run":
+                    break
+                words = ("update", f"jobid={job_id}", "jobname=my-run", "comment=cost-centre-17")
+                await alter(slurm, job_id, *words, name="my-run", comment="cost-centre-17")
+            seen = (await watcher.refresh()).jobs[job_id]
+    finally:
+        await watcher.stop()
+        await slurm.summit.cancel(job_id, user="alice")
+    assert (seen.name, seen.comment, seen.user) == ("my-run", "cost-centre-17", "alice")
+    assert is_same(seen, "alice", job.submit)
+
+
+async def test_a_requeued_job_is_the_same_with_a_new_time_of_submission(slurm: SlurmSite) -> None:
+    job_id = await slurm.summit.submit(replace(SPEC, extra=("--requeue",)), SLEEPS, user="alice")
+    try:
+        first = await slurm.until(job_id, lambda job: job.state.is_running)
+        await asyncio.sleep(1.1 if slurm.is_real else 0)  # Slurm counts whole seconds
+        await alter(slurm, job_id, "requeue", str(job_id))
+        again = await slurm.until(job_id, lambda job: job.state.is_waiting and job.restarts > 0)
+    finally:
+        await slurm.summit.cancel(job_id, user="alice")
+    assert first.submit and again.submit and again.submit > first.submit
+    assert is_same(again, "alice", first.submit) and not is_same(first, "alice", again.submit)
 
 
 async def test_the_watcher_reports_a_job_from_its_submission_to_its_end(slurm: SlurmSite) -> None:

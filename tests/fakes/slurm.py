@@ -63,9 +63,10 @@ class FakeJob:
         elapsed = self.end - self.start if self.start and self.end else 0
         nodes = self.nodes or "None assigned"
         told = f"{self.exit_code}|{elapsed}"
-        lines = [f"{self.id}|{self.state}{by}|{told}||{self.memory}|{nodes}|1|00:00.500|1"]
+        used, when = f"{nodes}|1|00:00.500|1", self.submit
+        lines = [f"{self.id}|{self.state}{by}|{told}||{self.memory}|{used}|{self.user}|{when}"]
         if self.start:
-            lines.append(f"{self.id}.batch|{self.state}|{told}|{self.max_rss}||{nodes}|1|00:00.500|1")
+            lines.append(f"{self.id}.batch|{self.state}|{told}|{self.max_rss}||{used}||{when}")
         return lines
 
 
@@ -157,6 +158,11 @@ class FakeSlurm(Runner):
         job = replace(self.jobs[job_id], **facts)  # type: ignore[arg-type]  # the test's own typing
         self.jobs[job_id] = job
         self.accounting[job_id] = job
+
+    def requeue(self, job_id: int) -> None:
+        """The job is put back into the queue."""
+        facts = {"state": "PENDING", "reason": "BeginTime", "nodes": "", "host": "n/a", "start": 0}
+        self.change(job_id, **facts, submit=self.now, restarts=self.jobs[job_id].restarts + 1)
 
     def forget(self, job_id: int) -> None:
         """slurmctld drops the job's record (MinJobAge); accounting keeps it."""

@@ -117,7 +117,7 @@ async def _tell_end(record: Record, found: Found, say: Say) -> None:
         lookup = EndLookup(client, logging.getLogger(__name__), RECORD)
         said = StarterEnd.from_call(calls["end"]) if "end" in calls else None
         was_up, has_starter_called = "ready" in calls, "boot" in calls
-        end = await lookup.accounted(job.id)
+        end = await lookup.accounted(job.id, job)
         cause = await lookup.cause(job, end, said, was_up=was_up, has_starter_called=has_starter_called)
         why = f" {cause.text}"
     say(f"Job {number} on {record.cluster} ({record.environment}) has ended.{why}")

@@ -207,7 +207,7 @@ class NotebookRun(JobFollower):
         await self.wait_for_slurm()
         if self.is_concluded:
             return
-        end = await self._lookup.accounted_early(self._job_id)
+        end = await self._lookup.accounted_early(self._job_id, self.job)
         if self.job and end:
             self.give_up(await self._explained(self.job))
         else:
@@ -215,7 +215,7 @@ class NotebookRun(JobFollower):
 
     async def _explained(self, job: Job) -> Cause:
         known = {"was_up": bool(self._port), "has_starter_called": self._has_starter_called}
-        end = await self._lookup.accounted(job.id)
+        end = await self._lookup.accounted(job.id, job)
         return await self._lookup.cause(job, end, self.starter_end, **known)
 
     def _tell_silence(self) -> None:

@@ -12,6 +12,7 @@ from flatirons.errors import SlurmError
 from flatirons.servers.causes import Cause, Receiver, StarterEnd
 from flatirons.servers.diagnosis import diagnose
 from flatirons.slurm.client import SlurmClient
+from flatirons.slurm.identity import is_end_of
 from flatirons.slurm.model import End, Job, JobState
 
 SECONDS_FOR_ACCOUNTING = 4.0
@@ -27,16 +28,20 @@ class EndLookup:
         self._receiver = receiver
         self._end: End | None = None
 
-    async def accounted(self, job_id: int) -> End | None:
-        """What accounting says about the job, with the name of who cancelled it; else its last answer."""
+    async def accounted(self, job_id: int, job: Job | None = None) -> End | None:
+        """What accounting says about the job, with the name of who cancelled it; else its last answer.
+
+        With `job`, what Slurm last said of it, the end of another job that was given its id isn't taken.
+        """
         try:
-            if end := (await self._client.ends([job_id])).get(job_id):
+            end = (await self._client.ends([job_id])).get(job_id)
+            if end and (job is None or is_end_of(end, job)):
                 self._end = await with_name(end)
         except SlurmError as error:
             self._log.warning("Accounting doesn't answer about job %s: %s", job_id, error.detail or error)
         return self._end
 
-    async def accounted_early(self, job_id: int) -> End | None:
+    async def accounted_early(self, job_id: int, job: Job | None = None) -> End | None:
         """The end of a job that squeue still shows, None where accounting doesn't know one in time.
 
         slurmctld tells accounting why a job ends before it waits for the nodes' epilogs (job_mgr.c,
@@ -45,7 +50,7 @@ class EndLookup:
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SECONDS_FOR_ACCOUNTING):
-                end = await self.accounted(job_id)
+                end = await self.accounted(job_id, job)
                 return end if end and end.state.is_over else None
         return None
 

@@ -48,7 +48,7 @@ JOB_FIELDS = (
 STEP_FIELDS = ("StepID", "StepName")
 END_FIELDS = (
     *("JobIDRaw", "State", "ExitCode", "ElapsedRaw", "MaxRSS", "ReqMem", "NodeList"),
-    *("AllocCPUS", "TotalCPU", "NNodes"),
+    *("AllocCPUS", "TotalCPU", "NNodes", "User", "Submit"),
 )
 ASSOCIATION_FIELDS = (
     *("Cluster", "Account", "User", "Partition", "QOS", "DefaultQOS", "DefaultAccount"),

@@ -15,7 +15,8 @@ import pwd
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeAlias, TypeVar
 
@@ -154,14 +155,13 @@ class SlurmClient:
 
         Raises SlurmUnreachable if Slurm shows no such job, or doesn't answer.
         """
-        owner, mark = user or self.owner or _own_name(), secrets.token_hex(4)
+        owner = user or _own_name()
         printed = f"sbatch printed no job id, or several: stdout={done.stdout!r} stderr={done.stderr!r}"
         try:
-            listed = await self._run(argv.squeue_jobs(mark, user=owner), user=user, late=MAYBE_SUBMITTED)
-        except CommandFailed as error:
+            jobs = await self.jobs_of(owner, as_user=user)
+        except SlurmError as error:
             raise SlurmUnreachable(MAYBE_SUBMITTED, f"{printed}; {error.detail}") from error
-        jobs = await _parse(parse.jobs, listed.stdout, mark)
-        found = identity.find_submitted(jobs.values(), spec, owner, since=began, among=ids)
+        found = identity.find_submitted(jobs, spec, owner, since=began, among=ids)
         if found is None:
             raise SlurmUnreachable(_without_id(done), f"{printed}; squeue shows no such job of {owner}")
         log.warning("%s: job %s was found by squeue, because %s", self.cluster.name, found.id, printed)
@@ -202,19 +202,31 @@ class SlurmClient:
                 return
             raise _failed(error) from error
 
-    async def jobs(self, *, comment_part: str = "", with_queues: bool = False) -> Snapshot:
+    async def jobs(
+        self, *, comment_part: str = "", ids: Container[int | None] = (), with_queues: bool = False
+    ) -> Snapshot:
         """All jobs that slurmctld has (see `job_names` and `owner` above), in one query.
 
-        `comment_part`: only jobs whose comment contains this text. `with_queues`: also the order of waiting
-        jobs.
+        `comment_part`: only jobs whose comment contains this text, and those with one of these `ids`.
+        `with_queues`: also the order of waiting jobs.
         """
         mark = secrets.token_hex(4)
         began = time.monotonic()
         owner = "" if with_queues else self.owner
         text = await self._ask(argv.squeue_jobs(mark, user=owner, names=self.job_names))
-        jobs = await _parse(parse.jobs, text, mark, comment_part)
+        jobs = await _parse(parse.jobs, text, mark, comment_part, ids)
         queues = await _parse(parse.queues, text, mark) if with_queues else {}
         return Snapshot(jobs, began, time.monotonic(), queues)
+
+    async def jobs_of(self, owner: str, *, as_user: str | None = None) -> list[Job]:
+        """All jobs of a user, whatever their names; asks `as_user`, who sees them also with PrivateData."""
+        mark = secrets.token_hex(4)
+        try:
+            done = await self._run(argv.squeue_jobs(mark, user=owner), user=as_user)
+        except CommandFailed as error:
+            raise _failed(error) from error
+        jobs = (await _parse(parse.jobs, done.stdout, mark)).values()
+        return [replace(job, has_local_times=bool(as_user)) for job in jobs if job.user == owner]
 
     async def job(self, job_id: int, *, user: str | None = None) -> Job | None:
         """The job; None when Slurm answers that there is no such job.
@@ -228,7 +240,8 @@ class SlurmClient:
             if _NO_SUCH_JOB in error.stderr:
                 return None
             raise _failed(error) from error
-        return parse.jobs(done.stdout, mark).get(job_id)
+        found = parse.jobs(done.stdout, mark).get(job_id)
+        return replace(found, has_local_times=bool(user)) if found else None
 
     async def ends(self, job_ids: Iterable[int]) -> dict[int, End]:
         """What accounting knows of the jobs, by id, including those that still live (see End.state).
@@ -252,8 +265,10 @@ class SlurmClient:
         return found
 
     async def _ends_without_accounting(self, ids: Sequence[int]) -> dict[int, End]:
-        snapshot = await self.jobs()
-        remembered = (snapshot.jobs[number] for number in ids if number in snapshot.jobs)
+        mark = secrets.token_hex(4)
+        text = await self._ask(argv.squeue_jobs(mark, user=self.owner))  # whatever names they have by now
+        jobs = await _parse(parse.jobs, text, mark)
+        remembered = (jobs[number] for number in ids if number in jobs)
         return {job.id: parse.end_of(job) for job in remembered if job.state.is_over}
 
     async def submit_hosts(self) -> frozenset[str]:
@@ -388,7 +403,7 @@ def refused(error: CommandFailed, unreached: str = NOT_ANSWERING) -> SlurmError:
     return SubmitRefused(f"Slurm refused the job: {printable(sentence)} {explanation}".strip(), error.detail)
 
 
-async def _parse(parser: Callable[..., T], text: str, *more: str) -> T:
+async def _parse(parser: Callable[..., T], text: str, *more: object) -> T:
     """Parses here, or in a thread when that would block the event loop for long."""
     if len(text) < THREAD_FROM:
         return parser(text, *more)

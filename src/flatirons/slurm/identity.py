@@ -1,17 +1,50 @@
 """Which of Slurm's jobs is the one that we submitted; pure.
 
-A job's name and comment prove nothing: a plugin of the site (job_submit, cli_filter) may replace both at the
-submission, and `scontrol update` later. They only help to find a job whose id was lost.
+A job is ours by its id, its user and the time of its submission. Its name and comment prove nothing: a plugin
+of the site (job_submit, cli_filter) may replace both at the submission, and `scontrol update` later. They
+only help to find a job whose id was lost.
+
+A slurmctld that lost its state assigns the same ids again. A requeued job keeps its id, gets a new time of
+submission and has been restarted once more: batch_requeue_fini and _job_requeue_op in Slurm's job_mgr.c.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from datetime import datetime
 
-from flatirons.slurm.model import Job, JobSpec
+from flatirons.slurm.model import End, Job, JobSpec
 
 CLOCKS_APART = 300
 """Seconds that the clocks of two machines may differ: munge refuses a credential that is older or newer."""
+
+LONGEST_SUBMISSION = 120
+"""Seconds within which Slurm gets a job after its submission was requested, also when it is busy."""
+OURS = "flatirons"
+"""The comments of all jobs that Flatirons submits contain this, unless somebody replaces them."""
+
+_LONGEST_OFFSET = 26 * 3600  # seconds between two time zones
+_OFFSETS = 900  # time zones differ by multiples of a quarter of an hour
+
+
+def is_same(job: Job, user: str, submitted_at: datetime | None) -> bool:
+    """Is this the job that `user` submitted under its id at `submitted_at`? None: that isn't known yet."""
+    if job.user and job.user != user:
+        return False
+    if job.submit is None or submitted_at is None:
+        return True
+    later = (job.submit - submitted_at).total_seconds()
+    if job.has_local_times and abs(later) <= _LONGEST_OFFSET and later % _OFFSETS == 0:
+        return True
+    return later == 0 or (later > 0 and job.restarts > 0)
+
+
+def is_end_of(end: End, job: Job) -> bool:
+    """Is this the end of the job, and not of another one with its id, nor of an earlier run of the same?"""
+    if end.user and job.user and end.user != job.user:
+        return False
+    known = None if job.has_local_times else job.submit
+    return end.submit is None or known is None or end.submit == known
 
 
 def find_submitted(
@@ -30,6 +63,20 @@ def find_submitted(
     if found := [job for job in recent if job.name == spec.name]:
         return max(found, key=_age)
     return recent[0] if among and len(recent) == 1 else None
+
+
+def find_by_name(jobs: Iterable[Job], name: str, *, requested_at: float) -> Job | None:
+    """The only live job with this name that was submitted about then by our clock, and says nothing of us.
+
+    None if there are several, or none: the user may submit jobs under any name.
+    """
+    found = [
+        job
+        for job in jobs
+        if job.name == name and not job.state.is_over and OURS not in job.comment
+        if job.submit and -60 <= job.submit.timestamp() - requested_at <= LONGEST_SUBMISSION
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def _age(job: Job) -> tuple[float, int]:

@@ -184,9 +184,11 @@ class JobSpec:
 class Job:
     """A job as Slurm last described it.
 
-    `start` is an estimate while the job waits. `nodes` is Slurm's compressed list ("c[1-3]"), and
-    `batch_host` is the node that runs the script. `exit_code` and `signal` are valid once the state is over.
-    The job's owner chose `comment` and `name`, so they prove nothing without `user`.
+    `start` is an estimate while the job waits. `submit` changes when the job is put back into the queue. With
+    `has_local_times` its times were read without their time zone. `nodes` is Slurm's compressed list
+    ("c[1-3]"), and `batch_host` is the node that runs the script. `exit_code` and `signal` are valid once the
+    state is over. `comment` and `name` prove nothing, because plugins of the site and the job's user may
+    replace them: see slurm/identity.py.
     """
 
     id: int
@@ -209,11 +211,14 @@ class Job:
     priority: int = 0
     restarts: int = 0
     raw_state: str = ""
+    has_local_times: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class End:
     """How a job ended, as accounting reports it; memory figures are None where accounting has none.
+
+    `user` and `submit` tell the job from another one that was given its id.
 
     `requested_memory_mib` is for all `nodes` of the job together. `max_rss_mib` is the most that any one task
     was seen to use; it is sampled, so short peaks are missed. `cancelled_by` is the numeric id of the user
@@ -235,6 +240,8 @@ class End:
     raw_state: str = ""
     nodes: int | None = None
     cancelled_by_name: str = ""
+    user: str = ""
+    submit: datetime | None = None
 
     @property
     def memory_per_node_mib(self) -> int | None:

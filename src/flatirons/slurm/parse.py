@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,11 +41,12 @@ def job_ids(text: str) -> list[int]:
     return list(dict.fromkeys(int(match[1]) for match in matches if match))
 
 
-def jobs(text: str, mark: str, comment_part: str = "") -> dict[int, Job]:
+def jobs(text: str, mark: str, comment_part: str = "", ids: Container[int | None] = ()) -> dict[int, Job]:
     """The jobs in squeue's output, by id; argv made its format with the same `mark`.
 
-    With `comment_part`, only jobs whose comment contains it: the others aren't parsed, as there may be many.
-    It need not begin with it, because a plugin of the site may have put something before it.
+    With `comment_part`, only jobs with one of these `ids` and those whose comment contains it: the others
+    aren't parsed, as there may be many. The comment need not begin with it, because a plugin of the site may
+    have put something before it.
 
     Names and comments may contain any character, including line ends, and a user may choose them to look like
     the record of another job. That doesn't work, because the fields are separated by a mark that was drawn
@@ -53,7 +54,7 @@ def jobs(text: str, mark: str, comment_part: str = "") -> dict[int, Job]:
     """
     found: dict[int, Job] = {}
     for record in _records(text, mark, JOB_FIELDS):
-        if comment_part in record[-1]:
+        if comment_part in record[-1] or number(record[0]) in ids:
             job = _job(record)
             found.setdefault(job.id, job)
     return found
@@ -242,6 +243,8 @@ def _end(job_number: int, row: dict[str, str], steps: list[dict[str, str]]) -> E
         cpu_seconds=cpu_seconds(row["TotalCPU"]),
         nodes=number(row["NNodes"]) or None,
         raw_state=row["State"],
+        user=_given(row["User"]),
+        submit=time(row["Submit"]),
     )
 
 
@@ -256,6 +259,8 @@ def end_of(job: Job) -> End:
         elapsed_seconds=None if elapsed is None else max(0, int(elapsed)),
         node=job.nodes,
         raw_state=job.raw_state,
+        user=job.user,
+        submit=job.submit,
     )
 
 

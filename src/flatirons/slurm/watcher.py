@@ -16,6 +16,7 @@ from dataclasses import replace
 from flatirons.concurrency import SharedCall, TokenBucket
 from flatirons.errors import SlurmError
 from flatirons.slurm.client import SlurmClient
+from flatirons.slurm.identity import is_end_of
 from flatirons.slurm.model import End, Job, JobState, QueuePosition, Snapshot
 from flatirons.slurm.polling import Clock, PollSchedule
 from flatirons.slurm.subscription import FollowedJob, Subscription
@@ -39,7 +40,7 @@ class Watcher:
         clock: Clock | None = None,
         schedule: PollSchedule | None = None,
     ) -> None:
-        """`comment_part`: a text in the comments of all jobs that matter here; other jobs aren't read."""
+        """`comment_part`: other jobs than those with this text in their comment, or followed, aren't read."""
         self.client = client
         self.comment_part = comment_part
         self.clock = clock or Clock()
@@ -183,7 +184,9 @@ class Watcher:
         began = self.clock.now()
         does_any_wait = any(followed.may_wait for followed in self._followed.values())
         try:
-            snapshot = await self.client.jobs(comment_part=self.comment_part, with_queues=does_any_wait)
+            snapshot = await self.client.jobs(
+                comment_part=self.comment_part, ids=self._followed.keys(), with_queues=does_any_wait
+            )
         except SlurmError as error:
             self.failures += 1
             self.last_error = error
@@ -237,9 +240,12 @@ class Watcher:
             ends = {}
             may_be_late = True
         for job_id in missing:
-            end = ends.get(job_id)
+            end, known = ends.get(job_id), self.job(job_id)
+            if end and known and not is_end_of(end, known):
+                end = None  # of another job with this id, or of a run before the job was requeued
             if end and end.state.is_over:
-                self._update(_with_end(self.job(job_id) or Job(job_id, end.state), end))
+                last = known or Job(job_id, end.state, user=end.user, submit=end.submit)
+                self._update(_with_end(last, end))
             else:
                 await self._ask_controller(job_id, may_be_late=may_be_late or end is not None)
 

@@ -175,6 +175,6 @@ def test_sacct_is_asked_for_several_jobs_of_any_user_at_once() -> None:
         "--noheader",
         "--parsable2",
         "--noconvert",
-        "--format=JobIDRaw,State,ExitCode,ElapsedRaw,MaxRSS,ReqMem,NodeList,AllocCPUS,TotalCPU,NNodes",
+        "--format=JobIDRaw,State,ExitCode,ElapsedRaw,MaxRSS,ReqMem,NodeList,AllocCPUS,TotalCPU,NNodes,User,Submit",
         "--jobs=1,2",
     ]

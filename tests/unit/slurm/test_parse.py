@@ -201,9 +201,9 @@ def test_the_estimated_start_is_found_in_the_sentence_of_slurm() -> None:
 # -- sacct
 
 FAILED = (
-    "1|FAILED|3:0|5||1000M|shas0101|2|00:01.500|1\n"
-    "1.batch|FAILED|3:0|5|4853760||shas0101|2|00:01.500|1\n"
-    "1.extern|COMPLETED|0:0|5|0||shas0101|2|00:01.500|1\n"
+    "1|FAILED|3:0|5||1000M|shas0101|2|00:01.500|1|alice|1795386923\n"
+    "1.batch|FAILED|3:0|5|4853760||shas0101|2|00:01.500|1|alice|1795386923\n"
+    "1.extern|COMPLETED|0:0|5|0||shas0101|2|00:01.500|1|alice|1795386923\n"
 )
 
 
@@ -221,40 +221,42 @@ def test_the_end_of_a_failed_job_is_read_with_its_memory() -> None:
             cpu_seconds=1.5,
             nodes=1,
             raw_state="FAILED",
+            user="alice",
+            submit=datetime(2026, 11, 22, 22, 35, 23, tzinfo=UTC),
         )
     }
 
 
 def test_the_end_says_who_cancelled_the_job() -> None:
-    end = parse.ends("4|CANCELLED by 0|0:0|0||1000M|None assigned|2|00:01.500|1\n")[4]
+    end = parse.ends("4|CANCELLED by 0|0:0|0||1000M|None assigned|2|00:01.500|1|alice|1795386923\n")[4]
     assert (end.state, end.cancelled_by, end.node) == (JobState.CANCELLED, 0, "")
 
 
 def test_the_memory_of_a_job_is_that_of_its_largest_step() -> None:
     end = parse.ends(
-        "7|COMPLETED|0:0|9||4G|c1|2|00:01.500|1\n"
-        "7.batch|COMPLETED|0:0|9|100K||c1|2|00:01.500|1\n"
-        "7.0|COMPLETED|0:0|9|2.5G||c1|2|00:01.500|1\n"
+        "7|COMPLETED|0:0|9||4G|c1|2|00:01.500|1|alice|1795386923\n"
+        "7.batch|COMPLETED|0:0|9|100K||c1|2|00:01.500|1|alice|1795386923\n"
+        "7.0|COMPLETED|0:0|9|2.5G||c1|2|00:01.500|1|alice|1795386923\n"
     )[7]
     assert (end.max_rss_mib, end.requested_memory_mib) == (2560, 4096)
 
 
 def test_the_memory_that_was_asked_for_is_that_of_all_nodes() -> None:
-    end = parse.ends("7|COMPLETED|0:0|9||4001M|c[1-2]|2|00:01.500|2\n")[7]
+    end = parse.ends("7|COMPLETED|0:0|9||4001M|c[1-2]|2|00:01.500|2|alice|1795386923\n")[7]
     assert (end.nodes, end.requested_memory_mib, end.memory_per_node_mib) == (2, 4001, 2001)
 
 
 def test_a_step_that_ran_out_of_memory_explains_a_failed_job() -> None:
     text = (
-        "7|FAILED|1:0|9||4G|c1|2|00:01.500|1\n"
-        "7.batch|FAILED|1:0|9|1K||c1|2|00:01.500|1\n"
-        "7.0|OUT_OF_MEMORY|0:125|9|4G||c1|2|00:01.500|1\n"
+        "7|FAILED|1:0|9||4G|c1|2|00:01.500|1|alice|1795386923\n"
+        "7.batch|FAILED|1:0|9|1K||c1|2|00:01.500|1|alice|1795386923\n"
+        "7.0|OUT_OF_MEMORY|0:125|9|4G||c1|2|00:01.500|1|alice|1795386923\n"
     )
     assert parse.ends(text)[7].state is JobState.OUT_OF_MEMORY
 
 
 def test_a_job_that_still_runs_is_not_over() -> None:
-    end = parse.ends("7|RUNNING|0:0|9||4G|c1|2|00:01.500|1\n")[7]
+    end = parse.ends("7|RUNNING|0:0|9||4G|c1|2|00:01.500|1|alice|1795386923\n")[7]
     assert (end.state, end.max_rss_mib) == (JobState.RUNNING, None)
 
 
@@ -294,7 +296,8 @@ def test_jobs_that_accounting_does_not_know_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["1|FAILED\n", FAILED[:-5], "x|FAILED|3:0|5||1000M|c1|2|00:01.500|1\n", "garbage\n"]
+    "text",
+    ["1|FAILED\n", FAILED[:-5], "x|FAILED|3:0|5||1000M|c1|2|00:01.500|1|alice|1795386923\n", "garbage\n"],
 )
 def test_an_incomplete_or_strange_answer_of_accounting_is_not_an_answer(text: str) -> None:
     with pytest.raises(SlurmUnreachable):

@@ -91,7 +91,7 @@ class Outcome:
         """Slurm hasn't said in time that the job is over: believes accounting, else the starter."""
         if self._is_known():
             return
-        end = await self._lookup.accounted_early(self._run.attempt.job_id)
+        end = await self._lookup.accounted_early(self._run.attempt.job_id, self._run.job)
         if self._is_known():  # by now
             return
         job = self._run.job
@@ -107,9 +107,9 @@ class Outcome:
         if not self._run.attempt.stopping:
             if not self._explained.is_set():
                 self._report(self._cause_by_queue(job), job)
-            await self._explain(job, await self._lookup.accounted(job.id))
+            await self._explain(job, await self._lookup.accounted(job.id, job))
         elif self._is_provisional:  # JupyterHub is already cleaning up
-            end = await self._lookup.accounted(job.id)
+            end = await self._lookup.accounted(job.id, job)
             if end and (end.state in NOT_BY_CANCEL or end.cancelled_by == 0):
                 await self._explain(job, end)
         elif not self.error:

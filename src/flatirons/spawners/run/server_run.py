@@ -22,6 +22,7 @@ from flatirons.servers.cancel import Cancellation
 from flatirons.servers.causes import HUB, STOPPED, Cause, StarterEnd
 from flatirons.servers.follow import JobFollower, Limits
 from flatirons.servers.report import Report
+from flatirons.slurm.identity import find_by_name, is_same
 from flatirons.slurm.model import Job, JobSpec, JobState
 from flatirons.spawners.jupyterhub.cleanup import Cleanable, Cleanup
 from flatirons.spawners.run.caller_check import CallerCheck, NotExpected
@@ -86,6 +87,7 @@ class ServerRun(JobFollower):
         self._cleanup = Cleanup(spawner, self.log)
         self._submission: asyncio.Task[None] | None = None
         self._withdrawal: asyncio.Task[None] | None = None
+        self._storing: asyncio.Task[None] | None = None
         self.closed = asyncio.Event()
         registry.expect(self)
 
@@ -185,6 +187,7 @@ class ServerRun(JobFollower):
             return
         self.follow()
         try:
+            await self._make_sure()
             await Cancellation(self).carry_out()
         except SlurmError:  # JupyterHub forgets the server nevertheless, so the job is an orphan from now on
             self.outcome.record_failed_stop(cause)
@@ -219,6 +222,7 @@ class ServerRun(JobFollower):
         cluster, spawn_id = self.attempt.cluster, self.attempt.spawn_id
         try:
             job = await self.registry.find(cluster, spawn_id, self.user)
+            job = job or await self._find_by_name()
         except SlurmError as error:
             self.log.warning("Can't look for the job of spawn %s yet: %s", spawn_id, error)
             return
@@ -228,6 +232,14 @@ class ServerRun(JobFollower):
             await self._change(job_id=job.id)
         elif self._timing.waited >= self.limits.submission or self.is_stopping:
             self.outcome.record_not_submitted()
+
+    async def _find_by_name(self) -> Job | None:
+        """The job by its name, for a site whose plugin replaces comments; None unless it can only be this."""
+        if not self.attempt.requested_at:
+            return None
+        jobs = await self.client.jobs_of(self.user or "", as_user=self.user)
+        unknown = [job for job in jobs if not self.registry.is_known(self.attempt.cluster, job)]
+        return find_by_name(unknown, self.spawner.job_name, requested_at=self.attempt.requested_at)
 
     async def submitted(self) -> None:
         """Returns once the job's id is known, as far as it can be."""
@@ -239,15 +251,49 @@ class ServerRun(JobFollower):
     def identify(self, job: Job) -> Job:
         """The job if it is ours; ours as vanished, if another job has its id by now.
 
-        A slurmctld that was killed forgets its last seconds and assigns their ids again. A comment that isn't
-        of this hub proves nothing: the job's user or a plugin of the site may have rewritten it.
+        A slurmctld that was killed forgets its last seconds and assigns their ids again.
         """
-        spawn_id = self.registry.spawn_id(job)
-        is_rewritten = spawn_id is None and (job.user, job.name) == (self.user, self.spawner.job_name)
-        if job.state.is_over or is_rewritten or spawn_id == self.attempt.spawn_id:
+        if self._is_ours(job):
+            self._note_submission(job)
             return job
-        last = self.job or Job(job.id, JobState.VANISHED)
+        last = self.job or Job(job.id, JobState.VANISHED, user=self.user or "", submit=self.attempt.submit)
         return replace(last, state=JobState.VANISHED)
+
+    def _is_ours(self, job: Job) -> bool:
+        """Is it ours? While the time of the submission isn't known, a comment may say that it isn't.
+
+        That it is ours, no text says: the user or a plugin of the site may have replaced comment and name.
+        """
+        attempt = self.attempt
+        if not is_same(job, self.user or "", attempt.submit):
+            return False
+        if attempt.submitted_at:
+            return True
+        spawn_id = self.registry.spawn_id(job)
+        if spawn_id is not None:
+            return spawn_id == attempt.spawn_id
+        return bool(attempt.requested_at) or job.name in ("", self.spawner.job_name)  # "" in accounting
+
+    def _note_submission(self, job: Job) -> None:
+        if self.attempt.submitted_at or job.submit is None or job.has_local_times:
+            return
+        self.attempt = replace(self.attempt, submitted_at=int(job.submit.timestamp()))
+        if self.has_starter_called:  # otherwise its first call stores this, too
+            self._storing = asyncio.ensure_future(self._store())
+
+    async def _store(self) -> None:
+        with contextlib.suppress(SQLAlchemyError):  # it is stored with the next change
+            await self.spawner.save()
+
+    async def _make_sure(self) -> None:
+        """Learns what Slurm has under an id of an earlier hub process, before anything is done to that job.
+
+        Raises SlurmError.
+        """
+        if self._submission is None and self.job is None:
+            job = await self.client.job(self.job_id)  # with exact times
+            if job := job or await self.client.job(self.job_id, user=self.user):
+                self.learn(job)
 
     # -- what Slurm says
 
@@ -266,7 +312,9 @@ class ServerRun(JobFollower):
     async def _finish_stop(self) -> None:
         """Cancels a job that an earlier hub process was about to cancel when it was killed."""
         try:
-            await self.client.cancel(self.job_id, user=self.user)
+            await self._make_sure()
+            if not (self.job and self.job.state.is_over):
+                await self.client.cancel(self.job_id, user=self.user)
         except SlurmError as error:  # it can be stopped again
             self.log.warning("Job %s can't be cancelled yet: %s", self.job_id, error.detail or error)
             await self._change(stopping=False)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
 from typing import Any, Protocol, Self
 
 from flatirons.slurm.model import Job
@@ -21,23 +23,33 @@ class Attempt:
     """One spawn, from just before its submission. What isn't known yet is empty or 0."""
 
     cluster: str
-    spawn_id: str  # part of the job's comment, so that a job is found even if its id was never stored
+    spawn_id: str  # part of the job's comment, which helps to find a job whose id was never stored
     code_digest: str  # of the one-time boot code
     job_id: int = 0
     key_digest: str = ""  # of the starter's key, once it booted
     host: str = ""  # the node that runs the server, as Slurm names it
     port: int = 0
     stopping: bool = False  # somebody asked for its end
+    requested_at: int = (
+        0  # when the hub began to submit it, in seconds since 1970 by its clock; 0 by old hubs
+    )
+    submitted_at: int = 0  # when Slurm got it, by Slurm's clock; tells it from another job with its id
 
     @property
     def has_starter_called(self) -> bool:
         """Has the starter made its first call?"""
         return bool(self.key_digest)
 
+    @property
+    def submit(self) -> datetime | None:
+        """When Slurm got the job, None while that isn't known."""
+        return datetime.fromtimestamp(self.submitted_at, UTC) if self.submitted_at else None
+
     @classmethod
     def new(cls, cluster: str, code: str) -> Self:
         """A new attempt with this boot code, about to be submitted."""
-        return cls(cluster=cluster, spawn_id=secrets.token_hex(8), code_digest=digest(code))
+        made = secrets.token_hex(8)
+        return cls(cluster, spawn_id=made, code_digest=digest(code), requested_at=int(time.time()))
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self | None:

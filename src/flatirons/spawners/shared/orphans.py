@@ -49,6 +49,9 @@ class SearchedHub(Protocol):
     def spawn_ids(self) -> set[str]:
         """The spawns that the hub holds in memory."""
 
+    def is_known(self, cluster: str, job: Job) -> bool:
+        """Is this the job of a server that the hub holds in memory, whatever its comment says by now?"""
+
 
 class OrphanSearch:
     """Searches Slurm's last answers for orphans, which asks Slurm nothing, and lists those that it found."""
@@ -77,6 +80,7 @@ class OrphanSearch:
         watcher = self._hub.watcher(cluster)
         snapshot = watcher.snapshot or await watcher.refresh()
         orphans = self._unknown(snapshot.jobs.values(), self._hub.spawn_ids())
+        orphans = [job for job in orphans if not self._hub.is_known(cluster, job)]
         if orphans:
             orphans = self._unknown(orphans, stored_spawn_ids())
         for job in orphans:

@@ -17,6 +17,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 from flatirons.runner import Runner
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.estimate import Estimator
+from flatirons.slurm.identity import is_same
 from flatirons.slurm.model import Cluster, Job
 from flatirons.slurm.watcher import Watcher
 from flatirons.slurm_form.offers import OfferCache
@@ -42,6 +43,9 @@ def hub_id(cookie_secret: bytes) -> str:
 
 class Registered(Followed, Protocol):
     """A run whose starter may call, as the registry sees it."""
+
+    user: str | None
+    """Whose job it is."""
 
     @property
     def phase(self) -> str:
@@ -108,9 +112,21 @@ class Registry(Generic[Run]):
         return f"{self.comment_prefix}{spawn_id}:{server}"
 
     def spawn_id(self, job: Job) -> str | None:
-        """The spawn that a job belongs to, None for a job that isn't of this hub."""
-        parts = job.comment.split(":", 3)
-        return parts[2] if parts[:2] == ["flatirons", self.hub_id] and len(parts) == 4 else None
+        """The spawn that a job's comment names, None if it names none of this hub.
+
+        A plugin of the site may have put something before it.
+        """
+        _, found, rest = job.comment.partition(self.comment_prefix)
+        spawn_id, colon, _ = rest.partition(":")
+        return spawn_id if found and colon else None
+
+    def is_known(self, cluster: str, job: Job) -> bool:
+        """Is this the job of a server, whatever its comment says by now?"""
+        return any(
+            (run.attempt.cluster, run.attempt.job_id) == (cluster, job.id)
+            and is_same(job, run.user or "", run.attempt.submit)
+            for run in self.runs
+        )
 
     @property
     def offers(self) -> OfferCache:

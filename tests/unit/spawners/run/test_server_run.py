@@ -665,7 +665,8 @@ async def test_another_job_that_was_given_the_id_is_not_taken_for_ours(
 ) -> None:
     """A slurmctld that was killed forgets its last seconds, and assigns their ids again."""
     await up(run, slurm)
-    slurm.change(1, comment=run.registry.comment("another spawn", "alice/second"))
+    submit = slurm.jobs[1].submit + 60
+    slurm.change(1, submit=submit, comment=run.registry.comment("another spawn", "alice/second"))
     await until(lambda: run.exit_status() is not None)
     assert kinds(run) == ["vanished"]
     assert slurm.jobs[1].state == "RUNNING"
