@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import forward, logs, network, node
+from . import cgroups, forward, logs, network, node
 from .accounts import reservation_commands
 from .daemons import once_names
 from .errors import ClusterError
@@ -36,7 +36,9 @@ def up(instance: Instance, wanted: Settings) -> Settings:
             raise ClusterError(f"the virtual cluster {instance.name} is already up; `down` ends it")
         _clean(instance)
         tree, store = ensure_tree(wanted.suite), cache() / "instances" / instance.name
-        settings = replace(wanted, tree=str(tree), store=str(store))
+        settings = replace(
+            wanted, tree=str(tree), store=str(store), constrained=_constrained(tree, wanted.cpus)
+        )
         listeners = [forward.listen(each) for each in settings.publish]
         warn_of_apparmor()
         started = time.monotonic()
@@ -44,6 +46,15 @@ def up(instance: Instance, wanted: Settings) -> Settings:
             _boot(instance, settings, listeners)
     say(f"{instance.name} is up after {time.monotonic() - started:.1f} s: {len(settings.site.nodes)} nodes")
     return settings
+
+
+def _constrained(tree: Path, cpus: int) -> list[str]:
+    """What Slurm can enforce on nodes that claim this many cores; says so if it is nothing."""
+    obstacle = cgroups.find_obstacle(cgroups.hierarchies_here(), tree)
+    if obstacle:
+        say(f"Slurm checks the memory of jobs by polling, and enforces neither cores nor GPUs: {obstacle}")
+        return []
+    return ["RAMSpace", "Devices"] + ["Cores"] * (cpus <= (os.cpu_count() or 1))
 
 
 @contextmanager
@@ -83,6 +94,8 @@ def _clean(instance: Instance) -> None:
     if not instance.marker.exists():
         return
     end_all(list(instance.recorded_processes().values()))
+    for record in instance.run.glob(f"nodes/*/{node.CGROUPS}"):
+        cgroups.remove(record)
     network.remove(instance.network)
     store = Path(instance.settings().store)
     if store.exists():
@@ -145,7 +158,8 @@ def _prepare(instance: Instance, settings: Settings) -> None:
     for cluster in site.clusters:
         directory = instance.run / "slurm" / cluster.name
         directory.mkdir(parents=True)
-        for name, text in configuration_files(site, cluster, slurm_release(tree)).items():
+        files = configuration_files(site, cluster, slurm_release(tree), settings.constrained)
+        for name, text in files.items():
             (directory / name).write_text(text)
         binds.append([str(directory), f"{CONFIGURATION}/{cluster.name}", True])
     binds += [[bind.source, bind.target, bind.writable] for bind in settings.binds]

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from . import cgroups
 from .accounts import group_lines, limits_input, password_lines, sacctmgr_input
 from .daemons import DIRECTORIES, daemon_plans
 from .errors import ClusterError
@@ -19,8 +20,11 @@ from .slurmconf import CONFIGURATION, slurmdbd_conf
 from .state import Instance, Settings
 from .tree import account_ids
 
+CGROUPS = "cgroups"
 BOOT = Path(__file__).with_name("node_boot")
-GPU_DEVICE = (1, 3)  # a simulated GPU is /dev/null with another name
+GPU_MAJOR = (
+    120  # for local use: no driver has it, so a simulated GPU can only be named, and allowed or denied
+)
 SECONDS_TO_ANSWER = 60  # one that answers takes milliseconds, but the machine may be busy
 NAMESPACES = ["--mount", "--uts", "--ipc", "--net", "--pid"]
 
@@ -101,6 +105,8 @@ def prepare(
     (own / "shared").chmod(0o700)
     _fill_upper(place / "upper", settings, node, munge_key)
     _fill_shared(own / "shared", settings, node)
+    has_groups = settings.constrained and node.cluster
+    groups = cgroups.create(f"flatirons.{instance.name}.{node.name}", own / CGROUPS) if has_groups else []
     plan = {
         "tree": settings.tree,
         "upper": str(place / "upper"),
@@ -108,7 +114,8 @@ def prepare(
         "root": str(own / "root"),
         "shared": str(own / "shared"),
         "binds": binds,
-        "devices": [[f"gpu{i}", *GPU_DEVICE] for i in range(node.gpu_count)],
+        "devices": [[f"gpu{i}", GPU_MAJOR, i] for i in range(node.gpu_count)],
+        "cgroups": groups,
     }
     (own / "plan.json").write_text(json.dumps(plan))
 
@@ -222,6 +229,7 @@ def end(instance: Instance, name: str) -> None:
         process = recorded(instance, name, which)
         if process:
             process.end()
+    cgroups.empty(instance.node(name) / CGROUPS)
 
 
 def signal_all(inner: Process, signum: int) -> None:

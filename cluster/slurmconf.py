@@ -7,7 +7,7 @@ from .layout import Cluster, Node, Partition, Site
 CONFIGURATION = "/etc/slurm"
 ACCOUNTING_PORT = 6819
 
-# It works without cgroups, on any machine. The rest makes Slurm react at once, for tests and the demo: no
+# Slurm reacts at once, for tests and the demo: no
 # delay before scheduling or launching, backfill every second, short time to terminate.
 _COMMON = """\
 SlurmctldHost={controller}
@@ -20,7 +20,6 @@ SlurmctldPidFile=/run/slurm/slurmctld-{cluster}.pid
 SlurmdPidFile=/run/slurm/slurmd.pid
 SlurmctldPort={controller_port}
 SlurmdPort={node_port}
-ProctrackType=proctrack/linuxproc
 PropagateResourceLimits=NONE
 SlurmdParameters=config_overrides
 MpiDefault=none
@@ -43,9 +42,7 @@ PriorityType=priority/multifactor
 PriorityWeightAge=1000
 PriorityWeightQOS=10000
 DefMemPerCPU=1000
-JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=2
-JobAcctGatherParams=OverMemoryKill
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost={controller}
 AccountingStoragePort={accounting_port}
@@ -54,6 +51,18 @@ AccountingStorageTRES=gres/gpu{gpu_tres}
 GresTypes=gpu
 SlurmctldDebug=info
 SlurmdDebug=info
+"""
+
+_WITH_CGROUPS = """\
+ProctrackType=proctrack/cgroup
+TaskPlugin=task/cgroup
+JobAcctGatherType=jobacct_gather/cgroup
+"""
+_WITHOUT_CGROUPS = """\
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherParams=OverMemoryKill
 """
 
 
@@ -83,9 +92,9 @@ def _partition_line(partition: Partition) -> str:
     return " ".join([*words, *partition.settings])
 
 
-def slurm_conf(site: Site, cluster: Cluster) -> str:
+def slurm_conf(site: Site, cluster: Cluster, has_cgroups: bool) -> str:
     """The slurm.conf of one cluster, the same on every node that uses it."""
-    head = _COMMON.format(
+    head = (_COMMON + (_WITH_CGROUPS if has_cgroups else _WITHOUT_CGROUPS)).format(
         controller=site.controller.name,
         cluster=cluster.name,
         controller_port=cluster.controller_port,
@@ -123,9 +132,20 @@ def slurmdbd_conf(site: Site) -> str:
     )
 
 
-def configuration_files(site: Site, cluster: Cluster, release: Sequence[int]) -> dict[str, str]:
+def cgroup_conf(release: Sequence[int], constrained: Sequence[str]) -> str:
+    """The cgroup.conf; `constrained` are its words for what is enforced: RAMSpace, Devices, Cores."""
+    if not constrained:
+        # Releases before 23.11 don't know `disabled`; v1 needs nothing as long as nothing uses it.
+        return f"CgroupPlugin={'disabled' if tuple(release) >= (23, 11) else 'cgroup/v1'}\n"
+    return "\n".join(["CgroupPlugin=cgroup/v1", *(f"Constrain{what}=yes" for what in constrained)]) + "\n"
+
+
+def configuration_files(
+    site: Site, cluster: Cluster, release: Sequence[int], constrained: Sequence[str] = ()
+) -> dict[str, str]:
     """File name -> text of a cluster's configuration directory, for a release of Slurm such as (24, 11)."""
-    files = {"slurm.conf": slurm_conf(site, cluster), "gres.conf": gres_conf(cluster)}
-    # Releases before 23.11 don't know `disabled`; v1 needs nothing as long as nothing uses it.
-    files["cgroup.conf"] = f"CgroupPlugin={'disabled' if tuple(release) >= (23, 11) else 'cgroup/v1'}\n"
-    return files
+    return {
+        "slurm.conf": slurm_conf(site, cluster, has_cgroups=bool(constrained)),
+        "gres.conf": gres_conf(cluster),
+        "cgroup.conf": cgroup_conf(release, constrained),
+    }

@@ -30,7 +30,10 @@ class Bind:
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of an `up`, stored in the instance's marker."""
+    """The settings of an `up`, stored in the instance's marker.
+
+    `constrained` is what Slurm enforces with control groups, in the words of cgroup.conf; empty without them.
+    """
 
     suite: str
     tree: str
@@ -40,6 +43,7 @@ class Settings:
     homes: str = ""
     binds: list[Bind] = field(default_factory=list)
     publish: list[str] = field(default_factory=list)
+    constrained: list[str] = field(default_factory=list)
 
     @property
     def site(self) -> Site:

@@ -2,7 +2,8 @@
 
 Run by the host's Python as process 1 of new mount, pid, uts, ipc and network namespaces, with the path of
 a JSON file: tree, upper, work, root (an empty directory), binds [[source, target, writable]], shared
-(the node's own directory on the host, seen inside as /run/flatirons), devices [[name, major, minor]].
+(the node's own directory on the host, seen inside as /run/flatirons), devices [[name, major, minor]], cgroups
+[[controller, mount options, the node's own directory of it on the host]].
 Every mount made here is private to the node and ends with its last process. Standard library only.
 """
 
@@ -17,6 +18,7 @@ from typing import Any
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32, 4096
 MNT_DETACH = 2
+CLONE_NEWCGROUP = 0x02000000
 DEVICES = [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0),
            ("fuse", 10, 229)]  # fmt: skip
 
@@ -70,6 +72,22 @@ def make_devices(dev: str, extra: list[list[Any]]) -> None:
         os.symlink(target, f"{dev}/{name}")
 
 
+def enter_cgroups(cgroups: list[list[str]]) -> None:
+    """Moves this process into the node's control groups, which then look like the roots to it."""
+    for _, _, directory in cgroups:
+        with open(f"{directory}/cgroup.procs", "w") as processes:
+            processes.write("0")
+    check(libc.unshare(CLONE_NEWCGROUP), "a namespace for control groups")
+
+
+def mount_cgroups(cgroups: list[list[str]], target: str) -> None:
+    """Mounts the node's own control groups, each in a directory named for its controller."""
+    mount("tmpfs", target, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755")
+    for controller, options, _ in cgroups:
+        os.mkdir(f"{target}/{controller}")
+        mount("cgroup", f"{target}/{controller}", "cgroup", MS_NOSUID | MS_NODEV | MS_NOEXEC, options)
+
+
 def mount_overlay(plan: dict[str, Any], upper: str, work: str) -> bool:
     """Mounts the overlay; returns False if the file system of the upper layer doesn't support one."""
     layers = f"lowerdir={plan['tree']},upperdir={upper},workdir={work}".encode()
@@ -92,6 +110,8 @@ def make_root(plan: dict[str, Any]) -> None:
         mount_overlay(plan, f"{plan['work']}/upper", f"{plan['work']}/work")
     mount("proc", f"{root}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     mount("sysfs", f"{root}/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY)
+    if plan["cgroups"]:
+        mount_cgroups(plan["cgroups"], f"{root}/sys/fs/cgroup")
     make_devices(f"{root}/dev", plan["devices"])
     mount("tmpfs", f"{root}/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
     os.mkdir(f"{root}/run/lock", 0o1777)
@@ -114,6 +134,8 @@ def main() -> None:
     with open(sys.argv[1]) as file:
         plan = json.load(file)
     os.umask(0o022)
+    if plan["cgroups"]:
+        enter_cgroups(plan["cgroups"])
     make_root(plan)
     enter_root(plan["root"])
     environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}

@@ -173,11 +173,31 @@ def test_a_job_gets_the_simulated_gpus_that_it_asks_for(site: Driver, kind: str,
     assert done.stdout.split()[:3] == ["0,1", "/dev/gpu0", "/dev/gpu1"]
 
 
+def enforced(site: Driver) -> set[str]:
+    """What Slurm enforces with control groups, in the words of cgroup.conf."""
+    lines = site.exec("shas0101", "cat", "/etc/slurm/summit/cgroup.conf").stdout.splitlines()
+    return {line.removeprefix("Constrain").partition("=")[0] for line in lines if line.endswith("=yes")}
+
+
 def test_a_memory_limit_is_enforced(site: Driver) -> None:
     eat = "exec python3 -c 'import time; x = bytearray(500 << 20); time.sleep(60)'"
     done = site.exec("hub", "srun", "--mem=100", "sh", "-c", eat, user="alice", check=False)
     assert done.returncode
-    assert "exceeded memory limit" in done.stderr
+    assert ("oom_kill" if "RAMSpace" in enforced(site) else "exceeded memory limit") in done.stderr
+
+
+def test_a_job_opens_only_the_gpus_that_it_got(site: Driver) -> None:
+    if "Devices" not in enforced(site):
+        pytest.skip("this machine has no control groups that nodes could use")
+    # A simulated GPU has no driver: opening it fails in another way if it is allowed.
+    command = "for i in 0 1; do cat /dev/gpu$i 2>&1; done; cat /dev/null"
+    words = ["srun", "-wshas0102", "--gres=gpu:v100:1", "sh", "-c", command]
+    assert [
+        line.rpartition(": ")[2] for line in site.exec("hub", *words, user="alice").stdout.splitlines()
+    ] == [
+        "No such device or address",
+        "Operation not permitted",
+    ]
 
 
 def test_the_reservation_is_for_its_users(site: Driver) -> None:

@@ -42,16 +42,17 @@ def test_interface_names_are_as_short_as_linux_requires() -> None:
 
 def test_each_cluster_has_its_own_ports_and_state_directory() -> None:
     site = make_site()
-    texts = [slurm_conf(site, cluster) for cluster in site.clusters]
+    texts = [slurm_conf(site, cluster, has_cgroups=True) for cluster in site.clusters]
     for key in ("ClusterName", "SlurmctldPort", "SlurmdPort", "StateSaveLocation"):
         values = [re.search(rf"^{key}=(.+)$", text, re.MULTILINE) for text in texts]
         assert len({value[1] for value in values if value}) == 2, key
 
 
-def test_every_line_of_slurm_conf_is_of_key_and_value() -> None:
+@pytest.mark.parametrize("has_cgroups", [True, False])
+def test_every_line_of_slurm_conf_is_of_key_and_value(has_cgroups: bool) -> None:
     site = make_site()
     for cluster in site.clusters:
-        for line in slurm_conf(site, cluster).splitlines():
+        for line in slurm_conf(site, cluster, has_cgroups).splitlines():
             assert re.match(r"\w+=\S", line), line
 
 
@@ -69,6 +70,13 @@ def test_no_release_of_slurm_needs_cgroups(release: tuple[int, int], plugin: str
     site = make_site()
     files = configuration_files(site, site.clusters[0], release)
     assert files["cgroup.conf"] == f"CgroupPlugin={plugin}\n"
+
+
+def test_cgroup_conf_names_what_is_enforced() -> None:
+    site = make_site()
+    files = configuration_files(site, site.clusters[0], (24, 11), ["RAMSpace", "Cores"])
+    assert files["cgroup.conf"] == "CgroupPlugin=cgroup/v1\nConstrainRAMSpace=yes\nConstrainCores=yes\n"
+    assert "proctrack/cgroup" in files["slurm.conf"]
 
 
 def test_dave_has_a_password_but_no_association() -> None:
