@@ -108,6 +108,12 @@ class Visitor:
                 raise SmokeFailure("the server was still there a minute after it was stopped")
             time.sleep(0.1)
 
+    def shut_down(self) -> None:
+        """Asks the server itself to end, as "Shut Down" in JupyterLab's menu does."""
+        self.http.get(f"/user/{self.name}/lab").raise_for_status()
+        headers = {"X-XSRFToken": self._xsrf(f"/user/{self.name}")}
+        self.http.post(f"/user/{self.name}/api/shutdown", headers=headers).raise_for_status()
+
     def has_server(self) -> bool:
         """Whether a server of this user runs, or is starting or stopping."""
         user = self.http.get(f"/hub/api/users/{self.name}").raise_for_status().json()
@@ -119,8 +125,8 @@ class Visitor:
         made = self.http.post(f"/hub/api/users/{self.name}/tokens", headers=headers, json={"note": "kernel"})
         return Kernel(f"{self.url}/user/{self.name}", made.raise_for_status().json()["token"], name)
 
-    def _xsrf(self) -> str:
-        cookies = [c for c in self.http.cookies.jar if c.name == "_xsrf" and c.path.startswith("/hub")]
+    def _xsrf(self, path: str = "/hub") -> str:
+        cookies = [c for c in self.http.cookies.jar if c.name == "_xsrf" and c.path.startswith(path)]
         return cookies[-1].value or "" if cookies else ""
 
     def _fields(self, page: httpx.Response) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from flatirons.errors import SlurmError
 from flatirons.parallel.background import BackgroundWork
@@ -80,12 +81,15 @@ class JobWatch(BackgroundWork):
 async def query_job(slurm: SlurmClient, job_id: int) -> Job:
     """The job as slurmctld knows it, else as accounting knows it, else as VANISHED.
 
+    Of a job that failed, accounting knows better why: slurmctld doesn't say that a step had no memory left.
     Raises SlurmError when Slurm gives no answer.
     """
     job = await slurm.job(job_id)
-    if job is not None:
+    if job is not None and job.state is not JobState.FAILED:
         return job
     end = (await slurm.ends([job_id])).get(job_id)
+    if job is not None:
+        return replace(job, state=end.state) if end and end.state.is_over else job
     if end is None:
         return Job(id=job_id, state=JobState.VANISHED)
     return Job(id=job_id, state=end.state, exit_code=end.exit_code, signal=end.signal, nodes=end.node)

@@ -19,6 +19,8 @@ from flatirons.slurm import explain
 from flatirons.slurm.model import End, Job, JobState
 from flatirons.units import time_in_words
 
+ENDED_BY_ITSELF = "The notebook server ended by itself, without an error."
+
 
 def diagnose(
     job: Job | None,
@@ -37,8 +39,8 @@ def diagnose(
     """
     facts = _facts(job, end)
     by_slurm = _by_slurm(job, facts, node_reason) if job and facts else None
-    if by_slurm:
-        return by_slurm
+    if by_slurm and facts:
+        return _outlived(by_slurm, facts) if _has_outlived_kill(facts, said, was_up=was_up) else by_slurm
     if said:
         cause = _by_starter(said, receiver, was_up=was_up)
         return replace(cause, fix=_more_memory(facts)) if facts and cause.kind == "out_of_memory" else cause
@@ -156,6 +158,23 @@ def _is_out_of_memory(facts: End) -> bool:
     return facts.state is JobState.FAILED and facts.signal == 9 and explain.is_near_limit(facts)
 
 
+def _has_outlived_kill(facts: End, said: StarterEnd | None, *, was_up: bool) -> bool:
+    """Whether something else in the job ran out of memory, such as a kernel, and the server ended later.
+
+    Slurm calls a job OUT_OF_MEMORY if any process in it was killed for its memory, however the job ended.
+    """
+    is_clean = said is not None and was_up and said.exit_code == 0 and not said.signal
+    return is_clean and facts.state is JobState.OUT_OF_MEMORY
+
+
+def _outlived(by_slurm: Cause, facts: End) -> Cause:
+    requested = facts.memory_per_node_mib
+    asked = f" ({units.memory_in_words(requested)})" if requested else ""
+    killed = f"Earlier, a kernel or another program was killed: the job had used all of its memory{asked}."
+    sentence = f"{ENDED_BY_ITSELF} {killed}"
+    return replace(by_slurm, kind="completed", sentence=sentence)
+
+
 def _more_memory(facts: End) -> dict[str, str]:
     """Twice the memory that the job had on each node, rounded up to whole GiB."""
     requested = facts.memory_per_node_mib or 0
@@ -195,6 +214,6 @@ def _by_exit(said: StarterEnd, *, was_up: bool) -> Cause:
         sentence = f"The notebook server was ended by signal {said.signal}{when}."
         return Cause("signal", sentence, "Its log may say why.")
     if not said.exit_code and was_up:
-        return Cause("completed", "The notebook server ended by itself, without an error.")
+        return Cause("completed", ENDED_BY_ITSELF)
     sentence = f"The notebook server ended with exit code {said.exit_code}{when}."
     return Cause("failed", sentence, "The end of its log may say why.")

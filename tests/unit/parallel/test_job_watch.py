@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -89,6 +90,22 @@ def test_a_job_that_nobody_knows_has_vanished(watched: WatchedJob, slurm: FakeSl
     slurm.lose(watched.job_id)
     watched.follow()
     assert watched.ends == [JobState.VANISHED]
+
+
+def test_a_failed_job_whose_step_had_no_memory_ends_as_accounting_says(
+    watched: WatchedJob, slurm: FakeSlurm
+) -> None:
+    slurm.end_job(watched.job_id, "FAILED", exit_code="1:0")
+    slurm.accounting[watched.job_id] = replace(slurm.jobs[watched.job_id], state="OUT_OF_MEMORY")
+    watched.follow()
+    assert watched.ends == [JobState.OUT_OF_MEMORY]
+
+
+def test_a_failed_job_that_accounting_does_not_know_has_failed(watched: WatchedJob, slurm: FakeSlurm) -> None:
+    slurm.end_job(watched.job_id, "FAILED", exit_code="1:0")
+    slurm.accounting.pop(watched.job_id)
+    watched.follow()
+    assert watched.ends == [JobState.FAILED]
 
 
 def test_a_watch_that_is_stopped_reports_nothing_more(watched: WatchedJob) -> None:

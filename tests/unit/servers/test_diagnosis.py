@@ -62,6 +62,28 @@ def test_slurm_is_believed_first(state: JobState, facts: dict[str, object], kind
     assert words in found.sentence
 
 
+OUT_OF_MEMORY = {"requested_memory_mib": 2048, "max_rss_mib": 2040}
+
+
+def test_a_server_that_outlived_a_kernel_without_memory_ended_by_itself() -> None:
+    found = cause(JobState.OUT_OF_MEMORY, StarterEnd(0, None, ""), **OUT_OF_MEMORY)
+    assert (found.kind, found.fix) == ("completed", {"memory": "4G"})
+    assert found.sentence == (
+        "The notebook server ended by itself, without an error. "
+        "Earlier, a kernel or another program was killed: the job had used all of its memory (2 GB)."
+    )
+
+
+@pytest.mark.parametrize("said", [StarterEnd(None, 9, ""), StarterEnd(1, None, ""), None])
+def test_a_server_without_memory_that_did_not_end_cleanly_was_killed(said: StarterEnd | None) -> None:
+    assert cause(JobState.OUT_OF_MEMORY, said, **OUT_OF_MEMORY).kind == "out_of_memory"
+
+
+def test_a_start_that_ends_cleanly_without_memory_is_no_end_by_itself() -> None:
+    found = cause(JobState.OUT_OF_MEMORY, StarterEnd(0, None, ""), was_up=False, **OUT_OF_MEMORY)
+    assert found.kind == "out_of_memory"
+
+
 def test_a_failed_prolog_is_named() -> None:
     found = cause(JobState.FAILED, None, was_up=False, reason="Prolog", signal=53)
     assert (found.kind, "prolog" in found.sentence) == ("prolog", True)

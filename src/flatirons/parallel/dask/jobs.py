@@ -93,11 +93,9 @@ class WorkerJobs:
         return job_watch.WAITING_PAUSE if is_waiting else job_watch.RUNNING_PAUSE
 
     async def _query(self, ids: list[int]) -> list[Job]:
-        """The jobs as Slurm knows them. A job that it doesn't list gets a separate query."""
-        listed = (await self.slurm.jobs()).jobs
-        return [
-            listed[each] if each in listed else await job_watch.query_job(self.slurm, each) for each in ids
-        ]
+        """The jobs as Slurm knows them. A job that it doesn't list as alive gets a separate query."""
+        alive = {job.id: job for job in (await self.slurm.jobs()).jobs.values() if not job.state.is_over}
+        return [alive[each] if each in alive else await job_watch.query_job(self.slurm, each) for each in ids]
 
     def _report(self, jobs: list[Job]) -> None:
         with self._lock:
