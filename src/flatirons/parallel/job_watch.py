@@ -81,18 +81,24 @@ class JobWatch(BackgroundWork):
 async def query_job(slurm: SlurmClient, job_id: int) -> Job:
     """The job as slurmctld knows it, else as accounting knows it, else as VANISHED.
 
-    Of a job that failed, accounting knows better why: slurmctld doesn't say that a step had no memory left.
     Raises SlurmError when Slurm gives no answer.
     """
     job = await slurm.job(job_id)
-    if job is not None and job.state is not JobState.FAILED:
-        return job
-    end = (await slurm.ends([job_id])).get(job_id)
     if job is not None:
-        return replace(job, state=end.state) if end and end.state.is_over else job
+        return await _explain_failure(slurm, job) if job.state is JobState.FAILED else job
+    end = (await slurm.ends([job_id])).get(job_id)
     if end is None:
         return Job(id=job_id, state=JobState.VANISHED)
     return Job(id=job_id, state=end.state, exit_code=end.exit_code, signal=end.signal, nodes=end.node)
+
+
+async def _explain_failure(slurm: SlurmClient, job: Job) -> Job:
+    """The failed job with the state that accounting knows: only it says that a step had no memory left."""
+    try:
+        end = (await slurm.ends([job.id])).get(job.id)
+    except SlurmError:
+        return job
+    return replace(job, state=end.state) if end and end.state.is_over else job
 
 
 def _has_changed(before: Job, now: Job) -> bool:

@@ -108,6 +108,15 @@ def test_a_failed_job_that_accounting_does_not_know_has_failed(watched: WatchedJ
     assert watched.ends == [JobState.FAILED]
 
 
+def test_a_failed_job_has_failed_where_accounting_does_not_answer(
+    watched: WatchedJob, slurm: FakeSlurm
+) -> None:
+    slurm.end_job(watched.job_id, "FAILED", exit_code="1:0")
+    slurm.fail("sacct", UNREACHED, times=9)
+    watched.follow()
+    assert watched.ends == [JobState.FAILED]
+
+
 def test_a_watch_that_is_stopped_reports_nothing_more(watched: WatchedJob) -> None:
     watched.watch.stop()
     watched.follow()
