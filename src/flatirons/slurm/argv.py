@@ -182,9 +182,9 @@ def scontrol_partitions() -> list[str]:
     return ["scontrol", "--all", "--oneliner", "show", "partition"]
 
 
-def scontrol_nodes() -> list[str]:
-    """scontrol for all nodes, one per line."""
-    return ["scontrol", "--all", "--oneliner", "show", "node"]
+def scontrol_nodes(*, details: bool = False) -> list[str]:
+    """scontrol for all nodes; with `details`, it counts every GPU in use, which slurmctld finds slow."""
+    return ["scontrol", "--all", "--oneliner", *(["--details"] if details else []), "show", "node"]
 
 
 def scontrol_node(name: str) -> list[str]:

@@ -119,6 +119,7 @@ class SlurmClient:
         self._abandoned: set[asyncio.Task[None]] = set()
         self._end_query = BatchedCall(self._ends)  # a thousand servers that end together cost two queries
         self._turns = asyncio.Semaphore(SUBMISSIONS_AT_ONCE)
+        self._needs_details = False
 
     async def submit(self, spec: JobSpec, script: str, *, user: str | None) -> int:
         """Submits `script` as `user` (None: as this process's own user); returns the job's id.
@@ -280,8 +281,19 @@ class SlurmClient:
         return await _parse(parse_cluster.partitions, await self._ask(argv.scontrol_partitions()))
 
     async def nodes(self) -> list[Node]:
-        """All nodes, with what is in use on each."""
-        return await _parse(parse_cluster.nodes, await self._ask(argv.scontrol_nodes()))
+        """All nodes, with what is in use on each.
+
+        Asks for details only where GPUs in use aren't counted otherwise: slurmctld has more work with them.
+        """
+        nodes = await self._nodes()
+        if not self._needs_details and any(node.gpus_not_counted for node in nodes):
+            self._needs_details = True
+            nodes = await self._nodes()
+        return nodes
+
+    async def _nodes(self) -> list[Node]:
+        text = await self._ask(argv.scontrol_nodes(details=self._needs_details))
+        return await _parse(parse_cluster.nodes, text)
 
     async def node_reason(self, name: str) -> str:
         """Why a node is out of service; "" while it is in service."""

@@ -28,13 +28,13 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Supply:
-    """What is free in a partition now; `gpus` holds (free, total) by type."""
+    """What is free in a partition now. `gpus` holds (free, total) by type; free is None where nobody says."""
 
     idle_nodes: int = 0
     total_nodes: int = 0
     free_cpus: int = 0
     total_cpus: int = 0
-    gpus: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    gpus: Mapping[str, tuple[int | None, int]] = field(default_factory=dict)
     waiting: int = 0
 
 
@@ -113,14 +113,21 @@ def shapes(nodes: Iterable[Node]) -> tuple[Shape, ...]:
 
 def _supply(nodes: Iterable[Node], waiting: int) -> Supply:
     idle = total = free_cpus = total_cpus = 0
-    gpus: dict[str, tuple[int, int]] = {}
+    gpus: dict[str, tuple[int | None, int]] = {}
     for node in nodes:
         total += 1
         total_cpus += node.cpus
         idle += node.is_usable and node.state == "IDLE"
         free_cpus += max(node.cpus - node.cpus_in_use, 0) if node.is_usable else 0
         for kind, count in node.gpus.items():
-            free = max(count - node.gpus_in_use.get(kind, 0), 0) if node.is_usable else 0
-            before = gpus.get(kind, (0, 0))
-            gpus[kind] = (before[0] + free, before[1] + count)
+            so_far, there = gpus.get(kind, (0, 0))
+            free = _free_gpus(node, kind)
+            gpus[kind] = (None if so_far is None or free is None else so_far + free, there + count)
     return Supply(idle, total, free_cpus, total_cpus, gpus, waiting)
+
+
+def _free_gpus(node: Node, kind: str) -> int | None:
+    """How many GPUs of a type are free on the node; None where Slurm doesn't say."""
+    if not node.is_usable:
+        return 0
+    return None if kind in node.gpus_not_counted else max(node.gpus[kind] - node.gpus_in_use.get(kind, 0), 0)

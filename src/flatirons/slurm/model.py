@@ -320,7 +320,11 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node: what it has, and how much of that is in use. `state` is its base state, `flags` the rest."""
+    """A node: what it has, and how much of that is in use. `state` is its base state, `flags` the rest.
+
+    GPUs are by type, those without a type under "". Slurm doesn't say how many of the types in
+    `gpus_not_counted` are in use.
+    """
 
     name: str
     state: str
@@ -333,6 +337,7 @@ class Node:
     gpus: Mapping[str, int] = field(default_factory=dict)
     gpus_in_use: Mapping[str, int] = field(default_factory=dict)
     features: tuple[str, ...] = ()
+    gpus_not_counted: frozenset[str] = frozenset()
 
     @property
     def is_usable(self) -> bool:

@@ -18,7 +18,7 @@ from flatirons.slurm.model import Configuration, Node, Partition, Reservation
 from flatirons.slurm.parse import NO_ANSWER, mebibytes, minutes, number, time
 from flatirons.slurm.records import NODE, PARTITION, RESERVATION, Layout, read, records, refuse_cut, rows
 
-_GRES = re.compile(r"gpu(?::([^:,()\s]+))?:(\d+)(?:\(.*?\))?")
+_GRES = re.compile(r"([^,(]+)(?:\([^)]*\))?")
 _REASON = re.compile(r"Reason=(.*?) \[[^\[\]]+@(?:[0-9]+|[0-9]{4}(?:-[0-9]{2}){2}T[0-9:]+)\]", re.DOTALL)
 _SETTING = re.compile(r"^(\w+) *= *(.*?) *$", re.MULTILINE)
 _NOTHING = ("", "(null)", "N/A", "NONE", "None")
@@ -92,10 +92,31 @@ def _node(facts: Mapping[str, str]) -> Node:
         cpus_in_use=number(facts.get("CPUAlloc", "")) or 0,
         memory_mib=number(facts.get("RealMemory", "")) or 0,
         memory_in_use_mib=number(facts.get("AllocMem", "")) or 0,
-        gpus=_gres(facts.get("Gres", "")),
-        gpus_in_use=_gpus(_tres(facts.get("AllocTRES", ""))),
+        **_gpu_facts(facts),
         features=_names(facts.get("ActiveFeatures", "")),
     )
+
+
+def _gpu_facts(facts: Mapping[str, str]) -> dict[str, Any]:
+    """The GPUs of a node by type, and how many are in use as far as Slurm counts that.
+
+    TRES counts only the types that AccountingStorageTRES names, or no types, or no GPUs at all. With
+    `--details`, GresUsed counts all of them.
+    """
+    gpus, used = _gres(facts.get("Gres", "")), _gres(facts.get("GresUsed", ""))
+    if gpus.keys() <= used.keys():
+        return {"gpus": gpus, "gpus_in_use": {kind: used[kind] for kind in gpus if used[kind]}}
+    in_use, configured = _tres(facts.get("AllocTRES", "")), _tres(facts.get("CfgTRES", ""))
+    named = {kind: f"gres/gpu:{kind}" for kind in gpus}
+    counted = {kind: in_use.get(name, 0) for kind, name in named.items() if name in {**in_use, **configured}}
+    others = gpus.keys() - counted.keys()
+    rest = max(in_use.get("gres/gpu", 0) - sum(counted.values()), 0)
+    is_unknown = "gres/gpu" not in {**in_use, **configured} or (rest > 0 and len(others) > 1)
+    return {
+        "gpus": gpus,
+        "gpus_in_use": counted | ({} if is_unknown or not rest else dict.fromkeys(others, rest)),
+        "gpus_not_counted": frozenset(others if is_unknown else ()),
+    }
 
 
 def node_reason(text: str) -> str:
@@ -261,8 +282,12 @@ def _gpus(tres: Mapping[str, int]) -> dict[str, int]:
 
 
 def _gres(text: str) -> dict[str, int]:
-    """The number of GPUs of each type in "gpu:v100:2(S:0-1),gpu:a100:1"."""
+    """The number of GPUs of each type in "gpu:v100:2(S:0-1),gpu:1"; those without a type are under ""."""
     found: dict[str, int] = {}
-    for kind, count in _GRES.findall(text):
-        found[kind] = found.get(kind, 0) + int(count)
+    for name in _GRES.findall(text.replace("(null)", "")):
+        kind, *rest = name.split(":")
+        words = [word for word in rest if word != "no_consume"]
+        count = number(words.pop()) if words and number(words[-1]) is not None else 1
+        if kind == "gpu":
+            found["".join(words)] = found.get("".join(words), 0) + (count or 0)
     return found

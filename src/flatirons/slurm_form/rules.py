@@ -339,7 +339,11 @@ def _partition(name: str, supply: Supply | None) -> Choice:
 
 
 def _gauges(supply: Supply) -> tuple[Gauge, ...]:
-    gpus = (Gauge(f"{kind} GPUs".strip(), *counts) for kind, counts in sorted(supply.gpus.items()))
+    gpus = (
+        Gauge(f"{kind} GPUs".strip(), free, total)
+        for kind, (free, total) in sorted(supply.gpus.items())
+        if free is not None
+    )
     return (
         Gauge(
             "node idle" if supply.total_nodes == 1 else "nodes idle", supply.idle_nodes, supply.total_nodes

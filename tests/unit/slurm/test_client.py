@@ -20,7 +20,7 @@ from flatirons.slurm.client import (
 )
 from flatirons.slurm.model import Cluster, JobSpec, JobState
 from tests.fakes.clock import idle
-from tests.fakes.slurm import FakeSlurm
+from tests.fakes.slurm import Call, FakeSlurm
 from tests.waiting import until
 
 SCRIPT = "#!/bin/bash -l\nsleep 60\n"
@@ -478,3 +478,36 @@ async def test_the_runner_refuses_the_uid_that_slurm_names_as_its_own() -> None:
     await client.configuration()
     with pytest.raises(SlurmError, match="Slurm's daemons \\(uid 65534\\)"):
         await client.submit(SPEC, SCRIPT, user="nobody")
+
+
+class Nodes(FakeSlurm):
+    """One node; slurmctld counts its GPUs by `configured`, and all of them in the details."""
+
+    def __init__(self, configured: str) -> None:
+        super().__init__()
+        self.configured = configured
+
+    async def run(self, argv: Sequence[str], **how: Any) -> Completed:
+        """What scontrol prints."""
+        self.calls.append(Call(tuple(argv), None, "", {}))
+        used = "GresUsed=gpu:a100:1(IDX:0),gpu:v100:0(IDX:N/A) " if "--details" in argv else ""
+        return Completed(
+            f"NodeName=c1 CPUTot=8 Gres=gpu:a100:2,gpu:v100:1 {used}RealMemory=1 State=MIXED "
+            f"CfgTRES=cpu=8{self.configured} AllocTRES=\n",
+            "",
+            0.0,
+        )
+
+
+async def test_gpus_are_counted_with_details_only_where_nothing_else_counts_them() -> None:
+    slurm = Nodes(",gres/gpu=3,gres/gpu:a100=2,gres/gpu:v100=1")
+    client = SlurmClient(Cluster("summit"), slurm)
+    assert not (await client.nodes())[0].gpus_not_counted
+    assert [call.argv[-2:] for call in slurm.calls] == [("show", "node")]
+    assert "--details" not in slurm.calls[0].argv
+    slurm = Nodes("")
+    client = SlurmClient(Cluster("summit"), slurm)
+    for _ in range(2):
+        [node] = await client.nodes()
+        assert (node.gpus_in_use, node.gpus_not_counted) == ({"a100": 1}, frozenset())
+    assert ["--details" in call.argv for call in slurm.calls] == [False, True, True]

@@ -299,3 +299,64 @@ def test_the_reason_of_a_node_is_read_without_who_gave_it(reason: str) -> None:
     told = f" Reason={reason} [slurm@2026-11-25T13:21:59]" if reason else ""
     text = f"NodeName=shas0102 Arch=x86_64 OS=Linux 6.18 State=IDLE+DRAIN CurrentWatts=0 {told}\n"
     assert parse.node_reason(text) == reason
+
+
+NODE_WITH_GPUS = (
+    "NodeName=gpu01 CPUAlloc=4 CPUEfctv=64 CPUTot=64 Gres={gres} {used}RealMemory=1000 AllocMem=0 "
+    "State=MIXED Partitions=p CfgTRES=cpu=64{configured} AllocTRES=cpu=4,mem=10M{in_use}\n"
+)
+MIXED = "gpu:a100:2,gpu:v100:1"
+
+
+@pytest.mark.parametrize(
+    ("gres", "used", "configured", "in_use", "found", "not_counted"),
+    [
+        # TRES count no types: with one type on the node, they are all of that type
+        ("gpu:h100:8", "", "gres/gpu=8", "gres/gpu=5", {"h100": 5}, ""),
+        ("gpu:h100:8", "", "gres/gpu=8", "", {}, ""),
+        ("gpu:8", "", "gres/gpu=8", "gres/gpu=5", {"": 5}, ""),
+        (MIXED, "", "gres/gpu=3", "gres/gpu=2", {}, "a100 v100"),
+        (MIXED, "", "gres/gpu=3", "", {}, ""),
+        # TRES count one type of two
+        (MIXED, "", "gres/gpu=3,gres/gpu:a100=2", "gres/gpu=2,gres/gpu:a100=1", {"a100": 1, "v100": 1}, ""),
+        (MIXED, "", "gres/gpu:a100=2", "gres/gpu:a100=1", {"a100": 1}, "v100"),
+        # TRES count no GPUs
+        ("gpu:h100:8", "", "", "", {}, "h100"),
+        ("gpu:8", "", "", "", {}, "."),
+        # GresUsed counts them all
+        ("gpu:h100:8", "gpu:h100:5(IDX:0-2,6-7)", "", "", {"h100": 5}, ""),
+        ("gpu:h100:8", "gpu:h100:0(IDX:N/A)", "", "", {}, ""),
+        ("gpu:8", "gpu:(null):3(IDX:0-2)", "", "", {"": 3}, ""),
+        (MIXED, "gpu:a100:1(IDX:0),gpu:v100:1(IDX:2)", "gres/gpu=3", "", {"a100": 1, "v100": 1}, ""),
+        ("gpu:a100:2(S:0,1),shard:8", "gpu:a100:1(IDX:1),shard:a100:0(0/4,0/4)", "", "", {"a100": 1}, ""),
+        ("gpu:a100:2", "shard:a100:0(0/4,0/4)", "", "", {}, "a100"),
+    ],
+)
+def test_gpus_in_use_are_those_that_slurm_counts(
+    gres: str, used: str, configured: str, in_use: str, found: dict[str, int], not_counted: str
+) -> None:
+    printed = {"configured": f",{configured}".rstrip(","), "in_use": f",{in_use}".rstrip(",")}
+    node = parse.nodes(NODE_WITH_GPUS.format(gres=gres, used=f"GresUsed={used} " if used else "", **printed))[
+        0
+    ]
+    assert {kind: count for kind, count in node.gpus_in_use.items() if count} == found
+    assert node.gpus_not_counted == {kind.strip(".") for kind in not_counted.split()}
+
+
+@pytest.mark.parametrize(
+    ("gres", "gpus"),
+    [
+        ("vgpu:2", {}),
+        ("mygpu:1,gpu:v100:2(S:0-1)", {"v100": 2}),
+        ("gpu_mem:80,gpu:a100:4(S:0,2),gpu:1", {"a100": 4, "": 1}),
+        ("mps:gpu:100,shard:a100:8", {}),
+        ("gpu:nvidia_a100-sxm4-80gb:4,gpu:1g.10gb:7", {"nvidia_a100-sxm4-80gb": 4, "1g.10gb": 7}),
+        ("gpu:a100:no_consume:4,gpu:no_consume:2", {"a100": 4, "": 2}),
+        ("gpu:v100,gpu", {"v100": 1, "": 1}),
+        ("(null)", {}),
+        ("", {}),
+    ],
+)
+def test_only_gpus_count_as_gpus(gres: str, gpus: dict[str, int]) -> None:
+    text = NODE_WITH_GPUS.format(gres=gres, used="", configured="", in_use="")
+    assert parse.nodes(text)[0].gpus == gpus

@@ -317,6 +317,15 @@ def test_free_resources_are_counted_on_usable_nodes_only() -> None:
     assert FACTS.supply["sknl"].gpus == {"a100": (0, 4), "k80": (0, 2)}
 
 
+def test_nothing_is_said_of_free_gpus_that_slurm_does_not_count() -> None:
+    nodes = (
+        Node("a1", "IDLE", partitions=("shas",), gpus={"v100": 2, "a100": 1}),
+        Node("a2", "MIXED", partitions=("shas",), gpus={"v100": 2}, gpus_not_counted=frozenset({"v100"})),
+        Node("a3", "DOWN", partitions=("shas",), gpus={"a100": 2}, gpus_not_counted=frozenset({"a100"})),
+    )
+    assert replace(FACTS, nodes=nodes).supply["shas"].gpus == {"v100": (None, 4), "a100": (1, 3)}
+
+
 def test_computed_rights_are_kept_while_the_rules_stay_the_same() -> None:
     later = replace(FACTS, waiting={"shas": 9}, rules=object())
     later.keep_rules_of(FACTS)

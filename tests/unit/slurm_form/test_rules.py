@@ -170,6 +170,13 @@ def test_each_partition_shows_what_is_free() -> None:
     )
 
 
+def test_gpus_that_slurm_does_not_count_are_not_shown_as_free() -> None:
+    nodes = [replace(each, gpus_not_counted=frozenset({"v100"})) for each in summit.NODES[:2]]
+    mine = summit.rights("alice", replace(summit.FACTS, nodes=(*nodes, *summit.NODES[2:]), kept={}))
+    [shas, *_] = rules.partitions(mine) or []
+    assert [gauge.label for gauge in shas.gauges] == ["nodes idle", "CPUs free", "jobs waiting"]
+
+
 def test_a_reservation_shows_its_times() -> None:
     end = datetime(2026, 11, 25, 14, tzinfo=UTC)
     facts = replace(
