@@ -50,6 +50,12 @@ def starter_text() -> str:
 
 
 @cache
+def kernel_settings() -> str:
+    """The settings of Jupyter with which neighbours on the node can't read a server's kernels."""
+    return (files("flatirons.job.node") / "kernel_transport.py").read_text(encoding="utf-8")
+
+
+@cache
 def program_text(*modules: str) -> str:
     """Several modules as one text, without their imports from job/node/; the last is the program."""
     places = (module.rpartition(".") for module in modules)
@@ -76,6 +82,7 @@ def notebook(config: StarterConfig, python: str = "python3") -> str:
 def _values(config: StarterConfig) -> dict[str, object]:
     """The configuration by its names, in types that JSON has."""
     values = {each.name: getattr(config, each.name) for each in fields(config)}
+    values["kernel_settings"] = kernel_settings()
     return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from flatirons.job.node import kinds, log, ports, starter
 from flatirons.job.node.calls import NOT_WANTED
-from flatirons.job.script import StarterConfig, notebook, starter_text
+from flatirons.job.script import StarterConfig, kernel_settings, notebook, starter_text
 from tests.waiting import LIMIT_S, eventually
 
 SERVER = """
@@ -304,7 +304,7 @@ def test_a_signal_that_comes_while_the_server_is_started_still_reaches_it() -> N
         "environment": {},
         "ports": None,
     }
-    config.update(record="", listen=[])
+    config.update(record="", listen=[], kernel_settings="")
     begun = Interrupted(config, {"environment": {}, "prefix": "/"})
     assert begun.listen() is None
     assert begun.child and begun.child.wait() == -signal.SIGTERM
@@ -523,9 +523,35 @@ def test_a_site_may_set_jupyters_runtime_directory(hub: PlayedHub, tmp_path: Pat
     assert hub.body("end")["log"][0].split()[0] == "/local/scratch"
 
 
-def test_the_starter_is_written_for_old_pythons() -> None:
+SETTINGS = """
+place, path = os.environ.get("FLATIRONS_SOCKETS"), os.environ.get("JUPYTER_CONFIG_PATH")
+last = path.split(":")[-1]
+lines = open(last + "/jupyter_config.py").read().count("LocalProvisioner")
+print(place or "-", path, oct(os.stat(last).st_mode), lines)
+sys.exit(0)
+"""
+
+
+def test_jupyter_gets_settings_that_keep_neighbours_from_its_kernels(hub: PlayedHub, tmp_path: Path) -> None:
+    assert Job(tmp_path, hub, command=server(before=SETTINGS)).wait() == 0
+    place, path, mode, lines = hub.body("end")["log"][0].split()
+    assert place.startswith("/tmp/flatirons-17-")
+    assert (path, mode) == (f"{place}/config", "0o40700")
+    assert int(lines) > 2
+
+
+def test_the_sites_and_the_users_settings_of_jupyter_count_more(hub: PlayedHub, tmp_path: Path) -> None:
+    environment = {"JUPYTER_CONFIG_PATH": "/site/a:/site/b", "FLATIRONS_SOCKETS": ""}
+    assert Job(tmp_path, hub, command=server(before=SETTINGS), environment=environment).wait() == 0
+    place, path, *_ = hub.body("end")["log"][0].split()
+    assert place == "-"
+    assert path.startswith("/site/a:/site/b:/tmp/flatirons-17-")
+
+
+@pytest.mark.parametrize("text", [starter_text(), kernel_settings()], ids=["starter", "kernel_settings"])
+def test_what_runs_on_the_node_is_written_for_old_pythons(text: str) -> None:
     """Python 3.6 is the oldest that it supports, so it must parse as that."""
-    ast.parse(starter_text(), feature_version=(3, 6))
+    ast.parse(text, feature_version=(3, 6))
 
 
 def test_the_starter_needs_no_file_of_flatirons_on_the_node() -> None:

@@ -234,7 +234,7 @@ async def test_a_starter_uses_the_record_instead_of_the_hub_and_only_once(home: 
     job.wait(20)
     end = record.calls()[-1]
     assert (end["call"], end["kind"]) == ("end", kinds.STOPPED)
-    assert end["log"] == ["['JUPYTER_RUNTIME_DIR', 'JUPYTER_TOKEN']", "True"]
+    assert end["log"] == ["['JUPYTER_CONFIG_PATH', 'JUPYTER_RUNTIME_DIR', 'JUPYTER_TOKEN']", "True"]
     assert start_job(home, record).wait(20) == NOT_WANTED, "put back into the queue, it would run for nobody"
     assert record.calls()[-1] == end
 

@@ -63,6 +63,21 @@ def own_directory() -> str:
     return place
 
 
+def write_kernel_settings(place: str, text: str) -> str:
+    """The directory below `place` with settings for Jupyter (kernel_transport.py); "" without `place`."""
+    if not place:
+        return ""
+    settings = os.path.join(place, "config")
+    try:
+        os.mkdir(settings, 0o700)
+        with open(os.path.join(settings, "jupyter_config.py"), "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        say(f"Other users of this node may read what kernels print: {error}")
+        return ""
+    return settings
+
+
 def remove(place: str) -> None:
     """Removes a directory and ignores errors."""
     import shutil  # its import takes some milliseconds, which a start doesn't need to wait for
@@ -81,6 +96,7 @@ class Server:
         self.signals: List[int] = []
         self.files = self.write_certificate()
         self.directory = own_directory()
+        self.kernel_settings = write_kernel_settings(self.directory, config["kernel_settings"])
 
     def on_signal(self, number: int, _frame: Optional[FrameType]) -> None:
         """Passes a signal on to the server, whose end is a requested stop from then on.
@@ -104,8 +120,12 @@ class Server:
             env.pop(name, None)
         if self.directory:  # connection files are of no use on other machines, and slow on a network disk
             env.setdefault("JUPYTER_RUNTIME_DIR", self.directory)
+            env.setdefault("FLATIRONS_SOCKETS", self.directory)
         env.update(self.config["environment"])
         env.update(self.answer["environment"])
+        if self.kernel_settings:  # the directory that is named first counts most
+            places = [env.get("JUPYTER_CONFIG_PATH", ""), self.kernel_settings]
+            env["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, places))
         if not self.config["record"]:
             scheme = "https" if self.answer.get("tls") else "http"
             env["JUPYTERHUB_SERVICE_URL"] = "{}://{}:{}{}".format(
