@@ -61,7 +61,8 @@ class Bounds:
         """The most nodes."""
         kind, count = parsed(gpus)
         limits = [sum(shape.count for shape in self._fitting(gpus)), *_given(self.most_nodes)]
-        limits += [limit for name in ("node", "cpu") for limit in _given(self.per_job.get(name))]
+        limits += _given(self.per_job.get("node"))
+        limits += [limit // self._cpu_step for limit in _given(self.per_job.get("cpu"))]
         if count:
             names = ("gres/gpu", f"gres/gpu:{kind}")
             limits += [self.per_job[name] // count for name in names if name in self.per_job]
@@ -113,7 +114,8 @@ class Bounds:
         """The memory on each node of a job that doesn't ask for any; None when Slurm doesn't say."""
         if self.default_memory_per_cpu_mib is not None:
             count = nodes or 1
-            return self.default_memory_per_cpu_mib * ceil((ntasks or count) / count) * (cpus or 1)
+            cores = ceil((ntasks or count) / count) * (cpus or 1)
+            return self.default_memory_per_cpu_mib * ceil(cores / self._cpu_step) * self._cpu_step
         return self.default_memory_per_node_mib
 
     def _by_cores(self, shape: Shape, nodes: int, ntasks: int | None) -> list[int]:
@@ -128,9 +130,17 @@ class Bounds:
         return [cores // tasks * tasks // nodes * self.max_memory_per_cpu_mib]
 
     def _all_cpus(self, nodes: int | None) -> list[int]:
-        """The limits for the number of cores of a job on so many nodes."""
+        """The limits for the number of CPUs of a job on so many nodes.
+
+        Slurm compares what it allocates, so a limit of 3 CPUs leaves one core of two threads.
+        """
         per_node = [limit * (nodes or 1) for limit in _given(self.per_node.get("cpu"))]
-        return [*_given(self.per_job.get("cpu")), *per_node]
+        step = self._cpu_step
+        return [limit // step * step for limit in [*_given(self.per_job.get("cpu")), *per_node]]
+
+    @property
+    def _cpu_step(self) -> int:
+        return max((shape.cpu_step for shape in self.shapes), default=1)
 
     def _limits(self, name: str) -> list[int]:
         return [limits[name] for limits in (self.per_job, self.per_node) if name in limits]

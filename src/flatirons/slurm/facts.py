@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,12 +14,18 @@ from flatirons.slurm.model import Configuration, Node, Partition, Reservation
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What each of `count` equal nodes has; GPUs are by type, "" for those without a type."""
+    """What each of `count` equal nodes has; GPUs are by type, "" for those without a type.
+
+    Slurm allocates CPUs in multiples of `cpu_step`.
+    """
 
     cpus: int
     memory_mib: int
     gpus: tuple[tuple[str, int], ...]
     count: int = 1
+    cpus_per_core: int = 1
+    cpus_per_socket: int = 0
+    cpu_step: int = 1
 
     def gpus_of(self, kind: str) -> int:
         """The number of GPUs of a type that each node has; with "" those of any type."""
@@ -107,8 +113,15 @@ class ClusterFacts:
 
 def shapes(nodes: Iterable[Node]) -> tuple[Shape, ...]:
     """The shapes of the nodes, largest first."""
-    sorts = Counter((node.cpus, node.memory_mib, tuple(sorted(node.gpus.items()))) for node in nodes)
-    return tuple(Shape(*sort, count) for sort, count in sorted(sorts.items(), reverse=True))
+    found = Counter(_shape(node) for node in nodes)
+    in_order = sorted(found.items(), key=lambda each: astuple(each[0]), reverse=True)
+    return tuple(replace(shape, count=count) for shape, count in in_order)
+
+
+def _shape(node: Node) -> Shape:
+    gpus = tuple(sorted(node.gpus.items()))
+    topology = {"cpus_per_core": node.cpus_per_core, "cpus_per_socket": node.cpus_per_socket}
+    return Shape(node.cpus, node.memory_mib, gpus, **topology)
 
 
 def _supply(nodes: Iterable[Node], waiting: int) -> Supply:

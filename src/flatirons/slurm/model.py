@@ -282,12 +282,20 @@ class QueuePosition:
     partition: str
 
 
+class Consumable(enum.Enum):
+    """What Slurm allocates whole. Source: SelectTypeParameters in slurm.conf(5)."""
+
+    CPU = "cpu"
+    CORE = "core"
+    SOCKET = "socket"
+
+
 @dataclass(frozen=True, slots=True)
 class Partition:
     """What a partition offers and whom it admits; None where it sets no limit or admits everyone.
 
     `gpus` counts its GPUs by type, those without a type under "". `alloc_nodes` are the hosts from which it
-    accepts jobs.
+    accepts jobs. `consumable` is what it allocates whole, None for what the cluster says.
     """
 
     name: str
@@ -316,14 +324,19 @@ class Partition:
     default_memory_per_node_mib: int | None = None
     max_memory_per_cpu_mib: int | None = None
     alloc_nodes: tuple[str, ...] | None = None
+    max_cpus_per_socket: int | None = None
+    consumable: Consumable | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node: what it has, and how much of that is in use. `state` is its base state, `flags` the rest.
+    """A node: what jobs may have of it, and how much of that is in use.
 
-    GPUs are by type, those without a type under "". Slurm doesn't say how many of the types in
-    `gpus_not_counted` are in use.
+    Its cores and memory are less than those of the hardware where some are set apart for the system
+    (CoreSpecCount, MemSpecLimit in slurm.conf). `state` is its base state, `flags` the rest. A core has
+    `cpus_per_core` CPUs, its threads; a socket has `cpus_per_socket`, 0 where that isn't known. GPUs are by
+    type, those without a type under "". Slurm doesn't say how many of the types in `gpus_not_counted` are in
+    use.
     """
 
     name: str
@@ -338,6 +351,8 @@ class Node:
     gpus_in_use: Mapping[str, int] = field(default_factory=dict)
     features: tuple[str, ...] = ()
     gpus_not_counted: frozenset[str] = frozenset()
+    cpus_per_core: int = 1
+    cpus_per_socket: int = 0
 
     @property
     def is_usable(self) -> bool:
@@ -366,12 +381,17 @@ class Configuration:
     max_memory_per_cpu_mib: int | None = None
     max_memory_per_node_mib: int | None = None
     version: tuple[int, ...] = ()
+    consumable: Consumable = Consumable.CPU
     slurm_user_uid: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Nodes that are set aside for some users, for a time."""
+    """Nodes that are set aside for some users, for a time.
+
+    `node_cores` says how many cores, on each node of which only some are set aside. `gpus` are counted by the
+    names of TRES, and only where the reservation is for GPUs.
+    """
 
     name: str
     is_active: bool
@@ -386,3 +406,5 @@ class Reservation:
     cpus: int = 0
     node_names: tuple[str, ...] = ()
     flags: frozenset[str] = frozenset()
+    node_cores: Mapping[str, int] = field(default_factory=dict)
+    gpus: Mapping[str, int] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from flatirons.errors import SlurmUnreachable
 from flatirons.slurm.accounting import Account, Association, Qos
 from flatirons.slurm.argv import ACCOUNT_FIELDS, ASSOCIATION_FIELDS, QOS_FIELDS
 from flatirons.slurm.hostlist import expanded
-from flatirons.slurm.model import Configuration, Node, Partition, Reservation
+from flatirons.slurm.model import Configuration, Consumable, Node, Partition, Reservation
 from flatirons.slurm.parse import NO_ANSWER, mebibytes, minutes, number, time
 from flatirons.slurm.records import NODE, PARTITION, RESERVATION, Layout, read, records, refuse_cut, rows
 
@@ -71,6 +71,8 @@ def _limits(facts: Mapping[str, str]) -> dict[str, Any]:
         "default_memory_per_node_mib": number(facts.get("DefMemPerNode", "")),
         "max_memory_per_cpu_mib": number(facts.get("MaxMemPerCPU", "")),
         "max_memory_per_node_mib": number(facts.get("MaxMemPerNode", "")),
+        "max_cpus_per_socket": number(facts.get("MaxCPUsPerSocket", "")),
+        "consumable": _consumable(facts.get("SelectTypeParameters", "")),
     }
 
 
@@ -88,13 +90,30 @@ def _node(facts: Mapping[str, str]) -> Node:
         state=state,
         flags=frozenset(flags),
         partitions=_names(facts.get("Partitions", "")),
-        cpus=number(facts.get("CPUTot", "")) or 0,
         cpus_in_use=number(facts.get("CPUAlloc", "")) or 0,
-        memory_mib=number(facts.get("RealMemory", "")) or 0,
+        memory_mib=max(_count(facts, "RealMemory") - _count(facts, "MemSpecLimit"), 0),
         memory_in_use_mib=number(facts.get("AllocMem", "")) or 0,
+        **_cpu_facts(facts),
         **_gpu_facts(facts),
         features=_names(facts.get("ActiveFeatures", "")),
     )
+
+
+def _cpu_facts(facts: Mapping[str, str]) -> dict[str, Any]:
+    """The CPUs of a node that jobs may have, and how many a core and a socket have.
+
+    Where CPUs in slurm.conf is the number of cores, a core is one CPU, whatever the number of its threads.
+    Source: CPUs in slurm.conf(5), node_conf.c in Slurm's src/common.
+    """
+    there, threads = _count(facts, "CPUTot"), _count(facts, "ThreadsPerCore") or 1
+    per_socket, sockets = _count(facts, "CoresPerSocket"), _count(facts, "Sockets")
+    per_core = 1 if per_socket * sockets >= there else threads
+    usable = number(facts.get("CPUEfctv", ""))
+    return {
+        "cpus": there if usable is None else usable,
+        "cpus_per_core": per_core,
+        "cpus_per_socket": per_core * per_socket,
+    }
 
 
 def _gpu_facts(facts: Mapping[str, str]) -> dict[str, Any]:
@@ -133,6 +152,8 @@ def reservations(text: str) -> list[Reservation]:
 
 
 def _reservation(facts: Mapping[str, str]) -> Reservation:
+    tres = _tres(facts.get("TRES", ""))
+    flags, *cores = re.split(r"\s*\bNodeName=", facts.get("Flags", ""))
     return Reservation(
         name=facts["ReservationName"],
         is_active=facts.get("State") == "ACTIVE",
@@ -144,10 +165,18 @@ def _reservation(facts: Mapping[str, str]) -> Reservation:
         accounts=_names(facts.get("Accounts", "")),
         groups=_names(facts.get("Groups", "")),
         total_nodes=number(facts.get("NodeCnt", "")) or 0,
-        cpus=_tres(facts.get("TRES", "")).get("cpu", 0),
+        cpus=tres.get("cpu", 0),
         node_names=expanded(_given(facts.get("Nodes", ""))),
-        flags=frozenset(_names(facts.get("Flags", "").partition(" ")[0])),
+        flags=frozenset(_names(flags)),
+        node_cores=dict(_reserved_cores(each) for each in cores),
+        gpus={name: count for name, count in tres.items() if name.split(":")[0] == "gres/gpu"},
     )
+
+
+def _reserved_cores(text: str) -> tuple[str, int]:
+    """The node and the number of its cores in "c1 CoreIDs=0-1,4"."""
+    name, _, ids = text.partition(" CoreIDs=")
+    return name, len(expanded(f"[{ids.strip()}]"))
 
 
 def associations(text: str) -> list[Association]:
@@ -221,6 +250,7 @@ def configuration(text: str) -> Configuration:
         default_memory_per_node_mib=number(settings.get("DefMemPerNode", "")),
         max_memory_per_cpu_mib=number(settings.get("MaxMemPerCPU", "")),
         max_memory_per_node_mib=number(settings.get("MaxMemPerNode", "")),
+        consumable=_consumable(settings.get("SelectTypeParameters", "")) or Consumable.CPU,
         version=tuple(int(part) for part in re.findall(r"[0-9]{1,4}", settings.get("SLURM_VERSION", ""))[:3]),
         slurm_user_uid=_uid(settings.get("SlurmUser", "")),
     )
@@ -232,6 +262,12 @@ def _uid(text: str) -> int | None:
     return int(number) if number.isdecimal() else None
 
 
+def _consumable(parameters: str) -> Consumable | None:
+    """What SelectTypeParameters name, for example "CR_CORE_MEMORY,CR_LLN"; None where they name nothing."""
+    words = {word.removesuffix("_MEMORY") for word in parameters.upper().split(",")}
+    return next((each for each in Consumable if f"CR_{each.value.upper()}" in words), None)
+
+
 def waiting(text: str) -> Counter[str]:
     """How many jobs wait for each partition; a job that names several partitions counts for each of them."""
     refuse_cut(text)
@@ -240,6 +276,10 @@ def waiting(text: str) -> Counter[str]:
 
 def _values(text: str, layout: Layout) -> Iterator[Mapping[str, str]]:
     return (record.values for record in records(text, layout))
+
+
+def _count(facts: Mapping[str, str], key: str) -> int:
+    return number(facts.get(key, "")) or 0
 
 
 def _given(text: str) -> str:

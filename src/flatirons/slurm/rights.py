@@ -12,12 +12,13 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from math import ceil
 from typing import Any
 
 from flatirons.slurm.accounting import Association, Qos
 from flatirons.slurm.bounds import Bounds
 from flatirons.slurm.facts import ClusterFacts, Shape, shapes
-from flatirons.slurm.model import Configuration, Partition, Reservation
+from flatirons.slurm.model import Configuration, Consumable, Node, Partition, Reservation
 
 NO_QOS = Qos("")
 NO_ASSOCIATION = Association("", "", "")
@@ -279,21 +280,40 @@ class Rights:
         """The shapes of the nodes, reduced to what a job in the partition may use of each."""
         found = self.facts.shapes_of.get(partition.name, ())
         if set_aside and set_aside.node_names:
-            names = set(set_aside.node_names)
-            found = shapes(node for node in self.facts.nodes_of.get(partition.name, ()) if node.name in names)
-        return tuple(
-            replace(
-                shape,
-                cpus=_least(shape.cpus, partition.max_cpus_per_node) or 0,
-                memory_mib=_least(shape.memory_mib, partition.max_memory_per_node_mib) or 0,
-            )
-            for shape in found
-        )
+            nodes = self.facts.nodes_of.get(partition.name, ())
+            found = shapes(_reserved(node, set_aside) for node in nodes if node.name in set_aside.node_names)
+        whole = partition.consumable or self.facts.configuration.consumable
+        return tuple(_limited(shape, partition, whole) for shape in found)
+
+
+def _reserved(node: Node, reservation: Reservation) -> Node:
+    """The node, with as many CPUs as the reservation has there."""
+    cores = reservation.node_cores.get(node.name)
+    return node if cores is None else replace(node, cpus=min(node.cpus, cores * node.cpus_per_core))
+
+
+def _limited(shape: Shape, partition: Partition, whole: Consumable) -> Shape:
+    """What a job in the partition may use of the node, if Slurm allocates `whole` cores or sockets."""
+    steps = {Consumable.CORE: shape.cpus_per_core, Consumable.SOCKET: shape.cpus_per_socket}
+    step = max(min(steps.get(whole, 1), shape.cpus), 1)
+    most = _least(shape.cpus, partition.max_cpus_per_node, _on_sockets(shape, partition)) or 0
+    memory = _least(shape.memory_mib, partition.max_memory_per_node_mib) or 0
+    return replace(shape, cpus=most // step * step, memory_mib=memory, cpu_step=step)
+
+
+def _on_sockets(shape: Shape, partition: Partition) -> int | None:
+    """The most CPUs of a node where the partition limits those of each socket."""
+    if partition.max_cpus_per_socket is None or not shape.cpus_per_socket:
+        return None
+    return ceil(shape.cpus / shape.cpus_per_socket) * partition.max_cpus_per_socket
 
 
 def _size(reservation: Reservation | None) -> dict[str, int]:
-    sizes = (("cpu", reservation.cpus), ("node", reservation.total_nodes)) if reservation else ()
-    return {name: count for name, count in sizes if count}
+    if reservation is None:
+        return {}
+    cpus = 0 if reservation.node_cores else reservation.cpus
+    sizes = {"cpu": cpus, "node": reservation.total_nodes, **reservation.gpus}
+    return {name: count for name, count in sizes.items() if count}
 
 
 def _is_on(names: Sequence[str], mine: Sequence[str]) -> bool:

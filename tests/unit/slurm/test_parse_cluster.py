@@ -155,6 +155,7 @@ def test_a_reservation_is_read() -> None:
             cpus=2,
             node_names=("shas0101",),
             flags=frozenset({"SPEC_NODES"}),
+            node_cores={"shas0101": 2},
         )
     ]
 
