@@ -6,6 +6,7 @@ container (`kind="none"`), commands run in the job itself, for sites that keep P
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -23,10 +24,17 @@ NODES_OWN = (
 )
 """Variables with which a node's modules point to the node's own Python, R, Java or Spark."""
 
+_ESCAPES = {"\\\\": "\0", "\\:": "\1", "\\,": "\2"}  # in the text of a bind -> a mark that no path contains
+_PLAIN = re.compile(r'[^:,"\\]*[^:,"\\\s]')  # a path that --bind takes as it is
+
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """A path of the node that the container sees: `source` appears as `target`."""
+    """A path of the node that the container sees: `source` appears as `target`.
+
+    As a text, it is written as for Apptainer's --bind: a colon, a comma or a backslash in a path has a
+    backslash before it.
+    """
 
     source: str
     target: str = ""
@@ -38,26 +46,49 @@ class Bind:
             _refuse_control_characters("A bind's path", path)
             if not path.startswith("/"):
                 raise ImageError(f"A bind's path must be absolute, such as /scratch; got {path!r}.")
-            if ":" in path or "," in path:
-                raise ImageError(f"Apptainer can't bind a path with a colon or a comma: {path!r}.")
         if self.mode and self.mode not in MODES:
             raise ImageError(f"A bind's mode must be ro or rw; got {self.mode!r}.")
 
     @classmethod
     def parse(cls, text: str) -> Bind:
         """The bind written as `source`, `source:target` or `source:target:ro`. Raises ImageError."""
-        parts = text.split(":")
+        _refuse_control_characters("A bind", text)
+        marked = text
+        for written, mark in _ESCAPES.items():
+            marked = marked.replace(written, mark)
+        parts = marked.split(":")
         if len(parts) > 3 or not parts[0]:
             raise ImageError(f"A bind must be source, source:target or source:target:ro; got {text!r}.")
-        return cls(*parts)
+        if "," in marked:
+            raise ImageError(f"A bind is one path, and a comma in it needs a backslash before it: {text!r}.")
+        return cls(*map(_unmarked, parts))
 
     def __str__(self) -> str:
+        return ":".join(re.sub(r"([\\:,])", r"\\\1", part) for part in self._parts())
+
+    def _parts(self) -> list[str]:
+        """Source, target and mode without what is left out."""
         parts = [self.source, self.target or self.source, self.mode]
         if not self.mode:
             parts.pop()
             if parts[0] == parts[1]:
                 parts.pop()
-        return ":".join(parts)
+        return parts
+
+    def words(self) -> list[str]:
+        """Apptainer's option for it.
+
+        `--bind` splits its value at colons and commas, and reads backslashes in its own way. `--mount` (since
+        Apptainer 1.0) has fields as in CSV, in which a path may hold any of them.
+        """
+        parts = self._parts()
+        if all(map(_PLAIN.fullmatch, parts)):
+            return ["--bind", ":".join(parts)]
+        cells = ["type=bind", f"source={self.source}", f"destination={self.target or self.source}"]
+        if self.mode == "ro":
+            cells.append("ro")
+        quoted = ['"{}"'.format(cell.replace('"', '""')) for cell in cells]
+        return ["--mount", ",".join(quoted)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +222,7 @@ def container_prefix(image: Image) -> list[str]:
         return []
     argv = [image.apptainer, "exec"]
     for bind in image.binds:
-        argv += ["--bind", str(bind)]
+        argv += bind.words()
     if image.nv:
         argv.append("--nv")
     return [*argv, *image.options, image.path]
@@ -200,6 +231,13 @@ def container_prefix(image: Image) -> list[str]:
 def container_argv(image: Image, command: Sequence[str]) -> list[str]:
     """`command` as it runs inside `image`."""
     return [*container_prefix(image), *command]
+
+
+def _unmarked(part: str) -> str:
+    """A part of a bind's text without escapes."""
+    for written, mark in _ESCAPES.items():
+        part = part.replace(mark, written[1])
+    return part
 
 
 def _known_settings() -> set[str]:

@@ -15,7 +15,7 @@ from flatirons.environments.catalogue import Catalogue, Environment
 from flatirons.environments.findings import FAILED, SKIPPED, Expectation, Finding, judge, version_command
 from flatirons.environments.survey import MARK
 from flatirons.errors import CommandError, CommandFailed, CommandTimeout
-from flatirons.job.script import program_text
+from flatirons.job.script import ISOLATED, program_text
 from flatirons.job.variables import job_environment
 from flatirons.runner import Runner
 from flatirons.site.schema import Site
@@ -126,7 +126,7 @@ def _why_not_offered(environment: Environment, target: CheckTarget, clusters: Ma
 
 def _command(plan: CheckPlan) -> list[str]:
     """The node's Python, isolated as for the starter: on this machine, or through srun."""
-    python = [plan.site.servers.python, "-I", "-S", "-"]
+    python = [plan.site.servers.python, *ISOLATED, "-"]
     if not plan.target.partition:
         return python
     srun = argv.srun(_job_spec(plan), wait_seconds=int(plan.seconds))

@@ -10,6 +10,7 @@ from typing import Any
 from flatirons.environments.catalogue import Environment
 from flatirons.environments.survey import NO_PYTHON
 from flatirons.environments.versions import Fit, fit
+from flatirons.job.script import quote
 from flatirons.servers.causes import StarterEnd
 from flatirons.servers.diagnosis import diagnose
 
@@ -104,10 +105,11 @@ def _image(environment: Environment, observed: Mapping[str, Any], on_node: bool)
         advice += "" if on_node else " If only nodes have it, check on one: --partition NAME."
         yield Finding("image", FAILED, f"The image {path} doesn't exist on {node}.", advice)
     elif facts["state"] == "unreadable":
-        advice = f"Let every user read it: chmod a+r {path}, and chmod a+x the directories above it."
+        change = quote(["chmod", "a+r", path])
+        advice = f"Let every user read it: {change}, and chmod a+x the directories above it."
         yield Finding("image", FAILED, f"The image {path} can't be read on {node}: {facts['why']}.", advice)
     elif facts["closed"]:
-        advice = f"Unless you want it so: chmod a+rX {facts['closed']}"
+        advice = f"Unless you want it so: {quote(['chmod', 'a+rX', facts['closed']])}"
         sentence = f"Not every user can read the image {path}: {facts['closed']} is closed to others."
         level = FAILED if observed["is_root"] and facts["shut"] else WARNING
         yield Finding("image", level, sentence, advice)

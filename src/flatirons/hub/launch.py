@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from flatirons.errors import CommandMissing, FlatironsError, SiteError
 from flatirons.hub import state_directory
 from flatirons.hub.configure import compile_extra_config, find_proxy_command
+from flatirons.job.script import quote
 from flatirons.site.path import VARIABLE
 from flatirons.site.schema import HubSection, Site
 
@@ -82,9 +83,9 @@ def require_account(hub: HubSection, command: str, site_file: str) -> None:
     """
     if os.getuid() != 0 or hub.run_as == "root" or _is_root(hub.account):
         return
-    by_hand = f"sudo -u {hub.account} flatirons {command} --site {Path(site_file).absolute()}"
+    start = ["sudo", "-u", hub.account, "flatirons", command, "--site", str(Path(site_file).absolute())]
     sentence = f"the {command} of this site runs as {hub.account!r}, not as root. "
-    sentence += f"Start it with `systemctl start flatirons-{command}` or `{by_hand}`"
+    sentence += f"Start it with `systemctl start flatirons-{command}` or `{quote(start)}`"
     raise SiteError([("hub.account", sentence)])
 
 

@@ -15,6 +15,12 @@ from functools import cache
 from importlib.resources import files
 
 _END = "FLATIRONS_END_OF_STARTER"
+ISOLATED = ("-X", "utf8", "-I", "-S")
+"""Options of a node's Python, with which only its standard library counts.
+
+Neither a random.py in the working directory, nor PYTHONPATH, nor the packages of the node's Python can
+interfere. Paths are UTF-8 whatever the locale of the job is.
+"""
 PARTS = ("kinds", "profile", "calls", "log", "ports", "starter")
 """Modules of job/node/, each after those that it imports."""
 
@@ -67,16 +73,14 @@ def notebook(config: StarterConfig, python: str = "python3") -> str:
     """The job script of a notebook server: a shell line that passes the starter's text to Python.
 
     The text is in a quoted here-document, in which the shell expands nothing. The configuration is JSON in a
-    Python literal of ASCII characters only. So no shell ever reads a character of an option. Python runs
-    isolated (-I, -S): neither a random.py in the job's working directory, nor PYTHONPATH, nor the packages of
-    the node's Python can interfere.
+    Python literal of ASCII characters only. So no shell ever reads a character of an option.
     """
     literal = ascii(json.dumps(_values(config), sort_keys=True))
     lines = ["import json", f"CONFIG = json.loads({literal})", starter_text()]
     body = "\n".join(lines)
     if _END in body:
         raise ValueError(f"the text {_END} can't be part of an option")
-    return f"#!/bin/bash\nexec {quote([python, '-I', '-S', '-'])} <<'{_END}'\n{body}\n{_END}\n"
+    return f"#!/bin/bash\nexec {quote([python, *ISOLATED, '-'])} <<'{_END}'\n{body}\n{_END}\n"
 
 
 def _values(config: StarterConfig) -> dict[str, object]:

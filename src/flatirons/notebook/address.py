@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import http.client
 import socket
+import urllib.parse
 from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
 
+from flatirons.job.script import quote
 from flatirons.notebook.record import Record
 from flatirons.servers.causes import Cause
 
 SECONDS = 5.0
+URL_CHARACTERS = "/?#[]@!$&'()*+,;=:%~"
+"""Characters that a page's URL keeps as they are; the site may have encoded others already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +27,14 @@ class ServerAddress:
 
     def ssh_line(self, user: str, login_node: str) -> str:
         """The command that users type on their own machine."""
-        return f"ssh -L {self.local}:{self.host}:{self.port} {user}@{login_node}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return quote(["ssh", "-L", f"{self.local}:{host}:{self.port}", f"{user}@{login_node}"])
 
     def url(self, record: Record) -> str:
         """The URL to open there in a browser, which includes the token."""
-        return f"http://localhost:{self.local}{record.page}?token={record.token}"
+        page = urlsplit(urllib.parse.quote(record.page, safe=URL_CHARACTERS))
+        query = f"{page.query}&token={record.token}" if page.query else f"token={record.token}"
+        return urlunsplit(("http", f"localhost:{self.local}", page.path, query, page.fragment))
 
 
 def login_node(configured: str | None) -> str:

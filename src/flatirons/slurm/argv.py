@@ -28,6 +28,7 @@ The limits of the hub's own process (open files, memory) stay with the hub: `--p
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
@@ -109,6 +110,26 @@ def _numbers(spec: JobSpec) -> list[str]:
         kind = f"{_text('gpu type', spec.gpu_type)}:" if spec.gpu_type else ""
         line.append(f"--gres=gpu:{kind}{_count('gpus', spec.gpus)}")
     return line
+
+
+def output_file(path: str) -> str:
+    """The value of --output or --error that means exactly this path; "" where it has none.
+
+    Slurm replaces %j and the like, and %% by %. In a path with a backslash it replaces nothing, but removes
+    the backslashes: before 26.05 those that have no other before them, since 26.05 all. So the job itself
+    must open such a file. Source: slurmd/common/fname.c, common/print_fields.c. Raises ValueError.
+    """
+    return "" if "\\" in _text("output", path) else path.replace("%", "%%")
+
+
+def directive(word: str) -> str:
+    """A word as sbatch reads it in a line #SBATCH. Raises ValueError.
+
+    Source: get_argument in sbatch/opt.c.
+    """
+    if re.fullmatch(r"[\w@%+=:,./-]+", _text("directive", word)):
+        return word
+    return '"{}"'.format(word.replace("\\", "\\\\").replace('"', '\\"'))
 
 
 def scancel(job_id: int, signal: str = "") -> list[str]:

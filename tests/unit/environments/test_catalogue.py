@@ -1,5 +1,7 @@
 """The catalogue: the argv of a container, and a clear sentence for an image that can't be run."""
 
+import csv
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,7 +45,7 @@ def test_an_environment_gives_the_words_before_any_command():
     assert Environment("modules", Image(kind="none")).argv([]) == []
 
 
-@pytest.mark.parametrize("text", ["/a", "/a:/b", "/a:/b:ro", "/a:/a:rw"])
+@pytest.mark.parametrize("text", ["/a", "/a:/b", "/a:/b:ro", "/a:/a:rw", r"/a\:b\,c:/d\\e:ro"])
 def test_a_bind_is_written_as_it_was_parsed(text):
     assert str(Bind.parse(text)) == text
 
@@ -52,6 +54,29 @@ def test_a_bind_is_written_as_it_was_parsed(text):
 def test_a_bind_that_apptainer_would_misread_is_refused(text):
     with pytest.raises(ImageError):
         Bind.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "target"),
+    [
+        (r"/a\:b", "/a:b", "/a:b"),
+        (r"/a\,b:/c", "/a,b", "/c"),
+        (r"/home/DOM\ann", r"/home/DOM\ann", r"/home/DOM\ann"),
+        (r"/a\\:/b", "/a\\", "/b"),
+        ('/a"b c', '/a"b c', '/a"b c'),
+        ("/a ", "/a ", "/a "),
+    ],
+)
+def test_a_path_that_apptainer_would_split_is_bound_as_a_mount(text: str, source: str, target: str) -> None:
+    option, value = Bind.parse(text).words()
+    assert option == "--mount"
+    [cells] = csv.reader([value])  # Apptainer reads it with Go's CSV reader, whose rules are the same
+    assert cells == ["type=bind", f"source={source}", f"destination={target}"]
+
+
+def test_a_mount_may_be_read_only() -> None:
+    assert Bind("/a,b", "/c", "ro").words()[1].endswith(',"ro"')
+    assert Bind("/a b/é%j'$x").words() == ["--bind", "/a b/é%j'$x"]
 
 
 @given(st.text())

@@ -280,7 +280,7 @@ async def test_a_check_in_a_partition_runs_srun_and_requests_a_gpu_if_one_is_nee
     assert argv == [
         *("srun", "--quiet", "--immediate=90", "--job-name=flatirons-check-", "--partition=gpu"),
         *("--account=physics", "--chdir=/", "--nodes=1", "--ntasks=1", "--time=3", "--gres=gpu:1"),
-        *("python3", "-I", "-S", "-"),
+        *("python3", "-X", "utf8", "-I", "-S", "-"),
     ]
     assert runner.env == {"SLURM_CONF": "/etc/slurm/summit/slurm.conf"}
 

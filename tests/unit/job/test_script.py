@@ -71,6 +71,17 @@ def test_a_script_ends_with_the_first_command_that_fails() -> None:
     assert (done.stdout, done.returncode) == ("prologue\none\n", 1)
 
 
+@pytest.mark.parametrize("locale", ["C", "POSIX", "C.UTF-8", "nowhere_XX.ISO-8859-1"])
+def test_paths_are_utf8_whatever_the_locale_of_the_job_is(locale: str) -> None:
+    script = notebook(StarterConfig(hub="h", code="c", command=["/srv/∑/é.sif"]), sys.executable)
+    head, rest = script.split("\n", 2)[:2], script.split("\n", 2)[2].split("\n")
+    program = [*rest[:2], "import os", "os.write(1, os.fsencode(CONFIG['command'][0]))", rest[-2], ""]
+    done = subprocess.run(
+        ["bash"], input="\n".join([*head, *program]).encode(), env={"LC_ALL": locale}, capture_output=True
+    )
+    assert done.stdout.decode() == "/srv/∑/é.sif", done.stderr
+
+
 def test_a_nul_character_is_refused() -> None:
     with pytest.raises(ValueError, match="NUL"):
         quote(["a\0b"])

@@ -90,9 +90,20 @@ def write(environ: Mapping[str, str], folder: Path) -> Path:
         slurm = settings["jobqueue"]["slurm"]
         slurm["job-script-prologue"].append(f"export {ROOT_CONFIG}={quote([str(place)])}")
         place.mkdir(mode=0o700, exist_ok=True)
-        write_atomically(file, json.dumps(settings, indent=1))
+        write_atomically(file, _as_yaml(settings))
     _leave_note(place, job_environment(environ), time.time())
     return place
+
+
+def _as_yaml(settings: Mapping[str, Any]) -> str:
+    """The settings in JSON that is YAML as well: that has no pairs of escapes for characters beyond \\uffff.
+
+    Raises FlatironsError for a path that isn't UTF-8.
+    """
+    text = json.dumps(settings, indent=1, ensure_ascii=False)
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise FlatironsError("the path of your home, or of the notebook's image, isn't UTF-8.")
+    return text
 
 
 def _leave_note(place: Path, job: Mapping[str, str], now: float) -> None:

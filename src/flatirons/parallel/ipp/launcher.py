@@ -23,6 +23,7 @@ from flatirons.parallel.ipp.option_traits import OptionTraits
 from flatirons.parallel.ipp.set_progress import EngineSetProgress
 from flatirons.parallel.ipp.step import SrunStep
 from flatirons.parallel.job_context import OWNER_PID, find_job, signal_steps, slurm_client
+from flatirons.parallel.job_specs import open_log
 from flatirons.parallel.job_watch import JobWatch, query_job
 from flatirons.parallel.options import EngineOptions, resolve
 from flatirons.slurm.client import SlurmClient
@@ -147,7 +148,7 @@ class FlatironsEngineSetLauncher(OptionTraits, EngineLauncher):
             environment=self.environment_without_keys(),
             controller=self._controller(),
             is_forked=self.is_forked,
-            login=login_lines(os.environ),
+            login=open_log(self.output_file) + login_lines(os.environ),
         )
 
     async def _send(self, spec: JobSpec, script: str) -> int:

@@ -24,6 +24,7 @@ from flatirons.parallel import address, messages
 from flatirons.parallel.background import run_sync
 from flatirons.parallel.container import login_lines, task_container
 from flatirons.parallel.job_context import slurm_client
+from flatirons.parallel.job_specs import open_log
 from flatirons.parallel.job_watch import JobWatch
 from flatirons.parallel.liveness import LivenessPort
 from flatirons.parallel.login_environment import job_environment
@@ -72,7 +73,7 @@ class SparkCluster:
             [*task_container(os.environ, {}), sys.executable],
             folder=str(self.folder),
             notebook=(self.liveness.host, self.liveness.port),
-            login=login_lines(os.environ),
+            login=open_log(str(self.log)) + login_lines(os.environ),
         )
         self.job_id = run_sync(slurm_client(os.environ).submit(spec, script, user=None))
         print(f"Spark is job {self.job_id}: {self.nodes} nodes with {self.size.cores} cores each.")

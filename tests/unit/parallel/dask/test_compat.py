@@ -32,6 +32,14 @@ def test_a_workers_job_is_submitted_and_cancelled_by_the_methods_that_are_replac
     assert "self.name = name" in inspect.getsource(Job)
 
 
+def test_a_jobs_script_is_made_of_its_header_with_its_log_directory() -> None:
+    assert parameters(SLURMJob.job_script) == ["self"]
+    assert '"job_header": self.job_header' in inspect.getsource(SLURMJob.job_script)
+    assert "self.job_script()" in inspect.getsource(Job.job_file)
+    header = inspect.getsource(SLURMJob.__init__)
+    assert '"#SBATCH -o %s/%s-%%J.out"' in header and '"#SBATCH -e %s/%s-%%J.err"' in header
+
+
 async def test_the_error_of_a_command_ends_with_what_it_printed() -> None:
     code = "import sys; print('out'); print('sbatch: error: No.', file=sys.stderr); sys.exit(1)"
     with pytest.raises(RuntimeError) as failed:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import ssl
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from flatirons.errors import OptionsRefused
 from flatirons.parallel import login_environment
@@ -90,6 +92,34 @@ def test_the_same_settings_are_written_once_and_others_in_another_directory(tmp_
     assert (first / "flatirons.json").stat().st_mtime_ns == stamp
     assert configuration.write({**JOB, "SLURM_JOB_PARTITION": "sknl"}, tmp_path) != first
     assert first.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    "home", ["ann smith", 'o\'brien "x"', "100%j", r"DOM\ann", "münchen", "🙂", "$HOME`id`"]
+)
+def test_dask_reads_the_paths_of_a_home_with_an_unusual_name(tmp_path: Path, home: str) -> None:
+    folder = tmp_path / home
+    file = configuration.write(JOB, folder) / "flatirons.json"
+    read = yaml.safe_load(file.read_text(encoding="utf-8"))  # as dask.config does, whatever the name
+    assert read["distributed"]["comm"]["tls"]["ca-file"] == str(folder / "certificate.pem")
+    slurm = read["jobqueue"]["slurm"]
+    assert slurm["log-directory"] == str(folder / "log")
+    shown = subprocess.run(
+        ["bash", "-c", f"{slurm['job-script-prologue'][-1]}; printenv DASK_ROOT_CONFIG"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout == f"{file.parent}\n"
+
+
+def test_a_home_whose_name_isnt_utf8_is_reported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = Path(os.fsdecode(os.fsencode(tmp_path) + b"/m\xfcnchen"))
+    home.mkdir()
+    assert configured(monkeypatch, home, dict(JOB)) == ""
+    assert "Dask isn't configured: the path of your home" in capsys.readouterr().err
 
 
 def configured(monkeypatch: pytest.MonkeyPatch, home: Path, environ: dict[str, str]) -> str:

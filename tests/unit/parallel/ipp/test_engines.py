@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flatirons.errors import ImageError, OptionsRefused
+from flatirons.errors import FlatironsError, ImageError, OptionsRefused
 from flatirons.parallel.container import login_lines, notebook_container
 from flatirons.parallel.ipp.engines import (
     ControllerAddress,
@@ -24,6 +24,7 @@ from flatirons.parallel.ipp.engines import (
     refuse_job_options,
     step_argv,
 )
+from flatirons.parallel.job_specs import open_log
 from flatirons.parallel.liveness import LivenessPort
 from flatirons.parallel.options import EngineOptions
 from flatirons.slurm import argv
@@ -177,6 +178,21 @@ def test_memory_is_for_each_engine_whatever_its_cores() -> None:
 
 def test_a_percent_sign_in_the_logs_path_is_no_pattern() -> None:
     assert "--output=/home/a%%b/x.log" in argv.sbatch(job_spec(1, EngineOptions(), log="/home/a%b/x.log"))
+    assert open_log("/home/a%b/x.log") == ""
+
+
+def test_a_job_opens_a_log_itself_that_slurm_would_open_elsewhere(tmp_path: Path) -> None:
+    log = tmp_path / "DOM\\ann smith's %j.log"
+    assert "--output=/dev/null" in argv.sbatch(job_spec(1, EngineOptions(), log=str(log)))
+    script = open_log(str(log)) + "echo out; echo err >&2"
+    subprocess.run(["bash", "-c", script], check=True)
+    assert log.read_text() == "out\nerr\n"
+
+
+@pytest.mark.parametrize("where", [{"log": "/a\nb/x.log"}, {"folder": "/a\x1bb"}, {"folder": "/a\udce9b"}])
+def test_a_path_that_slurm_cannot_take_is_named(where: dict[str, str]) -> None:
+    with pytest.raises(FlatironsError, match=r"Slurm can't take the path .* Rename that folder"):
+        job_spec(1, EngineOptions(), **where)
 
 
 @given(st.integers(1, 500), st.integers(0, 20), st.integers(0, 20))
