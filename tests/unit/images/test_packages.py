@@ -37,7 +37,7 @@ def test_parallel_imports_only_what_the_images_hold() -> None:
     missing = {
         package
         for package in packages - set(sys.stdlib_module_names)
-        if not held & {name.lower() for name in distributions.get(package, [package])}
+        if not held & {name.lower().replace("_", "-") for name in distributions.get(package, [package])}
     }
     assert "ipyparallel" in packages
     assert not missing
