@@ -253,7 +253,9 @@ async def test_an_option_left_empty_leaves_the_trait_as_configured(alice: Visito
 async def test_invalid_options_in_the_database_neither_break_the_form_nor_start_a_server(
     alice: Visitor,
 ) -> None:
-    await alice.rest({"nodes": [[]], "account": "\ud800", "partition": HOSTILE, "__jupyterhub_x": 1})
+    stored = {"nodes": [[]], "account": "\ud800", "partition": HOSTILE, "__jupyterhub_x": 1}
+    alice.spawner().orm_spawner.user_options = stored  # by an earlier release
+    alice.hub.db.commit()
     page = await alice.page()
     assert (page.status_code, selected(page, "partition"), value(page, "nodes")) == (200, "shas", "1")
     assert (await alice.rest(b"")).status_code == 400

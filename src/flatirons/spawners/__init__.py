@@ -35,11 +35,12 @@ run.outcome              how a run ends: from all sources one error, one report,
 
 `jupyterhub`, everything that depends on JupyterHub's private parts:
 
-=======================  ==================================================================================
-jupyterhub.resume        the first poll after a restart: finishes a start, waits for a silent server
-jupyterhub.cleanup       tells JupyterHub that a server has ended, and cleans up after it
-jupyterhub.compat        every undocumented name of JupyterHub, behind a function or a class
-=======================  ==================================================================================
+==========================  ==================================================================================
+jupyterhub.resume           the first poll after a restart: finishes a start, waits for a silent server
+jupyterhub.cleanup          tells JupyterHub that a server has ended, and cleans up after it
+jupyterhub.compat           every undocumented name of JupyterHub, behind a function or a class
+jupyterhub.compat_handlers  what we change in its handlers: bodies are judged before anything is stored
+==========================  ==================================================================================
 
 `shared`, what all servers of a hub share:
 

@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary
 from jupyterhub.spawner import Spawner
 from traitlets import TraitError
 
-from flatirons.errors import OptionsRefused
+from flatirons.errors import OptionsRefused, printable
 from flatirons.forms import Context, Form, Value
 from flatirons.forms.form import FROM_LINK, MOST_KEYS
 from flatirons.forms.page import NO_PAGE_SETTINGS, PageSettings
@@ -34,8 +34,9 @@ from flatirons.spawners.form.requested_options import (
     RequestedOptions,
     log_refusals_at_info,
     requested,
+    stored_before,
 )
-from flatirons.spawners.jupyterhub import compat
+from flatirons.spawners.jupyterhub import compat, compat_handlers
 
 __all__ = ["FilledIn", "FormHooks", "Options", "RefusedOptions"]
 
@@ -95,6 +96,8 @@ class FormHooks:
         self._estimates = estimates
         self._configured: WeakKeyDictionary[Spawner, dict[str, Any]] = WeakKeyDictionary()
         log_refusals_at_info()
+        compat_handlers.judge_before_storing(self.judge)
+        compat_handlers.refuse_large_bodies()
 
     @staticmethod
     def of(spawner: Spawner) -> FormHooks | None:
@@ -216,6 +219,7 @@ class FormHooks:
             return self.options_from_query(form_data)
         asked = RequestedOptions(form_data, is_link=False)
         requested.set(asked)
+        stored_before.set(compat.stored_options(spawner))
         return self._parsed(spawner, asked)
 
     def options_from_query(self, query_data: Mapping[str, object]) -> Awaitable[Options]:
@@ -223,11 +227,30 @@ class FormHooks:
         requested.set(RequestedOptions(query_data, is_link=True))
         raise FilledIn("the form is filled in from a link; nothing is started")
 
+    @classmethod
+    async def judge(cls, spawner: Spawner, user_options: Mapping[str, object] | None) -> None:
+        """Raises RefusedOptions for options of REST, before JupyterHub stores them as the default.
+
+        None stands for the options that are stored.
+        """
+        hooks = cls.of(spawner)
+        if hooks is None:
+            return
+        stored_before.set(compat.stored_options(spawner))
+        if user_options is None:
+            return
+        try:
+            await hooks.form(spawner).check(user_options, await hooks.context(spawner, fresh=True))
+        except OptionsRefused as refused:
+            spawner.log.info("No server is started: %s", printable(refused.user))
+            raise RefusedOptions(refused) from None
+
     async def apply_user_options(self, spawner: Spawner, user_options: Mapping[str, object]) -> None:
         """The last check, for form, database and REST: checks the options and sets the spawner's traits.
 
         `spawner.user_options` becomes the typed options. An option that is None gives its trait the
-        configured value, also after an earlier start. Raises RefusedOptions.
+        configured value, also after an earlier start. Raises RefusedOptions; then the options that were
+        stored before this start are the stored ones again.
         """
         form = self.form(spawner)
         try:
@@ -236,6 +259,7 @@ class FormHooks:
         except OptionsRefused as refused:
             if (asked := requested.get()) is not None:
                 asked.messages = refused.messages
+            compat.restore_options(spawner, stored_before.get() or {})
             raise RefusedOptions(refused) from None
         spawner.user_options = options
 

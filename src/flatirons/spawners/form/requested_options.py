@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 from jupyterhub.spawner import SpawnException
 
@@ -27,6 +28,9 @@ class RequestedOptions:
 
 
 requested: ContextVar[RequestedOptions | None] = ContextVar("flatirons_requested_options", default=None)
+
+stored_before: ContextVar[Mapping[str, Any] | None] = ContextVar("flatirons_stored_before", default=None)
+"""The options that were stored before this request: those of a start that is refused aren't kept."""
 
 
 class RefusedOptions(SpawnException):

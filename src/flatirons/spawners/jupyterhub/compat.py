@@ -1,6 +1,7 @@
 """Every name of JupyterHub that Flatirons uses although JupyterHub doesn't document it.
 
-Nothing else in the package uses one: tests/unit/spawners/jupyterhub/test_private_names.py reads the source.
+Nothing else in the package uses one, except `compat_handlers`, which changes JupyterHub's own handlers:
+tests/unit/spawners/jupyterhub/test_private_names.py reads the source.
 tests/hub/test_compat.py fails when a name is gone from the installed JupyterHub or has changed shape, and
 pyproject.toml pins the releases that were tried. Begin here when JupyterHub is upgraded.
 """
@@ -281,6 +282,29 @@ def stored_states(user: User) -> list[Mapping[str, Any]]:
     query = session.query(orm.Spawner).filter(orm.Spawner.server != None)  # noqa: E711  SQLAlchemy's way
     try:
         return [row.state or {} for row in query]
+    except SQLAlchemyError:
+        session.rollback()
+        raise
+
+
+def stored_options(spawner: Spawner) -> dict[str, Any]:
+    """The options that the server's next start gets if it is given none."""
+    row = getattr(spawner, "orm_spawner", None)
+    return dict(getattr(row, "user_options", None) or {})
+
+
+def restore_options(spawner: Spawner, options: Mapping[str, Any]) -> None:
+    """Stores options again in place of those of a start, which JupyterHub stores before it has them checked.
+
+    Needless once JupyterHub stores options after `apply_user_options` took them.
+    """
+    spawner.user_options = dict(options)
+    if stored_options(spawner) == options:
+        return
+    spawner.orm_spawner.user_options = dict(options)
+    session: Session = spawner.user.db
+    try:
+        session.commit()
     except SQLAlchemyError:
         session.rollback()
         raise
