@@ -127,17 +127,26 @@ def _all_records(text: str, layout: Layout) -> Iterator[TextRecord]:
     starts = [match.start() for match in re.finditer(rf"^{layout.first}=", text, re.MULTILINE)]
     if text[: starts[0] if starts else None].strip():
         raise _unreadable(text)
-    begins = [start for start, end in pairwise([*starts, len(text)]) if _is_whole(text[start:end], layout)]
-    if starts[:1] != begins[:1]:
-        raise _unreadable(text)
-    for start, end in pairwise([*begins, len(text)]):
-        yield _record(text[start:end], layout)
+    parts = [text[start:end] for start, end in pairwise([*starts, len(text)])]
+    known: tuple[str, TextRecord] | None = None
+    for part in parts:
+        record = read(part, layout)
+        if layout.always <= record.values.keys():
+            if known:
+                yield _checked(*known, layout)
+            known = part, record
+        elif known is None:
+            raise _unreadable(text)
+        else:  # a quotation, in the free text of the record before
+            known = known[0].partition("\n")[0] + "\n" + part, known[1]
+    if known:
+        yield _checked(*known, layout)
 
 
-def _record(text: str, layout: Layout) -> TextRecord:
+def _checked(text: str, record: TextRecord, layout: Layout) -> TextRecord:
+    """The record, if its lines after the first one can be free text."""
     line, _, more = text.partition("\n")
-    record = read(text, layout)
-    if more.strip() and not _may_break(record, layout) and _is_whole(line, layout):
+    if more.strip() and not _may_break(record, layout) and layout.always <= read(line, layout).values.keys():
         raise _unreadable(more)
     return record
 
@@ -153,20 +162,27 @@ def _is_whole(text: str, layout: Layout) -> bool:
 
 def read(text: str, layout: Layout) -> TextRecord:
     """The values of one record, complete or not. When a key comes twice, the first one counts."""
-    keys = list(_KEY.finditer(text))
+    _, *parts = _KEY.split(text)
+    keys, texts = parts[::2], parts[1::2]
     values: dict[str, str] = {}
-    place = 0
-    while place < len(keys):
-        key = keys[place][1]
+    place, end = 0, len(keys)
+    while place < end:
+        key, after = keys[place], place + 1
         if key in layout.free:
-            return TextRecord(values, text[keys[place].start() :])
-        following = range(place + 1, len(keys))
-        ends = layout.texts.get(key, ())
-        after = next((each for each in following if keys[each][1] in ends), place + 1) if ends else place + 1
-        value = text[keys[place].end() : keys[after].start() if after < len(keys) else None].strip()
-        values.setdefault(key, value if ends else value.partition(" ")[0])
+            return TextRecord(values, _joined(keys, texts, place, end))
+        ends = layout.texts.get(key)
+        if ends:
+            after = next((each for each in range(after, end) if keys[each] in ends), after)
+            value = _joined(keys, texts, place, after)[len(key) + 1 :].strip()
+        else:
+            value = texts[place].partition(" ")[0].strip()
+        values.setdefault(key, value)
         place = after
     return TextRecord(values)
+
+
+def _joined(keys: Sequence[str], texts: Sequence[str], first: int, end: int) -> str:
+    return "".join(f"{keys[each]}={texts[each]}" for each in range(first, end))
 
 
 def rows(text: str, fields: Sequence[str]) -> Iterator[dict[str, str]]:
