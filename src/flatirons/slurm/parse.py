@@ -194,8 +194,9 @@ def _wait_status(text: str) -> tuple[int | None, int | None]:
 def ends(text: str) -> dict[int, End]:
     """The ends of jobs in sacct's output, by id; accounting doesn't know a job that is missing there.
 
-    The memory that a job used is that of its steps. When a step ran out of memory, the state of its job may
-    be only FAILED.
+    The memory that a job used is that of its steps. Figures of zero are of a cluster that doesn't measure or
+    count them (JobAcctGatherType, SelectTypeParameters). When a step ran out of memory, the state of its job
+    may be only FAILED.
     """
     jobs: dict[int, dict[str, str]] = {}
     steps: dict[int, list[dict[str, str]]] = {}
@@ -227,7 +228,7 @@ def _end(job_number: int, row: dict[str, str], steps: list[dict[str, str]]) -> E
     if is_out_of_memory and state is JobState.FAILED:
         state = JobState.OUT_OF_MEMORY
     exit_code, signal = _wait_status(row["ExitCode"])
-    used = [size for step in steps if (size := mebibytes(step["MaxRSS"])) is not None]
+    used = [size for step in steps if (size := mebibytes(step["MaxRSS"]))]
     by = _CANCELLED_BY.fullmatch(row["State"])
     return End(
         job_id=job_number,
@@ -236,11 +237,11 @@ def _end(job_number: int, row: dict[str, str], steps: list[dict[str, str]]) -> E
         signal=signal,
         elapsed_seconds=number(row["ElapsedRaw"]),
         max_rss_mib=max(used, default=None),
-        requested_memory_mib=mebibytes(row["ReqMem"]),
+        requested_memory_mib=mebibytes(row["ReqMem"]) or None,
         node=_given(row["NodeList"]).replace("None assigned", ""),
         cancelled_by=number(by[1]) if by else None,
         cpus=number(row["AllocCPUS"]) or None,
-        cpu_seconds=cpu_seconds(row["TotalCPU"]),
+        cpu_seconds=cpu_seconds(row["TotalCPU"]) or None,
         nodes=number(row["NNodes"]) or None,
         raw_state=row["State"],
         user=_given(row["User"]),

@@ -241,6 +241,14 @@ def test_the_memory_of_a_job_is_that_of_its_largest_step() -> None:
     assert (end.max_rss_mib, end.requested_memory_mib) == (2560, 4096)
 
 
+def test_figures_that_slurm_does_not_measure_are_not_zero() -> None:
+    end = parse.ends(
+        "7|COMPLETED|0:0|9||0|c1|2|00:00:00|1|alice|1795386923\n"
+        "7.batch|COMPLETED|0:0|9|0||c1|2|00:00:00|1|alice|1795386923\n"
+    )[7]
+    assert (end.max_rss_mib, end.requested_memory_mib, end.cpu_seconds) == (None, None, None)
+
+
 def test_the_memory_that_was_asked_for_is_that_of_all_nodes() -> None:
     end = parse.ends("7|COMPLETED|0:0|9||4001M|c[1-2]|2|00:01.500|2|alice|1795386923\n")[7]
     assert (end.nodes, end.requested_memory_mib, end.memory_per_node_mib) == (2, 4001, 2001)
