@@ -1,5 +1,6 @@
 """The names that configurations for the `optionsspawner` package import, implemented by Flatirons."""
 
-from flatirons.spawners.options_form import OptionsFormSpawner
+from optionsspawner import forms
+from optionsspawner.optionsspawner import OptionsFormSpawner
 
-__all__ = ["OptionsFormSpawner"]
+__all__ = ["OptionsFormSpawner", "forms"]

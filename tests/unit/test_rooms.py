@@ -126,8 +126,8 @@ def test_no_name_of_a_class_means_two_things() -> None:
 
 def test_the_names_for_older_configurations_come_from_forms_and_spawners() -> None:
     for file in (REPO / "src" / "optionsspawner").rglob("*.py"):
-        ours = [name for name in imports(ast.parse(file.read_text())) if name.startswith("flatirons")]
-        rooms = ("flatirons.errors", "flatirons.units", "flatirons.forms", "flatirons.spawners")
+        ours = [name for name in imports(ast.parse(file.read_text())) if name.startswith("flatirons.")]
+        rooms = tuple(f"flatirons.{room}" for room in ("errors", "units", "forms", "spawners", "hub.start"))
         assert all(lies_in(name, rooms) for name in ours), file
 
 

@@ -120,6 +120,10 @@ class Field:
         """The number that is compared with minimum and maximum."""
         return value
 
+    def own_html(self) -> str | None:
+        """HTML with this field's input that takes the place of the page's own; None for that."""
+        return None
+
     def unposted(self, default: Value | None) -> Value | None:
         """The value when a page showed this field and posts nothing for it."""
         return default

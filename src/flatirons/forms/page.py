@@ -80,6 +80,12 @@ class FieldView:
         return self.field.label or self.field.name
 
     @property
+    def own_html(self) -> Markup | None:
+        """The operator's own HTML for this field, which isn't escaped."""
+        html = self.field.own_html()
+        return None if html is None else Markup(html)
+
+    @property
     def widget(self) -> str:
         return "select" if self._is_chosen and self.field.widget == "text" else self.field.widget
 

@@ -27,11 +27,11 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 from jupyterhub.spawner import LocalProcessSpawner, Spawner
 from jupyterhub.traitlets import ByteSpecification, Callable, EntryPointType
-from traitlets import Bool, Dict, Enum, Float, Instance, Int, List, TraitError, TraitType, Unicode, Union
+from traitlets import Bool, Dict, Enum, Float, Int, List, TraitError, TraitType, Unicode, Union
 from traitlets.config import Config
 from traitlets.config.loader import LazyConfigValue
 
@@ -74,8 +74,9 @@ class ChildHooks(FormHooks):
         for name, field in form.fields.items():
             if (trait := trait_of(field, kind)) is None:
                 continue
-            before, value = configured.setdefault(trait, getattr(spawner, trait)), options[name]
+            before = configured.setdefault(trait, getattr(spawner, trait))
             try:
+                value = field.trait_value(options[name]) if isinstance(field, MakesTrait) else options[name]
                 values[name] = before if value is None else fitting(spawner.traits()[trait], value, field)
             except Refusal as refusal:
                 refused[name] = str(refusal)
@@ -110,7 +111,7 @@ class OptionsFormSpawner(Spawner):
         config=True
     )
     form_fields = Union(
-        [List(Instance(Field)), Callable()],
+        [List(), Callable()],
         help="The form's fields in order, or a function of the spawner that returns them (or a whole Form). "
         "The child's trait of the field's name gets the value, or the trait that the field names.",
     ).tag(config=True)
@@ -121,8 +122,7 @@ class OptionsFormSpawner(Spawner):
         """An instance of a class that inherits from this one and from the child's."""
         whole: Any = cls
         if not cls._is_complete:
-            fields = _setting(cls, given, "form_fields", [])
-            whole = with_traits_for(joined(whole, _child(cls, given)), () if callable(fields) else fields)
+            whole = with_traits_for(joined(whole, _child(cls, given)), _fields(cls, given))
         made: Self = super().__new__(whole, *args, **given)
         return made
 
@@ -131,8 +131,7 @@ class OptionsFormSpawner(Spawner):
         # a copy for each spawner, as traitlets makes of values from a configuration
         wanted = copy.deepcopy(_setting(type(self), given, "child_config", {}))
         if hasattr(type(self), "adapted"):  # the child takes settings by other names, too
-            fields = _setting(type(self), given, "form_fields", [])
-            wanted = type(self).adapted(wanted, given.get("config"), () if callable(fields) else fields)
+            wanted = type(self).adapted(wanted, given.get("config"), _fields(type(self), given))
         known = {name: value for name, value in wanted.items() if self.has_trait(name)}
         super().__init__(**{**known, **given})
         if unknown := sorted(set(wanted) - set(known)):
@@ -143,17 +142,16 @@ class OptionsFormSpawner(Spawner):
     def at_hub_start(cls, app: Any) -> None:
         """Calls the child's `at_hub_start`, if it has one. Raises TraitError for a child that can't be."""
         given = {"config": app.config}
-        fields = _setting(cls, given, "form_fields", [])
-        fields = [] if callable(fields) else fields
+        fields = _fields(cls, given)
         this: Any = cls
         whole = with_traits_for(joined(this, _child(cls, given)), fields)
-        if tell := getattr(super(cls, whole), "at_hub_start", None):
+        if tell := getattr(super(OptionsFormSpawner, whole), "at_hub_start", None):
             tell(app, fields, _setting(cls, given, "child_config", {}))
 
     def declared_form(self) -> Form:
         """The form for this moment."""
         fields = self.form_fields(self) if callable(self.form_fields) else self.form_fields
-        return fields if isinstance(fields, Form) else Form(fields)
+        return fields if isinstance(fields, Form) else Form(declared(fields))
 
     @property
     def child_spawner(self) -> Self:
@@ -191,6 +189,31 @@ class OptionsFormSpawner(Spawner):
         return super().poll()
 
 
+@runtime_checkable
+class MakesTrait(Protocol):
+    """A field that makes its own trait and says what a trait gets for its value."""
+
+    def get_trait(self) -> TraitType[Any, Any]:
+        """A new trait for a child that has none of this name."""
+
+    def trait_value(self, value: Value | None) -> Any:
+        """What the trait gets; None leaves it as configured. Raises Refusal."""
+
+
+def declared(fields: Iterable[Any]) -> list[Field]:
+    """Fields of `flatirons.forms`, and others by their `as_field`; raises TraitError for anything else."""
+    found = [each.as_field() if hasattr(each, "as_field") else each for each in fields]
+    if wrong := [each for each in found if not isinstance(each, Field)]:
+        raise TraitError(f"form_fields: {wrong[0]!r} isn't a field")
+    return found
+
+
+def _fields(cls: Any, given: Mapping[str, Any]) -> list[Field]:
+    """The configured fields; none where a function makes them for each spawner."""
+    fields = _setting(cls, given, "form_fields", [])
+    return [] if callable(fields) else declared(fields)
+
+
 def _child(cls: Any, given: Mapping[str, Any]) -> Any:
     return cls.child_class.validate(None, _setting(cls, given, "child_class", LocalProcessSpawner))
 
@@ -216,7 +239,7 @@ def joined(cls: type[Spawner], child: type[Spawner]) -> type[Spawner]:
 
 def with_traits_for(cls: Any, fields: Iterable[Field]) -> type[Spawner]:
     """The class, or one derived from it that has a trait for each field; raises TraitError."""
-    known, missing = cls.class_traits(), {}
+    known, missing = cls.class_traits(), dict[str, Any]()
     for field in fields:
         trait = trait_of(field, cls)
         if trait is None:
@@ -230,13 +253,16 @@ def with_traits_for(cls: Any, fields: Iterable[Field]) -> type[Spawner]:
             continue
         if hasattr(cls, trait):
             raise TraitError(f"form_fields: {cls.__name__} has an attribute {trait!r} that isn't a trait")
-        missing[trait] = kind_of(field)
+        missing[trait] = field if isinstance(field, MakesTrait) else kind_of(field)
     return _extended(cls, tuple(missing.items())) if missing else cls
 
 
-@functools.cache
-def _extended(cls: type[Spawner], missing: Sequence[tuple[str, type[TraitType[Any, Any]]]]) -> type[Spawner]:
-    traits = {name: kind().tag(config=True) for name, kind in missing}
+@functools.lru_cache(256)
+def _extended(
+    cls: type[Spawner], missing: Sequence[tuple[str, type[TraitType[Any, Any]] | MakesTrait]]
+) -> type[Spawner]:
+    made = {name: kind.get_trait() if isinstance(kind, MakesTrait) else kind() for name, kind in missing}
+    traits = {name: trait.tag(config=True) for name, trait in made.items()}
     return type(cls.__name__, (cls,), {"__module__": cls.__module__, "__doc__": cls.__doc__, **traits})
 
 

@@ -10,7 +10,7 @@ from traitlets.config import Config
 
 import optionsspawner
 from flatirons.errors import OptionsRefused
-from flatirons.forms import Context, Field, Form
+from flatirons.forms import Context, Form
 from optionsspawner.forms import (
     CheckboxInputField,
     FormField,
@@ -20,20 +20,21 @@ from optionsspawner.forms import (
 )
 
 
-async def posted(field: Field, *values: str, shown: bool = True) -> Any:
+async def posted(field: FormField, *values: str, shown: bool = True) -> Any:
     """The options of a posted page; `shown`: the field was on the page."""
-    body = {field.name: list(values), "_boxes": [field.name if shown else ""]}
-    return (await Form([field]).parse(body, Context()))[field.name]
+    name = field.trait_name
+    body = {name: list(values), "_boxes": [name if shown else ""]}
+    return (await Form([field.as_field()]).parse(body, Context()))[name]
 
 
-async def message(field: Field, *values: str) -> str:
+async def message(field: FormField, *values: str) -> str:
     with pytest.raises(OptionsRefused) as caught:
         await posted(field, *values)
-    return caught.value.messages[field.name]
+    return caught.value.messages[field.trait_name]
 
 
-async def page(field: Field) -> str:
-    return await Form([field]).render({}, {}, Context())
+async def page(field: FormField) -> str:
+    return await Form([field.as_field()]).render({}, {}, Context())
 
 
 async def test_a_text_has_its_value_its_label_and_its_attributes() -> None:
@@ -114,7 +115,7 @@ async def test_a_selection_is_the_first_choice_unless_a_default_is_there() -> No
     choices = [("summit", "Summit"), ("blanca", "Blanca")]
     for given in ({}, {"default": "gone"}):
         field = SelectField("req_cluster", choices=choices, **given)
-        assert (await Form([field]).check({}, Context()))["req_cluster"] == "summit"
+        assert (await Form([field.as_field()]).check({}, Context()))["req_cluster"] == "summit"
     assert await message(SelectField("req_cluster", choices=choices), "") == "Choose one."
 
 
