@@ -14,7 +14,17 @@ SOURCE = REPO / "src" / "flatirons"
 PURE_SLURM = tuple(
     f"slurm.{name}"
     for name in (
-        *("model", "accounting", "argv", "parse", "hostlist", "parse_cluster", "explain"),
+        *(
+            "model",
+            "spelling",
+            "sizes",
+            "accounting",
+            "argv",
+            "parse",
+            "hostlist",
+            "parse_cluster",
+            "explain",
+        ),
         *("records", "facts", "bounds", "rights", "alternatives", "identity"),
     )
 )

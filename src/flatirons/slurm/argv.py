@@ -32,7 +32,15 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from flatirons.slurm import sizes
 from flatirons.slurm.model import JobSpec
+from flatirons.slurm.spelling import USUAL, Spelling
+
+SIZES = (
+    *("nodes", "ntasks", "ntasks_per_node", "cpus", "memory_mib", "mem_per_cpu_mib", "gpus"),
+    "runtime_minutes",
+)
+"""The attributes of JobSpec that are numbers."""
 
 INHERITED = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "SALLOC_", "SCANCEL_", "SQUEUE_", "SINFO_", "SACCT_")
 """Prefixes of variables that change what Slurm's commands do; hide them from commands inside a job."""
@@ -63,26 +71,25 @@ QOS_FIELDS = (
 _SACCTMGR = ("sacctmgr", "--readonly", "--noheader", "--parsable2")
 
 
-def sbatch(spec: JobSpec, *, test_only: bool = False) -> list[str]:
+def sbatch(spec: JobSpec, spelling: Spelling = USUAL, *, test_only: bool = False) -> list[str]:
     """sbatch for a script on stdin. It prints the job's id, or with `test_only` when the job could start."""
     line = ["sbatch", "--parsable", "--export=NIL", "--propagate=NONE", "--no-requeue"]
     if test_only:
         line.append("--test-only")
-    line += _texts(spec)
-    line += _numbers(spec)
+    line += [*_texts(spec, spelling), *_size(spec, spelling)]
     return [*line, *(_option(text) for text in spec.extra)]
 
 
-def srun(spec: JobSpec, *, wait_seconds: int) -> list[str]:
+def srun(spec: JobSpec, spelling: Spelling = USUAL, *, wait_seconds: int) -> list[str]:
     """srun for a command that the caller appends; srun gives up when no node is free within `wait_seconds`.
 
     Unlike a batch job, the command gets the environment and the stdin of srun's caller.
     """
     line = ["srun", "--quiet", f"--immediate={_count('wait_seconds', wait_seconds)}"]
-    return [*line, *_texts(spec), *_numbers(spec)]
+    return [*line, *_texts(spec, spelling), *_size(spec, spelling)]
 
 
-def _texts(spec: JobSpec) -> list[str]:
+def _texts(spec: JobSpec, spelling: Spelling) -> list[str]:
     given = {
         "job-name": spec.name,
         "comment": spec.comment,
@@ -90,26 +97,18 @@ def _texts(spec: JobSpec) -> list[str]:
         "account": spec.account,
         "qos": spec.qos,
         "reservation": spec.reservation,
-        "constraint": spec.constraint,
+        "constraint": sizes.constraint(spec, spelling),
         "chdir": spec.chdir,
         "output": spec.output,
     }
     return [f"--{key}={_text(key, value)}" for key, value in given.items() if value]
 
 
-def _numbers(spec: JobSpec) -> list[str]:
-    given = {
-        "nodes": (spec.nodes, ""),
-        "ntasks": (spec.ntasks, ""),
-        "cpus-per-task": (spec.cpus, ""),
-        "mem": (spec.memory_mib, "M"),
-        "time": (spec.runtime_minutes, ""),
-    }
-    line = [f"--{key}={_count(key, value)}{unit}" for key, (value, unit) in given.items() if value]
-    if spec.gpus:
-        kind = f"{_text('gpu type', spec.gpu_type)}:" if spec.gpu_type else ""
-        line.append(f"--gres=gpu:{kind}{_count('gpus', spec.gpus)}")
-    return line
+def _size(spec: JobSpec, spelling: Spelling) -> list[str]:
+    for key in SIZES:
+        if value := getattr(spec, key):
+            _count(key, value)
+    return [_text("size", word) for word in sizes.size_options(spec, spelling)]
 
 
 def output_file(path: str) -> str:

@@ -141,7 +141,11 @@ class SlurmClient:
         try:
             async with self._turn():
                 done = await self._run(
-                    argv.sbatch(spec), user=user, stdin=script, deadline=SUBMIT_SECONDS, late=MAYBE_SUBMITTED
+                    argv.sbatch(spec, self.cluster.spelling),
+                    user=user,
+                    stdin=script,
+                    deadline=SUBMIT_SECONDS,
+                    late=MAYBE_SUBMITTED,
                 )
         except CommandFailed as error:
             late = NOT_ANSWERING if _CONNECT_FAILURE in error.stderr else MAYBE_SUBMITTED
@@ -189,7 +193,9 @@ class SlurmClient:
     async def test_only(self, spec: JobSpec, script: str, *, user: str | None) -> tuple[datetime | None, str]:
         """When the job could start if it were submitted now, and Slurm's sentence. Raises like `submit`."""
         try:
-            done = await self._run(argv.sbatch(spec, test_only=True), user=user, stdin=script)
+            done = await self._run(
+                argv.sbatch(spec, self.cluster.spelling, test_only=True), user=user, stdin=script
+            )
         except CommandFailed as error:
             raise refused(error, NOT_ANSWERING) from error
         return parse.estimated_start(done.stderr), explain.slurm_sentence(done.stderr)

@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import ceil
+from typing import Any, Self
+
+from flatirons.slurm.spelling import Spelling
 
 _STATE_TEXT = re.compile(r"([A-Z_]+(?:[,+][A-Z_]+)*)\+?(?: BY .*)?", re.DOTALL)
 
@@ -138,11 +141,21 @@ DEFAULT_CLUSTER = "default"
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """How to reach one Slurm: its slurm.conf and its commands' directory, "" for those of the system."""
+    """How to reach one Slurm: its slurm.conf and its commands' directory, "" for those of the system.
+
+    `spelling` says by which options it takes the resources of a job.
+    """
 
     name: str
     slurm_conf: str = ""
     bin_dir: str = ""
+    spelling: Spelling = field(default_factory=Spelling)
+
+    @classmethod
+    def of(cls, name: str, settings: Mapping[str, Any]) -> Self:
+        """The cluster with these settings of a site. Raises ValueError as `Spelling.of` does."""
+        conf, bin_dir = (str(settings.get(key) or "") for key in ("slurm_conf", "bin_dir"))
+        return cls(name, conf, bin_dir, Spelling.of(settings))
 
     def environment(self) -> dict[str, str]:
         """The variables that a command for this cluster needs."""
@@ -157,7 +170,8 @@ class Cluster:
 class JobSpec:
     """The request to Slurm for one batch job; argv.sbatch turns it into options.
 
-    `memory_mib`, `gpus` and `gpu_type` are per node, `cpus` per task. `extra` holds whole options of sbatch,
+    `memory_mib`, `gpus` and `gpu_type` are per node, `cpus` per task. Memory is given by one of `memory_mib`
+    and `mem_per_cpu_mib`. `extra` holds whole options of sbatch,
     such as "--signal=B:TERM@60". A user's text is in them only as the checked value of an option.
     """
 
@@ -169,8 +183,10 @@ class JobSpec:
     reservation: str = ""
     nodes: int = 0
     ntasks: int = 0
+    ntasks_per_node: int = 0
     cpus: int = 0
     memory_mib: int = 0
+    mem_per_cpu_mib: int = 0
     gpus: int = 0
     gpu_type: str = ""
     runtime_minutes: int = 0
@@ -295,7 +311,8 @@ class Partition:
     """What a partition offers and whom it admits; None where it sets no limit or admits everyone.
 
     `gpus` counts its GPUs by type, those without a type under "". `alloc_nodes` are the hosts from which it
-    accepts jobs. `consumable` is what it allocates whole, None for what the cluster says.
+    accepts jobs. `consumable` is what it allocates whole, `counts_memory` whether it allocates memory; both
+    are None for what the cluster says.
     """
 
     name: str
@@ -326,6 +343,7 @@ class Partition:
     alloc_nodes: tuple[str, ...] | None = None
     max_cpus_per_socket: int | None = None
     consumable: Consumable | None = None
+    counts_memory: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,7 +389,8 @@ class Configuration:
 
     `cluster_name` is the name in the accounting database. `enforced` holds the words of
     AccountingStorageEnforce, and those that they imply (`associations`, `limits`, `qos`). `version` is for
-    example (24, 11, 5). `slurm_user_uid` is the uid of SlurmUser, as whom slurmctld runs.
+    example (24, 11, 5). `slurm_user_uid` is the uid of SlurmUser, as whom slurmctld runs. `counts_memory`:
+    does Slurm allocate memory, or only cores or whole nodes?
     """
 
     cluster_name: str
@@ -383,6 +402,7 @@ class Configuration:
     version: tuple[int, ...] = ()
     consumable: Consumable = Consumable.CPU
     slurm_user_uid: int | None = None
+    counts_memory: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,7 +153,7 @@ async def test_node_features_and_memory_for_each_core_reach_sbatch_where_the_sit
     given = options(arguments("--constraint", "haswell&ib", "--mem-per-cpu", "1G"))
     shown = "[form.constraint]\nvisible = true\n[form.mem_per_cpu]\nvisible = true\n"
     made = await plan(parse(SITE + shown), given, known)
-    assert {"--constraint=haswell&ib", "--mem-per-cpu=1G"} <= set(argv.sbatch(made.spec))
+    assert {"--constraint=haswell&ib", "--mem-per-cpu=1024M"} <= set(argv.sbatch(made.spec))
     with pytest.raises(OptionsRefused) as refused:
         await plan(parse(SITE), given, known)
     assert as_typed(refused.value.messages).keys() == {"--constraint", "--mem-per-cpu"}

@@ -199,7 +199,7 @@ async def test_memory_for_each_core_takes_the_place_of_the_sites_default_on_each
     form = site_form(SHOWN + '[form.memory]\ndefault = "4G"\nrequired = true\n')
     options = await form.check({"mem_per_cpu": "2G"}, ALICE)
     assert (options["memory"], options["mem_per_cpu"]) == (None, 2048)
-    assert [word for word in words(options) if word.startswith("--mem")] == ["--mem-per-cpu=2G"]
+    assert [word for word in words(options) if word.startswith("--mem")] == ["--mem-per-cpu=2048M"]
 
 
 async def test_whoever_gives_only_the_memory_on_each_node_gets_no_default_for_each_core() -> None:

@@ -50,7 +50,7 @@ async def test_accepted_options_become_the_command_line() -> None:
     made = spawner(hooks)
     await hooks.apply_user_options(made, {"constraint": "haswell", "mem_per_cpu": "2G", "gpus": "v100:2"})
     line = argv.sbatch(request(job_options(made)))
-    assert {"--constraint=haswell", "--mem-per-cpu=2G", "--gres=gpu:v100:2"} <= set(line)
+    assert {"--constraint=haswell", "--mem-per-cpu=2048M", "--gres=gpu:v100:2"} <= set(line)
 
 
 async def test_a_trait_that_code_sets_before_the_start_replaces_the_option() -> None:
