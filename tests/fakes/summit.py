@@ -6,6 +6,8 @@ bobs only `bobs`. The nodes of shas have GPUs of one type, that of sknl of two; 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flatirons.forms import Context
 from flatirons.slurm.accounting import Association, Qos
 from flatirons.slurm.facts import ClusterFacts
@@ -62,3 +64,9 @@ def facts(user: str = "alice", seen: ClusterFacts = FACTS) -> SlurmOffers:
 def context(user: str = "alice", seen: ClusterFacts = FACTS) -> Context:
     """Who fills the form in, and what is known."""
     return Context(user=user, facts=facts(user, seen))
+
+
+def without_memory(*names: str) -> ClusterFacts:
+    """The facts, as if Slurm allocated no memory in these partitions."""
+    partitions = (replace(each, counts_memory=each.name not in names) for each in PARTITIONS)
+    return replace(FACTS, partitions=tuple(partitions), kept={})

@@ -31,9 +31,11 @@ RESERVED = {"options", "user_options", "display_name", "next", "value", *ABOUT_T
 
 SETTINGS = (
     *("choices", "minimum", "maximum", "default", "visible", "required", "locked"),
-    *("help", "nothing", "if_none", "gauges"),
+    *("help", "nothing", "if_none", "gauges", "flag"),
 )
 """The settings that may be functions."""
+
+NOT_APPLICABLE = Rules(visible=False, applies=False)
 
 NOTHING_TO_CHOOSE = "There is nothing to choose from."
 
@@ -49,6 +51,9 @@ class NotOffered(Refusal):
 @dataclass(frozen=True, eq=False)
 class Field:
     """One option.
+
+    Where it has no meaning with the other choices (`applies` is False), the field isn't shown and has no
+    value, and what is given for it is left out.
 
     `flag` is shown in small letters next to the label. `nothing` says what an empty input means, `gauges` how
     much is free, `if_none` why there is nothing to choose from. `group` is the part of the form with the
@@ -68,6 +73,7 @@ class Field:
     minimum: Setting[Value | None] = None
     maximum: Setting[Value | None] = None
     visible: Setting[bool] = True
+    applies: Setting[bool] = True
     required: Setting[bool] = False
     locked: Setting[bool] = False
     nothing: Setting[str] = ""
@@ -76,7 +82,7 @@ class Field:
     must: Callable[..., str | None] | None = None
     excludes: Mapping[str, str] = field(default_factory=dict)
     trait: str | None = ""
-    flag: str = ""
+    flag: Setting[str] = ""
     group: str = ""
     attrs: Mapping[str, str] = field(default_factory=dict)
     _functions: Mapping[str, Rule] = field(init=False, repr=False, default_factory=dict)
@@ -95,7 +101,7 @@ class Field:
         object.__setattr__(self, "_functions", self._read_functions())
 
     def _read_functions(self) -> dict[str, Rule]:
-        given = {key: getattr(self, key) for key in (*SETTINGS, "must")}
+        given = {key: getattr(self, key) for key in (*SETTINGS, "applies", "must")}
         try:
             return {key: Rule.of(setting) for key, setting in given.items() if callable(setting)}
         except ValueError as error:
@@ -132,9 +138,12 @@ class Field:
         """This field's settings in this context."""
         if self._constant_rules is not None:
             return self._constant_rules
+        applies = self._functions.get("applies")
+        if not (await applies.resolve(context) if applies else self.applies):
+            return NOT_APPLICABLE
         found = dict(self._constants)
         for key, rule in self._functions.items():
-            if key != "must":
+            if key not in ("must", "applies"):
                 found[key] = self._normalized(key, await rule.resolve(context))
         found["default"] = self._typed(found["default"], found["choices"])
         rules = Rules(**found)
@@ -153,7 +162,7 @@ class Field:
         """The settings where no setting depends on anything; None where one does."""
         if self.visible is False and is_empty(self.default):  # the field has no value: nothing else counts
             return Rules(visible=False)
-        if self.excludes or self._functions.keys() - {"must"}:
+        if self.excludes or self.applies is not True or self._functions.keys() - {"must"}:
             return None
         constants = self._constants
         default = self._typed(constants["default"], constants["choices"])
@@ -171,6 +180,8 @@ class Field:
 
     async def accept(self, given: object, rules: Rules, context: Context) -> Value | None:
         """The typed value, None when nothing was given; raises Refusal for what the rules don't allow."""
+        if not rules.applies:
+            return None
         value = None if is_empty(given) else self._read_choice(given, rules)
         is_fixed = rules.is_fixed
         if self.excludes and (rules.default if is_fixed else value) is not None:

@@ -128,12 +128,14 @@ class Rules:
     maximum: Value | None = None
     default: Value | None = None
     visible: bool = True
+    applies: bool = True
     required: bool = False
     locked: bool = False
     help: str = ""
     nothing: str = ""
     if_none: str = ""
     gauges: tuple[Gauge, ...] = ()
+    flag: str = ""
 
     @property
     def is_fixed(self) -> bool:

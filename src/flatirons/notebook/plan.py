@@ -22,7 +22,7 @@ from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, Job, JobSpec
 from flatirons.slurm_form import site_fields
 from flatirons.slurm_form.job import request
-from flatirons.slurm_form.offers import OfferCache
+from flatirons.slurm_form.offers import OfferCache, SlurmOffers
 
 COMMENT = "flatirons-notebook:"
 """The start of the comments of all jobs that were submitted without a hub."""
@@ -61,15 +61,17 @@ def clients(site: Site, runner: Runner | None = None) -> dict[str, SlurmClient]:
     """Clients of the site's clusters, which act as this user and see its jobs only."""
     runner = runner or AsSelf(hidden=HIDDEN)
     return {
-        name: SlurmClient(Cluster(name, said.slurm_conf, said.bin_dir), runner, owner=me())
+        name: SlurmClient(Cluster.of(name, said.model_dump()), runner, owner=me())
         for name, said in site.clusters.items()
     }
 
 
 async def plan(site: Site, given: Mapping[str, str], known: Mapping[str, SlurmClient]) -> Plan:
     """The job that the hub would submit for these options; raises OptionsRefused with the form's names."""
-    options = await _options(site, given, known)
+    options, offers = await _options(site, given, known)
     client = known[str(options["cluster"])]
+    rights = offers.rights(client.cluster.name)
+    cluster = rights.facts.described(client.cluster) if rights else client.cluster
     chosen = Catalogue.from_dict(site.environment_settings()).get(str(options["environment"]))
     record = Record.new(client.cluster.name, chosen.name, site.servers.default_url)
     own = site.form.site_fields()
@@ -79,21 +81,21 @@ async def plan(site: Site, given: Mapping[str, str], known: Mapping[str, SlurmCl
         chdir="/",  # as for the hub's jobs: the node may not have the shell's working directory
         output="/dev/null",  # the starter keeps the log where only the user can read it
     )
+    spec = rights.countable(spec) if rights else spec
     variables = site_fields.variables(own, options)
-    return Plan(client, spec, script(site, client.cluster, chosen, record, variables), record)
+    return Plan(client, spec, script(site, cluster, chosen, record, variables), record)
 
 
 async def _options(
     site: Site, given: Mapping[str, str], known: Mapping[str, SlurmClient]
-) -> dict[str, Value | None]:
-    """The form's typed options. Only the chosen cluster is asked what it offers."""
+) -> tuple[dict[str, Value | None], SlurmOffers]:
+    """The form's typed options, and the offers. Only the chosen cluster is asked what it offers."""
     first = next(iter([*site.form.named("cluster"), *known]))
     cluster = given.get("cluster") or first
     if cluster not in known:
         raise OptionsRefused({"cluster": f"There is no cluster {cluster!r}. Known: {', '.join(known)}."})
-    offers = OfferCache({cluster: known[cluster]})
-    context = Context(user=me(), facts=await offers.facts(me(), fresh=True))
-    return await options_form(site).check(given, context)
+    offers = await OfferCache({cluster: known[cluster]}).facts(me(), fresh=True)
+    return await options_form(site).check(given, Context(user=me(), facts=offers)), offers
 
 
 def script(

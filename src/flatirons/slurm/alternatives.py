@@ -99,5 +99,5 @@ def _is_within(spec: JobSpec, rights: Rights) -> bool:
         and spec.gpus <= bounds.gpu_types().get(spec.gpu_type, 0)
         and spec.nodes <= bounds.max_nodes(gpus)
         and spec.cpus <= bounds.max_cpus(nodes, ntasks, gpus)
-        and spec.memory_mib <= bounds.max_memory_mib(nodes, ntasks, cpus, gpus)
+        and (not bounds.counts_memory or spec.memory_mib <= bounds.max_memory_mib(nodes, ntasks, cpus, gpus))
     )

@@ -23,7 +23,7 @@ class Bounds:
 
     `shapes` holds what one job may use of each node. `per_node` limits what a job asks for divided by its
     number of nodes, which is 1 if the job doesn't give one. `least` holds the amounts that a job must ask
-    for.
+    for. Unless `counts_memory`, memory isn't allocated, and a job can't ask for any.
 
     The arguments of the methods are the choices made so far, None for no choice: `gpus` is a text for each
     node ("2", "v100:2"), `cpus` is for each task.
@@ -40,6 +40,7 @@ class Bounds:
     default_memory_per_cpu_mib: int | None = None
     default_memory_per_node_mib: int | None = None
     max_memory_per_cpu_mib: int | None = None
+    counts_memory: bool = True
 
     def gpu_types(self) -> dict[str, int]:
         """The most GPUs of each type that a job can have on one node; "" stands for any type."""

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from flatirons.slurm.accounting import Account, Qos
-from flatirons.slurm.model import Configuration, Node, Partition, Reservation
+from flatirons.slurm.model import Cluster, Configuration, Node, Partition, Reservation
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,9 @@ class Supply:
     gpus: Mapping[str, tuple[int | None, int]] = field(default_factory=dict)
     waiting: int = 0
 
+
+UNKNOWN_MEMORY_MIB = 1
+"""What a node seems to have whose memory isn't in slurm.conf."""
 
 RULES = ("configuration", "partitions", "reservations", "qos", "accounts", "shapes_of", "submit_hosts")
 """The parts of a snapshot that decide who may use what, and how much."""
@@ -101,6 +104,26 @@ class ClusterFacts:
     def shapes_of(self) -> Mapping[str, tuple[Shape, ...]]:
         """The shapes of each partition's nodes, including nodes that are down: a job may wait for them."""
         return {name: shapes(nodes) for name, nodes in self.nodes_of.items()}
+
+    def counts_memory(self, partition: str) -> bool:
+        """Does Slurm allocate memory in the partition? With "" in the cluster's default partition.
+
+        It doesn't where memory isn't a consumable resource, and where nobody told it how much the nodes have:
+        RealMemory is 1 by default. Source: SelectTypeParameters and RealMemory in slurm.conf(5).
+        """
+        defaults = (each for each in self.partitions if each.is_default)
+        there = self.partitions_by_name.get(partition) if partition else next(defaults, None)
+        if there is None:
+            return self.configuration.counts_memory
+        own, nodes = there.counts_memory, self.nodes_of.get(there.name, ())
+        is_known = not nodes or any(node.memory_mib > UNKNOWN_MEMORY_MIB for node in nodes)
+        return is_known and (self.configuration.counts_memory if own is None else own)
+
+    def described(self, cluster: Cluster) -> Cluster:
+        """The cluster, for programs that submit jobs without asking Slurm what it counts."""
+        names = ["", *(each.name for each in self.partitions)]
+        without = [name for name in names if not self.counts_memory(name)]
+        return replace(cluster, spelling=cluster.spelling.without_memory_in(without))
 
     @cached_property
     def supply(self) -> Mapping[str, Supply]:

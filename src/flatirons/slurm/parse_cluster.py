@@ -73,6 +73,7 @@ def _limits(facts: Mapping[str, str]) -> dict[str, Any]:
         "max_memory_per_node_mib": number(facts.get("MaxMemPerNode", "")),
         "max_cpus_per_socket": number(facts.get("MaxCPUsPerSocket", "")),
         "consumable": _consumable(facts.get("SelectTypeParameters", "")),
+        "counts_memory": _counts_memory(facts.get("SelectTypeParameters", "NONE")),
     }
 
 
@@ -251,6 +252,7 @@ def configuration(text: str) -> Configuration:
         max_memory_per_cpu_mib=number(settings.get("MaxMemPerCPU", "")),
         max_memory_per_node_mib=number(settings.get("MaxMemPerNode", "")),
         consumable=_consumable(settings.get("SelectTypeParameters", "")) or Consumable.CPU,
+        counts_memory=_counts_memory(settings.get("SelectTypeParameters", "CR_Core_Memory")) or False,
         version=tuple(int(part) for part in re.findall(r"[0-9]{1,4}", settings.get("SLURM_VERSION", ""))[:3]),
         slurm_user_uid=_uid(settings.get("SlurmUser", "")),
     )
@@ -292,6 +294,11 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _admitted(text: str) -> tuple[str, ...] | None:
     return None if text in ("ALL", *_NOTHING) else _names(text)
+
+
+def _counts_memory(parameters: str) -> bool | None:
+    """Is memory a consumable resource by SelectTypeParameters? None where none are given."""
+    return None if _given(parameters) == "" else "MEMORY" in parameters.upper()
 
 
 def _hosts(text: str) -> tuple[str, ...] | None:

@@ -18,7 +18,7 @@ from typing import Any
 from flatirons.slurm.accounting import Association, Qos
 from flatirons.slurm.bounds import Bounds
 from flatirons.slurm.facts import ClusterFacts, Shape, shapes
-from flatirons.slurm.model import Configuration, Consumable, Node, Partition, Reservation
+from flatirons.slurm.model import Configuration, Consumable, JobSpec, Node, Partition, Reservation
 
 NO_QOS = Qos("")
 NO_ASSOCIATION = Association("", "", "")
@@ -120,6 +120,12 @@ class Rights:
             self._bounds[key] = self._compute_bounds(*key)
         return self._bounds[key]
 
+    def countable(self, spec: JobSpec) -> JobSpec:
+        """The job, without its request for memory if its partition doesn't allocate memory."""
+        if self.facts.counts_memory(spec.partition):
+            return spec
+        return replace(spec, memory_mib=0, mem_per_cpu_mib=0)
+
     # -- who may
 
     def _may_use(self, partition: Partition) -> bool:
@@ -214,6 +220,7 @@ class Rights:
             default_memory_per_cpu_mib=there.default_memory_per_cpu_mib,
             default_memory_per_node_mib=there.default_memory_per_node_mib,
             max_memory_per_cpu_mib=there.max_memory_per_cpu_mib,
+            counts_memory=self.facts.counts_memory(partition),
             **self._limits(there, account, own, set_aside),
         )
 

@@ -37,6 +37,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flatirons.forms import Checkbox, Choice, Duration, Field, Integer, Memory, Radio, Select, Text, Value
+from flatirons.slurm.spelling import NONE, Spelling
 from flatirons.slurm_form import rules
 from flatirons.slurm_form.gpus import Gpus, job_attributes
 
@@ -54,11 +55,22 @@ sbatch(1)."""
 
 @dataclass(frozen=True)
 class Offer:
-    """What a site has: its clusters and environments as choices, and the settings of each environment."""
+    """What a site has: its clusters and environments as choices, and the settings of each."""
 
     clusters: Sequence[Choice] = ()
     environments: Sequence[Choice] = ()
     environment_settings: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    spellings: Mapping[str, Spelling] = dataclasses.field(default_factory=dict)
+
+    def options_for(self, resource: str) -> dict[str, tuple[str, ...]]:
+        """The options for a resource (`cpus`, `memory`, `gpus`), by the clusters that don't take the usual
+        ones."""
+        named = {cluster: getattr(spelling, resource) for cluster, spelling in self.spellings.items()}
+        return {
+            cluster: (given,) if isinstance(given, str) else given
+            for cluster, given in named.items()
+            if given
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +124,7 @@ class SlurmField:
     @property
     def reserved(self) -> str:
         """The option of sbatch that this field sets, "" for none."""
-        return (self.field.flag or self.sbatch).partition("=")[0]
+        return (str(self.field.flag) or self.sbatch).partition("=")[0]
 
 
 def _environment(field: Field, offer: Offer) -> Field:
@@ -131,10 +143,22 @@ def _cluster(field: Field, offer: Offer) -> Field:
     return replace(field, choices=rules.clusters(known), default=default, visible=len(known) > 1)
 
 
+def _cpus(field: Field, offer: Offer) -> Field:
+    return replace(field, flag=rules.spelled(str(field.flag), offer.options_for("cpus")))
+
+
+def _memory(field: Field, offer: Offer) -> Field:
+    named = offer.options_for("memory")
+    flag = rules.spelled(str(field.flag), named) if field.name == "memory" else field.flag
+    without = frozenset(cluster for cluster, (option, *_) in named.items() if option == NONE)
+    return replace(field, flag=flag, applies=rules.takes_memory(without))
+
+
 def _gpus(field: Field, offer: Offer) -> Field:
     settings = offer.environment_settings
     needing = frozenset(name for name, environment in settings.items() if environment.get("needs_gpu"))
-    return replace(field, choices=rules.gpus(needing))
+    flag = rules.spelled(str(field.flag), offer.options_for("gpus"))
+    return replace(field, choices=rules.gpus(needing), flag=flag)
 
 
 FIELDS: tuple[SlurmField, ...] = (
@@ -224,6 +248,7 @@ FIELDS: tuple[SlurmField, ...] = (
         ),
         about="cores for each task",
         job="cpus",
+        adapted=_cpus,
         short="-c",
     ),
     SlurmField(
@@ -243,6 +268,7 @@ FIELDS: tuple[SlurmField, ...] = (
         about="memory on each node",
         examples=("4G", "500M"),
         job="memory_mib",
+        adapted=_memory,
     ),
     SlurmField(
         field=Memory(
@@ -256,7 +282,8 @@ FIELDS: tuple[SlurmField, ...] = (
         ),
         about="memory for each core, in place of the memory on each node",
         examples=("2G",),
-        sbatch="--mem-per-cpu",
+        job="mem_per_cpu_mib",
+        adapted=_memory,
         is_shown=False,
     ),
     SlurmField(

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from flatirons.errors import SiteError
 from flatirons.forms import Choice, Field, Form, Group
 from flatirons.slurm.model import DEFAULT_CLUSTER
+from flatirons.slurm.spelling import Spelling
 from flatirons.slurm_form import rules
 from flatirons.slurm_form.fields import FIELDS, NAMES, Offer, SlurmField
 from flatirons.slurm_form.narrowing import mistakes, narrowed, with_settings
@@ -57,6 +58,7 @@ def slurm_form(
         fields.append(replace(field, excludes=alternatives))
         problems += wrong
     reserved = {each.reserved for each in standard if each.reserved and _is_used(each, settings)}
+    reserved |= frozenset().union(*(spelling.options for spelling in offer.spellings.values()))
     more, wrong = fields_of_site(site_fields, names, reserved)
     if problems or wrong:
         raise SiteError([*problems, *wrong], "the options form")
@@ -85,7 +87,8 @@ def _offer(settings: Settings, clusters: Settings, environments: Settings) -> Of
     def chosen(name: str, things: Settings) -> list[Choice]:
         return narrowed(offered(things), settings.get(name, {}).get("choices"))
 
-    return Offer(chosen("cluster", clusters), chosen("environment", environments), environments)
+    spellings = {name: Spelling.of(cluster) for name, cluster in clusters.items()}
+    return Offer(chosen("cluster", clusters), chosen("environment", environments), environments, spellings)
 
 
 def _with_settings(

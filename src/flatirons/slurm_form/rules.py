@@ -263,6 +263,24 @@ def demands_cpus(bounds: Bounds | None, nodes: Count, ntasks: Count) -> bool:
     return demanded_cpus(bounds, nodes, ntasks) is not None
 
 
+def takes_memory(without: frozenset[str]) -> Callable[..., bool]:
+    """Whether a job may ask for memory: not on clusters `without`, nor where Slurm doesn't allocate it."""
+
+    def applies(cluster: Name, bounds: Bounds | None) -> bool:
+        return cluster not in without and (bounds is None or bounds.counts_memory)
+
+    return applies
+
+
+def spelled(usual: str, named: Mapping[str, Sequence[str]]) -> str | Callable[..., str]:
+    """The options of sbatch for a resource: the usual one, or those that the chosen cluster takes."""
+
+    def flag(cluster: Name) -> str:
+        return " ".join(named.get(cluster or "", (usual,)))
+
+    return flag if named else usual
+
+
 def min_memory(bounds: Bounds | None, nodes: Count) -> int:
     """The least memory on each node, MiB."""
     return bounds.min_memory_mib(nodes) if bounds else 1

@@ -49,6 +49,7 @@ from flatirons.servers.follow import Limits
 from flatirons.servers.progress import Event
 from flatirons.servers.report import Report, kept
 from flatirons.slurm.model import DEFAULT_CLUSTER, JobSpec
+from flatirons.slurm.rights import Rights
 from flatirons.slurm_form.job import request
 from flatirons.slurm_form.offers import SlurmOffers
 from flatirons.slurm_form.site_fields import variables
@@ -238,11 +239,13 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
         cluster = await self._known_cluster()
         self.registry.start_rounds(self._stored_spawn_ids)
         code = secrets.token_urlsafe(32)
+        rights = (await self.facts(fresh=False)).rights(cluster)
         run = self._take_up(Attempt.new(cluster, code))
         self.is_adopted = False
+        spec = self.job_spec(run.attempt)
         try:
             compat.show_page(self)
-            await run.submit(self.job_spec(run.attempt), self.job_script(code))
+            await run.submit(rights.countable(spec) if rights else spec, self.job_script(code, rights))
             await run.arrive()
         except FlatironsError as error:
             raise StartFailed(error) from error
@@ -348,12 +351,16 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
         hubs: dict[str, str] = super().get_env()
         return {**variables(self.own_fields, self.user_options), **hubs}
 
-    def job_script(self, code: str) -> str:
-        """The starter with its configuration; the only secret in it is the boot code."""
+    def job_script(self, code: str, rights: Rights | None = None) -> str:
+        """The starter with its configuration; the only secret in it is the boot code.
+
+        `rights` say what the cluster counts, which engines have to know.
+        """
         options = self.job_options()
         chosen = self._environment(str(options["environment"]))
         assert self.run
         cluster = self.registry.clients[self.run.attempt.cluster].cluster
+        cluster = rights.facts.described(cluster) if rights else cluster
         config = StarterConfig(
             hub=self.starter_url or self._hub_api_url(),
             code=code,

@@ -361,3 +361,21 @@ def test_gpus_in_use_are_those_that_slurm_counts(
 def test_only_gpus_count_as_gpus(gres: str, gpus: dict[str, int]) -> None:
     text = NODE_WITH_GPUS.format(gres=gres, used="", configured="", in_use="")
     assert parse.nodes(text)[0].gpus == gpus
+
+
+@pytest.mark.parametrize(
+    ("parameters", "counts"),
+    [
+        ("CR_CORE_MEMORY", True),
+        ("CR_CORE_MEMORY,CR_PACK_NODES", True),
+        ("CR_MEMORY", True),  # select/linear
+        ("CR_CORE", False),
+        ("CR_CPU,CR_LLN", False),
+        ("NONE", False),
+    ],
+)
+def test_the_consumable_resources_are_read(parameters: str, counts: bool) -> None:
+    text = f"AccountingStorageEnforce = none\nClusterName = summit\nSelectTypeParameters = {parameters}\n"
+    assert parse.configuration(text).counts_memory is counts
+    line = SHAS_22_05.replace("SelectTypeParameters=NONE", f"SelectTypeParameters={parameters}")
+    assert parse.partitions(line)[0].counts_memory is (None if parameters == "NONE" else counts)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from flatirons.slurm.accounting import Account, Association, Qos
 from flatirons.slurm.facts import ClusterFacts
-from flatirons.slurm.model import Configuration, Node, Partition, Reservation
+from flatirons.slurm.model import Cluster, Configuration, JobSpec, Node, Partition, Reservation
 from flatirons.slurm.rights import Rights
 
 ENFORCED = frozenset({"associations", "limits", "qos"})
@@ -344,3 +344,30 @@ def test_rights_are_computed_again_when_rules_associations_or_groups_changed() -
     assert before.renewed(FACTS, ALICE[1:], None) is None
     assert before.renewed(FACTS, ALICE, frozenset({"staff"})) is None
     assert before.renewed(FACTS, ALICE, None) is before
+
+
+def test_memory_that_slurm_does_not_allocate_is_not_asked_for() -> None:
+    spec = JobSpec("jupyter", partition="shas", memory_mib=4096, cpus=2)
+    assert rights().countable(spec) == spec
+    uncounted = replace(FACTS, configuration=replace(FACTS.configuration, counts_memory=False))
+    mine = rights(uncounted)
+    assert mine.countable(spec) == replace(spec, memory_mib=0)
+    assert mine.countable(replace(spec, partition="", memory_mib=0, mem_per_cpu_mib=100)).mem_per_cpu_mib == 0
+    assert not mine.bounds("shas", "general", "normal").counts_memory
+    own = replace(uncounted, partitions=(replace(SHAS, counts_memory=True), SKNL))
+    assert rights(own).countable(spec) == spec, "a partition has the last word"
+    assert rights(own).bounds("shas", "general", "normal").counts_memory
+
+
+def test_memory_of_nodes_that_nobody_told_slurm_is_not_asked_for() -> None:
+    bare = replace(FACTS, nodes=tuple(replace(node, memory_mib=1) for node in NODES))
+    assert not bare.counts_memory("shas")
+    mixed = replace(FACTS, nodes=(replace(NODES[0], memory_mib=1), *NODES[1:]))
+    assert mixed.counts_memory("shas")
+    assert replace(FACTS, nodes=()).counts_memory("shas"), "nothing is known of the nodes"
+
+
+def test_engines_are_told_where_memory_is_not_counted() -> None:
+    own = replace(FACTS, partitions=(replace(SHAS, counts_memory=False), SKNL))
+    assert own.described(Cluster("summit")).spelling.without_memory == {"", "shas"}
+    assert FACTS.described(Cluster("summit")).spelling.as_text() == ""

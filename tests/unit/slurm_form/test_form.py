@@ -392,3 +392,51 @@ async def test_a_site_may_begin_with_a_bare_count_of_gpus() -> None:
 
 async def test_a_site_may_offer_bare_counts_of_gpus() -> None:
     assert (await offered(known(gpus={"choices": ["0", "1"]})))["gpus"] == ["0", "v100:1"]
+
+
+UNCOUNTED = summit.context(seen=summit.without_memory("shas"))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"default": "4G"},
+        {"default": "4G", "locked": True},
+        {"default": "4G", "visible": False},
+        {"default": "4G", "required": True, "minimum": "1G"},
+    ],
+)
+async def test_where_slurm_allocates_no_memory_none_is_shown_or_asked_for(settings: dict[str, Any]) -> None:
+    made = form(memory=settings, mem_per_cpu={"visible": True})
+    assert (await made.check({"memory": "8G"}, UNCOUNTED))["memory"] is None
+    assert (await made.check({"mem_per_cpu": "8G"}, UNCOUNTED))["mem_per_cpu"] is None
+    assert (await made.check({}, UNCOUNTED))["memory"] is None
+    page = await made.render({}, {}, UNCOUNTED)
+    assert "option-cpus" in page
+    assert "option-memory" not in page and "option-mem_per_cpu" not in page
+    counted = await made.check({"partition": "sknl", "account": "knl"}, UNCOUNTED)
+    assert counted["memory"] == (4096 if settings else None)
+
+
+async def test_a_site_may_say_that_a_cluster_takes_no_memory() -> None:
+    clusters = {"summit": {"sbatch_memory": "none"}, "blanca": {}}
+    made = slurm_form({}, clusters, ENVIRONMENTS)
+    assert (await made.check({"memory": "8G", "cluster": "summit"}, ALICE))["memory"] is None
+    assert (await made.check({"memory": "8G", "cluster": "blanca"}, ALICE))["memory"] == 8192
+
+
+async def test_labels_name_the_options_of_the_chosen_cluster() -> None:
+    clusters = {"summit": {"sbatch_memory": "--mem-per-cpu", "sbatch_gpus": ["--gpus", "-C"]}, "blanca": {}}
+    made = slurm_form({}, clusters, ENVIRONMENTS)
+    there, elsewhere = [await made.render({"cluster": name}, {}, ALICE) for name in clusters]
+    assert "--mem-per-cpu</code>" in there and "--gpus --constraint</code>" in there
+    assert "--mem</code>" in elsewhere and "--gres=gpu</code>" in elsewhere
+
+
+def test_a_sites_field_cannot_set_an_option_that_a_cluster_takes_for_resources() -> None:
+    clusters = {"summit": {"sbatch_cpus": ["--cpus-per-task", "--cores-per-socket"]}}
+    field = {"sockets": {"sbatch": "--cores-per-socket"}}
+    slurm_form({}, {"summit": {}}, ENVIRONMENTS, field)
+    with pytest.raises(SiteError, match="set by a standard field"):
+        slurm_form({}, clusters, ENVIRONMENTS, field)

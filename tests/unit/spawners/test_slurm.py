@@ -23,11 +23,13 @@ from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster
 from flatirons.slurm.watcher import Watcher
 from flatirons.slurm_form.form import slurm_form
+from flatirons.slurm_form.offers import SlurmOffers
 from flatirons.spawners.form.hooks import FormHooks
 from flatirons.spawners.run.start_failed import StartFailed
 from flatirons.spawners.run.stored_state import Attempt
 from flatirons.spawners.shared.registry import SETTINGS_KEY, Registry
 from flatirons.spawners.slurm import SlurmSpawner
+from tests.fakes import summit
 from tests.fakes.slurm import FakeSlurm
 from tests.unit.spawners.run.test_server_run import KEY, QUICK
 from tests.waiting import until
@@ -481,3 +483,22 @@ async def test_the_search_for_orphans_continues_when_the_database_fails(
     registry.start_rounds(known)
     await until(lambda: slurm.jobs[orphan].state == "CANCELLED")
     assert "database or disk is full" in caplog.text
+
+
+async def test_where_slurm_allocates_no_memory_neither_server_nor_engines_ask_for_it(
+    spawner: SlurmSpawner, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def facts(fresh: bool) -> SlurmOffers:
+        return summit.facts(seen=summit.without_memory("shas"))
+
+    monkeypatch.setattr(spawner, "facts", facts)
+    spawner.hub_connect_url = "http://hub:8081"
+    spawner.hub = SimpleNamespace(api_url="/hub/api")
+    spawner.environments = {"python": {}}
+    spawner.partition, spawner.memory, spawner.cpus = "shas", 4096, 2
+    starting = asyncio.ensure_future(spawner.start())
+    await until(lambda: slurm.jobs)
+    [job] = slurm.jobs.values()
+    assert job.options["cpus-per-task"] == "2" and "mem" not in job.options
+    assert '"without_memory": ["", "shas"]' in job.script.replace("\\", "")
+    starting.cancel()

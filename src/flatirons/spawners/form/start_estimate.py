@@ -37,8 +37,9 @@ async def start_estimate(
         return None
     estimator = spawner.registry.estimator(str(cluster))
     spec = request(options, spawner.own_fields)
-    estimate = await estimator.estimate(spec, user=spawner.user.name)
     rights = context.facts.rights(cluster) if context.facts else None
+    spec = rights.countable(spec) if rights else spec
+    estimate = await estimator.estimate(spec, user=spawner.user.name)
     if rights is not None:
         estimate = _with_reservations(estimate, spec, rights)
     if not estimate.is_long or rights is None:
@@ -46,7 +47,7 @@ async def start_estimate(
     possible = []
     for each in find_alternatives(spec, rights):
         if accepted := await _accepted(form, {**options, **each.options}, context):
-            possible.append(replace(each, spec=request(accepted, spawner.own_fields)))
+            possible.append(replace(each, spec=rights.countable(request(accepted, spawner.own_fields))))
     return StartEstimate(estimate, await estimator.find_sooner(estimate, possible, user=spawner.user.name))
 
 

@@ -17,6 +17,10 @@ from flatirons.spawners.form.hooks import FormHooks
 HELPS = {"out_of_memory": "memory", "time_limit": "runtime"}
 """The option of which the server needed more, by the kind of cause."""
 
+NOT_COUNTED = (
+    "Slurm doesn't allocate memory here: the job shares that of its node with other jobs. Ask for more cores "
+    "or for a whole node, so that fewer jobs share it."
+)
 NO_MORE = "The other choices allow no more than this. Another partition or QOS may offer more."
 
 
@@ -39,6 +43,8 @@ async def bounded(cause: Cause, form: Form, chosen: Mapping[str, str], context: 
     if name not in form.fields:
         return replace(cause, fix={})
     answers = {each.field.name: each for each in await form.answers(chosen, context)}
+    if not answers[name].rules.applies:
+        return replace(cause, fix={}, advice=NOT_COUNTED)
     doubled = cause.fix.get(name)
     for other in form.fields[name].excludes:
         if other in answers and answers[other].value is not None:

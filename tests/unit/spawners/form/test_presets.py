@@ -13,7 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flatirons import files
+from flatirons.slurm_form.form import slurm_form
+from flatirons.spawners.form.preset_clicks import cards, options_of_card
 from flatirons.spawners.form.presets import LONGEST_NAME, MOST_SAVED, Preset, Presets
+from tests.fakes import summit
 
 NAME_NEEDED = f"A name of 1 to {LONGEST_NAME} letters is needed to save these choices."
 OPTIONS = {"cpus": 2, "memory": 4096, "gpus": "v100:1", "factor": 0.5, "exclusive": True, "account": None}
@@ -182,3 +185,15 @@ def test_the_names_are_the_options_that_site_presets_set() -> None:
     presets = Presets({"small": Preset("Small", {"cpus": 1}), "gpu": Preset("GPU", {"gpus": 1, "cpus": 2})})
     assert presets.option_names == {"cpus", "gpus"}
     assert presets.saved("alice") == {}
+
+
+async def test_a_preset_with_memory_works_where_slurm_allocates_none() -> None:
+    form = slurm_form({}, {"summit": {}}, {"python": {}})
+    presets = Presets({"large": Preset("Large", {"cpus": 4, "memory": "900G"})})
+    for seen, titles in ((summit.FACTS, []), (summit.without_memory("shas"), ["Large", "Defaults"])):
+        found = await cards(presets, form, "alice", {}, summit.context(seen=seen))
+        assert [card.title for card in found] == titles
+    options = options_of_card(presets, "alice", {}, {}, "site:large")
+    answers = await form.answers(options, summit.context(seen=summit.without_memory("shas")))
+    values = {answer.field.name: answer.value for answer in answers}
+    assert (values["cpus"], values["memory"]) == (4, None)

@@ -180,3 +180,8 @@ async def test_a_refusal_of_a_future_reservation_says_when_it_begins() -> None:
 async def test_without_reservations_a_refusal_stays_a_refusal() -> None:
     found, _ = await asked(WHOLE, REFUSED, seen=replace(summit.FACTS, reservations=()))
     assert found == StartEstimate(REFUSED, [])
+
+
+async def test_slurm_is_not_asked_for_memory_that_it_does_not_allocate() -> None:
+    _, estimator = await asked({**WHOLE, **body(memory="2G")}, seen=summit.without_memory("shas"))
+    assert [spec.memory_mib for spec in estimator.specs] == [0]

@@ -11,7 +11,7 @@ import pytest
 from flatirons.forms import Context
 from flatirons.servers.causes import Cause
 from flatirons.slurm_form.form import slurm_form
-from flatirons.spawners.form.suggested_fix import NO_MORE, bounded
+from flatirons.spawners.form.suggested_fix import NO_MORE, NOT_COUNTED, bounded
 from tests.fakes import summit
 
 CHOSEN = {"partition": "shas", "account": "general", "qos": "normal"}
@@ -98,3 +98,11 @@ async def test_with_memory_for_each_core_more_of_that_is_suggested() -> None:
     shown = {"mem_per_cpu": {"visible": True}}
     found = await fix("out_of_memory", {"memory": "4G"}, shown, mem_per_cpu="1G")
     assert found.fix == {"mem_per_cpu": "2G"}
+
+
+async def test_no_memory_is_suggested_where_slurm_allocates_none() -> None:
+    form = slurm_form({}, {"summit": {}}, {"python": {}})
+    context = summit.context(seen=summit.without_memory("shas"))
+    cause = Cause("out_of_memory", "It ended.", "Ask for more memory.", {"memory": "8G"})
+    found = await bounded(cause, form, CHOSEN, context)
+    assert (found.fix, found.advice) == ({}, NOT_COUNTED)
