@@ -111,9 +111,7 @@ def _clusters(site: Site, environment: Environment, target: CheckTarget) -> dict
     if target.cluster:
         names = [target.cluster]
     offered = [name for name in names if not environment.clusters or name in environment.clusters]
-    return {
-        name: Cluster(name, site.clusters[name].slurm_conf, site.clusters[name].bin_dir) for name in offered
-    }
+    return {name: Cluster.of(name, site.clusters[name].model_dump()) for name in offered}
 
 
 def _why_not_offered(environment: Environment, target: CheckTarget, clusters: Mapping[str, Cluster]) -> str:
@@ -129,7 +127,7 @@ def _command(plan: CheckPlan) -> list[str]:
     python = [plan.site.servers.python, *ISOLATED, "-"]
     if not plan.target.partition:
         return python
-    srun = argv.srun(_job_spec(plan), wait_seconds=int(plan.seconds))
+    srun = argv.srun(_job_spec(plan), plan.first_cluster.spelling, wait_seconds=int(plan.seconds))
     return [plan.first_cluster.command(srun[0]), *srun[1:], *python]
 
 

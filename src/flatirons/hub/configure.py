@@ -164,7 +164,7 @@ def update_spawner(c: Any, site: Site) -> None:
 
     c.JupyterHub.spawner_class = SlurmSpawner
     c.SlurmSpawner.clusters = {
-        name: {"slurm_conf": cluster.slurm_conf, "bin_dir": cluster.bin_dir}
+        name: cluster.model_dump(exclude={"title"}, exclude_defaults=True)
         for name, cluster in site.clusters.items()
     }
     c.SlurmSpawner.environments = site.environment_settings()

@@ -8,6 +8,8 @@ FLATIRONS_IMAGE         the path of its image, "" for software of the node
 FLATIRONS_CONTAINER     a JSON list: the words before a command that run it in the same container
 CONTAINER_PATH          the path of its image, as scripts of other hubs call it; not set without an image
 FLATIRONS_PARALLEL      a JSON object: the site's defaults for engines, by the keys of [parallel]
+FLATIRONS_SBATCH        a JSON object: by which options the cluster takes resources, where they aren't the
+                        usual ones; see slurm.spelling
 ======================  ===================================================================================
 
 Notebooks may use all of them, engines and workers those that name their environment. `flatirons.parallel`
@@ -34,6 +36,7 @@ ENVIRONMENT_NAMES = (
 
 def job_environment(cluster: Cluster, chosen: Environment, parallel: Mapping[str, Any]) -> dict[str, str]:
     """The variables that name a server's cluster and image, and the defaults for its engines."""
+    spelling = cluster.spelling.as_text()
     return {
         **cluster.environment(),
         "FLATIRONS_CLUSTER": cluster.name,
@@ -42,4 +45,5 @@ def job_environment(cluster: Cluster, chosen: Environment, parallel: Mapping[str
         **({"CONTAINER_PATH": chosen.image.path} if chosen.image.path else {}),
         "FLATIRONS_CONTAINER": json.dumps(chosen.argv([])),
         "FLATIRONS_PARALLEL": json.dumps(dict(parallel)),
+        **({"FLATIRONS_SBATCH": spelling} if spelling else {}),
     }

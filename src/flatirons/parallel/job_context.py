@@ -11,6 +11,7 @@ from flatirons.runner import AsSelf
 from flatirons.slurm import argv, parse
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster
+from flatirons.slurm.spelling import Spelling
 
 # Slurm set these for the notebook's job, and would read them as options of the next job. The client sets
 # SLURM_CONF again.
@@ -23,6 +24,11 @@ OWNER_PID = "FLATIRONS_CLUSTER_OWNER"
 def slurm_client(environ: Mapping[str, str]) -> SlurmClient:
     """A client that runs Slurm's commands as the user, without the variables of the notebook's job."""
     return SlurmClient(_cluster(environ), AsSelf(hidden=JOB_VARIABLES), job_names=(JOB_NAME,))
+
+
+def read_spelling(environ: Mapping[str, str]) -> Spelling:
+    """By which options the cluster of the notebook takes resources."""
+    return Spelling.from_text(environ.get("FLATIRONS_SBATCH", ""))
 
 
 def user_name() -> str:
@@ -55,4 +61,6 @@ async def signal_steps(environ: Mapping[str, str], job_id: int, signal: str, nam
 
 
 def _cluster(environ: Mapping[str, str]) -> Cluster:
-    return Cluster(environ.get("FLATIRONS_CLUSTER", ""), slurm_conf=environ.get("SLURM_CONF", ""))
+    return Cluster(
+        environ.get("FLATIRONS_CLUSTER", ""), environ.get("SLURM_CONF", ""), spelling=read_spelling(environ)
+    )

@@ -12,11 +12,14 @@ from flatirons.site.value_types import (
     Account,
     BindText,
     Count,
+    CpuOptions,
     DottedName,
     Duration,
+    GpuOptions,
     HostName,
     Line,
     ListedAccount,
+    MemoryOption,
     Name,
     NamedServers,
     Origin,
@@ -168,6 +171,25 @@ class ClusterSection(Section):
 
     bin_dir: AbsolutePath = ""
     """Directory of its sbatch, squeue and scancel, if they aren't on the system's PATH."""
+
+    sbatch_memory: MemoryOption = ""
+    """The only option of sbatch by which the cluster takes memory: `--mem`, `--mem-per-cpu`, `--mem-per-gpu`
+    (and `--mem-per-cpu` for jobs without GPUs), or `none` where jobs may not ask for memory. It holds for
+    servers, estimates, engines, Dask, Spark and `flatirons notebook`; users ask as before. Left out: `--mem`,
+    for engines `--mem-per-cpu`, and none where Slurm's `SelectTypeParameters` don't count memory."""
+
+    sbatch_cpus: CpuOptions = []
+    """The options for the cores of each task, one or several: `--cpus-per-task`, `--cores-per-socket`,
+    `--tres-per-task`. Left out: `--cpus-per-task`."""
+
+    sbatch_gpus: GpuOptions = []
+    """The options for GPUs, one or several: `--gres`, `--gpus`, `--gpus-per-node`, `--gpus-per-task`,
+    `--tres-per-task`. With `--constraint` in the list, the type of the GPUs is demanded as a feature of the
+    nodes; `--constraint=gpu` demands that feature for all jobs with GPUs. Left out: `--gres`."""
+
+    sbatch_constraint: Line = ""
+    """Features that the nodes of every job must have, in addition to what users choose: `haswell`. A
+    `--constraint=` in `sbatch_gpus` takes its place for jobs with GPUs."""
 
 
 class ContainersSection(Section):

@@ -6,6 +6,7 @@ Each is a pydantic annotation. The text of a ValueError says what was expected; 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ from pydantic import (
 
 from flatirons.environments.catalogue import Bind
 from flatirons.errors import ImageError
+from flatirons.slurm import spelling
 
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = r"^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
@@ -77,6 +79,17 @@ def _listed_account(text: str) -> str:
     if not _LISTED.fullmatch(text):
         raise ValueError(f"the name of a user or group is expected, as getent prints it, not {text!r}")
     return text
+
+
+def _options_of(known: Sequence[str]) -> Callable[[Any], list[str]]:
+    """Reads one of these options of sbatch, or a list of them."""
+
+    def read(value: Any) -> list[str]:
+        if not isinstance(value, str | list):
+            raise ValueError(f"an option of sbatch or a list of them is expected, not {value!r}")
+        return list(spelling.options(value, known))
+
+    return read
 
 
 def _host(text: str) -> str:
@@ -176,6 +189,9 @@ NamedServers = Annotated[
 Line = Annotated[str, AfterValidator(_one_line)]
 Name = Annotated[str, AfterValidator(_named)]
 Account = Annotated[str, AfterValidator(_account)]
+MemoryOption = Annotated[str, AfterValidator(lambda text: "".join(spelling.options(text, spelling.MEMORY)))]
+CpuOptions = Annotated[list[str], BeforeValidator(_options_of(spelling.CPUS))]
+GpuOptions = Annotated[list[str], BeforeValidator(_options_of(spelling.GPUS))]
 ListedAccount = Annotated[str, AfterValidator(_listed_account)]  # such as "domain users" and "DOM\\user"
 AbsolutePath = Annotated[str, AfterValidator(_absolute), _text_schema(format="path")]
 Origin = Annotated[str, AfterValidator(_origin), _text_schema(format="uri")]

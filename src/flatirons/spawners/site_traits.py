@@ -7,16 +7,18 @@ from typing import Any
 from traitlets import Bool, Dict, Enum, HasTraits, Integer, List, TraitError, Unicode, default, validate
 
 from flatirons.slurm.model import DEFAULT_CLUSTER
+from flatirons.slurm.spelling import SETTINGS, Spelling
 from flatirons.spawners.trait_types import Seconds
 
-CLUSTER_KEYS = frozenset({"slurm_conf", "bin_dir", "title"})
+CLUSTER_KEYS = frozenset({"slurm_conf", "bin_dir", "title", *SETTINGS})
 
 
 class SiteTraits(HasTraits):
     """What the operator sets: clusters, environments, limits, and how jobs are run."""
 
     clusters = Dict(
-        help="Slurm clusters by name, each with 'slurm_conf' and 'bin_dir' (paths) and 'title', all optional."
+        help="Slurm clusters by name, each with 'slurm_conf' and 'bin_dir' (paths), 'title', and the options "
+        "of sbatch for resources ('sbatch_memory' and the like, as in a site file), all optional."
         " Left out: the one that Slurm's commands find by themselves, which is called 'default'."
     ).tag(config=True)
     environments = Dict(
@@ -82,10 +84,14 @@ class SiteTraits(HasTraits):
         return {DEFAULT_CLUSTER: {}}
 
     @validate("clusters")
-    def _known_keys_only(self, proposal: Any) -> dict[str, dict[str, str]]:
-        clusters: dict[str, dict[str, str]] = proposal["value"]
+    def _known_keys_only(self, proposal: Any) -> dict[str, dict[str, Any]]:
+        clusters: dict[str, dict[str, Any]] = proposal["value"]
         for name, facts in clusters.items():
             if unknown := set(facts) - CLUSTER_KEYS:
                 known = ", ".join(sorted(CLUSTER_KEYS))
                 raise TraitError(f"cluster {name!r} has the unknown key {min(unknown)!r}; known: {known}")
+            try:
+                Spelling.of(facts)
+            except ValueError as error:
+                raise TraitError(f"cluster {name!r}: {error}") from None
         return clusters or {DEFAULT_CLUSTER: {}}

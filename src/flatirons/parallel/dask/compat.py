@@ -84,16 +84,20 @@ def sbatch_output(error: RuntimeError) -> tuple[str, str] | None:
 def change_headers(kind: Any, change: Callable[[str, str], str]) -> None:
     """Makes the jobs of dask_jobqueue's class pass their header through `change`, with their log directory.
 
-    A second call changes nothing. Needless if dask_jobqueue quoted the paths in the lines #SBATCH -o and -e.
+    The directory is "" for jobs without one. A second call changes nothing. Needless if dask_jobqueue quoted
+    the paths in the lines #SBATCH -o and -e, and let a site choose the options for cores and memory.
     """
     if kind.job_script.__module__ == __name__:
         return
     original = kind.job_script
 
     def job_script(self: Any) -> str:
-        if self.log_directory is not None:
-            self.job_header = change(self.job_header, str(self.log_directory))
-        script: str = original(self)
+        header = self.job_header
+        self.job_header = change(header, str(self.log_directory or ""))
+        try:
+            script: str = original(self)
+        finally:
+            self.job_header = header
         return script
 
     kind.job_script = job_script

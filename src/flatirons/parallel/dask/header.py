@@ -20,6 +20,8 @@ def quote_log_files(header: str, directory: str) -> str:
     Where sbatch can't (see argv.output_file), the job opens them itself, in lines after the header. Raises
     ValueError for a path with a control character.
     """
+    if not directory:
+        return header
     lines, later = [], []
     for line in header.split("\n"):
         option = line[: len("#SBATCH -o ")]

@@ -16,6 +16,7 @@ from typing import Any
 from flatirons.errors import CommandFailed, SlurmError
 from flatirons.parallel import job_watch, messages
 from flatirons.parallel.dask import compat
+from flatirons.parallel.dask.directives import respelled
 from flatirons.parallel.dask.header import quote_log_files
 from flatirons.parallel.job_context import slurm_client, user_name
 from flatirons.parallel.node_health import falls_silent
@@ -159,5 +160,8 @@ def dask_setup(scheduler: Any) -> None:
     if kind := compat.loaded_job_class():
         jobs = worker_jobs()
         compat.follow_jobs(kind, jobs.add, jobs.forget, explain_refusal)
-        compat.change_headers(kind, quote_log_files)
+        spelling = jobs.slurm.cluster.spelling
+        compat.change_headers(
+            kind, lambda header, directory: respelled(quote_log_files(header, directory), spelling)
+        )
         compat.add_plugin(scheduler, WorkerLosses(jobs))

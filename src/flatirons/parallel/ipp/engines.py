@@ -16,11 +16,14 @@ from flatirons.parallel.job_variables import read_memory_mib
 from flatirons.parallel.login_environment import LOGIN_LINES
 from flatirons.parallel.options import EngineOptions
 from flatirons.slurm.model import JobSpec
+from flatirons.slurm.sizes import cpu_options
+from flatirons.slurm.spelling import USUAL, Spelling
 
 # One task on each node starts all engines of that node (ipp.node) and gets all of the job's cores there.
 _ONE_TASK_A_NODE = """\
 export FLATIRONS_ENGINES="$SLURM_TASKS_PER_NODE" SLURM_NTASKS="$SLURM_JOB_NUM_NODES" SLURM_NTASKS_PER_NODE=1
-unset SLURM_NPROCS SLURM_TASKS_PER_NODE SLURM_CPUS_PER_TASK SRUN_CPUS_PER_TASK SLURM_MEM_PER_CPU
+unset SLURM_NPROCS SLURM_TASKS_PER_NODE SLURM_CPUS_PER_TASK SRUN_CPUS_PER_TASK SLURM_TRES_PER_TASK
+unset SLURM_MEM_PER_CPU SLURM_MEM_PER_NODE SLURM_MEM_PER_GPU
 """
 PER_NODE = "FLATIRONS_ENGINES"
 """Variable with the number of engines on each node of the step; a task without it is one engine itself."""
@@ -49,15 +52,28 @@ _JOB_ONLY = ("partition", "account", "qos", "reservation", "runtime")
 
 
 def job_spec(
-    n: int, options: EngineOptions, *, comment: str = "", folder: str = "", log: str = ""
+    n: int,
+    options: EngineOptions,
+    spelling: Spelling = USUAL,
+    *,
+    comment: str = "",
+    folder: str = "",
+    log: str = "",
 ) -> JobSpec:
     """The job of `n` engines, one task for each; evenly spread if the options say a number of nodes.
 
-    The engines work in `folder` and write to the file `log`. Raises OptionsRefused.
+    The engines work in `folder` and write to the file `log`. Raises OptionsRefused, also for what the
+    cluster's options can't express.
     """
     if n < 1:
         raise OptionsRefused({"n": f"A set has at least one engine, not {n}."})
     nodes = min(options.nodes, n)
+    most = _most_on_a_node(n, nodes, options)
+    if options.memory and spelling.memory == "--mem" and not most and n > 1:
+        sentence = (
+            "This cluster takes memory for whole nodes only. Say also how many nodes, or engines_per_node."
+        )
+        raise OptionsRefused({"memory": sentence})
     return make_job_spec(
         options,
         name=JOB_NAME,
@@ -65,29 +81,21 @@ def job_spec(
         log=log,
         nodes=nodes,
         ntasks=n,
+        ntasks_per_node=most,
         cpus=options.cpus,
+        mem_per_cpu_mib=-(-options.memory // max(1, options.cpus)),
         chdir=folder,
-        extra=tuple(_placement(n, nodes, options)),
+        extra=() if options.mpi else ("--no-kill",),  # an MPI program needs all of its nodes
     )
 
 
-def _placement(n: int, nodes: int, options: EngineOptions) -> list[str]:
-    """Options of sbatch beyond JobSpec's.
-
-    Without --ntasks-per-node, Slurm may put 7 of 8 engines on one of 2 nodes.
-    """
-    words = [] if options.mpi else ["--no-kill"]  # an MPI program can't go on without one of its nodes
+def _most_on_a_node(n: int, nodes: int, options: EngineOptions) -> int:
+    """The most engines on one node, 0 where Slurm decides: it may put 7 of 8 engines on one of 2 nodes."""
     most = options.engines_per_node
     if nodes and most and nodes * most < n:
         sentence = f"{n} engines don't fit on {nodes} nodes with at most {most} on each."
         raise OptionsRefused({"nodes": sentence})
-    if nodes:
-        most = -(-n // nodes)
-    if most:
-        words.append(f"--ntasks-per-node={min(most, n)}")
-    if options.memory:
-        words.append(f"--mem-per-cpu={-(-options.memory // max(1, options.cpus))}M")
-    return words
+    return min(-(-n // nodes) if nodes else most, n)
 
 
 def engine_argv(
@@ -200,6 +208,7 @@ def job_script(
     controller: ControllerAddress | None = None,
     is_forked: bool = True,
     login: str = LOGIN_LINES,
+    spelling: Spelling = USUAL,
 ) -> str:
     """The batch script, which runs one step. `environment` must hold no secret, because Slurm keeps scripts.
 
@@ -208,7 +217,11 @@ def job_script(
     """
     exports = [["export", f"{name}={value}"] for name, value in (environment or {}).items() if _is_name(name)]
     one_a_node = is_forked and not options.mpi
-    step = [*_srun(), *(_NODE_TASKS if one_a_node else _engine_tasks(n, options)), *engine]
+    step = [
+        *_srun(),
+        *(_node_tasks(spelling) if one_a_node else _engine_tasks(n, options, spelling)),
+        *engine,
+    ]
     connection_test: list[list[str]] = []
     if controller:
         where = [controller.host, str(controller.liveness or controller.registration)]
@@ -224,11 +237,12 @@ def step_argv(
     placed: Sequence[int],
     engine: Sequence[str],
     controller: ControllerAddress | None = None,
+    spelling: Spelling = USUAL,
 ) -> list[str]:
     """The srun command that runs engines as a step of the notebook's own job, on all of that job's cores."""
     where = [f"--jobid={job_id}", "--overlap", f"--job-name={name}", "--relative=0"]
     size = [f"--nodes={len(placed)}", f"--ntasks={len(placed)}"]
-    step = [*_srun(), *_NODE_TASKS, *where, *size, *engine]
+    step = [*_srun(), *_node_tasks(spelling), *where, *size, *engine]
     variable = f"{PER_NODE}={','.join(str(count) for count in placed)}"
     return ["env", variable, *(_end_with(controller, step, _END_STEP) if controller else step)]
 
@@ -251,14 +265,20 @@ def _srun() -> list[str]:
     ]
 
 
-# All cores and all memory of the job on each node. A node that fails takes only its own engines with it.
-_NODE_TASKS = ("--ntasks-per-node=1", "--cpu-bind=none", "--mem=0", "--no-kill")
+def _node_tasks(spelling: Spelling) -> list[str]:
+    """A task on each node with all cores and all memory of the job there.
+
+    A step without --mem gets all memory too, unless the site has another default. A node that fails takes
+    only its own engines with it.
+    """
+    memory = ["--mem=0"] if spelling.memory in ("", "--mem") else []
+    return ["--ntasks-per-node=1", "--cpu-bind=none", *memory, "--no-kill"]
 
 
-def _engine_tasks(n: int, options: EngineOptions) -> list[str]:
+def _engine_tasks(n: int, options: EngineOptions, spelling: Spelling) -> list[str]:
     return [
         f"--ntasks={n}",
-        *([f"--cpus-per-task={options.cpus}"] if options.cpus else []),  # since 22.05 srun doesn't inherit it
+        *cpu_options(options.cpus, spelling),  # since 22.05 srun doesn't inherit them
         *([f"--mpi={options.mpi}"] if options.mpi else []),
     ]
 

@@ -22,7 +22,7 @@ from flatirons.parallel.ipp.engine_registry import EngineRegistry
 from flatirons.parallel.ipp.option_traits import OptionTraits
 from flatirons.parallel.ipp.set_progress import EngineSetProgress
 from flatirons.parallel.ipp.step import SrunStep
-from flatirons.parallel.job_context import OWNER_PID, find_job, signal_steps, slurm_client
+from flatirons.parallel.job_context import OWNER_PID, find_job, read_spelling, signal_steps, slurm_client
 from flatirons.parallel.job_specs import open_log
 from flatirons.parallel.job_watch import JobWatch, query_job
 from flatirons.parallel.options import EngineOptions, resolve
@@ -93,7 +93,14 @@ class FlatironsEngineSetLauncher(OptionTraits, EngineLauncher):
         return self.job_id or self.step_pid
 
     async def _submit(self, n: int, options: EngineOptions) -> int:
-        spec = engines.job_spec(n, options, comment=self._comment(), folder=os.getcwd(), log=self.output_file)
+        spec = engines.job_spec(
+            n,
+            options,
+            read_spelling(os.environ),
+            comment=self._comment(),
+            folder=os.getcwd(),
+            log=self.output_file,
+        )
         job_id = await self._send(spec, self._script(n, options))
         self.log.info("Engines are job %s%s.", job_id, f" in {spec.partition}" if spec.partition else "")
         return job_id
@@ -108,7 +115,14 @@ class FlatironsEngineSetLauncher(OptionTraits, EngineLauncher):
         job = self._job()
         placed = engines.place_inside(n, options, job)
         task = self._task_argv({**os.environ, **self.environment_without_keys()})
-        line = engines.step_argv(job["SLURM_JOB_ID"], self._step_name(), placed, task, self._controller())
+        line = engines.step_argv(
+            job["SLURM_JOB_ID"],
+            self._step_name(),
+            placed,
+            task,
+            self._controller(),
+            read_spelling(os.environ),
+        )
         self.step = self._make_step(cmd_and_args=[*login_environment.env_command(os.environ), *line])
         self.step.start()
         self.step_pid = self.step.pid
@@ -149,6 +163,7 @@ class FlatironsEngineSetLauncher(OptionTraits, EngineLauncher):
             controller=self._controller(),
             is_forked=self.is_forked,
             login=open_log(self.output_file) + login_lines(os.environ),
+            spelling=read_spelling(os.environ),
         )
 
     async def _send(self, spec: JobSpec, script: str) -> int:

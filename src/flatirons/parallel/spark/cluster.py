@@ -23,7 +23,7 @@ from flatirons.files import write_atomically
 from flatirons.parallel import address, messages
 from flatirons.parallel.background import run_sync
 from flatirons.parallel.container import login_lines, task_container
-from flatirons.parallel.job_context import slurm_client
+from flatirons.parallel.job_context import read_spelling, slurm_client
 from flatirons.parallel.job_specs import open_log
 from flatirons.parallel.job_watch import JobWatch
 from flatirons.parallel.liveness import LivenessPort
@@ -74,6 +74,7 @@ class SparkCluster:
             folder=str(self.folder),
             notebook=(self.liveness.host, self.liveness.port),
             login=open_log(str(self.log)) + login_lines(os.environ),
+            spelling=read_spelling(os.environ),
         )
         self.job_id = run_sync(slurm_client(os.environ).submit(spec, script, user=None))
         print(f"Spark is job {self.job_id}: {self.nodes} nodes with {self.size.cores} cores each.")

@@ -15,6 +15,8 @@ from flatirons.parallel.job_variables import read_count, read_memory_mib
 from flatirons.parallel.login_environment import LOGIN_LINES
 from flatirons.parallel.options import EngineOptions
 from flatirons.slurm.model import JobSpec
+from flatirons.slurm.sizes import cpu_options
+from flatirons.slurm.spelling import USUAL, Spelling
 
 JOB_NAME = "spark"
 CONFIG = "spark.conf"
@@ -122,7 +124,8 @@ def job_spec(nodes: int, size: NodeSize, options: EngineOptions, *, comment: str
         ntasks=nodes,
         cpus=size.cores,
         memory_mib=size.memory_mib,
-        extra=("--ntasks-per-node=1", "--no-kill"),
+        ntasks_per_node=1,
+        extra=("--no-kill",),
     )
 
 
@@ -134,6 +137,7 @@ def job_script(
     folder: str,
     notebook: tuple[str, int],
     login: str = LOGIN_LINES,
+    spelling: Spelling = USUAL,
 ) -> str:
     """The batch script. It holds no secret, because Slurm keeps scripts.
 
@@ -143,7 +147,7 @@ def job_script(
     master = [*node, "master", folder]
     step = [
         *("srun", "--export=ALL", f"--ntasks={nodes}", "--ntasks-per-node=1"),
-        *(f"--cpus-per-task={size.cores}", "--kill-on-bad-exit=1", "--no-kill", "--label"),
+        *(*cpu_options(size.cores, spelling), "--kill-on-bad-exit=1", "--no-kill", "--label"),
     ]
     worker = [*step, *node, "worker", folder, str(size.cores), str(size.heap_mib)]
     where = [notebook[0], str(notebook[1]), f"{folder}/{LIVENESS_KEY}", folder, str(len(master))]

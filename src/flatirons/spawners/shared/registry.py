@@ -85,19 +85,14 @@ class Registry(Generic[Run]):
     def of_hub(
         cls,
         settings: dict[str, Any],
-        clusters: Mapping[str, Mapping[str, str]],
+        clusters: Mapping[str, Mapping[str, Any]],
         make_runner: Callable[[], Runner],
         log: Logger,
     ) -> Self:
         """The registry in the hub's settings; made with these clusters at the first call."""
         if SETTINGS_KEY not in settings:
             runner = make_runner()
-            clients = {
-                name: SlurmClient(
-                    Cluster(name, facts.get("slurm_conf", ""), facts.get("bin_dir", "")), runner
-                )
-                for name, facts in clusters.items()
-            }
+            clients = {name: SlurmClient(Cluster.of(name, facts), runner) for name, facts in clusters.items()}
             settings[SETTINGS_KEY] = cls(hub_id(compat.cookie_secret(settings)), clients, log)
         registry: Self = settings[SETTINGS_KEY]
         return registry

@@ -28,6 +28,7 @@ from flatirons.parallel.job_specs import open_log
 from flatirons.parallel.liveness import LivenessPort
 from flatirons.parallel.options import EngineOptions
 from flatirons.slurm import argv
+from flatirons.slurm.spelling import Spelling
 
 GOLDEN = r"""#!/bin/bash
 export HOME=~ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin USER="$(id -un)"
@@ -42,7 +43,8 @@ unset -v IFS flatirons_options flatirons_directory
 trap - EXIT
 unset SLURM_EXPORT_ENV SLURM_GET_USER_ENV SLURM_TIME_FORMAT
 export FLATIRONS_ENGINES="$SLURM_TASKS_PER_NODE" SLURM_NTASKS="$SLURM_JOB_NUM_NODES" SLURM_NTASKS_PER_NODE=1
-unset SLURM_NPROCS SLURM_TASKS_PER_NODE SLURM_CPUS_PER_TASK SRUN_CPUS_PER_TASK SLURM_MEM_PER_CPU
+unset SLURM_NPROCS SLURM_TASKS_PER_NODE SLURM_CPUS_PER_TASK SRUN_CPUS_PER_TASK SLURM_TRES_PER_TASK
+unset SLURM_MEM_PER_CPU SLURM_MEM_PER_NODE SLURM_MEM_PER_GPU
 set -e
 timeout 30 bash -c 'if ! true <>"/dev/tcp/$1/$2"; then
     echo "Nothing listens at $1 port $2: the notebook has ended, or this node can'"'"'t reach it." >&2
@@ -176,6 +178,30 @@ def test_memory_is_for_each_engine_whatever_its_cores() -> None:
     assert "--cpus-per-task=3" in words
 
 
+def test_memory_for_each_engine_is_put_as_the_cluster_takes_it() -> None:
+    def words(memory: str, **more: int) -> set[str]:
+        spelling = Spelling(memory=memory)
+        spec = job_spec(6, EngineOptions(memory=1000, cpus=2, **more), spelling)
+        return {word for word in argv.sbatch(spec, spelling) if word.startswith("--mem")}
+
+    assert words("--mem-per-cpu") == {"--mem-per-cpu=500M"}
+    assert words("none") == set()
+    assert words("--mem", nodes=2) == {"--mem=3000M"}
+    assert words("--mem", engines_per_node=2) == {"--mem=2000M"}
+    with pytest.raises(OptionsRefused, match="whole nodes only"):
+        words("--mem")
+
+
+def test_a_step_asks_for_no_memory_where_the_cluster_admits_another_option_only() -> None:
+    inside = step_argv("7", "set", [1], ["engine"], None, Spelling(memory="--mem-per-cpu"))
+    assert not [word for word in inside if word.startswith("--mem")]
+    script = job_script(
+        2, EngineOptions(mpi="pmix", cpus=2), ["e"], spelling=Spelling(cpus=("--tres-per-task",))
+    )
+    assert "--tres-per-task=cpu=2" in script
+    assert "--cpus-per-task" not in script
+
+
 def test_a_percent_sign_in_the_logs_path_is_no_pattern() -> None:
     assert "--output=/home/a%%b/x.log" in argv.sbatch(job_spec(1, EngineOptions(), log="/home/a%b/x.log"))
     assert open_log("/home/a%b/x.log") == ""
@@ -202,8 +228,7 @@ def test_the_requested_nodes_hold_all_engines(n: int, nodes: int, most: int) -> 
     except OptionsRefused:
         assert nodes * most < n
         return
-    values = [word.partition("=")[2] for word in spec.extra if word.startswith("--ntasks-per-node")]
-    [per_node] = [int(word) for word in values] or [n]
+    per_node = spec.ntasks_per_node or n
     assert per_node <= n
     if most:
         assert per_node <= most
