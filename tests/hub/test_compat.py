@@ -147,6 +147,29 @@ async def test_jupyterhub_checks_at_its_start_the_servers_of_an_earlier_process(
 
 
 @in_module
+async def test_a_server_that_is_started_again_during_that_check_is_not_stopped_by_it(
+    hub: JupyterHub, spawner: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = spawner.user
+
+    async def poll() -> int:
+        monkeypatch.undo()  # only the first poll
+        compat.set_check_pending(spawner, False)
+        assert not compat.is_forgotten(spawner)
+        await user.stop("")
+        await user.spawn("")
+        assert compat.is_forgotten(spawner) and spawner.server is not None
+        compat.detach(spawner)
+        return 1
+
+    monkeypatch.setattr(spawner, "poll", poll)
+    await hub.init_spawners()
+    assert spawner.server is None
+    assert user.spawners[""].is_running and user.spawners[""].server is not None
+    await user.stop("")
+
+
+@in_module
 async def test_a_start_that_is_begun_is_pending_and_its_failure_is_kept(spawner: Recording) -> None:
     start = asyncio.get_running_loop().create_future()
     compat.begin_start(spawner, start)

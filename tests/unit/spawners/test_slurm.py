@@ -412,6 +412,19 @@ async def test_a_server_that_does_not_answer_a_restarted_hub_can_be_stopped(
     assert [report.kind for report in spawner.reports] == ["stopped"]
 
 
+async def test_a_server_that_is_stopped_and_started_again_is_no_longer_the_restarted_hubs_matter(
+    spawner: SlurmSpawner, silent: tuple[int, asyncio.Task[int | None]]
+) -> None:
+    """JupyterHub would stop the new server, for which it then knows no spawner, and whose job would stay."""
+    await spawner.stop()
+    row, user = spawner.orm_spawner, spawner.user
+    user.spawners.pop(spawner.name)  # as JupyterHub does
+    assert row.server, "the row of the new server"
+    assert await silent[1] is not None
+    assert spawner.server is None
+    assert row.server
+
+
 async def test_a_server_that_jupyterhub_gives_up_is_not_reported_as_stopped_by_a_user(
     spawner: SlurmSpawner, slurm: FakeSlurm
 ) -> None:

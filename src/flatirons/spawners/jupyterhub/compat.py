@@ -323,6 +323,19 @@ def current_spawner(spawner: Spawner) -> Any:
     return user.spawners[spawner.name] if spawner.name in user.orm_spawners else None
 
 
+def is_forgotten(spawner: Spawner) -> bool:
+    """Has JupyterHub stopped this server, and forgotten its spawner? A new one may have started it again."""
+    return spawner.user.spawners.get(spawner.name) is not spawner
+
+
+def detach(spawner: Spawner) -> None:
+    """Makes a forgotten spawner see no server: the row of its database is that of the new spawner's server.
+
+    Needless once JupyterHub's check at its start looks at the server that the user has by then.
+    """
+    spawner.orm_spawner = spawner._server = None
+
+
 # -- all servers of a user
 
 

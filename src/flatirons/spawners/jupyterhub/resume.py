@@ -41,6 +41,13 @@ class Resume:
 
     async def status(self) -> int | None:
         """None for a server that JupyterHub is to keep, else an exit status."""
+        found = await self._status()
+        if compat.is_forgotten(self._spawner):
+            # stopped meanwhile: JupyterHub would now clean up after it, and so end the server's next start
+            compat.detach(self._spawner)
+        return found
+
+    async def _status(self) -> int | None:
         if not self._run.attempt.port and not compat.is_start_pending(self._spawner):
             return await self._finish_start()
         with contextlib.suppress(TimeoutError):
@@ -96,17 +103,21 @@ class Resume:
         node may be cut off or the job suspended, and what runs in it must not be lost. In that time the
         server counts as running: it keeps its route, and any stop was requested by somebody.
         """
-        spawner, run = self._spawner, self._run
+        spawner = self._spawner
         await spawner.get_url()
         spawner.correct_address()
         spawner.is_adopted = False
         compat.set_check_pending(spawner, False)
         is_logged = False
-        while spawner.server and run.exit_status() is None and not await compat.has_answered(spawner):
-            if not is_logged:
+        while not self._is_over() and not await compat.has_answered(spawner):
+            if not is_logged and not self._is_over():
                 spawner.log.warning(
                     "%s doesn't answer, but its job has not ended: waiting", compat.log_name(spawner)
                 )
             is_logged = True
         compat.set_check_pending(spawner, spawner.server is not None)
         spawner.is_adopted = True
+
+    def _is_over(self) -> bool:
+        is_stopped = compat.is_forgotten(self._spawner) or self._spawner.server is None
+        return is_stopped or self._run.exit_status() is not None
