@@ -125,7 +125,10 @@ class FakeSlurm(Runner):
             "sknl": Partition("sknl", max_nodes=1, max_minutes=1440, accounts=("ucb-knl",), gpus={"a100": 2}),
         }
         self.default_partition = "shas"
-        self.node_reasons: dict[str, str] = {}  # why nodes are out of service
+        self.node_reasons: dict[str, str] = {}
+        self.node_addresses: dict[
+            str, tuple[str, str]
+        ] = {}  # NodeAddr and NodeHostName  # why nodes are out of service
         self.accounts = {"alice": ("ucb-general", "ucb-knl"), "bob": ("ucb-general",), "carol": ("csdms",)}
         self.reservations = {"workshop": ("alice", "carol")}
         self.uids = {"root": 0, "alice": 10001, "bob": 10002, "carol": 10003, "dave": 10004}
@@ -261,7 +264,12 @@ class FakeSlurm(Runner):
         assert words == ["scontrol", "--oneliner", "show", "node"], call
         reason = self.node_reasons.get(name)
         told = f" Reason={reason} [slurm@2026-11-25T13:15:36]" if reason else ""
-        return f"NodeName={name} State={'IDLE+DRAIN' if reason else 'IDLE'} ThreadsPerCore=1{told}\n"
+        address, host = self.node_addresses.get(name, (name, name))
+        state = "IDLE+DRAIN" if reason else "IDLE"
+        return (
+            f"NodeName={name} Arch=x86_64 NodeAddr={address} NodeHostName={host} State={state} "
+            f"ThreadsPerCore=1{told}\n"
+        )
 
     def _sbatch(self, call: Call) -> Streams:
         options = _options(call)

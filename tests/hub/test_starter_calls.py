@@ -73,6 +73,11 @@ class Start:
         return self.spawner.run
 
     @property
+    def told(self) -> str:
+        """What the user was told last."""
+        return str(self.run.progress.events[-1]["message"])
+
+    @property
     def job(self) -> int:
         return self.run.attempt.job_id
 
@@ -107,15 +112,14 @@ class Start:
         return seen
 
     def everything(self) -> Any:
-        """All that a call could change: the run, its progress and reports, and the hub's database."""
+        """All that a call could change: the run, its reports, and the hub's database."""
         self.hub.db.expire_all()
         row = self.hub.db.query(orm.Spawner).filter_by(name=self.name).one()
         run, registry = self.run, self.run.registry
-        told = [dict(event) for event in run.progress.events]
         outcome = (run.outcome.error, run.outcome._starter_end, run.outcome.stopped_for, run.exit_status())
         indexes = (set(registry._by_code), set(registry._by_key))
         tokens = self.hub.db.query(orm.APIToken).count()
-        return run.attempt, run.phase, outcome, told, row.state, self.spawner.reports, indexes, tokens
+        return run.attempt, run.phase, outcome, row.state, self.spawner.reports, indexes, tokens
 
 
 def good(name: str, start: Start) -> dict[str, Any]:
@@ -277,6 +281,7 @@ def no_json(body: dict[str, Any]) -> Any:
 
 PAST_A_PROXY = {"X-Forwarded-For": ELSEWHERE}
 PAST_A_PROXY_WITH_A_LIE = {"X-Forwarded-For": f"127.0.0.1, {ELSEWHERE}", "X-Real-Ip": "127.0.0.1"}
+TWO_ANSWERS = {"X-Forwarded-For": f"{ELSEWHERE}, 127.0.0.1", "X-Real-Ip": "192.0.2.9"}
 NEW = more(key=THIEF)
 TABLE: dict[str, tuple[Any, ...]] = {
     # boot
@@ -357,6 +362,82 @@ async def test_what_is_not_expected_is_refused_logged_once_and_changes_nothing(
     assert not any(secret in ours for secret in (code, KEY, THIEF, "c" * 43))
 
 
+ADDRESSES = "The hub refused a call for this server from 127.0.0.1: its job runs on"
+TOLD: dict[str, tuple[Any, ...]] = {
+    "from another address": (
+        on_another_node,
+        "boot",
+        as_it_is,
+        f"{ADDRESSES} {ELSEWHERE}, which has {ELSEWHERE}",
+    ),
+    "of a node unknown here": (
+        on_no_known_node,
+        "boot",
+        as_it_is,
+        f"{ADDRESSES} nosuch.invalid, which has no",
+    ),
+    "with two answers": (on_its_node, "boot", as_it_is, "X-Forwarded-For says one", TWO_ANSWERS),
+    "for another job": (on_its_node, "boot", other_job, "because its job is"),
+    "with a key of a later version": (on_its_node, "boot", more(host="evil"), "Not a valid body"),
+    "ready from another address": (booted, "ready", as_it_is, "has 127.0.0.1", PAST_A_PROXY),
+    "ready on no port": (booted, "ready", more(port=0), "Not a valid body"),
+    "ready, huge": (booted, "ready", huge, "The body is too large"),
+}
+
+
+@in_module
+@pytest.mark.parametrize("row", TOLD.values(), ids=TOLD)
+async def test_the_user_is_told_at_once_why_a_starter_was_refused_and_reads_it_in_the_report(
+    start: Start, row: tuple[Any, ...]
+) -> None:
+    stage, name, wrong, told, *headers = row
+    await stage(start)
+    await start.call(name, wrong(good(name, start)), **(headers[0] if headers else {}))
+    assert told in start.told
+    run = start.run  # JupyterHub forgets it
+    start.slurm.end_job(
+        start.job, "FAILED", exit_code="77:0", reason="NonZeroExitCode"
+    )  # as the starter does
+    await until(run.outcome._explained.is_set)
+    [report] = start.spawner.reports
+    assert report.kind == "call_refused" and told in report.sentence and "operator" in report.advice
+
+
+@in_module
+async def test_an_error_of_the_hub_itself_is_told_until_the_starters_next_call_succeeds(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await on_its_node(start)
+
+    async def fail() -> Any:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(start.spawner, "boot", fail)
+        assert (await start.call("boot", good("boot", start))).status_code == 500
+    assert "because of an error of its own" in start.told
+    await start.make("boot")
+    assert start.told == "The container is starting." and start.run.refusal == ""
+
+
+@in_module
+@pytest.mark.parametrize("stage", [booted, up], ids=["booted", "up"])
+async def test_nothing_is_told_of_a_thief_once_the_starter_has_called(start: Start, stage: Any) -> None:
+    await stage(start)
+    before = start.told
+    await start.call("boot", NEW(good("boot", start)), **PAST_A_PROXY)
+    await start.call("ready", good("ready", start), key=THIEF)
+    assert (start.told, start.run.refusal) == (before, "")
+
+
+@in_module
+async def test_nothing_is_told_of_a_thief_while_the_job_waits(start: Start) -> None:
+    await waiting(start)
+    before = start.told
+    await start.call("boot", NEW(good("boot", start)))
+    assert start.told == before
+
+
 @in_module
 async def test_a_code_of_a_server_that_is_gone_is_refused(
     hub: JupyterHub, start: Start, lines: Lines
@@ -401,6 +482,7 @@ async def test_while_names_cant_be_looked_up_a_starter_is_asked_to_try_again(
         patched.setattr(host_names, "_look_up", no_answer)
         assert (await start.call("boot", good("boot", start))).status_code == 503
     assert start.everything() == before
+    assert "elsewhere.invalid can't be looked up: Temporary failure in name resolution" in start.told
     [ours, _] = lines.texts
     assert "elsewhere.invalid can't be looked up: Temporary failure in name resolution" in ours
 
@@ -434,6 +516,6 @@ async def test_after_a_refused_address_the_user_reads_why_and_the_operator_what_
     await until(run.outcome._explained.is_set)
     [report] = start.spawner.reports
     assert "127.0.0.1" in report.sentence and f"{node}, which has {known}" in report.sentence
-    assert "operator" in report.sentence
+    assert "operator" in report.advice
     [line] = [line for line in lines.texts if line.startswith("Refused boot")]
     assert "127.0.0.1" in line and known in line and "check_address = false" in line

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from flatirons.errors import TELL_OPERATOR
+
 
 @dataclass(frozen=True, slots=True)
 class Cause:
@@ -76,6 +78,9 @@ RECORD = Receiver(
 )
 
 
+CALL_REFUSED = "call_refused"
+"""The kind of cause, and of a StarterEnd, for a server whose starter's call the hub refused."""
+
 STOPPED = Cause("stopped", "The server was stopped from the hub.")
 UNANSWERED = Cause(
     "not_answering",
@@ -87,6 +92,13 @@ REQUEUED = Cause(
     "Slurm put the job back into the queue, and its server is gone, so the job was cancelled.",
     "Please start again.",
 )
+
+
+def refused_call(told: str) -> Cause:
+    """The cause of a server whose starter the hub refused; `told` is what its user was told at once."""
+    return Cause(CALL_REFUSED, told, f"{TELL_OPERATOR} The hub's log says more.")
+
+
 NOT_EXPECTED = Cause(
     "not_expected",
     "The job started, but its server was not expected any more.",

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 
 from flatirons.errors import TELL_OPERATOR
 from flatirons.job.node import kinds
-from flatirons.servers.causes import Cause, Receiver, StarterEnd
+from flatirons.servers.causes import CALL_REFUSED, Cause, Receiver, StarterEnd, refused_call
 
 OTHER_NODE = "Start again, on another node if you can choose."
 OTHER_ENVIRONMENT = f"Choose another environment. {TELL_OPERATOR}"
@@ -79,6 +79,8 @@ OF_THE_SITE = (kinds.PROFILE_ENDED, kinds.PROLOGUE_ENDED)
 
 def cause_of(end: StarterEnd, receiver: Receiver) -> Cause | None:
     """The cause that the starter names; None for none, or for a kind that this version doesn't know."""
+    if end.kind == CALL_REFUSED:
+        return refused_call(end.message)
     if end.kind == kinds.PROGRAM_NOT_STARTED:
         return _filled(_of_program(end.values), end.values)
     if end.kind == kinds.NOT_REPORTED:

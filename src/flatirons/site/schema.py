@@ -264,10 +264,10 @@ class ServersSection(Section):
     port."""
 
     check_address: bool = True
-    """Whether a job's calls to the hub must come from an address of its node, as the hub's machine resolves
-    the node's name. Then a stolen boot code is useless elsewhere. Set it to `false` if nodes call from other
-    addresses (several networks, NAT between them and the hub). The hub's log has the address of each call
-    that it refuses."""
+    """Whether a job's calls to the hub must come from an address of its node: one that the hub's machine
+    finds for the node's name, or for its `NodeAddr` or `NodeHostName` in Slurm. Then a stolen boot code is
+    useless elsewhere. Set it to `false` if nodes call from yet other addresses (NAT between them and the
+    hub). The hub's log has the address of each call that it refuses."""
 
     python: Word = "python3"
     """The Python of the nodes, 3.6 or newer, that runs the starter outside the container."""

@@ -305,6 +305,10 @@ class SlurmClient:
         """Why a node is out of service; "" while it is in service."""
         return parse_cluster.node_reason(await self._ask(argv.scontrol_node(name)))
 
+    async def node_addresses(self, name: str) -> tuple[str, ...]:
+        """What Slurm calls a node besides its name: where slurmctld reaches it, and its own host name."""
+        return parse_cluster.node_addresses(await self._ask(argv.scontrol_node(name)))
+
     async def reservations(self) -> list[Reservation]:
         """All reservations, including future ones."""
         return await _parse(parse_cluster.reservations, await self._ask(argv.scontrol_reservations()))

@@ -145,6 +145,13 @@ def node_reason(text: str) -> str:
     return found[1] if found else ""
 
 
+def node_addresses(text: str) -> tuple[str, ...]:
+    """NodeAddr and NodeHostName of a node in `scontrol show node`, as far as they differ from its name."""
+    facts = read(text, NODE).values
+    found = [_given(facts.get(key, "")) for key in ("NodeAddr", "NodeHostName")]
+    return tuple(name for name in dict.fromkeys(found) if name and name != facts["NodeName"])
+
+
 def reservations(text: str) -> list[Reservation]:
     """The reservations of `scontrol show reservation`, in its order."""
     if text.strip() == "No reservations in the system":

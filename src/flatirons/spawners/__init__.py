@@ -51,6 +51,7 @@ shared.orphans           finds and cancels jobs that belong to no server
 shared.state_writer      stores the states of many servers in one transaction
 shared.metrics           what Prometheus reads, for each hub
 shared.host_names        the addresses that machines' names have, looked up once at a time and kept
+shared.node_addresses    where a cluster's nodes are reached: by their names, else by what Slurm says of them
 =======================  ==================================================================================
 
 Old names, kept for configurations that import them:

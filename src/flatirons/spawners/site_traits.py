@@ -65,7 +65,8 @@ class SiteTraits(HasTraits):
         "must be the public one, since a starter has no certificate yet."
     ).tag(config=True)
     check_address = Bool(
-        True, help="Whether a job's calls must come from an address that its node's name has at the hub."
+        True,
+        help="Whether a job's calls must come from an address of its node, as hub and Slurm know it.",
     ).tag(config=True)
     own_fields = Dict(
         help="The site's own fields of the form, by name: a value goes to an option of sbatch ('sbatch'), to "

@@ -61,6 +61,7 @@ from flatirons.spawners.other_spawners import adapted, is_others, leftovers, tra
 from flatirons.spawners.run.server_run import ServerRun
 from flatirons.spawners.run.start_failed import StartFailed
 from flatirons.spawners.run.stored_state import Attempt
+from flatirons.spawners.shared.host_names import is_address
 from flatirons.spawners.shared.registry import Registry
 from flatirons.spawners.shared.runners import runner_for
 from flatirons.spawners.site_traits import SiteTraits
@@ -324,7 +325,8 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
         """Where the server listens."""
         assert self.run
         scheme = "https" if self.internal_ssl else "http"
-        return f"{scheme}://{self.run.attempt.host}:{self.run.attempt.port}"
+        host = self.run.attempt.address or self.run.attempt.host
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.run.attempt.port}"
 
     # -- what is sent to Slurm
 
@@ -393,8 +395,12 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
         assert self.run
         if not self.api_token:
             await compat.renew_token(self)
-        tls = await self._certificate(await self.run.caller_check.node()) if self.internal_ssl else None
-        return {"environment": self.get_env(), "prefix": self.server.base_url, "tls": tls}
+        place = await self.run.caller_check.place()
+        tls = await self._certificate(place.host) if self.internal_ssl else None
+        return {
+            **{"environment": self.get_env(), "prefix": self.server.base_url, "tls": tls},
+            "addresses": sorted(str(each) for each in place.listening if not each.is_loopback),
+        }
 
     async def create_certs(self) -> dict[str, str]:
         """None yet: the certificate names the node, which is known when the job runs."""
@@ -406,7 +412,7 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
 
     async def _certificate(self, host: str) -> dict[str, str]:
         """A certificate for that very node, as texts by the variable that will name the file."""
-        self.ssl_alt_names = [f"DNS:{host}"]
+        self.ssl_alt_names = [f"IP:{host}" if is_address(host) else f"DNS:{host}"]
         paths = await super().create_certs()
         names = {"keyfile": "KEYFILE", "certfile": "CERTFILE", "cafile": "CLIENT_CA"}
         return {f"JUPYTERHUB_SSL_{names[kind]}": Path(path).read_text() for kind, path in paths.items()}  # noqa: ASYNC240

@@ -64,7 +64,8 @@ def caller_behind(peer: Address, hops: Iterable[str], real_ip: str, trusted: Ite
         return passed[-1]  # there is no web server in front of the proxy
     other = next((each for each in _valid([real_ip]) if not _is_trusted(each, trusted)), passed[-1])
     if passed[-1] != other and not _is_trusted(passed[-1], trusted):
-        raise Elsewhere(f"{passed[-1]} or {other}: X-Forwarded-For says one, X-Real-Ip the other")
+        detail = f"{passed[-1]} or {other}: X-Forwarded-For says one, X-Real-Ip the other"
+        raise Elsewhere(detail, f"The hub refused a call for this server, which came from {detail}.")
     return other
 
 

@@ -3,12 +3,13 @@
 A starter has no JupyterHub token before `boot`, so scopes don't guard these calls. `boot` needs the one-time
 boot code. The others need the key that the starter sent with it (Authorization: Bearer KEY). All must come
 from the node of the job, whose name comes from Slurm and never from a call. Only what the models below name
-reaches a spawner. A refused call changes nothing, and we log one line for it.
+reaches a spawner. A refused call changes nothing; we log one line for it, and tell the server's user at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -28,6 +29,7 @@ from flatirons.spawners.shared.registry import SETTINGS_KEY, Registry
 MAX_BODY_BYTES = 256 * 1024
 LONGEST_PROBLEM = 500  # characters: a caller can choose any names of keys, and must not fill the log
 NO_CODE = "This boot code isn't valid, or not any more"
+FAILED = "The hub could not answer a call for this server, because of an error of its own."
 
 
 class Body(BaseModel):
@@ -65,15 +67,25 @@ AnyBody = TypeVar("AnyBody", bound=Body)
 
 
 class RefusedCall(HTTPError):
-    """An error of status 4xx or 503: a sentence for the caller, and a `detail` for the log."""
+    """An error of status 4xx or 503: a sentence for the caller, a `detail` for the log.
 
-    def __init__(self, status: int, sentence: str, detail: str = "") -> None:
+    `told` is a sentence for the user of the server, if the call was for a server; with "" nothing is told.
+    """
+
+    def __init__(self, status: int, sentence: str, detail: str = "", told: str | None = None) -> None:
         super().__init__(status, "%s", sentence)
         self.detail = detail or sentence
+        self.told = f"The hub refused a call for this server: {sentence}." if told is None else told
 
 
 class StarterHandler(compat.UnidentifiedHandler):
-    """What the three handlers share."""
+    """What the three handlers share. `run` is the run that the call is for, None as long as that isn't known.
+
+    `is_starters`: the caller has the key, so it is the starter of that run.
+    """
+
+    run: ServerRun | None = None
+    is_starters = False
 
     def log_exception(
         self,
@@ -81,11 +93,15 @@ class StarterHandler(compat.UnidentifiedHandler):
         value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """Logs one line for a refused call, in addition to JupyterHub's own line."""
+        """Logs one line for a refused call, in addition to JupyterHub's own line, and tells the user why."""
+        told = FAILED
         if isinstance(value, RefusedCall):
             self.log.warning("Refused %s: %s", self.request.path.rpartition("/")[2], value.detail)
+            told = value.told
         else:
             super().log_exception(typ, value, tb)
+        if self.run:
+            self.run.call_refused(told, is_starters=self.is_starters)
 
     @property
     def registry(self) -> Registry[ServerRun]:
@@ -111,6 +127,7 @@ class StarterHandler(compat.UnidentifiedHandler):
         run = self.registry.by_key(key) if scheme == "Bearer" else None
         if run is None:
             raise RefusedCall(403, "Not a starter of this hub")
+        self.run, self.is_starters = run, True
         return run
 
     async def admit(self, run: ServerRun) -> None:
@@ -122,9 +139,7 @@ class StarterHandler(compat.UnidentifiedHandler):
             await run.caller_check.node()
             return
         proxy, trusted = compat.proxy_address(self), compat.trusted_addresses(self)
-        names = self.registry.names
-        caller = await caller_of(self.request, proxy, trusted, names)
-        await run.caller_check.admit(caller, names)
+        await run.caller_check.admit(await caller_of(self.request, proxy, trusted, self.registry.names))
 
     @contextmanager
     def refusing(self, status: int, sentence: str) -> Iterator[None]:
@@ -132,14 +147,18 @@ class StarterHandler(compat.UnidentifiedHandler):
         try:
             yield
         except Elsewhere as error:
-            raise RefusedCall(403, "This call doesn't come from its job's node", f"by {error}") from None
+            sentence = "This call doesn't come from its job's node"
+            raise RefusedCall(403, sentence, f"by {error}", error.told) from None
         except NotExpected as error:
-            raise RefusedCall(status, sentence, str(error)) from None
+            raise RefusedCall(status, sentence, str(error), error.told) from None
         except Unsettled as error:
-            raise RefusedCall(503, "The hub can't tell now where this call comes from", str(error)) from None
+            told = f"The hub can't tell yet whether a call for this server comes from its node: {error}."
+            sentence = "The hub can't tell now where this call comes from"
+            raise RefusedCall(503, sentence, str(error), told) from None
         except SlurmError as error:
             detail = f"a starter has to wait for Slurm: {error.detail or error}"
-            raise RefusedCall(503, error.user, detail) from None
+            told = f"The hub can't answer the node of this server yet. {error.user}"
+            raise RefusedCall(503, error.user, detail, told) from None
 
     def answer(self, body: Any = None) -> None:
         """Ends the call with a JSON body."""
@@ -152,14 +171,24 @@ class BootHandler(StarterHandler):
 
     async def post(self) -> None:
         """Returns the server's environment, once, to the job that the code was made for, on its node."""
-        body = self.read(BootBody)
-        run = self.registry.by_code(body.code)
+        self.run = self._run_of_code()
+        body, run = self.read(BootBody), self.run
         if run is None:
             raise RefusedCall(403, NO_CODE)
         with self.refusing(403, NO_CODE):
             await self.admit(run)
             await run.boot(body.job_id, body.key)
+            self.is_starters = True
             self.answer(await run.spawner.boot())
+
+    def _run_of_code(self) -> ServerRun | None:
+        """The run whose boot code is in the body, also if the rest of the body isn't valid."""
+        if len(self.request.body) > MAX_BODY_BYTES:
+            return None
+        try:
+            return self.registry.by_code(str(json.loads(self.request.body)["code"]))
+        except (ValueError, LookupError, TypeError):
+            return None
 
 
 class ReadyHandler(StarterHandler):

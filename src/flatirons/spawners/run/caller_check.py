@@ -1,30 +1,38 @@
 """Accepts calls of a starter only from the node that runs its job, according to Slurm.
 
 The boot code is in the job's script, which others may manage to read. Because of this check, a stolen code is
-useless on any other machine. The addresses of the node are those that this machine finds for its name. The
-hub and the proxy reach the server by that name, so a node without an address here couldn't serve anyone.
+useless on any other machine. The addresses of the node are those that this machine finds for its name in
+Slurm and, where that isn't enough, for what Slurm itself uses (shared/node_addresses.py).
 """
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from flatirons.slurm.model import Job, Snapshot
 from flatirons.slurm.watcher import Watcher
 from flatirons.spawners.run.stored_state import Followed
-from flatirons.spawners.shared.host_names import Address, HostNames
+from flatirons.spawners.shared.host_names import Address
+from flatirons.spawners.shared.node_addresses import NodeAddresses, Place
 
 SWITCH = (
     "If nodes call from other addresses than those of their names, set check_address = false in [servers] "
     "of site.toml (SlurmSpawner.check_address)."
 )
-TELL = "Please tell the operator, whose log says more."
 
 
 class NotExpected(Exception):
-    """A call that doesn't fit the state of the server: wrong job, used code, server already up."""
+    """A call that doesn't fit the state of the server: wrong job, used code, server already up.
+
+    `told` is a sentence for the server's user, "" for a call that can't be the starter's.
+    """
+
+    def __init__(
+        self, detail: str, told: str = "The hub refused a call for this server, which it didn't expect."
+    ):
+        super().__init__(detail)
+        self.told = told
 
 
 class Elsewhere(NotExpected):
@@ -64,11 +72,11 @@ class Placed(Followed, Protocol):
 class CallerCheck:
     """Checks where the calls for one run come from."""
 
-    def __init__(self, of: Placed, watcher: Watcher) -> None:
+    def __init__(self, of: Placed, watcher: Watcher, nodes: NodeAddresses) -> None:
         self._run = of
         self._watcher = watcher
+        self._nodes = nodes
         self.admitted = ""  # the node of the last admitted call
-        self.refusal = ""  # what to tell the user about a refused first call, in case it was the starter's
 
     async def node(self, *, anew: bool = False) -> str:
         """The node that runs the job's script, according to Slurm; waits until Slurm knows.
@@ -90,7 +98,7 @@ class CallerCheck:
             if found := snapshot.jobs.get(attempt.job_id):
                 self._run.learn(found)
                 if found.state.is_waiting:
-                    raise NotExpected(f"a call while its job waits in the queue, for {attempt}")
+                    raise NotExpected(f"a call while its job waits in the queue, for {attempt}", "")
 
     @property
     def _known_node(self) -> str:
@@ -102,34 +110,34 @@ class CallerCheck:
         job = snapshot.jobs.get(self._run.attempt.job_id)
         return job is not None and bool(job.batch_host) and not job.state.is_waiting
 
-    async def admit(self, caller: Caller, names: HostNames) -> None:
+    async def place(self) -> Place:
+        """Where hub and proxy reach the node that runs the job. Raises what `node` raises."""
+        return await self._nodes.find(await self.node())
+
+    async def admit(self, caller: Caller) -> None:
         """Returns if the caller is on the run's node. Raises Elsewhere if not, and what `node` raises.
 
         Raises Unsettled while names can't be looked up.
         """
-        node, known = await self.node(), "no address"
-        for anew in (False, True):  # the job may have been requeued, or the node may have another address now
-            if anew and not self._run.attempt.host:
+        node = await self.node()
+        place = await self._nodes.find(node)
+        if not caller.is_one_of(place.addresses):
+            # the job may have been requeued, or the node may have another address now
+            if not self._run.attempt.host:
                 node = await self.node(anew=True)
-            try:
-                addresses = await names.addresses(node, anew=anew)
-            except socket.gaierror as error:
-                if error.errno == socket.EAI_AGAIN:
-                    raise Unsettled(f"the address of {node} can't be looked up: {error.strerror}") from None
-                continue
-            if caller.is_one_of(addresses):
-                self.admitted = node
-                return
-            known = ", ".join(sorted(map(str, addresses)))
-        self._turn_away(caller, node, known)
+            place = await self._nodes.find(node, anew=True)
+        if caller.is_one_of(place.addresses):
+            self.admitted = node
+        elif place.trouble:
+            raise Unsettled(place.trouble)
+        else:
+            self._turn_away(caller, node, place)
 
-    def _turn_away(self, caller: Caller, node: str, known: str) -> None:
-        attempt = self._run.attempt
-        if not attempt.has_starter_called:  # otherwise this is somebody else than the starter
-            self.refusal = (
-                f"The hub refused a call for this server from {caller.address}: its job runs on {node}, "
-                f"which has {known} at the hub. {TELL}"
-            )
-        raise Elsewhere(
-            f"{caller.address} for job {attempt.job_id}, on {node}, which has {known} here. {SWITCH}"
+    def _turn_away(self, caller: Caller, node: str, place: Place) -> NoReturn:
+        known = ", ".join(sorted(map(str, place.addresses))) or "no address"
+        where = f"on {node}, which has {known}"
+        told = (
+            f"The hub refused a call for this server from {caller.address}: its job runs {where} at the hub."
         )
+        job = self._run.attempt.job_id
+        raise Elsewhere(f"{caller.address} for job {job}, {where} here. {SWITCH}", told)

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from flatirons.errors import FlatironsError, SlurmError
 from flatirons.servers import messages
 from flatirons.servers.cancel import Cancellation
-from flatirons.servers.causes import HUB, STOPPED, Cause, StarterEnd
+from flatirons.servers.causes import CALL_REFUSED, HUB, STOPPED, UNANSWERED, Cause, StarterEnd, refused_call
 from flatirons.servers.follow import JobFollower, Limits
 from flatirons.servers.report import Report
 from flatirons.slurm.identity import find_by_name, is_same
@@ -74,7 +74,8 @@ class ServerRun(JobFollower):
         self.spawner = spawner
         self.log = spawner.log
         self.registry = registry
-        self.caller_check = CallerCheck(self, self.watcher)
+        self.caller_check = CallerCheck(self, self.watcher, registry.nodes(attempt.cluster))
+        self.refusal = ""  # what the hub last answered the starter, unless it has admitted a call since
         self.outcome = Outcome(
             self,
             self.client,
@@ -332,13 +333,14 @@ class ServerRun(JobFollower):
             self.registry.metrics.left_queue(self.attempt.cluster, seconds)
 
     def give_up(self, cause: Cause) -> None:
-        """The server won't start, for this cause."""
-        self.outcome.conclude(cause)
+        """The server won't start, for this cause, or because the hub refused its starter."""
+        is_silent = cause.kind in (HUB.kind, UNANSWERED.kind)
+        self.outcome.conclude(refused_call(self.refusal) if self.refusal and is_silent else cause)
 
     async def job_ended(self, job: Job) -> None:
         """Reports the end, also for a starter whose calls were refused."""
-        if self.caller_check.refusal and not self.has_starter_called:
-            self.outcome.record_starter_end(StarterEnd(1, None, self.caller_check.refusal))
+        if self.refusal and not self.port:
+            self.outcome.record_starter_end(StarterEnd(1, None, self.refusal, kind=CALL_REFUSED))
         await self.outcome.record_job_end(job)
 
     async def job_requeued(self, job: Job) -> None:
@@ -361,7 +363,8 @@ class ServerRun(JobFollower):
         await self.submitted()
         is_used = self.port or self.attempt.key_digest not in ("", digest(key))
         if job_id != self.job_id or is_used or not self.is_wanted:
-            raise NotExpected(f"boot of job {job_id} for {self.attempt}")
+            raise NotExpected(f"boot of job {job_id} for {self.attempt}", self._wrong_boot(job_id))
+        self.refusal = ""
         host = self.attempt.host or self.caller_check.admitted
         stored = self._change(key_digest=digest(key), host=host)
         self.registry.expect(self)
@@ -375,11 +378,12 @@ class ServerRun(JobFollower):
 
         A starter repeats the call when the answer was lost, for example because the hub was killed.
         """
-        host = await self.caller_check.node()
+        host, place = await self.caller_check.node(), await self.caller_check.place()
         if self.port not in (0, port) or not self.is_wanted:
             raise NotExpected(f"ready on port {port} for {self.attempt}")
         if not self.port:
-            stored = self._change(host=host, port=port)
+            self.refusal = ""
+            stored = self._change(host=host, address="" if place.host == host else place.host, port=port)
             self.registry.metrics.answered(self.attempt.cluster, self._timing.ran)
             self.server_listens(host)
             await stored
@@ -396,6 +400,23 @@ class ServerRun(JobFollower):
         self._withdraw()
         self.set_urgent(True)
         return self._accept_end(said)
+
+    def call_refused(self, told: str, *, is_starters: bool) -> None:
+        """Tells the user that the hub refused a call, at once; `is_starters`: it certainly was the starter's.
+
+        Before the starter has made a call, it may have been the starter's; afterwards, that has a key.
+        """
+        is_news = is_starters or not self.has_starter_called
+        if told and is_news and self.is_wanted and not self.port:
+            self.refusal = told
+            self.progress.tell(60, told)
+
+    def _wrong_boot(self, job_id: int) -> str:
+        if job_id != self.job_id:
+            return (
+                f"The hub refused a call for this server from job {job_id}, because its job is {self.job_id}."
+            )
+        return "The hub refused a second start of this server in the same job."
 
     def _withdraw(self) -> None:
         """Begins to take the server out of the proxy, once. A server that is being stopped has left it."""

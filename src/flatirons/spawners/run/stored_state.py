@@ -28,6 +28,7 @@ class Attempt:
     job_id: int = 0
     key_digest: str = ""  # of the starter's key, once it booted
     host: str = ""  # the node that runs the server, as Slurm names it
+    address: str = ""  # where hub and proxy reach that node, if not by its name
     port: int = 0
     stopping: bool = False  # somebody asked for its end
     requested_at: int = (

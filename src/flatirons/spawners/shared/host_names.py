@@ -28,6 +28,15 @@ def parse_address(text: str) -> Address:
     return getattr(found, "ipv4_mapped", None) or found
 
 
+def is_address(text: str) -> bool:
+    """Is the text an address, rather than a name?"""
+    try:
+        parse_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 class HostNames:
     """The addresses of machines by name: looked up outside the event loop, once at a time, and kept."""
 

@@ -25,6 +25,7 @@ from flatirons.spawners.jupyterhub import compat
 from flatirons.spawners.run.stored_state import Followed, digest
 from flatirons.spawners.shared.host_names import HostNames
 from flatirons.spawners.shared.metrics import Metrics
+from flatirons.spawners.shared.node_addresses import NodeAddresses
 from flatirons.spawners.shared.orphans import OrphanSearch
 from flatirons.spawners.shared.state_writer import StateWriter
 
@@ -69,6 +70,7 @@ class Registry(Generic[Run]):
     estimators: dict[str, Estimator] = field(default_factory=dict)
     state_writer: StateWriter = field(default_factory=StateWriter)
     names: HostNames = field(default_factory=HostNames)
+    _nodes: dict[str, NodeAddresses] = field(default_factory=dict)
     _offers: OfferCache | None = None
     _by_code: dict[str, Run] = field(default_factory=dict)
     _by_key: dict[str, Run] = field(default_factory=dict)
@@ -142,6 +144,10 @@ class Registry(Generic[Run]):
             self.watchers[cluster] = Watcher(self.clients[cluster], comment_part=self.comment_prefix)
             self.watchers[cluster].start()
         return self.watchers[cluster]
+
+    def nodes(self, cluster: str) -> NodeAddresses:
+        """Where the cluster's nodes are reached."""
+        return self._nodes.setdefault(cluster, NodeAddresses(self.clients[cluster], self.names))
 
     async def find(self, cluster: str, spawn_id: str, user: str | None) -> Job | None:
         """The live job of a spawn, None when Slurm has none; raises SlurmError when Slurm doesn't answer."""

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tornado.httputil import HTTPHeaders
 
+from flatirons.errors import SlurmError
 from flatirons.hub.handlers.caller import caller_behind, caller_of
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, Job
@@ -26,6 +27,7 @@ from flatirons.spawners.run.caller_check import (
 from flatirons.spawners.run.stored_state import Attempt
 from flatirons.spawners.shared import host_names as module
 from flatirons.spawners.shared.host_names import HostNames, parse_address
+from flatirons.spawners.shared.node_addresses import NodeAddresses
 from tests.fakes.resolver import Resolver
 from tests.fakes.slurm import FakeSlurm
 from tests.waiting import until
@@ -172,12 +174,13 @@ def placed() -> Placed:
 
 @pytest.fixture
 async def check(placed: Placed, slurm: FakeSlurm, resolver: Resolver) -> CallerCheck:
-    return CallerCheck(placed, Watcher(SlurmClient(Cluster("summit"), slurm)))
+    client = SlurmClient(Cluster("summit"), slurm)
+    return CallerCheck(placed, Watcher(client), NodeAddresses(client, HostNames()))
 
 
 async def test_the_node_of_the_job_is_admitted_after_one_query(check: CallerCheck, slurm: FakeSlurm) -> None:
-    await check.admit(caller(NODE), HostNames())
-    await check.admit(caller(NODE), HostNames())
+    await check.admit(caller(NODE))
+    await check.admit(caller(NODE))
     assert slurm.count("squeue") == 1
 
 
@@ -185,39 +188,108 @@ async def test_another_node_is_refused_and_the_log_names_both_addresses_and_the_
     check: CallerCheck,
 ) -> None:
     with pytest.raises(Elsewhere) as refused:
-        await check.admit(caller(OTHER), HostNames())
+        await check.admit(caller(OTHER))
     said = str(refused.value)
     assert OTHER in said and NODE in said and "c1" in said and "check_address = false" in said
-    assert OTHER in check.refusal and NODE in check.refusal
+    assert OTHER in refused.value.told and NODE in refused.value.told and "c1" in refused.value.told
 
 
-async def test_a_thief_after_the_starter_is_not_reported_as_the_starter(
-    check: CallerCheck, placed: Placed
+# -- nodes with other names and addresses than DNS knows
+
+
+@pytest.mark.parametrize("address", ["10.1.0.9", "c1-ib", "fd00::9"])
+async def test_a_node_whose_name_is_unknown_here_is_known_by_the_address_in_slurm(
+    check: CallerCheck, slurm: FakeSlurm, resolver: Resolver, address: str
 ) -> None:
-    placed.attempt = replace(placed.attempt, key_digest="of the starter's", host="c1")
+    resolver.names |= {"10.1.0.9": "10.1.0.9", "fd00::9": "fd00::9", "c1-ib": "10.1.0.9"}
+    resolver.names["c1"] = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    slurm.node_addresses["c1"] = (address, "c1")
+    await check.admit(caller("fd00::9" if address == "fd00::9" else "10.1.0.9"))
+    assert (await check.place()).host == address
     with pytest.raises(Elsewhere):
-        await check.admit(caller(OTHER), HostNames())
-    assert check.refusal == ""
+        await check.admit(caller(OTHER))
+
+
+async def test_a_node_that_calls_itself_otherwise_is_known_by_that_name(
+    check: CallerCheck, slurm: FakeSlurm, resolver: Resolver
+) -> None:
+    resolver.names["node-17.example.org"] = "10.1.0.17"
+    del resolver.names["c1"]
+    slurm.node_addresses["c1"] = ("c1", "node-17.example.org")
+    await check.admit(caller("10.1.0.17"))
+    assert (await check.place()).host == "node-17.example.org"
+
+
+async def test_a_node_in_two_networks_may_call_from_both_and_is_reached_by_its_name(
+    check: CallerCheck, slurm: FakeSlurm, resolver: Resolver
+) -> None:
+    resolver.names["10.9.0.1"] = "10.9.0.1"
+    slurm.node_addresses["c1"] = ("10.9.0.1", "c1")
+    for address in (NODE, "10.9.0.1"):
+        await check.admit(caller(address))
+    place = await check.place()
+    assert (place.host, place.listening) == ("c1", frozenset({parse_address(NODE)}))
+
+
+async def test_a_node_with_an_address_in_slurm_needs_no_name_server(
+    check: CallerCheck, slurm: FakeSlurm, resolver: Resolver
+) -> None:
+    resolver.names["c1"] = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+    resolver.names["10.9.0.1"] = "10.9.0.1"
+    slurm.node_addresses["c1"] = ("10.9.0.1", "c1")
+    await check.admit(caller("10.9.0.1"))
+    assert (await check.place()).host == "10.9.0.1"
+    with pytest.raises(Unsettled):  # its name may stand for this address
+        await check.admit(caller(OTHER))
+
+
+async def test_slurm_is_asked_about_a_node_only_if_its_name_is_not_enough_and_seldom(
+    check: CallerCheck, slurm: FakeSlurm
+) -> None:
+    await check.admit(caller(NODE))
+    await check.place()
+    assert slurm.count("scontrol") == 0
+    for _ in range(3):
+        with pytest.raises(Elsewhere):
+            await check.admit(caller(OTHER))
+    assert slurm.count("scontrol") == 1
+
+
+async def test_while_slurm_cannot_be_asked_about_a_node_its_starter_may_try_again(
+    check: CallerCheck, slurm: FakeSlurm
+) -> None:
+    slurm.fail("scontrol", "slurm_load_node error: Unable to contact slurm controller (connect failure)")
+    with pytest.raises(SlurmError):
+        await check.admit(caller(OTHER))
+    with pytest.raises(Elsewhere):
+        await check.admit(caller(OTHER))
+
+
+@pytest.mark.parametrize("name", ["a..b", "x" * 70, "."])
+async def test_a_name_that_no_machine_can_have_has_no_address(slurm: FakeSlurm, name: str) -> None:
+    nodes = NodeAddresses(SlurmClient(Cluster("summit"), slurm), HostNames())
+    slurm.node_addresses["nosuch.invalid"] = (name, name)
+    found = await nodes.find("nosuch.invalid")
+    assert (found.host, found.addresses) == ("nosuch.invalid", frozenset())
 
 
 async def test_a_job_that_was_requeued_to_another_node_is_admitted_from_there(
     check: CallerCheck, placed: Placed, slurm: FakeSlurm
 ) -> None:
-    await check.admit(caller(NODE), HostNames())
+    await check.admit(caller(NODE))
     slurm.run_job(1, "c2")
-    await check.admit(caller(OTHER), HostNames())
+    await check.admit(caller(OTHER))
     assert check.admitted == "c2"
     with pytest.raises(Elsewhere):
-        await check.admit(caller(NODE), HostNames())
+        await check.admit(caller(NODE))
 
 
 async def test_a_node_whose_address_changed_is_looked_up_again(
     check: CallerCheck, resolver: Resolver
 ) -> None:
-    names = HostNames()
-    await check.admit(caller(NODE), names)
+    await check.admit(caller(NODE))
     resolver.names["c1"] = "192.0.2.9"
-    await check.admit(caller("192.0.2.9"), names)
+    await check.admit(caller("192.0.2.9"))
 
 
 async def test_a_node_without_an_address_is_refused_until_it_has_one(
@@ -225,9 +297,9 @@ async def test_a_node_without_an_address_is_refused_until_it_has_one(
 ) -> None:
     slurm.run_job(1, "c3")
     with pytest.raises(Elsewhere, match="on c3, which has no address here"):
-        await check.admit(caller(NODE), HostNames())
+        await check.admit(caller(NODE))
     resolver.names["c3"] = NODE
-    await check.admit(caller(NODE), HostNames())
+    await check.admit(caller(NODE))
 
 
 async def test_while_names_cannot_be_looked_up_a_starter_may_try_again(
@@ -235,7 +307,7 @@ async def test_while_names_cannot_be_looked_up_a_starter_may_try_again(
 ) -> None:
     resolver.names["c1"] = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
     with pytest.raises(Unsettled, match="c1 can't be looked up: Temporary failure"):
-        await check.admit(caller(NODE), HostNames())
+        await check.admit(caller(NODE))
 
 
 async def test_a_call_for_a_job_that_waits_in_the_queue_is_refused(
@@ -244,7 +316,7 @@ async def test_a_call_for_a_job_that_waits_in_the_queue_is_refused(
     """Others may have read its script, and such a caller could cause queries to Slurm for hours."""
     slurm.change(1, state="PENDING", nodes="", host="n/a")
     with pytest.raises(NotExpected, match="waits in the queue"):
-        await check.admit(caller(NODE), HostNames())
+        await check.admit(caller(NODE))
     assert slurm.count("squeue") == 1
 
 
@@ -256,7 +328,7 @@ async def test_an_answer_from_before_the_call_is_no_reason_to_refuse_it(
     slurm.tamper("squeue", lambda text: re.sub(r"\bc1\b", "n/a", text.replace("RUNNING", "PENDING")))
     on_its_way = asyncio.ensure_future(check._watcher.refresh())
     await until(lambda: slurm.count("squeue"))
-    admitted = asyncio.ensure_future(check.admit(caller(NODE), HostNames()))
+    admitted = asyncio.ensure_future(check.admit(caller(NODE)))
     await asyncio.sleep(0)
     gate.set()
     await admitted
