@@ -1,6 +1,7 @@
 """The starter as it is sent: the whole job script, run by bash, with a fake hub."""
 
 import ast
+import errno
 import json
 import os
 import signal
@@ -8,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ if not os.path.exists("stranger.pid"):
                 time.sleep(0.001)
             listener.close()  # the server has it as well
             own = socket.socket()
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # else it couldn't
             own.bind((url.hostname, url.port))
             own.listen()
             open("stranger.new", "w").write(f"{os.getpid()} {url.port}")
@@ -64,6 +66,8 @@ class PlayedHub(ThreadingHTTPServer):
         self.calls: list[tuple[str, dict[str, Any], str]] = []
         self.refuse: dict[str, int] = {}
         self.away: list[int] = []
+        self.before_end: Callable[[], None] = lambda: None  # called when the call `end` has come
+        self.addresses: list[str] | None = None  # of the node, as a hub of this version sends them
         self.came = threading.Condition()
 
     @property
@@ -94,6 +98,10 @@ class Answer(BaseHTTPRequestHandler):
         answer = {"environment": {"JUPYTERHUB_API_TOKEN": "t0ken"}, "prefix": "/user/alice/", "tls": None}
         if name == "boot" and "tls" in os.environ.get("PLAYED_HUB", ""):
             answer["tls"] = {"JUPYTERHUB_SSL_KEYFILE": "secret"}
+        if self.server.addresses is not None:
+            answer["addresses"] = self.server.addresses
+        if name == "end":
+            self.server.before_end()
         payload = json.dumps(answer if name == "boot" else {}).encode()
         self.send_response(status or 200)
         self.send_header("Content-Length", str(len(payload) + (0 if status else 10)))
@@ -166,6 +174,40 @@ def test_a_server_boots_is_ready_and_its_end_is_reported(hub: PlayedHub, tmp_pat
     boot = hub.body("boot")
     assert boot == {"job_id": 17, "code": "c" * 30, "key": boot["key"]}
     assert all(key == "Bearer " + boot["key"] for _, _, key in hub.calls)
+
+
+def test_while_a_starter_reports_the_end_nobody_can_take_the_port_of_its_server(
+    hub: PlayedHub, tmp_path: Path
+) -> None:
+    """The attack of a neighbour who waits for it: the proxy still sends requests there."""
+    attempts: list[OSError] = []
+
+    def take_the_port() -> None:
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT, socket.SO_KEEPALIVE):
+            with socket.socket() as own:
+                own.setsockopt(socket.SOL_SOCKET, option, 1)
+                try:
+                    own.bind((url_host(), hub.body("ready")["port"]))
+                except OSError as error:
+                    attempts.append(error)
+
+    hub.before_end = take_the_port
+    after = "while not listener.accept()[0].recv(1): pass\nos.kill(os.getpid(), 9)"
+    job = Job(tmp_path, hub, command=server(after=after))
+    with socket.create_connection((url_host(), hub.wait_for("ready")["port"]), 5) as visitor:
+        visitor.sendall(b"!")
+        assert job.wait() == 137
+    assert [error.errno for error in attempts] == [errno.EADDRINUSE] * 3
+
+
+def test_a_server_listens_on_the_address_that_the_hub_uses(hub: PlayedHub, tmp_path: Path) -> None:
+    hub.addresses = ["192.0.2.7"]  # this machine hasn't it: it is behind NAT
+    after = "print(os.environ['JUPYTERHUB_SERVICE_URL'], flush=True); time.sleep(60)"
+    job = Job(tmp_path, hub, command=server(after=after))
+    port = hub.wait_for("ready")["port"]
+    job.process.terminate()
+    job.wait()
+    assert hub.body("end")["log"][0] == f"http://0.0.0.0:{port}/user/alice/"
 
 
 def url_host() -> str:

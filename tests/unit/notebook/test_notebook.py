@@ -201,6 +201,7 @@ SERVER = """
 import os, socket, sys
 listener = socket.socket()
 host, port = (word.partition("=")[2] for word in sys.argv[1:])
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 listener.bind((host, int(port)))
 listener.listen()
 print(sorted(name for name in os.environ if name.startswith("JUPYTER")))

@@ -1,22 +1,45 @@
-"""Finds a free port of the node, and checks that it is our server that listens on it."""
+"""Finds a free port of the node, keeps it for our server, and checks that it is ours that listens on it."""
 
 import os
 import socket
-from typing import Dict, List, Optional, Set  # the node's Python may be 3.6
+from typing import Dict, List, Optional, Sequence, Set  # the node's Python may be 3.6
 
 from flatirons.job.node.kinds import PORTS_IN_USE, CannotRun
 
 
-def own_address() -> str:
-    """The address at which the hub finds this node; 0.0.0.0 where the node's name has no such address."""
-    name = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+def socket_for(address: str) -> socket.socket:
+    """A TCP socket for addresses of this kind, IPv4 or IPv6."""
+    return socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+
+
+def own_address(known: Sequence[str] = ()) -> str:
+    """The address at which the hub finds this node; 0.0.0.0, or :: for IPv6, where it has no such address.
+
+    `known` are the addresses that the node has at the hub, none from a hub of an older version.
+    """
+    for address in known or addresses_of(os.environ.get("SLURMD_NODENAME") or socket.gethostname()):
+        if not address.startswith("127.") and address != "::1" and is_own(address):
+            return address
+    return "::" if known and all(":" in address for address in known) else "0.0.0.0"
+
+
+def addresses_of(name: str) -> List[str]:
+    """The addresses of a name as this node looks it up, IPv4 first."""
     try:
-        address = socket.gethostbyname(name)
-        with socket.socket() as probe:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(name, None, 0, socket.SOCK_STREAM)}
+    except OSError:
+        return []
+    return sorted(found, key=lambda address: (":" in address, address))
+
+
+def is_own(address: str) -> bool:
+    """Whether this node has the address."""
+    try:
+        with socket_for(address) as probe:
             probe.bind((address, 0))
     except OSError:
-        return "0.0.0.0"
-    return "0.0.0.0" if address.startswith("127.") else address
+        return False
+    return True
 
 
 def free_port(address: str, ports: Optional[List[int]], taken: Set[int]) -> int:
@@ -25,7 +48,7 @@ def free_port(address: str, ports: Optional[List[int]], taken: Set[int]) -> int:
     Raises CannotRun when all of them are in use.
     """
     if not ports:
-        with socket.socket() as probe:
+        with socket_for(address) as probe:
             probe.bind((address, 0))
             return int(probe.getsockname()[1])
     candidates = [port for port in range(ports[0], ports[1] + 1) if port not in taken]
@@ -39,13 +62,35 @@ def free_port(address: str, ports: Optional[List[int]], taken: Set[int]) -> int:
 
 def is_free(address: str, port: int) -> bool:
     """Whether the port can be bound now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError:
-            return False
+    held = hold(address, port)
+    if held is None:
+        return False
+    held.close()
     return True
+
+
+def hold(address: str, port: int) -> Optional[socket.socket]:
+    """A socket that is bound to the port, beside the server's own; None when somebody else has the port.
+
+    Linux lets two sockets have one port if both set SO_REUSEADDR, as servers do, and at most one listens.
+    """
+    held = socket_for(address)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        held.bind((address, port))
+    except OSError:
+        held.close()
+        return None
+    return held
+
+
+def lock(held: socket.socket) -> None:
+    """From now on, nobody can listen on the held port: neither now, nor after the end of our server.
+
+    The port stays ours until this process ends. In that time another user on the node can't take it, and with
+    it the requests that the proxy still sends. A bind that finds a socket without SO_REUSEADDR fails.
+    """
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
 
 
 def listeners(port: int) -> Dict[str, int]:
@@ -83,7 +128,7 @@ def descendants(root: int) -> Set[int]:
 
 def is_answered(address: str, port: int) -> bool:
     """Whether anything listens there. This is cheap, so it may be called often."""
-    with socket.socket() as probe:
+    with socket_for(address) as probe:
         probe.settimeout(1)
         return probe.connect_ex((address, port)) == 0
 

@@ -11,6 +11,7 @@ import os
 import pwd
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -31,7 +32,7 @@ from flatirons.job.node.kinds import (
     CannotRun,
 )
 from flatirons.job.node.log import folder_of_logs, forget_old_logs, last_lines, open_log, say
-from flatirons.job.node.ports import free_port, is_answered, is_free, listens, own_address
+from flatirons.job.node.ports import free_port, hold, is_answered, is_free, listens, lock, own_address
 from flatirons.job.node.profile import ProfileShell, how_ended
 
 Config = Dict[str, Any]  # of job/script.py, StarterConfig
@@ -94,6 +95,7 @@ class Server:
         self.child: Optional[subprocess.Popen[bytes]] = None
         self.shell: Optional[ProfileShell] = None
         self.signals: List[int] = []
+        self.held: Optional[socket.socket] = None  # keeps the server's port until this process ends
         self.files = self.write_certificate()
         self.directory = own_directory()
         self.kernel_settings = write_kernel_settings(self.directory, config["kernel_settings"])
@@ -128,9 +130,8 @@ class Server:
             env["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, places))
         if not self.config["record"]:
             scheme = "https" if self.answer.get("tls") else "http"
-            env["JUPYTERHUB_SERVICE_URL"] = "{}://{}:{}{}".format(
-                scheme, address, port, self.answer["prefix"]
-            )
+            host = f"[{address}]" if ":" in address else address
+            env["JUPYTERHUB_SERVICE_URL"] = "{}://{}:{}{}".format(scheme, host, port, self.answer["prefix"])
         env.update(self.files)
         return env
 
@@ -207,22 +208,28 @@ class Server:
 
         Returns None when the server ended before that. Raises CannotRun when it can't be started.
         """
-        address = own_address()
+        address = own_address(self.answer.get("addresses") or [])
         taken: Set[int] = set()
         for _ in range(PORT_ATTEMPTS):
             if self.signals:
                 return None
             port = free_port(address, self.config["ports"], taken)
             taken.add(port)
+            held = hold(address, port)
+            if held is None:  # somebody was faster
+                continue
             child = self.child = self.start(address, port)
             if self.signals:  # a signal came before there was a child to pass it on to
                 self.on_signal(signal.SIGTERM, None)
             pause = 0.005
             while child.poll() is None:
                 if is_answered(address, port) and listens(child.pid, port):
+                    lock(held)
+                    self.held = held
                     return port
                 time.sleep(pause)  # the kernel has no event for "a process listens"
                 pause = min(pause * 1.2, 0.05)
+            held.close()
             if self.signals:
                 return None
             self.check_shell(child.returncode)

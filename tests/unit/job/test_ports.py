@@ -1,0 +1,108 @@
+"""The port of a server on its node: on which address, and whose it is after the server's end."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from flatirons.job.node import ports
+
+
+@pytest.fixture
+def port() -> int:
+    return ports.free_port("127.0.0.1", None, set())
+
+
+@pytest.fixture
+def held(port: int) -> Iterator[socket.socket]:
+    found = ports.hold("127.0.0.1", port)
+    assert found
+    yield found
+    found.close()
+
+
+def listener(address: str, port: int, *options: int) -> socket.socket:
+    """A server's socket; raises OSError if the port is taken."""
+    made = ports.socket_for(address)
+    for option in options:
+        made.setsockopt(socket.SOL_SOCKET, option, 1)
+    try:
+        made.bind((address, port))
+        made.listen()
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def test_a_server_can_listen_on_a_port_that_is_held_for_it(held: socket.socket, port: int) -> None:
+    with listener("127.0.0.1", port, socket.SO_REUSEADDR), socket.create_connection(("127.0.0.1", port)):
+        pass
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::"])
+@pytest.mark.parametrize("options", [(), (socket.SO_REUSEADDR,), (socket.SO_REUSEADDR, socket.SO_REUSEPORT)])
+def test_nobody_can_listen_on_a_locked_port_once_the_server_has_ended(
+    held: socket.socket, port: int, address: str, options: tuple[int, ...]
+) -> None:
+    with listener("127.0.0.1", port, socket.SO_REUSEADDR), socket.create_connection(("127.0.0.1", port)):
+        ports.lock(held)
+    with pytest.raises(OSError, match="in use"):
+        listener(address, port, *options)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+
+
+def test_a_port_on_which_a_stranger_listens_cannot_be_held(port: int) -> None:
+    with listener("127.0.0.1", port, socket.SO_REUSEADDR):
+        assert ports.hold("127.0.0.1", port) is None
+        assert not ports.is_free("127.0.0.1", port)
+
+
+# -- the address
+
+
+@pytest.fixture
+def own(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses of this node, apart from loopback's; its name is the first one's."""
+    found = ["10.1.0.9", "10.9.0.9", "fd00::9"]
+    monkeypatch.setattr(ports, "is_own", lambda address: address in found)
+    monkeypatch.setattr(ports, "addresses_of", lambda name: ["127.0.1.1", "10.1.0.9"])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("known", "address"),
+    [
+        ([], "10.1.0.9"),  # a hub of an older version
+        (["10.1.0.9"], "10.1.0.9"),
+        (["10.9.0.9"], "10.9.0.9"),  # the hub is in another network than the one of the node's own name
+        (["fd00::9"], "fd00::9"),
+        (["203.0.113.1"], "0.0.0.0"),  # behind NAT
+        (["2001:db8::1"], "::"),
+        (["127.0.0.1"], "0.0.0.0"),
+    ],
+)
+def test_a_server_listens_where_the_hub_finds_its_node(
+    own: list[str], known: list[str], address: str
+) -> None:
+    assert ports.own_address(known) == address
+
+
+def test_a_name_without_an_address_of_this_node_means_all_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURMD_NODENAME", "nosuch.invalid")
+    assert ports.own_address() == "0.0.0.0"
+    monkeypatch.setenv("SLURMD_NODENAME", "localhost")
+    assert ports.own_address() == "0.0.0.0"
+
+
+def test_ports_of_ipv6_addresses_are_found_held_and_answered() -> None:
+    port = ports.free_port("::1", None, set())
+    held = ports.hold("::1", port)
+    assert held
+    with held, listener("::1", port, socket.SO_REUSEADDR):
+        assert ports.is_answered("::1", port)
+        ports.lock(held)
+    assert ports.is_free("::1", port)
