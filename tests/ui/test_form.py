@@ -500,6 +500,11 @@ def test_a_link_fills_the_form_in_marks_what_it_filled_and_starts_nothing(alice:
     expect(alice.locator("label[for=option-cpus]")).not_to_contain_text("from the link")
     expect(alice.locator("#flatirons-notice")).to_contain_text("Nothing has been started.")
     with rendered(alice):
+        option(alice, "memory").fill("lots")
+    alice.get_by_role("link", name="Copy a link").click()
+    expect(alice.get_by_text("Link copied, without Memory.")).to_be_visible()
+    assert "opt-partition=sgpu" in alice.evaluate("navigator.clipboard.readText()")
+    with rendered(alice):
         option(alice, "memory").fill("2G")
     expect(alice.locator("label[for=option-memory]")).not_to_contain_text("from the link")
     expect(alice.locator("label[for=option-partition]")).to_contain_text("from the link")
@@ -618,8 +623,10 @@ def test_a_user_who_prefers_dark_gets_dark(
 
 def test_a_user_who_may_use_nothing_is_told_so(page: Page, log_in: LogIn) -> None:
     open_form(log_in(page, "dave"))
-    page.get_by_role("button", name="Start", exact=True).click()
-    expect(page.locator("#flatirons-problems")).to_contain_text("Please ask the operator.")
+    expect(page.get_by_role("alert")).to_contain_text("You can't start a server here.")
+    expect(page.get_by_role("alert")).to_contain_text("Please ask the operator.")
+    expect(page.get_by_role("button", name="Start", exact=True)).to_be_disabled()
+    expect(page.locator("#flatirons-presets button")).to_have_count(0)
     assert no_labels_missing(page) == []
 
 

@@ -9,11 +9,24 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from markupsafe import Markup
-
 from flatirons.errors import OptionsRefused, Refusal, printable, quoted
-from flatirons.forms.field import RESERVED, Field, Missing, NotOffered, is_empty
-from flatirons.forms.page import NO_PAGE_SETTINGS, FieldView, GroupView, PageSettings, Problem, render_page
+from flatirons.forms.field import (
+    NOTHING_TO_CHOOSE,
+    RESERVED,
+    Field,
+    Missing,
+    NotOffered,
+    is_empty,
+)
+from flatirons.forms.page import (
+    NO_PAGE_SETTINGS,
+    FieldView,
+    FormHtml,
+    GroupView,
+    PageSettings,
+    Problem,
+    render_page,
+)
 from flatirons.forms.values import ABOUT_THE_REQUEST, Context, Rule, Rules, Value
 
 WHOLE_FORM = "options"
@@ -172,7 +185,7 @@ class Form:
         live: bool = False,
         page: PageSettings = NO_PAGE_SETTINGS,
         whole: bool = True,
-    ) -> Markup:
+    ) -> FormHtml:
         """The form as HTML, without the <form> and the button, filled in with these texts or typed values.
 
         `messages` appear next to their fields and in a summary. `notice` is information, not an error.
@@ -183,10 +196,36 @@ class Form:
         answers = await self.answers(given, context, from_page=from_page, live=live)
         if live:
             messages = {**messages, **{a.field.name: a.message for a in answers if a.message}}
-        if page.link:
-            page = replace(page, link=f"{page.link}?{self._query(answers)}")
+        page = self._about(answers, messages, page)
         problems = [] if live else self._summary(answers, messages)
         return render_page(self._groups(answers, messages, linked), problems, notice, page, whole=whole)
+
+    def dead_end(self, answers: Sequence[Answer]) -> str:
+        """Why this user can't send the form, whatever they choose; "" if they can, or if it isn't known.
+
+        A field that must have a value has none to choose from, and no other field could give it one.
+        """
+        found = {answer.field.name: answer for answer in answers}
+        for name in self._order:
+            answer = found.get(name)
+            if answer and answer.rules.required and answer.rules.choices == ():
+                seen = (found[other] for other in self._seen_by(name) if other in found)
+                if not any(other.rules.has_alternatives for other in seen):
+                    return answer.rules.if_none or NOTHING_TO_CHOOSE
+        return ""
+
+    def _seen_by(self, name: str) -> set[str]:
+        """The fields on which the choices of a field depend, also those that it sees through others."""
+        seen: set[str] = set()
+        ahead = {name}
+        while ahead:
+            each = ahead.pop()
+            looks_at = set(self._terms[each].names) if each in self._terms else set()
+            if each in self.fields:
+                looks_at |= self.fields[each].looks_at.get("choices", frozenset())
+            ahead |= looks_at - seen - set(ABOUT_THE_REQUEST)
+            seen |= looks_at
+        return seen - {name}
 
     def label(self, name: str) -> str:
         """The label of an option on the page."""
@@ -217,13 +256,27 @@ class Form:
             return replace(answer, given=answer.value, message="", note=note)
         return replace(answer, message="") if is_empty(answer.given) else answer
 
+    def _about(
+        self, answers: Sequence[Answer], messages: Mapping[str, str], page: PageSettings
+    ) -> PageSettings:
+        """The page's settings, with what the answers make of them."""
+        if reason := self.dead_end(answers):
+            cards = None if page.cards is None else ()
+            return replace(page, dead_end=reason, cards=cards, can_save=False, link="", estimate="")
+        if not page.link:
+            return page
+        query = self._query([a for a in answers if not a.message and a.field.name not in messages])
+        wrong = [a for a in answers if a.field.name in messages or (a.message and not is_empty(a.given))]
+        left_out = tuple(printable(self.label(answer.field.name), 40) for answer in wrong)
+        return replace(page, link=f"{page.link}?{query}", left_out=left_out)
+
     def _query(self, answers: Sequence[Answer]) -> str:
         """The query of a link to these choices: the options that differ from the defaults."""
         return urlencode(
             {
                 f"{LINKED}{a.field.name}": "" if a.value is None else a.field.write(a.value)
                 for a in answers
-                if not a.rules.is_fixed and not a.message and a.value != a.rules.default
+                if not a.rules.is_fixed and a.value != a.rules.default
             }
         )
 

@@ -42,7 +42,8 @@ class PageSettings:
     `form`, `estimate`, `static` and `link` are URLs of the hub, "" for a part that the page doesn't have:
     `form` re-renders the form as it is posted, `estimate` says when such a job would start, `static` has the
     files of static/, and `link` is the page that a link to these choices opens. `age` is a sentence for the
-    user when the facts are old. With `cards` None, the page keeps the cards that it shows.
+    user when the facts are old. With `cards` None, the page keeps the cards that it shows. `left_out` are the
+    labels of fields that the link leaves out because of mistakes. `dead_end` says why nothing can be started.
     """
 
     form: str = ""
@@ -52,6 +53,8 @@ class PageSettings:
     cards: Sequence[Card] | None = None
     can_save: bool = False
     age: str = ""
+    left_out: tuple[str, ...] = ()
+    dead_end: str = ""
 
 
 NO_PAGE_SETTINGS = PageSettings()
@@ -205,6 +208,12 @@ class Problem:
     message: str
 
 
+class FormHtml(Markup):
+    """The HTML of a form, which also says whether its user can start anything."""
+
+    can_start: bool = True
+
+
 def _options(choices: Sequence[Choice]) -> Sequence[tuple[str, str]]:
     """Each choice as an <option>: the text before and after the place of `selected`."""
     if not isinstance(choices, Listed):
@@ -240,7 +249,7 @@ def render_page(
     page: PageSettings = NO_PAGE_SETTINGS,
     *,
     whole: bool = True,
-) -> Markup:
+) -> FormHtml:
     """The HTML inside JupyterHub's <form>. Unless `whole`, only what replaces `#flatirons-form`."""
     every = [view for group in groups for view in group.fields]
     boxes = [view.field.name for view in every if view.widget == "checkbox"]
@@ -254,7 +263,9 @@ def render_page(
         whole=whole,
         version=version(),
     )
-    return Markup(html)
+    made = FormHtml(html)
+    made.can_start = not page.dead_end
+    return made
 
 
 @functools.cache

@@ -141,3 +141,8 @@ class Rules:
     def is_fixed(self) -> bool:
         """Whether the field accepts only its default."""
         return self.locked or not self.visible
+
+    @property
+    def has_alternatives(self) -> bool:
+        """Whether the user may give the field one value or another."""
+        return not self.is_fixed and (self.choices is None or len(self.choices) > 1)

@@ -249,3 +249,44 @@ def test_a_box_may_stand_for_a_text() -> None:
     assert asyncio.run(form.parse({"feature": ["avx512"]}, ALICE)) == {"feature": "avx512"}
     assert asyncio.run(form.parse({}, ALICE)) == {"feature": None}
     assert "feature" in messages(form.parse({"feature": ["on"]}, ALICE))
+
+
+# -- forms that can't be sent
+
+
+def places(**more: Any) -> Form:
+    """A form in which the choices of an account depend on a partition, through a term."""
+    known = {"open": ["a", "b"], "closed": [], "one": ["a"]}
+    return Form(
+        [
+            Select("cluster", choices=more.pop("clusters", ["c"]), default="c", required=True),
+            Select("partition", required=True, if_none="No partition admits you.", **more),
+            Select("account", choices=lambda seen: known.get(seen, []), required=True, if_none="No account."),
+        ],
+        terms={"seen": lambda partition: partition},
+    )
+
+
+@pytest.mark.parametrize(
+    ("form", "reason"),
+    [
+        (places(choices=[]), "No partition admits you."),
+        (places(choices=["closed"], default="closed"), "No account."),
+        (places(choices=["closed"], default="closed", locked=True), "No account."),
+        (places(choices=["closed", "open"], default="closed"), ""),
+        (places(choices=["closed", "open"], default="closed", locked=True), "No account."),
+        (places(choices=None), ""),
+        (places(choices=lambda cluster: [], clusters=["c", "d"]), ""),
+        (places(choices=lambda cluster: [], clusters=["c"]), "No partition admits you."),
+        (places(choices=["one"], default="one"), ""),
+        (FORM, ""),
+        (Form([Select("x", choices=[], required=False)]), ""),
+        (Form([Select("x", choices=[], required=True)]), "There is nothing to choose from."),
+        (Form([]), ""),
+    ],
+)
+async def test_a_form_is_a_dead_end_where_no_other_choice_would_help(form: Form, reason: str) -> None:
+    assert form.dead_end(await form.answers({}, ALICE)) == reason
+    if reason:
+        with pytest.raises(OptionsRefused):
+            await form.parse({}, ALICE)

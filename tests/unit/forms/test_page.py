@@ -5,6 +5,8 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from typing import Any
 
+import pytest
+
 from flatirons.forms import (
     Checkbox,
     Choice,
@@ -18,6 +20,7 @@ from flatirons.forms import (
     Select,
     Text,
 )
+from flatirons.forms.page import Card, PageSettings
 
 ALICE = Context(user="alice")
 FORM = Form(
@@ -155,6 +158,45 @@ async def test_an_invisible_field_isnt_on_the_page_and_a_hidden_one_is_an_input(
         "value": "c",
         "name": "carried",
     }
+
+
+LINKED = PageSettings(form="/form", link="/hub/spawn", cards=[Card("defaults", "Defaults")], can_save=True)
+
+
+@pytest.mark.parametrize("live", [False, True])
+async def test_a_link_leaves_out_wrong_fields_and_says_so(live: bool) -> None:
+    given = {"memory": "lots", "nodes": "9", "reservation": "workshop"}
+    shown = Page(await FORM.render(given, {}, ALICE, live=live, page=LINKED))
+    link = shown.by_id("flatirons-link")
+    assert link["href"] == "/hub/spawn?opt-reservation=workshop"
+    assert link["data-left-out"] == "Nodes, Memory"
+    assert link["aria-describedby"] == "flatirons-left-out"
+    html = await FORM.render(given, {}, ALICE, live=live, page=LINKED)
+    assert "It leaves out what needs a change: Nodes, Memory." in html
+
+
+async def test_a_link_leaves_out_a_field_that_was_refused_for_another_reason_than_its_value() -> None:
+    html = await FORM.render({"nodes": None}, {"nodes": "Give one value, not 2."}, ALICE, page=LINKED)
+    assert Page(html).by_id("flatirons-link")["href"] == "/hub/spawn?"
+    assert "It leaves out what needs a change: Nodes." in html
+
+
+async def test_a_link_without_mistakes_leaves_nothing_out() -> None:
+    html = await FORM.render({"nodes": "2"}, {}, ALICE, page=LINKED)
+    assert "opt-nodes=2" in html and "leaves out" not in html
+
+
+async def test_where_nothing_can_be_started_the_form_offers_no_cards_and_no_start() -> None:
+    form = Form([Select("account", choices=[], required=True, if_none="<b>You</b> have no account.")])
+    html = await form.render({}, {}, ALICE, page=LINKED)
+    shown = Page(html)
+    assert not html.can_start
+    assert "data-dead-end" in shown.by_id("flatirons-form")
+    assert "You can't start a server here. &lt;b&gt;You&lt;/b&gt; have no account." in str(html)
+    buttons = shown.all("button")
+    assert [button.get("name") for button in buttons if "disabled" not in button] == [None], "only Update"
+    assert "flatirons-link" not in html and "flatirons-saving" not in html
+    assert (await FORM.render({}, {}, ALICE, page=LINKED)).can_start
 
 
 async def test_no_id_occurs_twice() -> None:

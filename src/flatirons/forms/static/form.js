@@ -7,6 +7,8 @@
   const root = () => document.getElementById(ROOT);
   const inputs = (selector) => [...root().querySelectorAll(selector)];
 
+  const starts = () => root().closest("form")?.querySelectorAll("button[type=submit]:not([formaction])") || [];
+
   document.documentElement.classList.add("flatirons-live");
   htmx.config.morphIgnore = [...(htmx.config.morphIgnore || []), "open"];
   htmx.config.noSwap = [...htmx.config.noSwap, "4xx", "5xx"]; // an error page must not replace the form
@@ -26,6 +28,7 @@
       if (input !== document.activeElement) input.value = input.getAttribute("value") || "";
     }
     for (const part of inputs("details[data-open]")) part.open = true;
+    for (const start of starts()) start.disabled = root().hasAttribute("data-dead-end");
     for (const search of inputs(".flatirons-search")) filter(search);
     for (const link of document.querySelectorAll("#flatirons-problems a")) {
       const isWrong = document.querySelector(link.hash)?.hasAttribute("aria-invalid");
@@ -106,7 +109,11 @@
     if (link && navigator.clipboard) {
       event.preventDefault();
       whenAnswered().then(() => navigator.clipboard.writeText(link.href)).then(
-        () => { document.getElementById("flatirons-copied").textContent = "Link copied."; },
+        () => {
+          const leftOut = document.getElementById("flatirons-link").dataset.leftOut;
+          const said = leftOut ? `Link copied, without ${leftOut}.` : "Link copied.";
+          document.getElementById("flatirons-copied").textContent = said;
+        },
         () => { location.assign(link.href); }, // the user can copy the address there
       );
     }
