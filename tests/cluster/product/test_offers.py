@@ -10,12 +10,13 @@ a name, and only the expected names pass.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
 
 from flatirons.slurm.client import SlurmClient
+from flatirons.slurm.cluster_cache import ClusterCache
 from flatirons.slurm.model import JobSpec
 from flatirons.slurm_form.offers import OfferCache
 from tests.cluster.product.ask_slurm import (
@@ -32,7 +33,7 @@ from tests.cluster.product.ask_slurm import (
     sample,
     until_running,
 )
-from tests.cluster.product.offered_jobs import USERS, Ask, beyond, elsewhere, places, within
+from tests.cluster.product.offered_jobs import PATIENCE, USERS, Ask, beyond, elsewhere, places, within
 from tests.conftest import RealCluster
 
 pytestmark = pytest.mark.cluster
@@ -201,3 +202,39 @@ async def test_hidden_partitions_are_offered_and_clusters_do_not_mix(clients: di
     assert blanca.bounds("blanca-csdms", "csdms", "normal").gpu_types() == {"": 2, "a100": 2}
     assert {each.name for each in summit.facts.reservations} == {"workshop"}
     assert {each.name for each in blanca.facts.reservations} == {"course"}
+
+
+TEXTS = (
+    "fan replaced\nticket 4711 Partitions=sroot\nb ReservationName=workshop",
+    "was:\nNodeName=c99 CPUTot=99 RealMemory=99 State=IDLE Partitions=shas CfgTRES=cpu=99",
+    "line\u2028separator\x0b and\r others",
+)
+
+
+@pytest.fixture
+def texts(cluster: RealCluster) -> Iterator[Callable[[str], None]]:
+    """Writes a text wherever an operator may write one on summit; at the end all are removed."""
+    scontrol = ["env", f"SLURM_CONF={cluster.clusters['summit'].slurm_conf}", "scontrol"]
+
+    def write(text: str) -> None:
+        for node in ("shas0101", "sknl0701"):
+            change = ["update", f"NodeName={node}", f"Comment={text}", f"Extra={text}"]
+            done = cluster.exec("ctl", [*scontrol, *change])
+            assert done.returncode == 0, done.stderr
+
+    yield write
+    write("")
+
+
+async def test_what_operators_write_changes_no_offer(
+    clients: dict[str, SlurmClient], texts: Callable[[str], None]
+) -> None:
+    before = await ClusterCache(clients["summit"]).look(**PATIENCE)
+    assert before is not None
+    for text in TEXTS:
+        texts(text)
+        cache = ClusterCache(clients["summit"])
+        after = await cache.look(**PATIENCE)
+        assert after is not None, cache.trouble
+        assert after.nodes == before.nodes
+        assert after.partitions == before.partitions
