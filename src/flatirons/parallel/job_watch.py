@@ -17,6 +17,8 @@ YOUNG_PAUSE = 1.0  # while the job is young or about to start
 WAITING_PAUSE = 15.0  # while it waits in the queue
 RUNNING_PAUSE = 60.0  # while it runs
 YOUNG = 20.0  # seconds after its submission for which a job is young
+SETTLING = 10.0  # seconds after its submission; see without_early_reason
+EARLY_REASONS = ("Priority", "Resources")
 
 
 class JobWatch(BackgroundWork):
@@ -54,6 +56,7 @@ class JobWatch(BackgroundWork):
             if job is None:
                 pause = WAITING_PAUSE
                 continue
+            job = without_early_reason(job, time.monotonic() - self._started)
             if self.is_stopping:
                 return
             self.on_query(job)
@@ -76,6 +79,16 @@ class JobWatch(BackgroundWork):
         if job.state.is_starting or job.state.is_ending or age < YOUNG:
             return YOUNG_PAUSE
         return RUNNING_PAUSE if job.state.is_running else WAITING_PAUSE
+
+
+def without_early_reason(job: Job, age: float) -> Job:
+    """The job, without a reason that says nothing yet; `age` is in seconds since its submission.
+
+    Of jobs that are submitted together, Slurm says that others are ahead, even on an empty cluster, until its
+    scheduler has looked at them. That takes some seconds: batch_sched_delay in slurm.conf(5).
+    """
+    is_early = age < SETTLING and job.state.is_waiting and job.reason in EARLY_REASONS
+    return replace(job, reason="") if is_early else job
 
 
 async def query_job(slurm: SlurmClient, job_id: int) -> Job:

@@ -160,3 +160,36 @@ def test_every_query_is_reported_before_the_change_that_it_finds(
     assert calls[:2] == ["queried PENDING", "changed PENDING"]
     assert calls[-2:] == ["queried COMPLETED", "ended"]
     assert calls.count("changed PENDING") == 1
+
+
+def test_an_early_reason_of_a_job_is_no_change_until_it_has_stayed(
+    slurm: FakeSlurm, client: SlurmClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_watch, "SETTLING", 0.2)
+    seen: list[tuple[JobState, str]] = []
+
+    def changed(job: Job) -> None:
+        seen.append((job.state, job.reason))
+        if job.reason:
+            slurm.end_job(job.id)
+
+    watch = JobWatch(lambda: client, slurm.add_job("alice", reason="Priority"), changed, lambda job: None)
+    watch.start()
+    assert watch.join(10)
+    assert seen == [(JobState.PENDING, ""), (JobState.PENDING, "Priority")]
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "age", "shown"),
+    [
+        (JobState.PENDING, "Priority", 1.0, ""),
+        (JobState.PENDING, "Resources", 9.9, ""),
+        (JobState.PENDING, "Priority", 10.0, "Priority"),
+        (JobState.PENDING, "QOSGrpNodeLimit", 1.0, "QOSGrpNodeLimit"),
+        (JobState.PENDING, "", 1.0, ""),
+        (JobState.RUNNING, "None", 1.0, "None"),
+    ],
+)
+def test_only_what_says_nothing_yet_is_left_out(state: JobState, reason: str, age: float, shown: str) -> None:
+    job = Job(id=1, state=state, reason=reason)
+    assert job_watch.without_early_reason(job, age) == replace(job, reason=shown)

@@ -35,6 +35,7 @@ class WorkerJobs:
         self.shown = ""
         """The last message about waiting workers."""
         self._workers: dict[int, str] = {}
+        self._submitted: dict[int, float] = {}
         self._nodes: dict[int, str] = {}
         self._young_until = 0.0
         self._lock = threading.Lock()
@@ -45,7 +46,8 @@ class WorkerJobs:
         """Follows a job from now on."""
         with self._lock:
             self._workers[job_id] = worker
-            self._young_until = time.monotonic() + job_watch.YOUNG
+            self._submitted[job_id] = time.monotonic()
+            self._young_until = self._submitted[job_id] + job_watch.YOUNG
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._follow, name="jobs of Dask's workers", daemon=True
@@ -101,7 +103,7 @@ class WorkerJobs:
 
     def _report(self, jobs: list[Job]) -> None:
         with self._lock:
-            jobs = [job for job in jobs if job.id in self._workers]
+            jobs = [self._without_early_reason(job) for job in jobs if job.id in self._workers]
             ended = [(self._workers.pop(job.id), job) for job in jobs if job.state.is_over]
             self._nodes |= {job.id: job.nodes for job in jobs if job.nodes}
         for worker, job in ended:
@@ -110,6 +112,9 @@ class WorkerJobs:
         if message and message != self.shown:
             print(messages.new_part(message, self.shown))
         self.shown = message or self.shown
+
+    def _without_early_reason(self, job: Job) -> Job:
+        return job_watch.without_early_reason(job, time.monotonic() - self._submitted[job.id])
 
 
 class WorkerLosses:

@@ -1,11 +1,12 @@
 """Keeps ipyparallel's extension of JupyterLab from being the first to speak of a dead server.
 
-The extension asks the server for its clusters every few seconds. When nothing answers, it shows the dialog "IPP
-Extension Server Error", which advises to install the extension. That was the first thing that users read when
-their server had ended; JupyterHub's own dialog, which says so and offers a new start, came later.
+The extension asks the server for its clusters every few seconds. When nothing answers, it shows the dialog
+"IPP Extension Server Error", which asks whether the extension is installed. That was the first thing that
+users read when their server had ended; JupyterHub's own dialog, which says so and offers a new start, came
+later.
 
-`python -m flatirons.parallel.ipp.lab_extension PREFIX` turns the dialog into a message of the browser's console,
-when an image is built. Needless if the extension left that to JupyterLab.
+`python -m flatirons.parallel.ipp.lab_extension PREFIX` turns the dialog into a message of the browser's
+console, when an image is built. Needless if the extension left that to JupyterLab.
 """
 
 from __future__ import annotations

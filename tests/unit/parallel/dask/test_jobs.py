@@ -33,6 +33,7 @@ ACCOUNT = (
 def slurm(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     for pause in ("YOUNG_PAUSE", "WAITING_PAUSE", "RUNNING_PAUSE"):
         monkeypatch.setattr(job_watch, pause, 0.002)
+    monkeypatch.setattr(job_watch, "SETTLING", 0.0)
     return FakeSlurm()
 
 
@@ -66,6 +67,35 @@ def test_workers_that_wait_say_why_once(jobs: WorkerJobs, slurm: FakeSlurm, caps
     shown = capsys.readouterr().out.splitlines()
     assert shown[-1].startswith(f"3 of Dask's workers wait, the first (job {ids[0]}): Other jobs are ahead")
     assert len(shown) == len(set(shown))
+
+
+@pytest.mark.parametrize("reason", ["Priority", "Resources"])
+def test_what_slurm_says_before_its_scheduler_has_looked_is_not_shown(
+    jobs: WorkerJobs, slurm: FakeSlurm, capsys: Capture, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    """On an empty cluster Slurm says for some seconds that other jobs are ahead: those of Dask itself."""
+    monkeypatch.setattr(job_watch, "SETTLING", 3600.0)
+    job_id = slurm.add_job("alice", reason=reason)
+    jobs.add(job_id, "SLURMCluster-0")
+    wait_for_queries(slurm, 5)
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(job_watch, "SETTLING", 0.0)
+    wait_for_queries(slurm, 3)
+    jobs.forget(job_id)
+    eventually(lambda: jobs.is_idle)
+    assert capsys.readouterr().out.startswith(f"Dask's worker (job {job_id}) waits: ")
+
+
+def test_a_reason_that_the_scheduler_cannot_change_is_shown_at_once(
+    jobs: WorkerJobs, slurm: FakeSlurm, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_watch, "SETTLING", 3600.0)
+    job_id = slurm.add_job("alice", reason="QOSMaxJobsPerUserLimit")
+    jobs.add(job_id, "SLURMCluster-0")
+    wait_for_queries(slurm, 3)
+    jobs.forget(job_id)
+    eventually(lambda: jobs.is_idle)
+    assert capsys.readouterr().out.startswith(f"Dask's worker (job {job_id}) waits: ")
 
 
 def test_a_worker_that_nobody_ended_is_reported_with_the_reason(

@@ -1,4 +1,4 @@
-"""The dialog of ipyparallel's extension of JupyterLab, which must not be the first to speak of a dead server."""
+"""The dialog of ipyparallel's extension of JupyterLab, which must not be what reports a dead server."""
 
 from __future__ import annotations
 
