@@ -39,10 +39,13 @@ from flatirons.errors import OptionsRefused, Refusal, quoted
 from flatirons.forms import Checkbox, Duration, Field, Form, Integer, Memory, Number, Value
 from flatirons.spawners.form.hooks import FormHooks, Options
 from flatirons.spawners.jupyterhub import compat
-from flatirons.spawners.trait_types import Written, plain
+from flatirons.spawners.trait_types import Seconds, Written, plain
 
 STATE_KEY = "form_options"
 """The key of the chosen options in the state, next to the child's own keys."""
+
+IN_SECONDS = frozenset({"start_timeout", "http_timeout", "poll_interval"})
+"""Traits of JupyterHub that are times in seconds."""
 
 _WHOLE, _DECIMAL, _BOX = Integer("whole"), Number("decimal"), Checkbox("box")
 
@@ -294,6 +297,9 @@ def fitting(trait: TraitType[Any, Any], value: Value, field: Field) -> Value:
     match trait:
         case Written():
             return trait.fitting(value, field)
+        case Int() | Float() if trait.name in IN_SECONDS:
+            seconds = Seconds().fitting(value, field)
+            return fitting(type(trait)(), seconds, _DECIMAL)
         case Unicode():
             return field.write(value)
         case Bool():

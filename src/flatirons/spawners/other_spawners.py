@@ -23,13 +23,11 @@ from flatirons.slurm_form.fields import FIELDS
 PREFIX = "req_"
 CHILD_CONFIG, FORM_FIELDS = "c.OptionsFormSpawner.child_config", "c.OptionsFormSpawner.form_fields"
 
-SECTIONS = (
-    *("BatchSpawnerBase", "BatchSpawnerRegexStates", "UserEnvMixin", "SlurmSpawner"),
-    *("MultiSlurmSpawner", "MOSlurmSpawner", "SlurmFormSpawner"),
-)
-"""Sections whose `req_NAME` are taken, each before those that override it."""
+BASES = ("BatchSpawnerBase", "BatchSpawnerRegexStates", "UserEnvMixin")
+DERIVED = ("MultiSlurmSpawner", "MOSlurmSpawner", "SlurmFormSpawner")
+"""Sections of classes above and below batchspawner's SlurmSpawner; those below override those above."""
 
-OTHERS = frozenset({*SECTIONS, "SbatchForm", "SlurmAPI"})
+OTHERS = frozenset({*BASES, *DERIVED, "SlurmSpawner", "SbatchForm", "SlurmAPI"})
 
 RENAMED = {
     **{each.name: each.trait for each in FIELDS},
@@ -118,10 +116,15 @@ def offered_clusters(fields: Iterable[Field], cls: type[Spawner]) -> list[str]:
     return []
 
 
+def _sections(cls: type[Spawner]) -> tuple[str, ...]:
+    """The sections whose `req_NAME` are taken, each before those that override it."""
+    return (*BASES, *cls.section_names(), *DERIVED)
+
+
 def _configured(config: Config, cls: type[Spawner]) -> dict[str, Any]:
     """Others' settings in the sections of the configuration."""
     traits, found = cls.class_traits(), dict[str, Any]()
-    for section in SECTIONS:
+    for section in _sections(cls):
         for name, value in config[section].items() if section in config else ():
             if name not in traits and is_others(name) and not isinstance(value, LazyConfigValue):
                 found[name] = value
@@ -183,7 +186,7 @@ def _of_section(section: str, settings: Mapping[str, Any], cls: type[Spawner]) -
         if is_own and name in traits:
             continue
         what = f"c.{section}.{name}"
-        if is_own or (section in SECTIONS and is_others(name)):
+        if section in _sections(cls) and (is_own or is_others(name)):
             yield _of_setting(what, name, cls)
         elif name in NO_EFFECT:
             yield _without_effect(what, NO_EFFECT[name])

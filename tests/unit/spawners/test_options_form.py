@@ -208,6 +208,10 @@ async def test_nothing_but_the_declared_options_reaches_the_child() -> None:
         (Select("word", choices=["1", "2", "many"]), "many", "many"),
         (Text("words"), "one", ["one"]),
         (Number("anything"), 2.5, 2.5),
+        (Text("start_timeout"), "00:10:00", 600),
+        (Duration("start_timeout"), "10m", 600),
+        (Integer("start_timeout"), 90, 90),
+        (Text("http_timeout"), "90s", 90),
     ],
 )
 async def test_a_value_gets_the_type_of_the_trait(field: Field, given: object, value: object) -> None:
@@ -225,6 +229,7 @@ async def test_a_value_gets_the_type_of_the_trait(field: Field, given: object, v
         (Text("flag"), "maybe", 'flag: "maybe" is neither yes nor no.'),
         (Text("word"), "3", 'word: "3" isn\'t possible for this server.'),
         (Integer("count"), 101, "count: This server can't be given this value."),
+        (Text("http_timeout"), "90.5", 'http_timeout: "90.5" isn\'t a whole number.'),
         (Text("size"), "much", "size: This server can't be given this value."),
     ],
 )

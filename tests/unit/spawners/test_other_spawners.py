@@ -59,7 +59,9 @@ def with_form(*fields: Field, **child_config: Any) -> Config:
         ("req_image_path", "/srv/r.sif", "image", "/srv/r.sif"),
     ],
 )
-@pytest.mark.parametrize("section", ["SlurmSpawner", "BatchSpawnerBase", "MOSlurmSpawner", "child_config"])
+@pytest.mark.parametrize(
+    "section", ["SlurmSpawner", "Spawner", "BatchSpawnerBase", "MOSlurmSpawner", "child_config"]
+)
 def test_a_setting_with_the_prefix_is_taken_and_the_hub_says_so(
     section: str, name: str, value: object, trait: str, meant: object
 ) -> None:
