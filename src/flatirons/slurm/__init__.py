@@ -10,6 +10,7 @@ parse             the output of squeue, sacct and sbatch
 parse_cluster     the output of scontrol and sacctmgr
 records           how that output is split into records and values
 explain           reasons, ends and refusals in plain words
+identity          which job is the one that we submitted, and how to find one whose id was lost
 facts             a snapshot of what a cluster offers
 rights, bounds    what one user may combine on a cluster, and how much one job may ask for
 alternatives      changes to a job that may let it start sooner

@@ -29,6 +29,7 @@ form.suggested_fix       what would have helped, as far as the form would take i
 run.stored_state         what is stored of one run, so that a restarted hub finds it again; pure
 run.server_run           one run of a server: submitted, followed, stopped; what its starter calls
 run.caller_check         accepts calls only from the node that runs the job
+run.job_identity         which of Slurm's jobs is a run's, and what the hub may do to it unasked
 run.start_failed         the error of a failed start as JupyterHub shows it
 run.outcome              how a run ends: from all sources one error, one report, one exit status
 =======================  ==================================================================================
@@ -46,6 +47,7 @@ jupyterhub.compat_handlers  what we change in its handlers: bodies are judged be
 
 =======================  ==================================================================================
 shared.registry          a client and a watcher for each cluster; the run of each boot code and key
+shared.instance          which hub this is: an id in its database, for the comments of its jobs
 shared.runners           how the hub runs Slurm's commands
 shared.orphans           finds and cancels jobs that belong to no server
 shared.state_writer      stores the states of many servers in one transaction

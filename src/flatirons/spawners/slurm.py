@@ -134,6 +134,12 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
         make_runner = partial(runner_for, self.run_as, self.ssh_host)
         return Registry[ServerRun].of_hub(compat.settings_of(self.user), self.clusters, make_runner, self.log)
 
+    def begin_search(self, app: Any) -> None:
+        """Begins the search for orphans, also when no server is known: the database may have been lost."""
+        make_runner = partial(runner_for, self.run_as, self.ssh_host)
+        registry = Registry[ServerRun].of_hub(app.tornado_settings, self.clusters, make_runner, app.log)
+        registry.start_rounds(partial(_spawn_ids, app))
+
     async def facts(self, fresh: bool) -> SlurmOffers:
         """What the rules of the Slurm form look at; `fresh`: to check a start, else for display."""
         return await self.registry.offers.facts(self.user.name, fresh=fresh)
@@ -221,7 +227,7 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
         return self.registry.state_writer.note(self)
 
     def _stored_spawn_ids(self) -> set[str]:
-        return {state.get("spawn_id", "") for state in compat.stored_states(self.user)}
+        return _spawn_ids(self.user)
 
     # -- the life of a server
 
@@ -241,7 +247,7 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
         self.registry.start_rounds(self._stored_spawn_ids)
         code = secrets.token_urlsafe(32)
         rights = (await self.facts(fresh=False)).rights(cluster)
-        run = self._take_up(Attempt.new(cluster, code))
+        run = self._take_up(Attempt.new(cluster, code, self.registry.instance))
         self.is_adopted = False
         spec = self.job_spec(run.attempt)
         try:
@@ -418,4 +424,18 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
         return {f"JUPYTERHUB_SSL_{names[kind]}": Path(path).read_text() for kind, path in paths.items()}  # noqa: ASYNC240
 
 
+def _spawn_ids(owner: Any) -> set[str]:
+    """The spawns of all servers in the database, of which `owner` has the session."""
+    return {state.get("spawn_id", "") for state in compat.stored_states(owner)}
+
+
+def begin_search(app: Any) -> None:
+    """Begins the search for orphans of a hub that starts servers by our class, directly or as a child."""
+    if hasattr(app.spawner_class, "at_hub_start"):
+        spawner = app.spawner_class(config=app.config)
+        if isinstance(spawner, SlurmSpawner):
+            spawner.begin_search(app)
+
+
 compat.at_start(compat.tell_spawner_class)
+compat.at_start(begin_search)

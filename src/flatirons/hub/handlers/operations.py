@@ -18,18 +18,19 @@ from flatirons.spawners.shared.registry import SETTINGS_KEY, Registry
 
 
 def operations(handler: BaseHandler) -> dict[str, Any]:
-    """The hub's clusters, its servers, and the orphans that it found, newest first.
+    """The hub's clusters, its servers, the orphans that it found, newest first, and jobs of other hubs.
 
-    `since` (seconds since 1970) is missing as long as the hub has looked at no server.
+    `since` (seconds since 1970) is missing where servers aren't Slurm jobs.
     """
     registry = compat.settings_of_handler(handler).get(SETTINGS_KEY)
     if not isinstance(registry, Registry):
-        return {"clusters": [], "servers": [], "orphans": []}
+        return {"clusters": [], "servers": [], "orphans": [], "left_alone": []}
     return {
         "since": registry.began_at,
         "clusters": [_cluster(registry, name) for name in registry.clients],
         "servers": [_server(run) for run in registry.runs],
         "orphans": [asdict(orphan) for orphan in reversed(registry.orphans.found)],
+        "left_alone": [asdict(job) for job in registry.orphans.left_alone],
     }
 
 

@@ -276,9 +276,17 @@ def store_states(spawners: Iterable[Spawner]) -> None:
         raise
 
 
-def stored_states(user: User) -> list[Mapping[str, Any]]:
-    """The stored state of each server that the hub has, of all users; raises SQLAlchemyError."""
-    session: Session = user.db
+def session_of(settings: Mapping[str, Any]) -> Session | None:
+    """The session of the hub's database; None for settings that aren't those of a running hub."""
+    return settings.get("db")
+
+
+def stored_states(owner: Any) -> list[Mapping[str, Any]]:
+    """The stored state of each server that the hub has, of all users; raises SQLAlchemyError.
+
+    `owner` has the database's session as its `db`: any user, or the hub itself.
+    """
+    session: Session = owner.db
     query = session.query(orm.Spawner).filter(orm.Spawner.server != None)  # noqa: E711  SQLAlchemy's way
     try:
         return [row.state or {} for row in query]

@@ -107,7 +107,11 @@ class Outcome:
         if not self._run.attempt.stopping:
             if not self._explained.is_set():
                 self._report(self._cause_by_queue(job), job)
-            await self._explain(job, await self._lookup.accounted(job.id, job))
+            end = await self._lookup.accounted(job.id, job)
+            if self._is_own_cancel(job, end):
+                self.conclude(STOPPED, job, end)
+            else:
+                await self._explain(job, end)
         elif self._is_provisional:  # JupyterHub is already cleaning up
             end = await self._lookup.accounted(job.id, job)
             if end and (end.state in NOT_BY_CANCEL or end.cancelled_by == 0):
@@ -204,6 +208,12 @@ class Outcome:
         return diagnose(
             job, None, self._starter_end, was_up=self._was_up, has_starter_called=has_starter_called
         )
+
+    def _is_own_cancel(self, job: Job, end: End | None) -> bool:
+        """Did the hub cancel the job? It does so as the job's user, who must not be named for it."""
+        by = end.cancelled_by_name if end else ""
+        is_cancelled = (end or job).state is JobState.CANCELLED and not (end and end.cancelled_by == 0)
+        return self._run.attempt.cancel_sent and is_cancelled and by in ("", job.user)
 
     async def _explain(self, job: Job, end: End | None) -> None:
         """Concludes with all that Slurm and the starter know, then adds a fix that the form would take."""

@@ -22,10 +22,10 @@ from flatirons.servers.cancel import Cancellation
 from flatirons.servers.causes import CALL_REFUSED, HUB, STOPPED, UNANSWERED, Cause, StarterEnd, refused_call
 from flatirons.servers.follow import JobFollower, Limits
 from flatirons.servers.report import Report
-from flatirons.slurm.identity import find_by_name, is_same
-from flatirons.slurm.model import Job, JobSpec, JobState
+from flatirons.slurm.model import Job, JobSpec
 from flatirons.spawners.jupyterhub.cleanup import Cleanable, Cleanup
 from flatirons.spawners.run.caller_check import CallerCheck, NotExpected
+from flatirons.spawners.run.job_identity import JobIdentity
 from flatirons.spawners.run.outcome import Outcome
 from flatirons.spawners.run.stored_state import Attempt, digest
 from flatirons.spawners.shared.registry import Registry
@@ -76,6 +76,7 @@ class ServerRun(JobFollower):
         self.registry = registry
         self.caller_check = CallerCheck(self, self.watcher, registry.nodes(attempt.cluster))
         self.refusal = ""  # what the hub last answered the starter, unless it has admitted a call since
+        self._identity = JobIdentity(self, registry, user=self.user or "", job_name=spawner.job_name)
         self.outcome = Outcome(
             self,
             self.client,
@@ -187,6 +188,9 @@ class ServerRun(JobFollower):
         if not self.job_id:
             return
         self.follow()
+        is_unasked = self.is_concluded or cause is UNANSWERED
+        if is_unasked and not self._may_cancel_unasked("its server was given up"):
+            return
         try:
             await self._make_sure()
             await Cancellation(self).carry_out()
@@ -214,18 +218,16 @@ class ServerRun(JobFollower):
         if self.spawner.ready and self.port and not has_ended:
             self.spawner.correct_address()
 
-    # -- finding the job again
+    # -- which job it is
 
     async def find(self) -> None:
         """Learns the job's id after a restart, if the hub ended before it could store it."""
         if self.job_id or self._submission:
             return
-        cluster, spawn_id = self.attempt.cluster, self.attempt.spawn_id
         try:
-            job = await self.registry.find(cluster, spawn_id, self.user)
-            job = job or await self._find_by_name()
+            job = await self._identity.find()
         except SlurmError as error:
-            self.log.warning("Can't look for the job of spawn %s yet: %s", spawn_id, error)
+            self.log.warning("Can't look for the job of spawn %s yet: %s", self.attempt.spawn_id, error)
             return
         if self.closed.is_set():  # what is stored may be the next server's by now
             return
@@ -233,14 +235,6 @@ class ServerRun(JobFollower):
             await self._change(job_id=job.id)
         elif self._timing.waited >= self.limits.submission or self.is_stopping:
             self.outcome.record_not_submitted()
-
-    async def _find_by_name(self) -> Job | None:
-        """The job by its name, for a site whose plugin replaces comments; None unless it can only be this."""
-        if not self.attempt.requested_at:
-            return None
-        jobs = await self.client.jobs_of(self.user or "", as_user=self.user)
-        unknown = [job for job in jobs if not self.registry.is_known(self.attempt.cluster, job)]
-        return find_by_name(unknown, self.spawner.job_name, requested_at=self.attempt.requested_at)
 
     async def submitted(self) -> None:
         """Returns once the job's id is known, as far as it can be."""
@@ -254,26 +248,10 @@ class ServerRun(JobFollower):
 
         A slurmctld that was killed forgets its last seconds and assigns their ids again.
         """
-        if self._is_ours(job):
-            self._note_submission(job)
-            return job
-        last = self.job or Job(job.id, JobState.VANISHED, user=self.user or "", submit=self.attempt.submit)
-        return replace(last, state=JobState.VANISHED)
-
-    def _is_ours(self, job: Job) -> bool:
-        """Is it ours? While the time of the submission isn't known, a comment may say that it isn't.
-
-        That it is ours, no text says: the user or a plugin of the site may have replaced comment and name.
-        """
-        attempt = self.attempt
-        if not is_same(job, self.user or "", attempt.submit):
-            return False
-        if attempt.submitted_at:
-            return True
-        spawn_id = self.registry.spawn_id(job)
-        if spawn_id is not None:
-            return spawn_id == attempt.spawn_id
-        return bool(attempt.requested_at) or job.name in ("", self.spawner.job_name)  # "" in accounting
+        if not self._identity.is_ours(job):
+            return self._identity.as_vanished(job)
+        self._note_submission(job)
+        return job
 
     def _note_submission(self, job: Job) -> None:
         if self.attempt.submitted_at or job.submit is None or job.has_local_times:
@@ -291,10 +269,8 @@ class ServerRun(JobFollower):
 
         Raises SlurmError.
         """
-        if self._submission is None and self.job is None:
-            job = await self.client.job(self.job_id)  # with exact times
-            if job := job or await self.client.job(self.job_id, user=self.user):
-                self.learn(job)
+        if self._submission is None and self.job is None and (job := await self._identity.look_up()):
+            self.learn(job)
 
     # -- what Slurm says
 
@@ -312,13 +288,23 @@ class ServerRun(JobFollower):
 
     async def _finish_stop(self) -> None:
         """Cancels a job that an earlier hub process was about to cancel when it was killed."""
+        if not self._may_cancel_unasked("it was being stopped"):
+            await self._change(stopping=False)
+            return
         try:
             await self._make_sure()
             if not (self.job and self.job.state.is_over):
+                await self._change(cancel_sent=True)
                 await self.client.cancel(self.job_id, user=self.user)
         except SlurmError as error:  # it can be stopped again
             self.log.warning("Job %s can't be cancelled yet: %s", self.job_id, error.detail or error)
             await self._change(stopping=False)
+
+    def _may_cancel_unasked(self, reason: str) -> bool:
+        if not self._identity.may_cancel_unasked:
+            self.log.warning("Leaving alone job %s of another hub, although %s", self.job_id, reason)
+            return False
+        return True
 
     def see(self, job: Job) -> None:
         """Slurm described the job. When it ends, so does the server's route."""
@@ -347,6 +333,8 @@ class ServerRun(JobFollower):
         """Cancels the job, which would run for nobody."""
         self.outcome.record_requeue(job)
         self._withdraw()
+        if not self._may_cancel_unasked("it was put back into the queue"):
+            return
         try:
             await self.client.cancel(job.id, user=self.user)
         except SlurmError as error:  # it is an orphan from now on

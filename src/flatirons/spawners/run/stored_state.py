@@ -34,6 +34,8 @@ class Attempt:
     requested_at: int = (
         0  # when the hub began to submit it, in seconds since 1970 by its clock; 0 by old hubs
     )
+    instance: str = ""  # of the hub that submitted it, see shared/instance.py; "" by old hubs
+    cancel_sent: bool = False  # this hub may have cancelled the job although `stopping` isn't set any more
     submitted_at: int = 0  # when Slurm got it, by Slurm's clock; tells it from another job with its id
 
     @property
@@ -47,10 +49,10 @@ class Attempt:
         return datetime.fromtimestamp(self.submitted_at, UTC) if self.submitted_at else None
 
     @classmethod
-    def new(cls, cluster: str, code: str) -> Self:
-        """A new attempt with this boot code, about to be submitted."""
-        made = secrets.token_hex(8)
-        return cls(cluster, spawn_id=made, code_digest=digest(code), requested_at=int(time.time()))
+    def new(cls, cluster: str, code: str, instance: str = "") -> Self:
+        """A new attempt with this boot code, about to be submitted by this instance of the hub."""
+        made, now = secrets.token_hex(8), int(time.time())
+        return cls(cluster, made, code_digest=digest(code), requested_at=now, instance=instance)
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self | None:

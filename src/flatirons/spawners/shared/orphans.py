@@ -1,6 +1,7 @@
 """Orphans: jobs of this hub that belong to none of its servers. They are found and cancelled.
 
 A job becomes an orphan when Slurm takes it without answering, or doesn't answer when it is to be cancelled.
+Jobs of another hub that has this hub's cookie secret are found, too, and left alone.
 """
 
 from __future__ import annotations
@@ -33,6 +34,33 @@ class Orphan:
     outcome: str
 
 
+@dataclass(frozen=True, slots=True)
+class LeftAlone:
+    """A job that another hub with this hub's secret submitted; `at`, in seconds since 1970: first seen.
+
+    `instance` is that hub, "" if it is one of an earlier release.
+    """
+
+    at: float
+    cluster: str
+    job_id: int
+    user: str
+    state: str
+    instance: str
+
+
+class MarkOfJob(Protocol):
+    """What a job's comment says: the instance of the hub, and the spawn."""
+
+    @property
+    def instance(self) -> str:
+        """The hub that submitted the job, "" for one of an earlier release."""
+
+    @property
+    def spawn_id(self) -> str:
+        """The spawn that the job belongs to."""
+
+
 class SearchedHub(Protocol):
     """What the search needs to know of the hub."""
 
@@ -40,11 +68,15 @@ class SearchedHub(Protocol):
     def clients(self) -> Mapping[str, SlurmClient]:
         """A client for each cluster."""
 
+    @property
+    def instance(self) -> str:
+        """Which hub this is, of those with its secret; raises SQLAlchemyError when that can't be read."""
+
     def watcher(self, cluster: str) -> Watcher:
         """The cluster's watcher."""
 
-    def spawn_id(self, job: Job) -> str | None:
-        """The spawn that a job belongs to, None for a job that isn't of this hub."""
+    def mark(self, job: Job) -> MarkOfJob | None:
+        """What a job's comment says of a hub with this hub's secret, None if nothing."""
 
     def spawn_ids(self) -> set[str]:
         """The spawns that the hub holds in memory."""
@@ -54,12 +86,22 @@ class SearchedHub(Protocol):
 
 
 class OrphanSearch:
-    """Searches Slurm's last answers for orphans, which asks Slurm nothing, and lists those that it found."""
+    """Searches Slurm's last answers for orphans, which asks Slurm nothing, and lists those that it found.
+
+    Only jobs whose comment names this very hub are cancelled. A copy of the secret, as of a hub that was made
+    to try something, proves nothing, and neither does a database that was lost.
+    """
 
     def __init__(self, hub: SearchedHub, log: Logger) -> None:
         self._hub = hub
         self._log = log
         self.found: list[Orphan] = []
+        self._left_alone: dict[tuple[str, int], LeftAlone] = {}
+
+    @property
+    def left_alone(self) -> list[LeftAlone]:
+        """The jobs, of the last answers, that another hub with this hub's secret submitted, oldest first."""
+        return list(self._left_alone.values())
 
     async def search_all(self, stored_spawn_ids: Callable[[], set[str]]) -> None:
         """Searches every cluster; one that can't be searched now is logged, for the next search."""
@@ -75,19 +117,36 @@ class OrphanSearch:
 
         `stored_spawn_ids()` returns the spawns of all servers in the database, which is asked only about jobs
         that are unknown in memory. A spawn is stored before its job is submitted, so a job that is unknown
-        now will never be known.
+        now will never be known. Raises SQLAlchemyError when the database can't be read.
         """
-        watcher = self._hub.watcher(cluster)
+        own, watcher = self._hub.instance, self._hub.watcher(cluster)
         snapshot = watcher.snapshot or await watcher.refresh()
-        orphans = self._unknown(snapshot.jobs.values(), self._hub.spawn_ids())
-        orphans = [job for job in orphans if not self._hub.is_known(cluster, job)]
-        if orphans:
-            orphans = self._unknown(orphans, stored_spawn_ids())
+        unknown = self._unknown(snapshot.jobs.values(), self._hub.spawn_ids())
+        unknown = [(job, mark) for job, mark in unknown if not self._hub.is_known(cluster, job)]
+        if unknown:
+            unknown = self._unknown((job for job, _ in unknown), stored_spawn_ids())
+        orphans = [job for job, mark in unknown if mark.instance == own]
+        self._leave_alone(cluster, [(job, mark) for job, mark in unknown if mark.instance != own])
         for job in orphans:
             await self._cancel(cluster, job)
         if orphans:
             watcher.kick()  # the next search must see what came of it
         return [job.id for job in orphans]
+
+    def _leave_alone(self, cluster: str, jobs: Iterable[tuple[Job, MarkOfJob]]) -> None:
+        """Lists the jobs instead of those that were listed for the cluster, and logs each once."""
+        before, now = self._left_alone, time.time()
+        self._left_alone = {place: each for place, each in before.items() if each.cluster != cluster}
+        for job, mark in jobs:
+            place = (cluster, job.id)
+            if place not in before:
+                self._log.warning(
+                    "Leaving alone job %s of %s on %s: another hub with this cookie secret submitted it",
+                    *(job.id, job.user, cluster),
+                )
+            at = before[place].at if place in before else now
+            seen = LeftAlone(at, cluster, job.id, job.user, job.state.value, mark.instance)
+            self._left_alone[place] = seen
 
     async def _cancel(self, cluster: str, job: Job) -> None:
         """Cancels the job; it is listed once, however often that is tried."""
@@ -101,11 +160,11 @@ class OrphanSearch:
         others = [each for each in self.found if (each.cluster, each.job_id) != (cluster, job.id)]
         self.found = [*others, Orphan(time.time(), cluster, job.id, job.user, outcome)][-MOST_KEPT:]
 
-    def _unknown(self, jobs: Iterable[Job], known: Collection[str]) -> list[Job]:
-        """The live jobs of this hub whose spawn isn't among the known ones."""
+    def _unknown(self, jobs: Iterable[Job], known: Collection[str]) -> list[tuple[Job, MarkOfJob]]:
+        """The live jobs of hubs with this hub's secret whose spawn isn't among the known ones."""
         return [
-            job
+            (job, mark)
             for job in jobs
             if not (job.state.is_over or job.state.is_ending)
-            if (spawn_id := self._hub.spawn_id(job)) is not None and spawn_id not in known
+            if (mark := self._hub.mark(job)) is not None and mark.spawn_id not in known
         ]

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from logging import Logger
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -24,6 +26,7 @@ from flatirons.slurm_form.offers import OfferCache
 from flatirons.spawners.jupyterhub import compat
 from flatirons.spawners.run.stored_state import Followed, digest
 from flatirons.spawners.shared.host_names import HostNames
+from flatirons.spawners.shared.instance import instance_id
 from flatirons.spawners.shared.metrics import Metrics
 from flatirons.spawners.shared.node_addresses import NodeAddresses
 from flatirons.spawners.shared.orphans import OrphanSearch
@@ -37,8 +40,12 @@ REMINDERS_PER_SEARCH = 2
 """How often every run is reminded between two searches."""
 
 
+_MARK = r"(?:-(?P<instance>\w{1,16}))?:(?P<spawn>[^:]*):"
+"""What follows `Registry.comment_part` in a comment."""
+
+
 def hub_id(cookie_secret: bytes) -> str:
-    """A name for this hub that no other hub on the cluster has, and that survives its restarts."""
+    """A name for the hubs with this secret: this one, and those that were given a copy of it."""
     return hashlib.sha256(b"flatirons hub id" + cookie_secret).hexdigest()[:12]
 
 
@@ -56,12 +63,23 @@ class Registered(Followed, Protocol):
         """Follows the job again if that has failed, and corrects what JupyterHub shows of the server."""
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a job's comment says: the instance of the hub, "" for an earlier release, and the spawn."""
+
+    instance: str
+    spawn_id: str
+
+
 Run = TypeVar("Run", bound=Registered)
 
 
 @dataclass
 class Registry(Generic[Run]):
-    """The clients and watchers of a hub, and its runs by boot code and by key."""
+    """The clients and watchers of a hub, and its runs by boot code and by key.
+
+    `load_instance` tells which hub of this `hub_id` this is, and may raise SQLAlchemyError.
+    """
 
     hub_id: str
     clients: Mapping[str, SlurmClient]
@@ -76,6 +94,8 @@ class Registry(Generic[Run]):
     _by_key: dict[str, Run] = field(default_factory=dict)
     _rounds: asyncio.Task[None] | None = None
     began_at: float = field(default_factory=time.time)
+    load_instance: Callable[[], str] = lambda: ""
+    _instance: str | None = None
 
     def __post_init__(self) -> None:
         self.metrics = Metrics(self)
@@ -95,27 +115,42 @@ class Registry(Generic[Run]):
         if SETTINGS_KEY not in settings:
             runner = make_runner()
             clients = {name: SlurmClient(Cluster.of(name, facts), runner) for name, facts in clusters.items()}
-            settings[SETTINGS_KEY] = cls(hub_id(compat.cookie_secret(settings)), clients, log)
+            made = cls(hub_id(compat.cookie_secret(settings)), clients, log)
+            if session := compat.session_of(settings):
+                made.load_instance = partial(instance_id, session, log)
+            settings[SETTINGS_KEY] = made
         registry: Self = settings[SETTINGS_KEY]
         return registry
 
     @property
-    def comment_prefix(self) -> str:
-        """What the comments of all jobs of this hub begin with."""
-        return f"flatirons:{self.hub_id}:"
+    def instance(self) -> str:
+        """Which hub of this `hub_id` this is; raises SQLAlchemyError when that can't be read."""
+        if self._instance is None:
+            self._instance = self.load_instance()
+        return self._instance
+
+    @property
+    def comment_part(self) -> str:
+        """What the comments of all jobs of hubs with this `hub_id` contain."""
+        return f"flatirons:{self.hub_id}"
 
     def comment(self, spawn_id: str, server: str) -> str:
         """The job comment by which a spawn's job is found again; `server` is for human readers."""
-        return f"{self.comment_prefix}{spawn_id}:{server}"
+        instance = f"-{self.instance}" if self.instance else ""
+        return f"{self.comment_part}{instance}:{spawn_id}:{server}"
+
+    def mark(self, job: Job) -> Mark | None:
+        """What a job's comment says of us, None if nothing.
+
+        A plugin of the site may have put something before it. Earlier releases named no instance.
+        """
+        found = re.search(re.escape(self.comment_part) + _MARK, job.comment)
+        return Mark(found["instance"] or "", found["spawn"]) if found else None
 
     def spawn_id(self, job: Job) -> str | None:
-        """The spawn that a job's comment names, None if it names none of this hub.
-
-        A plugin of the site may have put something before it.
-        """
-        _, found, rest = job.comment.partition(self.comment_prefix)
-        spawn_id, colon, _ = rest.partition(":")
-        return spawn_id if found and colon else None
+        """The spawn that a job's comment names, None if it names none of this hub or of one like it."""
+        mark = self.mark(job)
+        return mark.spawn_id if mark else None
 
     def is_known(self, cluster: str, job: Job) -> bool:
         """Is this the job of a server, whatever its comment says by now?"""
@@ -141,7 +176,7 @@ class Registry(Generic[Run]):
     def watcher(self, cluster: str) -> Watcher:
         """The cluster's watcher, running."""
         if cluster not in self.watchers:
-            self.watchers[cluster] = Watcher(self.clients[cluster], comment_part=self.comment_prefix)
+            self.watchers[cluster] = Watcher(self.clients[cluster], comment_part=self.comment_part)
             self.watchers[cluster].start()
         return self.watchers[cluster]
 

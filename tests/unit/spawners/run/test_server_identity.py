@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from flatirons.servers.causes import StarterEnd
+from flatirons.errors import ServerEnded
+from flatirons.servers.causes import UNANSWERED, StarterEnd
+from flatirons.servers.follow import Limits
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster
 from flatirons.slurm.watcher import Watcher
@@ -44,7 +46,7 @@ async def registry(slurm: FakeSlurm) -> AsyncIterator[Registry]:
     """A hub whose watcher reads, as in use, only what it needs of the queue."""
     client = SlurmClient(Cluster("summit"), slurm)
     made = Registry("hub1", {"summit": client}, logging.getLogger("test"))
-    watcher = made.watchers["summit"] = Watcher(client, comment_part=made.comment_prefix, schedule=QUICK)
+    watcher = made.watchers["summit"] = Watcher(client, comment_part=made.comment_part, schedule=QUICK)
     watcher.start()
     yield made
     await watcher.stop()
@@ -274,3 +276,83 @@ async def test_the_end_that_only_accounting_knows_of_a_job_of_an_earlier_release
     with pytest.raises(Exception, match="once more or too late"):
         await run.end(StarterEnd(0, None))
     run.close()
+
+
+# -- what a hub may cancel unasked, and what it says of its own cancels
+
+
+@pytest.fixture
+def copied(registry: Registry, slurm: FakeSlurm) -> Attempt:
+    """The attempt of a server that another hub started, whose database this one is a copy of."""
+    registry.load_instance = lambda: "1a2b3c4d"
+    slurm.add_job("alice", name="jupyter", comment="flatirons:hub1-99999999:spawn:alice/")
+    return replace(Attempt.new("summit", CODE, "99999999"), spawn_id="spawn", job_id=1)
+
+
+async def test_a_start_that_a_copy_of_the_hub_gives_up_goes_on_for_the_other_hub(
+    registry: Registry, slurm: FakeSlurm, copied: Attempt
+) -> None:
+    run = make_run(registry, copied, Limits(queue=0.05, node=60, stop=5))
+    with pytest.raises(ServerEnded, match="in the queue"):
+        await run.arrive()
+    await run.stop()
+    assert slurm.jobs[1].state == "PENDING" and slurm.count("scancel") == 0
+    run.close()
+
+
+async def test_a_server_that_does_not_answer_a_copy_of_the_hub_goes_on(
+    registry: Registry, slurm: FakeSlurm, copied: Attempt
+) -> None:
+    run = make_run(registry, replace(copied, key_digest="x", port=4321))
+    await run.stop(UNANSWERED)
+    assert slurm.count("scancel") == 0
+    run.close()
+
+
+async def test_a_copy_of_the_hub_cancels_neither_a_requeued_job_nor_one_that_was_being_stopped(
+    registry: Registry, slurm: FakeSlurm, copied: Attempt
+) -> None:
+    slurm.run_job(1)
+    stopping = make_run(registry, replace(copied, stopping=True))
+    stopping.follow()
+    await until(lambda: stopping.job is not None)
+    stopping.close()
+    up = make_run(registry, replace(copied, key_digest="x", port=4321))
+    up.follow()
+    await until(lambda: up.job is not None)
+    slurm.requeue(1)
+    await until(lambda: kinds(up) == ["requeued"])
+    assert slurm.jobs[1].state == "PENDING" and slurm.count("scancel") == 0
+    up.close()
+
+
+async def test_a_server_that_somebody_stops_ends_also_after_the_hub_was_moved(
+    registry: Registry, slurm: FakeSlurm, copied: Attempt
+) -> None:
+    run = make_run(registry, copied)
+    await run.stop()
+    assert slurm.jobs[1].state == "CANCELLED" and kinds(run) == ["stopped"]
+    run.close()
+
+
+@pytest.mark.parametrize(("uid", "kind"), [(10001, "stopped"), (0, "cancelled_by_operator")])
+async def test_a_cancel_that_the_hub_sent_as_the_user_is_not_told_as_the_users(
+    registry: Registry, slurm: FakeSlurm, uid: int, kind: str
+) -> None:
+    """A restarted hub finishes a stop; Slurm gets its scancel, and the hub no answer."""
+    slurm.add_job("alice", name="jupyter", state="RUNNING")
+    stored = replace(Attempt.new("summit", CODE), job_id=1, key_digest="x", port=4321, stopping=True)
+    run = make_run(registry, stored)
+    slurm.hang("scancel")
+    run.follow()
+    await until(lambda: run.job is not None)
+    assert saved(run)[-1].cancel_sent and not saved(run)[-1].stopping
+    slurm.end_job(1, "CANCELLED", cancelled_by=uid)
+    await until(lambda: kinds(run) == [kind])
+    run.close()
+
+
+async def test_a_cancel_by_the_user_is_told_as_the_users(run: ServerRun, slurm: FakeSlurm) -> None:
+    await up(run, slurm)
+    slurm.end_job(1, "CANCELLED", cancelled_by=10001)
+    await until(lambda: kinds(run) == ["cancelled"])
