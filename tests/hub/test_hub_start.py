@@ -1,98 +1,120 @@
-"""A hub's start: it looks for its orphans before anybody starts a server, and cancels no other hub's jobs."""
+"""What a hub in this process does at its start because its configuration names a spawner of Flatirons."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from jupyterhub import orm
+from jupyterhub.spawner import LocalProcessSpawner
 from traitlets.config import Config
 
-from flatirons.hub.configure import TEMPLATES
+from flatirons.hub import start
 from flatirons.hub.handlers import handlers
-from flatirons.spawners.options_form import OptionsFormSpawner
-from flatirons.spawners.shared.registry import SETTINGS_KEY, Registry
-from flatirons.spawners.slurm import SlurmSpawner
-from tests.fakes.slurm import FakeSlurm
-from tests.hub.hub_in_process import Visitor, configuration, running
-from tests.waiting import until
+from flatirons.slurm_form.offers import SlurmOffers
+from flatirons.spawners.jupyterhub import compat
+from flatirons.spawners.run.start_failed import StartFailed
+from tests.fakes import summit
+from tests.hub.hub_in_process import JupyterHub, configuration, running
+from tests.hub.pretending import Pretending
 
-Hub = Callable[..., Any]
-
-
-@pytest.fixture
-def slurm(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
-    fake = FakeSlurm()
-    monkeypatch.setattr("flatirons.spawners.slurm.runner_for", lambda *_: fake)
-    return fake
+OURS = [each[0] for each in handlers]
 
 
-@asynccontextmanager
-async def hub(database: Path, kind: Any = SlurmSpawner) -> AsyncIterator[tuple[Any, Registry[Any]]]:
-    """A hub with this database, and the secret that all hubs here have; nobody uses it."""
-    config: Config = configuration()
-    config.JupyterHub.update(db_url=f"sqlite:///{database}", spawner_class=kind)
-    config.SlurmSpawner.clusters = {"summit": {}}
-    config.OptionsFormSpawner.child_class = SlurmSpawner
-    config.JupyterHub.update(extra_handlers=handlers, template_paths=[str(TEMPLATES)])
-    config.Authenticator.admin_users = {"dave"}
-    async with running(config) as made:
-        registry: Registry[Any] = made.tornado_settings[SETTINGS_KEY]
-        try:
-            yield made, registry
-        finally:
-            registry.stop_rounds()
-            for watcher in registry.watchers.values():
-                await watcher.stop()
+def with_spawner(kind: Any, **child: Any) -> Config:
+    config = configuration(spawner_class=kind)
+    config.OptionsFormSpawner.update(child)
+    return config
 
 
-async def operations(hub: Any) -> str:
-    """The page of operations, as an admin sees it."""
-    dave = Visitor(hub, "dave")
-    async with dave.http as http:
-        await http.get("/hub/login")
-        await http.post("/hub/login", data={"username": "dave", "password": "any", "_xsrf": dave.xsrf})
-        return (await http.get("/hub/flatirons/operations")).text
-
-
-@pytest.mark.parametrize("kind", [SlurmSpawner, OptionsFormSpawner])
-async def test_a_hub_cancels_its_orphans_from_its_start_on(
-    slurm: FakeSlurm, tmp_path: Path, kind: Any
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (with_spawner(start.SlurmSpawner), OURS),
+        (with_spawner(start.OptionsFormSpawner, child_class=start.SlurmSpawner), OURS),
+        (with_spawner("optionsspawner.OptionsFormSpawner", child_class=start.SlurmSpawner), OURS),
+        (with_spawner(LocalProcessSpawner), []),
+    ],
+)
+async def test_the_hub_has_the_handlers_that_starters_call_though_its_configuration_does_not_name_them(
+    config: Config, expected: list[str]
 ) -> None:
-    """Nobody has started a server, as after a database was restored from a backup."""
-    async with hub(tmp_path / "hub.sqlite", kind) as (_, registry):
-        orphan = slurm.add_job("alice", comment=registry.comment("0123456789abcdef", "alice/"))
-    async with hub(tmp_path / "hub.sqlite", kind):
-        await until(lambda: slurm.jobs[orphan].state == "CANCELLED")
+    async with running(config) as hub:
+        assert [each[0] for each in hub.extra_handlers] == expected
 
 
-@pytest.mark.parametrize("copied", ["the secret", "the secret and the database"])
-async def test_a_hub_made_from_the_state_of_another_leaves_the_others_jobs_alone_and_shows_them(
-    slurm: FakeSlurm, tmp_path: Path, copied: str
+async def test_handlers_that_the_configuration_names_are_not_added_twice() -> None:
+    config = with_spawner(start.SlurmSpawner)
+    config.JupyterHub.extra_handlers = [("/mine", object), *handlers[:1]]
+    async with running(config) as hub:
+        assert [each[0] for each in hub.extra_handlers] == ["/mine", *OURS]
+
+
+async def test_the_hub_names_each_leftover_of_another_spawner_in_its_log(
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    async with hub(tmp_path / "production.sqlite") as (_, registry):
-        production = registry.instance
-        job_id = slurm.add_job("alice", state="RUNNING", comment=registry.comment("spawn", "alice/"))
-    if "database" in copied:
-        shutil.copy(tmp_path / "production.sqlite", tmp_path / "test.sqlite")
-    async with hub(tmp_path / "test.sqlite") as (made, registry):
-        await until(lambda: registry.orphans.left_alone)
-        page = await operations(made)
-    assert slurm.jobs[job_id].state == "RUNNING" and slurm.count("scancel") == 0
-    assert "Jobs of another hub" in page and production in page and f"<td>{job_id}</td>" in page
+    config = with_spawner(start.SlurmSpawner)
+    config.JupyterHub.log_level = "INFO"
+    config.SlurmSpawner.req_partition = "shas"
+    config.BatchSpawnerBase.exec_prefix = ""
+    async with running(config):
+        pass
+    leftover, taken = (line for line in capsys.readouterr().err.splitlines() if " c." in line)
+    assert leftover.startswith("[W ") and "c.BatchSpawnerBase.exec_prefix has no effect: " in leftover
+    assert taken.startswith("[I ") and "is taken as c.SlurmSpawner.partition." in taken
 
 
-async def test_a_hub_whose_database_was_lost_shows_the_jobs_that_it_can_not_prove_to_be_its_own(
-    slurm: FakeSlurm, tmp_path: Path
+async def test_a_hub_with_a_value_that_nothing_can_read_does_not_start(
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    slurm.add_job("alice", state="RUNNING", comment="flatirons:another:x:alice/")
-    async with hub(tmp_path / "hub.sqlite") as (_, registry):
-        job_id = slurm.add_job("alice", state="RUNNING", comment=registry.comment("spawn", "alice/"))
-    (tmp_path / "hub.sqlite").unlink()
-    async with hub(tmp_path / "hub.sqlite") as (_, registry):
-        await until(lambda: registry.orphans.left_alone)
-        assert [each.job_id for each in registry.orphans.left_alone] == [job_id]
-    assert slurm.count("scancel") == 0
+    config = with_spawner(start.SlurmSpawner)
+    config.SlurmSpawner.req_runtime = "soon"
+    try:
+        with pytest.raises(SystemExit):
+            async with running(config):
+                pass
+    finally:
+        JupyterHub.clear_instance()
+    assert 'c.SlurmSpawner.runtime: "soon" isn\'t a time.' in capsys.readouterr().err
+
+
+def test_the_class_is_asked_only_if_it_has_something_to_say() -> None:
+    compat.tell_spawner_class(SimpleNamespace(spawner_class=LocalProcessSpawner))
+
+
+# -- the cluster that Slurm's commands find by themselves
+
+
+class OnlyCluster(Pretending):
+    """Its one cluster is summit, which nobody has configured."""
+
+    asked = True
+
+    async def facts(self, fresh: bool) -> SlurmOffers:
+        return SlurmOffers({"default": summit.facts("alice").clusters["summit"]} if self.asked else {})
+
+
+@pytest.mark.parametrize("name", ["", "default", "summit"])
+async def test_without_clusters_there_is_one_under_its_own_name_or_none(name: str) -> None:
+    async with running(with_spawner(OnlyCluster)) as hub:
+        spawner = await spawner_of(hub, **({"cluster": name} if name else {}))
+        assert list(spawner.registry.clients) == ["default"]
+        assert await spawner._known_cluster() == "default"
+
+
+async def test_another_cluster_is_refused_by_name() -> None:
+    async with running(with_spawner(OnlyCluster)) as hub:
+        spawner = await spawner_of(hub, cluster="blanca")
+        with pytest.raises(StartFailed, match="There is no cluster 'blanca' here"):
+            await spawner._known_cluster()
+
+
+async def spawner_of(hub: Any, **traits: Any) -> Any:
+    """Alice's spawner with these values."""
+    hub.db.add(orm.User(name="alice"))
+    hub.db.commit()
+    spawner = hub.users["alice"].spawner
+    for name, value in traits.items():
+        setattr(spawner, name, value)
+    return spawner
