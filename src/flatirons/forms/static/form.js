@@ -5,7 +5,8 @@
 
   const ROOT = "flatirons-form";
   const root = () => document.getElementById(ROOT);
-  const inputs = (selector) => [...root().querySelectorAll(selector)];
+  const isOwn = (input) => input.closest("[hx-morph-skip]"); // a field with the operator's own HTML
+  const inputs = (selector) => [...root().querySelectorAll(selector)].filter((input) => !isOwn(input));
 
   const starts = () => root().closest("form")?.querySelectorAll("button[type=submit]:not([formaction])") || [];
 
