@@ -23,7 +23,7 @@ from tests.hub.pretending import Pretending, pretending, with_slurm
 in_module = pytest.mark.asyncio(loop_scope="module")
 
 SAVE = {"_save_preset": "1", "_preset_name": "saved", "cpus": "1"}
-FORM_PATH, ESTIMATE_PATH = "/flatirons/form", "/flatirons/estimate"
+FORM_PATH, ESTIMATE_PATH, BESIDE_PATH = "/flatirons/form", "/flatirons/estimate", "/flatirons/beside"
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,15 @@ OPERATORS = {"bob": 403, "alice": 403, "admin": 200, "without_xsrf": 403}
 PAGES = {"stranger": 302, "narrow": 302, "server": 302}
 TOKENS = {"stranger": 403, "narrow": 403}
 EVERYBODY = dict.fromkeys(CALLERS, 200)
+LINKS = {"bob": 404, "alice": 302, "admin": 302, "without_xsrf": 302, **PAGES}  # to the ordinary form
+UNNAMED = {**FORMS, "alice": 400, "admin": 400}  # another server without a name
 TABLE = {
     "/api/flatirons/boot": Call("POST", "/api/flatirons/boot", **BOOTING),
     "/api/flatirons/ready": Call("POST", "/api/flatirons/ready", **STARTERS),
     "/api/flatirons/end": Call("POST", "/api/flatirons/end", **STARTERS),
     FORM_PATH: Call("POST", f"{FORM_PATH}?user=alice", **FORMS),
+    BESIDE_PATH: Call("GET", f"{BESIDE_PATH}?user=alice", **LINKS),
+    f"{BESIDE_PATH}/start": Call("POST", f"{BESIDE_PATH}/start?user=alice", **UNNAMED),
     ESTIMATE_PATH: Call("POST", f"{ESTIMATE_PATH}?user=alice", **FORMS),
     "/flatirons/static/([A-Za-z.]+)": Call("GET", "/flatirons/static/form.js", **EVERYBODY),
     "/flatirons/report": Call("GET", "/flatirons/report/alice", **READERS, **PAGES),

@@ -40,7 +40,11 @@ FROM_LINK = "_linked"
 
 XSRF = "_xsrf"
 
-NOT_OPTIONS = {XSRF, BOXES, FROM_LINK, "_preset", "_preset_name", "_save_preset", "_forget_preset"}
+NOT_OPTIONS = {
+    *(XSRF, BOXES, FROM_LINK),
+    *("_preset", "_preset_name", "_save_preset", "_forget_preset"),
+    *("_start", "_server_name"),
+}
 """Names of JupyterHub and of the page that may be in a body and are no options."""
 
 LINKED = "opt-"

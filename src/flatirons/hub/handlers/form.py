@@ -11,11 +11,10 @@ from typing import Any
 from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.scopes import needs_scope
 from jupyterhub.spawner import Spawner
-from jupyterhub.utils import url_path_join
-from tornado.httputil import url_concat
 from tornado.web import HTTPError, StaticFileHandler, authenticated
 
 from flatirons.forms.page import STATIC
+from flatirons.hub.handlers.spawn_page import spawn_page
 from flatirons.slurm.estimate import Kind
 from flatirons.spawners.form.hooks import ESTIMATE_PATH, FORM_PATH, STATIC_PATH, FormHooks
 from flatirons.spawners.form.start_estimate import start_estimate
@@ -25,8 +24,8 @@ from flatirons.spawners.slurm import SlurmSpawner
 A_YEAR = 365 * 24 * 3600
 
 
-class FormCall(BaseHandler):
-    """What the two calls of a form share: whose form it is, and which values it holds."""
+class FormPage(BaseHandler):
+    """What all that is about a form shares: whose form it is, and which values it holds."""
 
     def spawner_and_hooks(self, user_name: str, server_name: str) -> tuple[Spawner, FormHooks]:
         """The spawner that the form is for, and its hooks; 404 if there is no such user, server or form."""
@@ -51,6 +50,10 @@ class FormCall(BaseHandler):
         except UnicodeDecodeError:
             raise HTTPError(400, "The form isn't UTF-8 text") from None
 
+
+class FormCall(FormPage):
+    """A call with the values of a form."""
+
     @authenticated
     async def post(self) -> None:
         """Answers for the server in the query, or else for the caller's default server."""
@@ -72,21 +75,7 @@ class FormHandler(FormCall):
         is_fragment = self.request.headers.get("HX-Request") == "true"
         form = await hooks.changed(spawner, self.posted(), whole=not is_fragment)
         self.set_header("Cache-Control", "no-store")
-        self.finish(form if is_fragment else await self._page(spawner, form))
-
-    async def _page(self, spawner: Spawner, form: str) -> str:
-        where = url_path_join(self.hub.base_url, "spawn", spawner.user.escaped_name, spawner.name)
-        page: str = await self.render_template(
-            "spawn.html",
-            for_user=spawner.user,
-            auth_state=await spawner.user.get_auth_state(),
-            spawner_options_form=form,
-            error_message="",
-            html_error_message="",
-            url=url_concat(where, {"_xsrf": self.xsrf_token.decode("ascii")}),
-            spawner=spawner,
-        )
-        return page
+        self.finish(form if is_fragment else await spawn_page(self, spawner, form))
 
 
 class EstimateHandler(FormCall):

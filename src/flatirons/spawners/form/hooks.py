@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, ClassVar, TypeAlias
 from urllib.parse import parse_qsl, urlencode
@@ -24,7 +24,7 @@ from traitlets import TraitError
 
 from flatirons.errors import OptionsRefused, printable
 from flatirons.forms import Context, Form, Value
-from flatirons.forms.form import FROM_LINK, MOST_KEYS
+from flatirons.forms.form import FROM_LINK, LINKED, MOST_KEYS
 from flatirons.forms.page import NO_PAGE_SETTINGS, PageSettings
 from flatirons.spawners.form.preset_clicks import USE, Click, cards, options_of_card, save_or_forget
 from flatirons.spawners.form.presets import Presets
@@ -48,6 +48,7 @@ have an attribute `age`, a sentence for the user when the facts are old."""
 
 FORM_PATH = "flatirons/form"
 ESTIMATE_PATH = "flatirons/estimate"
+BESIDE_PATH = "flatirons/beside"
 STATIC_PATH = "flatirons/static/"
 """Where the hub serves what a form needs while somebody fills it in, below the hub's own URL."""
 
@@ -98,6 +99,7 @@ class FormHooks:
         log_refusals_at_info()
         compat_handlers.judge_before_storing(self.judge)
         compat_handlers.refuse_large_bodies()
+        compat_handlers.keep_links(self.page_beside)
 
     @staticmethod
     def of(spawner: Spawner) -> FormHooks | None:
@@ -117,6 +119,18 @@ class FormHooks:
             for name, value in last_options(spawner).items()
             if name in fields and value is not None
         }
+
+    @classmethod
+    def page_beside(cls, spawner: Spawner, names: Iterable[str]) -> str:
+        """The URL of the form while the server runs, if a link with these names asks for options; else ""."""
+        hooks = cls.of(spawner)
+        if hooks is None or not is_served(spawner):
+            return ""
+        fields = hooks.form(spawner).fields
+        if not any(name.startswith(LINKED) or name in fields for name in names):
+            return ""
+        server = urlencode({"user": spawner.user.name, "server": spawner.name})
+        return f"{spawner.hub.base_url}{BESIDE_PATH}?{server}"
 
     def __deepcopy__(self, memo: object) -> FormHooks:
         """Itself: for every spawner traitlets copies configured values, and with a method its object."""
@@ -138,6 +152,11 @@ class FormHooks:
         return Context(user=spawner.user.name, facts=await facts if inspect.isawaitable(facts) else facts)
 
     # -- the page
+
+    async def form_of_link(self, spawner: Spawner, query: Mapping[str, object]) -> str:
+        """The form, filled in by a link's query, as JupyterHub's page shows it."""
+        requested.set(RequestedOptions(query, is_link=True))
+        return await self.options_form(spawner)
 
     async def options_form(self, spawner: Spawner) -> str:
         """The form for the page: as posted, with messages; or filled in by a link; or as last started."""

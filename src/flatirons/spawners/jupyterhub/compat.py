@@ -17,6 +17,7 @@ from typing import Any
 from jupyterhub import orm
 from jupyterhub.apihandlers.base import APIHandler
 from jupyterhub.handlers.base import BaseHandler
+from jupyterhub.slugs import is_valid_safe_slug
 from jupyterhub.spawner import Spawner
 from jupyterhub.user import User
 from jupyterhub.utils import AnyTimeoutError, make_ssl_context, url_escape_path, url_path_join
@@ -361,6 +362,27 @@ def is_active(user: User, server_name: str) -> bool:
     """Does this server run, start or stop?"""
     spawner = user.spawners.get(server_name)  # indexing would make one
     return spawner is not None and spawner.active
+
+
+async def may_add_server(handler: BaseHandler, user: User) -> bool:
+    """May the user have one more named server?"""
+    if not handler.allow_named_servers:
+        return False
+    limit = await handler.get_current_user_named_server_limit()
+    return bool(limit <= 0 or len([name for name in user.orm_spawners if name]) < limit)
+
+
+async def stop_server(handler: BaseHandler, spawner: Spawner) -> None:
+    """Stops the server as its user's click would; returns when it has stopped, or can't be stopped."""
+    if not is_stop_pending(spawner):
+        await handler.stop_single_user(spawner.user, spawner.name)
+    if spawner._stop_future:
+        await asyncio.wait([spawner._stop_future])
+
+
+def is_server_name(text: str) -> bool:
+    """Does JupyterHub accept this name for a new server?"""
+    return bool(is_valid_safe_slug(text))
 
 
 def is_routed(user: User, server_name: str) -> bool:

@@ -1,23 +1,26 @@
 """What Flatirons changes in JupyterHub's own handling of requests, which has no hook for it (6.1).
 
-Like `compat`, it uses names that JupyterHub doesn't document; tests/hub/test_request_bodies.py fails when one
-is gone. Two changes:
+Like `compat`, it uses names that JupyterHub doesn't document; tests/hub/test_request_bodies.py and
+tests/hub/test_spawn_page.py fail when one is gone. Two changes:
 
 - JupyterHub's REST handlers store the options of a body, as the default for later starts, before any hook of
   the spawner sees them. `judge_before_storing` has them judged first. Needless once JupyterHub calls
   `apply_user_options` before it commits.
 - Tornado reads bodies of up to 100 MB into memory, and JupyterHub parses them, which stops the hub for a
   second or more. `refuse_large_bodies` answers 413 instead, and discards the body as it comes in.
+- JupyterHub's page with the form leads to the server while that runs, and drops the options of a link.
+  `keep_links` leads to a page that shows them.
 """
 
 from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from jupyterhub.apihandlers.users import UserServerAPIHandler
+from jupyterhub.handlers.pages import SpawnHandler
 from jupyterhub.scopes import needs_scope
 from jupyterhub.spawner import Spawner
 from tornado.httpserver import HTTPServer
@@ -95,6 +98,31 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise HTTPError(400, f"{quoted(name)} is given more than once: give each key one value.")
         found[name] = value
     return found
+
+
+def keep_links(page_for: Callable[[Spawner, Iterable[str]], str]) -> None:
+    """Sends those who open a link to the form, while the server runs, to the URL that `page_for` returns.
+
+    It gets the names in the link's query; where it returns "", JupyterHub's own answer remains. Does so once,
+    however often this is called.
+    """
+    if getattr(SpawnHandler, "keeps_links", False):
+        return
+    SpawnHandler.keeps_links = True
+    original = SpawnHandler._get
+
+    @needs_scope("servers")
+    async def _get(self: SpawnHandler, user_name: str, server_name: str, display_name: str) -> None:
+        user = compat.user_named(self, user_name)
+        if user is not None and compat.is_active(user, server_name):
+            page = page_for(compat.spawner_of(user, server_name), self.request.query_arguments)
+            if page:
+                path, _, own = page.partition("?")
+                self.redirect(f"{path}?{self.request.query}&{own}")  # of two arguments the last one counts
+                return
+        await original(self, user_name, server_name, display_name)
+
+    SpawnHandler._get = _get
 
 
 def refuse_large_bodies() -> None:
