@@ -104,6 +104,7 @@ class Session:
             except FlatironsError:
                 self.plan.record.forget()
                 raise
+            self.plan.record.note_job(self.job_id)
             self.say(messages.submitted(self.job_id, self.plan.client.cluster.name))
             if detach and not self.interrupts:
                 self.say("It keeps running. For its state and address: flatirons notebook --list")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from flatirons.errors import FlatironsError, SlurmError
 from flatirons.notebook import address
 from flatirons.notebook.plan import COMMENT, me, record_id
-from flatirons.notebook.record import Record, records
+from flatirons.notebook.record import NotedJob, Record, records
 from flatirons.notebook.run import NotebookRun
 from flatirons.servers import messages
 from flatirons.servers.causes import RECORD, StarterEnd
@@ -34,32 +34,48 @@ class Found:
     records: dict[str, Record] = field(default_factory=dict)
     silent: dict[str, str] = field(default_factory=dict)
 
-    def record(self, job: Job) -> Record | None:
+    noted: dict[str, NotedJob] = field(default_factory=dict)
+    """The jobs of records, by the records' ids."""
+
+    def id_of(self, client: SlurmClient, job: Job) -> str:
+        """The id of a job's record, "" for a job that is no notebook.
+
+        The record knows its job. The comment, which may have been replaced, says it only where none does.
+        """
+        for name, noted in self.noted.items():
+            if self.records[name].cluster == client.cluster.name and noted.is_same(job):
+                return name
+        named = record_id(job)
+        return "" if named in self.noted else named
+
+    def record(self, client: SlurmClient, job: Job) -> Record | None:
         """A job's record; without it nobody knows the server's token any more."""
-        return self.records.get(record_id(job))
+        return self.records.get(self.id_of(client, job))
 
     def is_left_over(self, record: Record) -> bool:
         """Whether a record's job is certainly gone."""
         if record.id in self.ended:
             return True
-        is_alive = any(record_id(job) == record.id for _, job in self.jobs)
+        is_alive = any(self.id_of(client, job) == record.id for client, job in self.jobs)
         return not (is_alive or record.cluster in self.silent or record.is_fresh())
 
 
 async def find(clients: Mapping[str, SlurmClient]) -> Found:
     """All notebooks of this user, on all clusters."""
     found = Found(records={record.id: record for record in records()})
+    found.noted = {name: noted for name, record in found.records.items() if (noted := record.job())}
+    ids = {noted.id for noted in found.noted.values()}
     for name, client in clients.items():
         try:
-            snapshot = await client.jobs(comment_part=COMMENT, with_queues=True)
+            snapshot = await client.jobs(comment_part=COMMENT, ids=ids, with_queues=True)
         except SlurmError as error:
             found.silent[name] = error.user
             continue
         for job in snapshot.jobs.values():
-            if job.user != me() or not record_id(job):
+            if job.user != me() or not (name := found.id_of(client, job)):
                 continue
             if job.state.is_over or job.state.is_ending:
-                found.ended[record_id(job)] = client, job
+                found.ended[name] = client, job
             else:
                 found.jobs.append((client, job))
     return found
@@ -72,7 +88,7 @@ async def show(clients: Mapping[str, SlurmClient], node: str, local: int | None,
     """
     found = await find(clients)
     for client, job in found.jobs:
-        _show(client, job, found.record(job), node, local, say)
+        _show(client, job, found.record(client, job), node, local, say)
     left_over = [record for record in found.records.values() if found.is_left_over(record)]
     for record in left_over:
         await _tell_end(record, found, say)
@@ -139,7 +155,7 @@ async def stop(clients: Mapping[str, SlurmClient], job_id: int, patience: float,
         raise FlatironsError(f"You have several notebooks. Say which: {jobs}")
     [(client, job)] = matching
     limits = Limits(queue=math.inf, node=math.inf, stop=patience)
-    async with NotebookRun(client, found.record(job), job.id, limits) as run:
+    async with NotebookRun(client, found.record(client, job), job.id, limits) as run:
         run.learn(job)
         await run.cancel()
     say(f"Job {job.id} is gone.")

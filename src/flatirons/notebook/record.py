@@ -3,8 +3,9 @@
 The command writes the first line; the starter adds a line for each call (job/node/calls.py, RecordFile). Only
 the user can read the file, as it holds the server's token. It is also the permission to run: a job whose
 record is gone ends as soon as it starts. The command writes before the job is submitted and the starter only
-after that, because NFS keeps no order between two writers. Each read opens the file again, because only then
-does NFS fetch new lines.
+after that, because NFS keeps no order between two writers. So the job's id, which the command learns later,
+is in a file of its own: the job's comment, which names the record, may be replaced. Each read opens the file
+again, because only then does NFS fetch new lines.
 """
 
 from __future__ import annotations
@@ -20,13 +21,30 @@ from pathlib import Path
 from typing import Any
 
 from flatirons.errors import FlatironsError
+from flatirons.files import write_atomically
+from flatirons.slurm.identity import is_submitted_about
+from flatirons.slurm.model import Job
 
 FOLDER = Path(".local/state/flatirons")
 """Relative to the home directory; the starter keeps its logs there too."""
 
-BEGINNING, ENDING = "notebook-", ".jsonl"
+BEGINNING, ENDING, JOB_ENDING = "notebook-", ".jsonl", ".job"
 SECONDS_TO_SUBMIT = 300.0
 """A record that is older and has no job will never get one."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotedJob:
+    """The job of a record, and when it was submitted, by this machine's clock; 0 where nobody noted that."""
+
+    id: int
+    requested_at: float
+
+    def is_same(self, job: Job) -> bool:
+        """Is it this job of the same user?"""
+        if self.id != job.id:
+            return False
+        return not self.requested_at or is_submitted_about(job, self.requested_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +100,26 @@ class Record:
             return []
         return [call for call in map(_call, lines[1:]) if call]
 
+    @property
+    def _job_path(self) -> Path:
+        return self.path.with_suffix(JOB_ENDING)
+
+    def note_job(self, job_id: int) -> None:
+        """Stores the id of the job that has just been submitted, if the home has room for it."""
+        with contextlib.suppress(OSError):  # the job's comment and its starter's first call name it, too
+            write_atomically(self._job_path, json.dumps({"id": job_id, "requested_at": time.time()}), 0o600)
+
+    def job(self) -> NotedJob | None:
+        """The record's job; None if nobody noted it and its starter hasn't called yet."""
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+            said = json.loads(self._job_path.read_text(encoding="utf-8"))
+            return NotedJob(int(said["id"]), float(said["requested_at"]))
+        boots = [call for call in self.calls() if call["call"] == "boot"]
+        return NotedJob(int(boots[0].get("job_id", 0)), 0) if boots else None
+
     def forget(self) -> None:
-        """Removes the file; a job that hasn't started yet will start no server."""
+        """Removes the files; a job that hasn't started yet will start no server."""
+        self._job_path.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
 
     def is_fresh(self) -> bool:

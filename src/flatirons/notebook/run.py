@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, Self, TypeAlias
 
-from flatirons.notebook.plan import COMMENT
+from flatirons.notebook.plan import COMMENT, me
 from flatirons.notebook.record import Record
 from flatirons.servers.cancel import Cancellation
 from flatirons.servers.causes import RECORD, REQUEUED, Cause, StarterEnd
@@ -16,7 +18,8 @@ from flatirons.servers.end_lookup import EndLookup
 from flatirons.servers.follow import JobFollower, Limits
 from flatirons.servers.progress import StartProgress
 from flatirons.slurm.client import SlurmClient
-from flatirons.slurm.model import Job
+from flatirons.slurm.identity import is_same
+from flatirons.slurm.model import Job, JobState
 from flatirons.slurm.polling import PollSchedule
 from flatirons.slurm.watcher import Watcher
 
@@ -53,6 +56,7 @@ class NotebookRun(JobFollower):
         self.cancellation = Cancellation(self)
         self._lookup = EndLookup(client, logging.getLogger(__name__), RECORD)
         self._job_id = job_id
+        self._submit: datetime | None = None
         self._on_up = on_up
         self._tasks: set[asyncio.Task[None]] = set()
         self._has_starter_called = False
@@ -132,6 +136,14 @@ class NotebookRun(JobFollower):
         """Those who wait for the end get the error."""
         self._bug = error
         self.progress.ring()
+
+    def identify(self, job: Job) -> Job:
+        """The job if it is ours; ours as vanished, if another job has its id by now."""
+        if is_same(job, me(), self._submit):
+            self._submit = self._submit or (None if job.has_local_times else job.submit)
+            return job
+        last = self.job or Job(job.id, JobState.VANISHED, user=me(), submit=self._submit)
+        return replace(last, state=JobState.VANISHED)
 
     # -- for the command
 

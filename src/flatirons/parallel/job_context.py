@@ -37,12 +37,12 @@ def user_name() -> str:
 
 
 async def find_job(slurm: SlurmClient, comment: str) -> int:
-    """The id of the user's live job of engines with this comment, 0 when there is none. Raises SlurmError."""
-    me = user_name()
-    for job in (await slurm.jobs()).jobs.values():
-        if (job.user, job.comment) == (me, comment) and not job.state.is_over:
-            return job.id
-    return 0
+    """The id of the user's live job with this in its comment, 0 when there is none. Raises SlurmError.
+
+    A plugin of the site may have given it another name, and added to the comment.
+    """
+    jobs = await slurm.jobs_of(user_name())
+    return next((job.id for job in jobs if comment in job.comment and not job.state.is_over), 0)
 
 
 async def signal_steps(environ: Mapping[str, str], job_id: int, signal: str, name: str = "") -> None:

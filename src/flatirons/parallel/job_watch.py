@@ -10,6 +10,7 @@ from dataclasses import replace
 from flatirons.errors import SlurmError
 from flatirons.parallel.background import BackgroundWork
 from flatirons.slurm.client import SlurmClient
+from flatirons.slurm.identity import FirstSeen
 from flatirons.slurm.model import Job, JobState
 
 # Seconds between two queries,
@@ -47,6 +48,7 @@ class JobWatch(BackgroundWork):
         self.on_query = on_query
         self.known = known
         self._started = time.monotonic()
+        self._first_seen = FirstSeen()
 
     def run(self) -> None:
         """Queries the job until it is over."""
@@ -70,7 +72,7 @@ class JobWatch(BackgroundWork):
 
     async def _query(self) -> Job | None:
         try:
-            return await query_job(self.slurm(), self.job_id)
+            return self._first_seen.same(await query_job(self.slurm(), self.job_id))
         except SlurmError:
             return None
 
@@ -102,7 +104,15 @@ async def query_job(slurm: SlurmClient, job_id: int) -> Job:
     end = (await slurm.ends([job_id])).get(job_id)
     if end is None:
         return Job(id=job_id, state=JobState.VANISHED)
-    return Job(id=job_id, state=end.state, exit_code=end.exit_code, signal=end.signal, nodes=end.node)
+    return Job(
+        id=job_id,
+        state=end.state,
+        exit_code=end.exit_code,
+        signal=end.signal,
+        nodes=end.node,
+        user=end.user,
+        submit=end.submit,
+    )
 
 
 async def _explain_failure(slurm: SlurmClient, job: Job) -> Job:

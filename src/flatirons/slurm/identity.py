@@ -11,9 +11,10 @@ submission and has been restarted once more: batch_requeue_fini and _job_requeue
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from datetime import datetime
 
-from flatirons.slurm.model import End, Job, JobSpec
+from flatirons.slurm.model import End, Job, JobSpec, JobState
 
 CLOCKS_APART = 300
 """Seconds that the clocks of two machines may differ: munge refuses a credential that is older or newer."""
@@ -47,6 +48,20 @@ def is_end_of(end: End, job: Job) -> bool:
     return end.submit is None or known is None or end.submit == known
 
 
+class FirstSeen:
+    """Remembers jobs as they were first seen, by id, so that another job with the id isn't taken for one."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[int, Job] = {}
+
+    def same(self, job: Job) -> Job:
+        """The job; if it is another one than was first seen under its id, that one, which has vanished."""
+        if job.submit is None or job.has_local_times:
+            return job
+        first = self._jobs.setdefault(job.id, job)
+        return job if is_same(job, first.user, first.submit) else replace(first, state=JobState.VANISHED)
+
+
 def find_submitted(
     jobs: Iterable[Job], spec: JobSpec, user: str, *, since: float, among: Collection[int] = ()
 ) -> Job | None:
@@ -77,6 +92,13 @@ def find_by_name(jobs: Iterable[Job], name: str, *, requested_at: float) -> Job 
         if job.submit and -60 <= job.submit.timestamp() - requested_at <= LONGEST_SUBMISSION
     ]
     return found[0] if len(found) == 1 else None
+
+
+def is_submitted_about(job: Job, requested_at: float) -> bool:
+    """May the job be the one that was submitted then by our clock? After a requeue Slurm no longer says."""
+    if job.submit is None or job.restarts:
+        return True
+    return abs(job.submit.timestamp() - requested_at) <= CLOCKS_APART + LONGEST_SUBMISSION
 
 
 def _age(job: Job) -> tuple[float, int]:

@@ -12,6 +12,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -494,6 +495,65 @@ async def test_a_job_of_somebody_else_is_not_stopped(known: dict[str, SlurmClien
     slurm.add_job("bob", comment="flatirons-notebook:0123:python")
     with pytest.raises(FlatironsError, match="None of your notebooks runs or waits"):
         await listing.stop(known, 0, 5, print)
+
+
+REWRITTEN = {"name": "my-run", "comment": "cost-centre-17"}
+
+
+@pytest.mark.parametrize("by", ["the command", "the starter"])
+async def test_a_notebook_is_listed_and_stopped_whatever_its_jobs_name_and_comment_become(
+    output: Output,
+    known: dict[str, SlurmClient],
+    slurm: FakeSlurm,
+    capsys: pytest.CaptureFixture[str],
+    by: str,
+) -> None:
+    """Its record was taken for one that was left over, and removed: then the job starts no server."""
+    slurm.now = int(time.time())
+    slurm.on_submit = lambda job: slurm.change(job.id, **REWRITTEN)
+    assert await output.session.run(detach=True) == 0
+    record, job = output.session.plan.record, output.session.job_id
+    if by == "the starter":
+        starter_says(record, "boot", job_id=job)
+        record.path.with_suffix(".job").unlink()
+    os.utime(record.path, (0, 0))
+    await listing.show(known, "login", None, print)
+    assert f"Job {job} on summit (python)" in capsys.readouterr().out
+    await listing.stop(known, job, 5, print)
+    assert slurm.jobs[job].state == "CANCELLED"
+    assert list(record.path.parent.iterdir()) == []
+
+
+async def test_another_job_that_got_the_id_of_a_notebook_is_not_stopped(
+    output: Output, known: dict[str, SlurmClient], slurm: FakeSlurm
+) -> None:
+    slurm.now = int(time.time())
+    await output.session.run(detach=True)
+    job = output.session.job_id
+    slurm.change(job, submit=slurm.now + 3600, **REWRITTEN)
+    with pytest.raises(FlatironsError, match=f"Job {job} is none of your notebooks"):
+        await listing.stop(known, job, 5, print)
+    assert slurm.count("scancel") == 0
+
+
+async def test_a_job_with_the_comment_of_another_notebook_is_not_taken_for_it(
+    output: Output, known: dict[str, SlurmClient], slurm: FakeSlurm
+) -> None:
+    slurm.now = int(time.time())
+    await output.session.run(detach=True)
+    copy = slurm.add_job(ME, comment=output.session.plan.spec.comment, submit=slurm.now)
+    with pytest.raises(FlatironsError, match="is none of your notebooks"):
+        await listing.stop(known, copy, 5, print)
+
+
+async def test_a_followed_notebook_ends_when_another_job_gets_its_id(
+    output: Output, slurm: FakeSlurm
+) -> None:
+    running = asyncio.create_task(output.session.run(detach=False))
+    await until(lambda: "Waiting" in output.text)
+    slurm.change(output.session.job_id, submit=slurm.now + 60, state="RUNNING", **REWRITTEN)
+    assert await running == 1
+    assert slurm.count("scancel") == 0
 
 
 async def test_ctrl_c_before_the_submission_gives_no_traceback(tmp_path: Path) -> None:

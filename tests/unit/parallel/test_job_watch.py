@@ -162,6 +162,26 @@ def test_every_query_is_reported_before_the_change_that_it_finds(
     assert calls.count("changed PENDING") == 1
 
 
+def test_a_job_is_watched_whatever_its_name_and_comment_become_and_ends_when_another_gets_its_id(
+    slurm: FakeSlurm, client: SlurmClient
+) -> None:
+    states: list[JobState] = []
+    ends: list[JobState] = []
+
+    def changed(job: Job) -> None:
+        states.append(job.state)
+        if job.state.is_waiting:
+            slurm.run_job(job.id)
+            slurm.change(job.id, name="my-run", comment="cost-centre-17")
+        else:
+            slurm.change(job.id, submit=slurm.now + 60, state="PENDING")
+
+    watch = JobWatch(lambda: client, slurm.add_job("alice"), changed, lambda job: ends.append(job.state))
+    watch.start()
+    assert watch.join(10)
+    assert (states, ends) == ([JobState.PENDING, JobState.RUNNING], [JobState.VANISHED])
+
+
 def test_an_early_reason_of_a_job_is_no_change_until_it_has_stayed(
     slurm: FakeSlurm, client: SlurmClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flatirons.slurm.identity import find_by_name, is_end_of, is_same
+from flatirons.slurm.identity import FirstSeen, find_by_name, is_end_of, is_same
 from flatirons.slurm.model import End, Job, JobState
 
 AT = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
@@ -59,6 +59,17 @@ def test_a_job_whose_submission_was_never_seen_is_the_same_by_its_user() -> None
 def test_the_end_in_accounting_may_be_that_of_another_job_with_the_id(end: End, is_ours: bool) -> None:
     assert is_end_of(end, OURS) is is_ours
     assert is_end_of(end, replace(OURS, has_local_times=True)) is (is_ours or end.user == "alice")
+
+
+def test_another_job_than_was_first_seen_under_an_id_is_the_end_of_that_one() -> None:
+    seen = FirstSeen()
+    bare = Job(7, JobState.PENDING)
+    assert seen.same(bare) is bare and seen.same(OURS) is OURS
+    requeued = replace(OURS, submit=AT + timedelta(minutes=2), restarts=1)
+    assert seen.same(requeued) is requeued
+    other = replace(OURS, submit=AT + timedelta(minutes=2))
+    assert seen.same(other) == replace(OURS, state=JobState.VANISHED)
+    assert seen.same(replace(other, id=8)).id == 8
 
 
 def test_a_job_is_found_by_its_name_only_if_no_other_can_be_it() -> None:

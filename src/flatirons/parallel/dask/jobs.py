@@ -21,6 +21,7 @@ from flatirons.parallel.dask.header import quote_log_files
 from flatirons.parallel.job_context import slurm_client, user_name
 from flatirons.parallel.node_health import falls_silent
 from flatirons.slurm.client import SlurmClient, refused
+from flatirons.slurm.identity import FirstSeen
 from flatirons.slurm.model import Job
 
 
@@ -37,6 +38,7 @@ class WorkerJobs:
         self._workers: dict[int, str] = {}
         self._submitted: dict[int, float] = {}
         self._nodes: dict[int, str] = {}
+        self._first_seen = FirstSeen()
         self._young_until = 0.0
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -99,7 +101,10 @@ class WorkerJobs:
     async def _query(self, ids: list[int]) -> list[Job]:
         """The jobs as Slurm knows them. A job that it doesn't list as alive gets a separate query."""
         alive = {job.id: job for job in (await self.slurm.jobs()).jobs.values() if not job.state.is_over}
-        return [alive[each] if each in alive else await job_watch.query_job(self.slurm, each) for each in ids]
+        found = [
+            alive[each] if each in alive else await job_watch.query_job(self.slurm, each) for each in ids
+        ]
+        return [self._first_seen.same(job) for job in found]
 
     def _report(self, jobs: list[Job]) -> None:
         with self._lock:

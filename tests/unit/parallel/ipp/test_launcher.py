@@ -105,6 +105,7 @@ async def test_a_job_whose_id_was_lost_on_the_way_is_found_again(make: Make, slu
         raise CommandTimeout("A command didn't end within 60 seconds.", ["sbatch"])
 
     slurm.tamper("sbatch", lose)
+    slurm.on_submit = lambda job: slurm.change(job.id, name="my-run", comment=f"phys-7 {job.comment}")
     assert await make().start(2) == 1
     slurm.hang("sbatch")
     with pytest.raises(SlurmUnreachable):
