@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import PurePosixPath
 from typing import Any
 
 from flatirons.errors import ImageError
@@ -179,6 +180,10 @@ class Environment:
             raise ImageError(f"Environment {name!r}: {error.user}") from error
 
 
+SOFTWARE_OF_NODE: Mapping[str, Mapping[str, Any]] = {"default": {"title": "Software of the node"}}
+"""What servers run in where a site names no environments."""
+
+
 @dataclass(frozen=True, slots=True)
 class Catalogue:
     """Every environment of a site, in the operator's order; the first is the default."""
@@ -209,6 +214,11 @@ class Catalogue:
         if not self.names:
             raise ImageError("The site has no environments.")
         raise ImageError(f"There is no environment {name!r}. Known: {', '.join(self.names)}.")
+
+    def with_image(self, path: str) -> Environment:
+        """The first environment with this image; else the image alone, under its file's name."""
+        alone = Environment.from_dict(PurePosixPath(path).stem, {"image": path})
+        return next((each for each in self if each.image.path == path), alone)
 
 
 def container_prefix(image: Image) -> list[str]:

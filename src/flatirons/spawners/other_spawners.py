@@ -1,4 +1,4 @@
-"""Settings of other spawners (batchspawner, jupyterhub_moss, wrapspawner): what they are called here. Pure.
+"""Settings of other spawners (batchspawner, jupyterhub_moss, wrapspawner): what they are called here.
 
 A configuration that was written for one of them has settings that SlurmSpawner doesn't have. `req_NAME` is
 taken as `NAME`, wherever it stands. Whatever else says how batchspawner reaches Slurm decides the same here,
@@ -8,17 +8,21 @@ says what `ntasks` counts. `leftovers` names everything that isn't taken as it s
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-from jupyterhub.spawner import Spawner
-from traitlets.config import Config
+from traitlets.config import Config, Configurable
 from traitlets.config.loader import LazyConfigValue
 
 from flatirons.forms import Choice, Field
 from flatirons.slurm.model import DEFAULT_CLUSTER
 from flatirons.slurm_form.fields import FIELDS
+from flatirons.spawners.trait_types import check
+
+Spawning: TypeAlias = type[Configurable]
+"""A class of spawners."""
 
 PREFIX = "req_"
 CHILD_CONFIG, FORM_FIELDS = "c.OptionsFormSpawner.child_config", "c.OptionsFormSpawner.form_fields"
@@ -69,7 +73,7 @@ _CLUSTER = re.compile(r"\{\{?\s*cluster\s*\}?\}")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
-def trait_named(name: str, cls: type[Spawner]) -> str:
+def trait_named(name: str, cls: Spawning) -> str:
     """The trait that is meant by the name of a field; the name itself if there is none."""
     traits = cls.class_traits()
     for each in (name, name.removeprefix(PREFIX)):
@@ -79,13 +83,13 @@ def trait_named(name: str, cls: type[Spawner]) -> str:
     return name
 
 
-def setting_named(name: str, cls: type[Spawner]) -> str:
+def setting_named(name: str, cls: Spawning) -> str:
     """The same for a setting: there `environment` is JupyterHub's own."""
     return name if name in cls.class_traits() else trait_named(name, cls)
 
 
 def adapted(
-    cls: type[Spawner], given: Mapping[str, Any], config: Config | None, fields: Iterable[Field] = ()
+    cls: Spawning, given: Mapping[str, Any], config: Config | None, fields: Iterable[Field] = ()
 ) -> dict[str, Any]:
     """The arguments for a spawner, with what others' settings mean as traits of it.
 
@@ -108,7 +112,7 @@ def is_others(name: str) -> bool:
     return name.startswith(PREFIX) or name in NO_EFFECT
 
 
-def offered_clusters(fields: Iterable[Field], cls: type[Spawner]) -> list[str]:
+def offered_clusters(fields: Iterable[Field], cls: Spawning) -> list[str]:
     """The clusters that the form offers, without a form or for a rule none."""
     for field in fields:
         if trait_named(field.trait or field.name, cls) == "cluster" and not callable(field.choices):
@@ -116,12 +120,12 @@ def offered_clusters(fields: Iterable[Field], cls: type[Spawner]) -> list[str]:
     return []
 
 
-def _sections(cls: type[Spawner]) -> tuple[str, ...]:
+def _sections(cls: Spawning) -> tuple[str, ...]:
     """The sections whose `req_NAME` are taken, each before those that override it."""
     return (*BASES, *cls.section_names(), *DERIVED)
 
 
-def _configured(config: Config, cls: type[Spawner]) -> dict[str, Any]:
+def _configured(config: Config, cls: Spawning) -> dict[str, Any]:
     """Others' settings in the sections of the configuration."""
     traits, found = cls.class_traits(), dict[str, Any]()
     for section in _sections(cls):
@@ -164,7 +168,7 @@ class Leftover(NamedTuple):
 
 
 def leftovers(
-    cls: type[Spawner],
+    cls: Spawning,
     config: Config,
     fields: Sequence[Field] = (),
     child_config: Mapping[str, Any] | None = None,
@@ -180,7 +184,7 @@ def leftovers(
     ]
 
 
-def _of_section(section: str, settings: Mapping[str, Any], cls: type[Spawner]) -> Iterator[Leftover]:
+def _of_section(section: str, settings: Mapping[str, Any], cls: Spawning) -> Iterator[Leftover]:
     is_own, traits = section in cls.section_names(), cls.class_traits(config=True)
     for name in settings:
         if is_own and name in traits:
@@ -196,7 +200,7 @@ def _of_section(section: str, settings: Mapping[str, Any], cls: type[Spawner]) -
             yield _without_effect(what, "SlurmSpawner starts the servers here")
 
 
-def _of_setting(what: str, name: str, cls: type[Spawner]) -> Leftover:
+def _of_setting(what: str, name: str, cls: Spawning) -> Leftover:
     trait = setting_named(name, cls)
     if trait not in cls.class_traits() or trait == name:
         return _without_effect(what, NO_EFFECT.get(name, NO_SUCH_SETTING))
@@ -205,7 +209,7 @@ def _of_setting(what: str, name: str, cls: type[Spawner]) -> Leftover:
     return _without_effect(what, f"write c.SlurmSpawner.{trait}")
 
 
-def _of_field(field: Field, cls: type[Spawner]) -> Iterator[Leftover]:
+def _of_field(field: Field, cls: Spawning) -> Iterator[Leftover]:
     trait, what = trait_named(field.name, cls), f"{FORM_FIELDS}: {field.name}"
     if field.trait == "" and trait != field.name:
         yield Leftover(f"{what} is {trait!r} here, and sets c.SlurmSpawner.{trait}.", True)
@@ -221,3 +225,44 @@ def _of_commands(others: Mapping[str, Any], found: Mapping[str, Any]) -> Iterato
 
 def _without_effect(what: str, reason: str) -> Leftover:
     return Leftover(f"{what} has no effect: {reason}.", False)
+
+
+# -- for SlurmSpawner
+
+
+class OtherNames(Configurable):
+    """Takes the settings of other spawners as those of this class. Stands before Spawner among the bases."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**adapted(type(self), kwargs, kwargs.get("config")))
+
+    @classmethod
+    def trait_named(cls, name: str) -> str:
+        """The trait that a field of any form sets by its name."""
+        return trait_named(name, cls)
+
+    @classmethod
+    def adapted(
+        cls, given: Mapping[str, Any], config: Config | None, fields: Iterable[Field]
+    ) -> dict[str, Any]:
+        """The `child_config` of OptionsFormSpawner as arguments of this class."""
+        return adapted(cls, given, config, fields)
+
+    @classmethod
+    def at_hub_start(
+        cls, app: Any, fields: Sequence[Field] = (), child_config: Mapping[str, Any] | None = None
+    ) -> None:
+        """Logs what the configuration says for other spawners, and how much of it is taken.
+
+        Raises TraitError for a value that can't be read.
+        """
+        for found in leftovers(cls, app.config, fields, child_config):
+            app.log.log(logging.INFO if found.has_effect else logging.WARNING, found.sentence)
+        check(cls, adapted(cls, child_config or {}, app.config, fields))
+
+    def _find_my_config(self, cfg: Config) -> Any:
+        """The settings of this class, without those that `adapted` has read."""
+        found = super()._find_my_config(cfg)
+        for name in [each for each in found if is_others(each) and not self.has_trait(each)]:
+            del found[name]
+        return found

@@ -23,7 +23,7 @@ class SiteTraits(HasTraits):
     ).tag(config=True)
     environments = Dict(
         help="The environments that users can choose, by name; for the keys see "
-        "flatirons.environments.catalogue.Environment."
+        "flatirons.environments.catalogue.Environment. Left out: the software of the node."
     ).tag(config=True)
     image = Unicode(
         help="Path of an image that servers run in, for a form that offers images by path. The environment "

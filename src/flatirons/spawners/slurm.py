@@ -24,12 +24,11 @@ A complete file, and what else it needs: docs/how-to/plain-jupyterhub.md. The tr
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,11 +36,9 @@ from jupyterhub.spawner import Spawner
 from jupyterhub.utils import url_path_join
 from sqlalchemy.exc import SQLAlchemyError
 from traitlets import default
-from traitlets.config import Config
 
-from flatirons.environments.catalogue import Catalogue, Environment
+from flatirons.environments.catalogue import SOFTWARE_OF_NODE, Catalogue, Environment
 from flatirons.errors import FlatironsError, OptionsRefused
-from flatirons.forms import Field
 from flatirons.job.script import StarterConfig, notebook
 from flatirons.job.variables import job_environment
 from flatirons.servers.causes import STOPPED, UNANSWERED, Cause
@@ -57,7 +54,7 @@ from flatirons.spawners.form.hooks import FormHooks, Options
 from flatirons.spawners.form.job_options import OptionTraits, job_options
 from flatirons.spawners.form.suggested_fix import with_suggested_fix
 from flatirons.spawners.jupyterhub import compat, resume
-from flatirons.spawners.other_spawners import adapted, is_others, leftovers, trait_named
+from flatirons.spawners.other_spawners import OtherNames
 from flatirons.spawners.run.server_run import ServerRun
 from flatirons.spawners.run.start_failed import StartFailed
 from flatirons.spawners.run.stored_state import Attempt
@@ -65,10 +62,9 @@ from flatirons.spawners.shared.host_names import is_address
 from flatirons.spawners.shared.registry import Registry
 from flatirons.spawners.shared.runners import runner_for
 from flatirons.spawners.site_traits import SiteTraits
-from flatirons.spawners.trait_types import check
 
 
-class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
+class SlurmSpawner(OtherNames, OptionTraits, SiteTraits, Spawner):
     """Runs each server as a Slurm job of its user, in the container of the chosen environment.
 
     `SiteTraits` are what the operator sets. `OptionTraits` are named like options of the form; what is
@@ -98,35 +94,7 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
         self.is_adopted = False  # the run is one of an earlier hub process
         self.reports: list[Report] = []
         self._stored: asyncio.Future[None] | None = None  # done once the last report is stored
-        super().__init__(**adapted(type(self), kwargs, kwargs.get("config")))
-
-    @classmethod
-    def trait_named(cls, name: str) -> str:
-        """The trait that a field of any form sets by its name; see `spawners.other_spawners`."""
-        return trait_named(name, cls)
-
-    @classmethod
-    def at_hub_start(
-        cls, app: Any, fields: Sequence[Field] = (), child_config: Mapping[str, Any] | None = None
-    ) -> None:
-        """Logs what the configuration says for other spawners, and how much of it is taken."""
-        for found in leftovers(cls, app.config, fields, child_config):
-            app.log.log(logging.INFO if found.has_effect else logging.WARNING, found.sentence)
-        check(cls, adapted(cls, child_config or {}, app.config, fields))
-
-    def _find_my_config(self, cfg: Config) -> Any:
-        """The settings of this class, without those that `adapted` has read."""
-        found = super()._find_my_config(cfg)
-        for name in [each for each in found if is_others(each) and not self.has_trait(each)]:
-            del found[name]
-        return found
-
-    @classmethod
-    def adapted(
-        cls, given: Mapping[str, Any], config: Config | None, fields: Iterable[Field]
-    ) -> dict[str, Any]:
-        """The `child_config` of OptionsFormSpawner as arguments of this class."""
-        return adapted(cls, given, config, fields)
+        super().__init__(**kwargs)
 
     @property
     def registry(self) -> Registry[ServerRun]:
@@ -382,12 +350,13 @@ class SlurmSpawner(OptionTraits, SiteTraits, Spawner):
         return notebook(config, self.python)
 
     def _environment(self, name: str) -> Environment:
-        """The environment of `image` if there is one, else the one with this name; raises ImageError."""
-        known = Catalogue.from_dict(self.environments)
-        if not self.image:
-            return known.get(name)
-        made = Environment.from_dict(PurePath(self.image).stem, {"image": self.image})
-        return next((each for each in known if each.image.path == self.image), made)
+        """The environment of `image`, else the one with this name, which may be the path of an image.
+
+        Without environments, servers run in the software of the node. Raises ImageError.
+        """
+        known = Catalogue.from_dict(self.environments or SOFTWARE_OF_NODE)
+        path = self.image or (name if name.startswith("/") and name not in known.names else "")
+        return known.with_image(path) if path else known.get(name)
 
     def _hub_api_url(self) -> str:
         if self.hub_connect_url is None:

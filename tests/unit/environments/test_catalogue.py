@@ -148,3 +148,12 @@ def test_the_first_environment_is_the_default_and_an_unknown_name_is_refused_wit
 def test_an_empty_catalogue_is_reported():
     with pytest.raises(ImageError, match="has no environments"):
         Catalogue().get("")
+
+
+def test_an_image_by_its_path_is_the_environment_that_has_it_or_the_image_alone() -> None:
+    known = Catalogue.from_dict({"r": {"image": "/srv/r.sif", "nv": True}})
+    assert known.with_image("/srv/r.sif").image.nv
+    alone = known.with_image("/srv/new.sif")
+    assert (alone.name, alone.image.path, alone.image.nv) == ("new", "/srv/new.sif", False)
+    with pytest.raises(ImageError, match="absolute path"):
+        known.with_image("new.sif")

@@ -97,6 +97,33 @@ async def test_a_field_for_the_environment_chooses_one_and_leaves_jupyterhubs_va
     assert spawner.job_options()["environment"] == "r"
 
 
+KNOWN = {"python": {"image": "/srv/python.sif", "binds": ["/scratch"]}, "r": {"image": "/srv/r.sif"}}
+
+
+@pytest.mark.parametrize(
+    ("environments", "chosen", "name", "argv"),
+    [
+        (KNOWN, {"req_image_path": "/srv/r.sif"}, "r", ["apptainer", "exec", "/srv/r.sif"]),
+        (KNOWN, {"req_environment": "r"}, "r", ["apptainer", "exec", "/srv/r.sif"]),
+        (
+            *(KNOWN, {"req_image_path": "/srv/python.sif"}, "python"),
+            ["apptainer", "exec", "--bind", "/scratch", "/srv/python.sif"],
+        ),
+        ({}, {"req_image_path": "/srv/new one.sif"}, "new one", ["apptainer", "exec", "/srv/new one.sif"]),
+        ({}, {"environment": "/srv/new.sif"}, "new", ["apptainer", "exec", "/srv/new.sif"]),
+        ({}, {}, "default", []),
+    ],
+)
+async def test_an_image_may_be_chosen_by_its_path_and_none_is_the_software_of_the_node(
+    environments: Any, chosen: Any, name: str, argv: list[str]
+) -> None:
+    fields = [Text(each, pattern="") for each in chosen]
+    config = {"child_config": {"environments": environments}}
+    spawner = await landed(made(*fields, child=SlurmSpawner, config=config), **chosen)
+    found = spawner._environment(str(spawner.job_options()["environment"]))
+    assert (found.name, found.argv([])) == (name, argv)
+
+
 def test_a_trait_under_its_own_name_wins() -> None:
     config = Config(
         SlurmSpawner={"partition": "mine", "req_partition": "old"}, BatchSpawnerBase={"req_qos": "a"}
