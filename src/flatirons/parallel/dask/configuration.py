@@ -163,8 +163,9 @@ def _slurm_settings(
         "job-script-prologue": login_lines(environ).splitlines(),
         "job-extra-directives": _directives(options),
         "log-directory": str(folder / "log"),
-        # Dask's pages have no password, so they listen on loopback only; the notebook server proxies them.
-        "worker-extra-args": ["--dashboard-address", "127.0.0.1:0"],
+        # Dask's pages have no password, so they listen on loopback only. The notebook server proxies those of
+        # the scheduler; it couldn't reach those of workers on other nodes, but others on these nodes could.
+        "worker-extra-args": ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"],
         "scheduler-options": {"host": address.of_this_node(job), "dashboard_address": "127.0.0.1:0"},
     }
 

@@ -75,7 +75,7 @@ def test_pages_are_on_loopback_and_linked_through_the_notebook_server(tmp_path: 
     made = of(tmp_path)
     assert made["distributed"]["dashboard"]["link"].format(port=8787) == "/user/alice/proxy/8787/status"
     assert made["jobqueue"]["slurm"]["scheduler-options"]["dashboard_address"] == "127.0.0.1:0"
-    assert made["jobqueue"]["slurm"]["worker-extra-args"] == ["--dashboard-address", "127.0.0.1:0"]
+    assert made["jobqueue"]["slurm"]["worker-extra-args"][0] == "--no-dashboard"
 
 
 def test_a_prefix_with_braces_is_used_unchanged(tmp_path: Path) -> None:
