@@ -95,3 +95,14 @@ def test_the_clusters_tab_lists_our_profile_and_starts_and_stops_it(
     keep(lab, "clusters")
     item.locator(".ipp-ClusterListingItem-stop").click()
     eventually(lambda: slurm.live(ENGINES) == [])
+
+
+def test_a_dead_server_is_first_reported_by_jupyterhub(lab: Page, slurm: Slurm, keep: Keep) -> None:
+    """ipyparallel's extension asks the server more often than anybody else."""
+    lab.locator(".jp-LauncherCard[data-category=Notebook]").first.wait_for()
+    for job, _, _ in slurm.jobs("alice"):
+        slurm.ask("scancel", str(job))
+    dialog = lab.locator(".jp-Dialog")
+    expect(dialog).to_contain_text("Server unavailable or unreachable", timeout=90_000)
+    keep(lab, "dead-server")
+    assert dialog.count() == 1

@@ -29,10 +29,18 @@ PROGRAM = Path(__file__).with_name("neighbour.py").read_text()
 IMAGE = "/srv/images/base.sif"
 ENGINES = "ipengines"
 SECRET = "the catch of the day"
+CONTROL = "heard on an open port"
 # Printed in pieces, so that the code of the cell, which kernels send back, isn't taken for its output.
 TALK = f"""import time
 for _ in range(30):
     print({SECRET[:9]!r} + {SECRET[9:]!r}, flush=True); time.sleep(0.1)"""
+# What a kernel's channel would be without protection, to see that Bob would hear it.
+OPEN_CHANNEL = """
+import socket, zmq
+channel = zmq.Context.instance().socket(zmq.PUB)
+channel.bind("tcp://127.0.0.1:*")
+print(socket.gethostname())
+"""
 START = """
 import ipyparallel as ipp, json, socket
 rc = ipp.Cluster(engines="flatirons", n=2).start_and_connect_sync()
@@ -74,14 +82,14 @@ def kernel(visitor: Visitor, slurm: Slurm) -> Iterator[Kernel]:
 
 
 def test_a_neighbour_hears_nothing_of_what_a_notebook_prints(kernel: Kernel, bob: Bob) -> None:
-    node = kernel.run("import socket; print(socket.gethostname())").strip()
+    node = kernel.run(OPEN_CHANNEL).strip()
     with ThreadPoolExecutor() as pool:
         attack = pool.submit(bob.does, node, "hear", "5")
-        printed = kernel.run(TALK)
+        printed = kernel.run(TALK.replace("; time", f"; channel.send({CONTROL.encode()!r}); time"))
         places, heard = attack.result()
     assert SECRET in printed
     assert places > 1, "at least alice's server listens there"
-    assert heard == []
+    assert set(heard) == {CONTROL}
 
 
 def test_a_neighbour_cannot_enter_the_directory_of_the_kernels_sockets(kernel: Kernel, bob: Bob) -> None:
