@@ -25,6 +25,9 @@ STARTED = 418
 RIGHTS: dict[str, Iterator[bool]] = {}
 """Accounts that are open for as many looks at the rights as there are items."""
 
+DEMANDED: set[str] = set()
+"""Users who must say how many hours they need."""
+
 
 def must_be_open(value: str) -> str | None:
     is_open = value not in RIGHTS or next(RIGHTS[value], False)
@@ -36,6 +39,7 @@ FORM = Form(
         Select("partition", "Partition", choices=["shas", "sknl"], default="shas"),
         IntegerField("nodes", "Nodes", minimum=1, maximum=4, default=1),
         Text("account", "Account", must=must_be_open),
+        IntegerField("hours", "Hours", minimum=1, required=lambda user: user in DEMANDED),
     ]
 )
 
@@ -144,6 +148,20 @@ async def test_a_server_is_neither_made_nor_changed_with_bad_options(alice: Visi
     assert (rows(alice), stored(alice)) == (before, known)
     assert (await send(alice, "POST", b"", "good")).status_code == STARTED
     assert [options["nodes"] for options in Recording.started] == [2]
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"null", b'{"user_options": null}', b'{"display_name": "x"}'])
+async def test_a_start_without_options_has_the_stored_ones_even_where_the_form_demands_some(
+    alice: Visitor, body: bytes
+) -> None:
+    DEMANDED.add(alice.name)
+    assert (await send(alice, "POST", {"nodes": 3, "hours": 5}, "stored")).status_code == STARTED
+    assert (await send(alice, "POST", body, "stored")).status_code == STARTED
+    assert [(options["nodes"], options["hours"]) for options in Recording.started] == [(3, 5), (3, 5)]
+    assert (await send(alice, "POST", {"user_options": {}}, "stored")).status_code == 400
+    for method, status in {"PUT": 201, "PATCH": 200}.items():
+        answer = await send(alice, method, {"display_name": "y", "user_options": {}}, "fresh")
+        assert answer.status_code == status
 
 
 async def test_a_long_name_for_display_is_not_stored(alice: Visitor) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from flatirons import accounts
 from flatirons.hub.configure import find_proxy_command
 from flatirons.site.schema import Site
 from flatirons.slurm.model import Cluster as SlurmCluster
@@ -40,6 +41,7 @@ def _check_address(site: Site) -> Iterator[Finding]:
 def _check_accounts(site: Site) -> Iterator[Finding]:
     if site.hub.run_as != "root" and not _is_known(pwd.getpwnam, site.hub.account):
         yield "hub.account", f"there is no account {site.hub.account!r} on this machine"
+    yield from _check_users(site)
     for key in ("allowed_groups", "admin_groups"):
         for name in getattr(site.login, key):
             if not _is_known(grp.getgrnam, name):
@@ -47,6 +49,19 @@ def _check_accounts(site: Site) -> Iterator[Finding]:
     service = Path("/etc/pam.d") / site.login.pam_service
     if site.login.authenticator == "pam" and not service.exists():
         yield "login.pam_service", f"{service} doesn't exist, so PAM would use its rules for `other`"
+
+
+def _check_users(site: Site) -> Iterator[Finding]:
+    """Accounts as which the hub starts nothing. With ssh the log-in node's accounts count, not these."""
+    users = [("login.allowed_users", name) for name in site.login.allowed_users]
+    if site.hub.run_as == "self":
+        users.append(("hub.account", site.hub.account))
+    for key, name in users if site.hub.run_as != "ssh" else ():
+        if not _is_known(pwd.getpwnam, name):
+            continue
+        uid = pwd.getpwnam(name).pw_uid
+        if why := accounts.why_refused(uid, accounts.least_uid(), accounts.daemons()):
+            yield key, f"the hub starts nothing as {name}: {why}"
 
 
 def _check_programs(site: Site) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """What Flatirons changes in JupyterHub's own handling of requests, which has no hook for it (6.1).
 
 Like `compat`, it uses names that JupyterHub doesn't document; tests/hub/test_request_bodies.py and
-tests/hub/test_spawn_page.py fail when one is gone. Two changes:
+tests/hub/test_spawn_page.py fail when one is gone. Three changes:
 
 - JupyterHub's REST handlers store the options of a body, as the default for later starts, before any hook of
   the spawner sees them. `judge_before_storing` has them judged first. Needless once JupyterHub calls
@@ -63,7 +63,7 @@ def _judged(original: Callable[..., Awaitable[None]], judge: Judge) -> Callable[
     async def method(self: UserServerAPIHandler, user_name: str, server_name: str = "") -> None:
         user = compat.user_named(self, user_name)
         if user is not None:
-            options = _options(self.request.body, is_new_format_only=self.request.method == "PATCH")
+            options = _options(self.request.body, self.request.method)
             known = server_name if compat.has_server(user, server_name) else ""  # it has the same form
             await judge(compat.spawner_of(user, known), options)
         await original(self, user_name, server_name)
@@ -72,7 +72,7 @@ def _judged(original: Callable[..., Awaitable[None]], judge: Judge) -> Callable[
     return judged
 
 
-def _options(body: bytes, *, is_new_format_only: bool) -> Mapping[str, Any] | None:
+def _options(body: bytes, method: str) -> Mapping[str, Any] | None:
     """The options in a body as JupyterHub's handler reads them, None without any.
 
     Raises HTTPError for keys that are repeated. What JupyterHub refuses itself is left to it.
@@ -81,14 +81,16 @@ def _options(body: bytes, *, is_new_format_only: bool) -> Mapping[str, Any] | No
         found = json.loads(body.strip().decode("utf-8", "replace"), object_pairs_hook=_once) if body else None
     except (ValueError, RecursionError):
         return None
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or not found:
         return None
     name = found.get("display_name")
     if isinstance(name, str) and len(name) > LONGEST_DISPLAY_NAME:
         raise HTTPError(400, f"display_name: at most {LONGEST_DISPLAY_NAME} characters, not {len(name):,}.")
-    if is_new_format_only or {"display_name", "user_options"} & found.keys():
+    if method == "PATCH" or {"display_name", "user_options"} & found.keys():
         found = found.get("user_options")
-    return found if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return None
+    return found if found or method == "POST" else None  # the others start nothing with {}
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
