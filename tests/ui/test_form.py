@@ -511,6 +511,36 @@ def test_a_link_fills_the_form_in_marks_what_it_filled_and_starts_nothing(alice:
     assert hub.servers("alice") == {}
 
 
+def test_a_link_shows_its_choices_while_the_server_runs_and_starts_it_again(
+    alice: Page, hub: Hub, keep: Keep
+) -> None:
+    open_form(alice)
+    with rendered(alice):
+        option(alice, "memory").fill("1G")
+    alice.get_by_role("button", name="Start", exact=True).click()
+    eventually(lambda: (hub.servers("alice").get("") or {}).get("ready"), 120)
+    alice.goto("/hub/spawn?opt-memory=1500M&opt-runtime=20m")
+    expect(alice.get_by_role("status").filter(has_text="Your server is running")).to_be_visible()
+    expect(option(alice, "memory")).to_have_value("1500M")
+    expect(alice.get_by_label("Another server")).to_have_value("server-2")
+    assert no_labels_missing(alice) == []
+    keep(whole(alice), "form-while-running")
+    with rendered(alice):
+        option(alice, "memory").fill("lots")
+    alice.get_by_role("button", name="Restart with these choices").click()
+    expect(alice.locator("#error-memory")).to_be_visible()
+    assert hub.servers("alice")[""]["ready"], "a mistake ends no server"
+    with rendered(alice):
+        option(alice, "memory").fill("1200M")
+    alice.get_by_role("button", name="Restart with these choices").click()
+    alice.wait_for_url(re.compile("/hub/spawn-pending/|/user/alice/"))
+    eventually(
+        lambda: ((hub.servers("alice").get("") or {}).get("user_options") or {}).get("memory") == 1200, 120
+    )
+    eventually(lambda: (hub.servers("alice").get("") or {}).get("ready"), 120)
+    hub.stop("alice")
+
+
 # -- without JavaScript
 
 
