@@ -76,15 +76,17 @@ class Bounds:
     def max_ntasks(self, nodes: int | None = None, gpus: str | None = None) -> int:
         """The most tasks of one core each."""
         taken = self._largest(nodes or self.max_nodes(gpus), gpus)
-        return min([sum(shape.cpus * shape.count for shape in taken), *self._all_cpus(nodes)])
+        limits = [limit // self._task_step for limit in self._all_cpus(nodes)]
+        return min([sum(shape.tasks(1) for shape in taken), *limits])
 
     def max_cpus(self, nodes: int | None = None, ntasks: int | None = None, gpus: str | None = None) -> int:
         """The most cores for each task."""
         tasks = ntasks or nodes or 1
         taken = self._largest(nodes or min(tasks, self.max_nodes(gpus)), gpus)
-        limits = [limit // tasks for limit in self._all_cpus(nodes)]
+        step = self._task_step
+        limits = [limit // tasks // step * step for limit in self._all_cpus(nodes)]
         most = min([max((shape.cpus for shape in taken), default=0), *limits])
-        room = (n for n in range(most, 0, -1) if sum(s.cpus // n * s.count for s in taken) >= tasks)
+        room = (n for n in range(most, 0, -1) if sum(s.tasks(n) for s in taken) >= tasks)
         return next(room, 0)
 
     def min_cpus(self, nodes: int | None = None, ntasks: int | None = None) -> int:
@@ -142,6 +144,10 @@ class Bounds:
     @property
     def _cpu_step(self) -> int:
         return max((shape.cpu_step for shape in self.shapes), default=1)
+
+    @property
+    def _task_step(self) -> int:
+        return max((shape.task_step for shape in self.shapes), default=1)
 
     def _limits(self, name: str) -> list[int]:
         return [limits[name] for limits in (self.per_job, self.per_node) if name in limits]

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
+from math import ceil
 from typing import Any
 
 from flatirons.slurm.accounting import Account, Qos
@@ -16,7 +17,7 @@ from flatirons.slurm.model import Cluster, Configuration, Node, Partition, Reser
 class Shape:
     """What each of `count` equal nodes has; GPUs are by type, "" for those without a type.
 
-    Slurm allocates CPUs in multiples of `cpu_step`.
+    Slurm allocates CPUs in multiples of `cpu_step`, and to each task in multiples of `task_step`.
     """
 
     cpus: int
@@ -26,6 +27,11 @@ class Shape:
     cpus_per_core: int = 1
     cpus_per_socket: int = 0
     cpu_step: int = 1
+    task_step: int = 1
+
+    def tasks(self, cpus: int) -> int:
+        """The most tasks of so many CPUs on all of these nodes."""
+        return self.cpus // (ceil(cpus / self.task_step) * self.task_step) * self.count
 
     def gpus_of(self, kind: str) -> int:
         """The number of GPUs of a type that each node has; with "" those of any type."""

@@ -401,6 +401,7 @@ class Configuration:
     max_memory_per_node_mib: int | None = None
     version: tuple[int, ...] = ()
     consumable: Consumable = Consumable.CPU
+    has_one_task_per_core: bool = False
     slurm_user_uid: int | None = None
     counts_memory: bool = True
 

@@ -259,6 +259,7 @@ def configuration(text: str) -> Configuration:
         max_memory_per_cpu_mib=number(settings.get("MaxMemPerCPU", "")),
         max_memory_per_node_mib=number(settings.get("MaxMemPerNode", "")),
         consumable=_consumable(settings.get("SelectTypeParameters", "")) or Consumable.CPU,
+        has_one_task_per_core="CR_ONE_TASK_PER_CORE" in settings.get("SelectTypeParameters", "").upper(),
         counts_memory=_counts_memory(settings.get("SelectTypeParameters", "CR_Core_Memory")) or False,
         version=tuple(int(part) for part in re.findall(r"[0-9]{1,4}", settings.get("SLURM_VERSION", ""))[:3]),
         slurm_user_uid=_uid(settings.get("SlurmUser", "")),

@@ -290,7 +290,9 @@ class Rights:
             nodes = self.facts.nodes_of.get(partition.name, ())
             found = shapes(_reserved(node, set_aside) for node in nodes if node.name in set_aside.node_names)
         whole = partition.consumable or self.facts.configuration.consumable
-        return tuple(_limited(shape, partition, whole) for shape in found)
+        by_core = self.facts.configuration.has_one_task_per_core
+        limited = (_limited(shape, partition, whole) for shape in found)
+        return tuple(replace(each, task_step=each.cpus_per_core if by_core else 1) for each in limited)
 
 
 def _reserved(node: Node, reservation: Reservation) -> Node:

@@ -35,10 +35,16 @@ def bounds(
     whole: Consumable = Consumable.CORE,
     reservation: Reservation | None = None,
     partition: Partition = PARTITION,
+    has_one_task_per_core: bool = False,
     **limits: dict[str, int],
 ) -> Bounds:
     facts = ClusterFacts(
-        Configuration("summit", frozenset({"associations", "limits", "qos"}), consumable=whole),
+        Configuration(
+            "summit",
+            frozenset({"associations", "limits", "qos"}),
+            consumable=whole,
+            has_one_task_per_core=has_one_task_per_core,
+        ),
         (partition,),
         nodes or (THREADS,),
         (reservation,) if reservation else (),
@@ -104,6 +110,17 @@ def test_a_limit_of_cpus_counts_whole_cores_where_slurm_allocates_them() -> None
     one = replace(PARTITION, consumable=Consumable.CPU)
     assert bounds(**three, partition=one).max_cpus() == 3, "the partition's own setting"
     assert bounds().max_cpus() == 8
+
+
+def test_a_task_has_a_core_of_its_own_where_slurm_says_so() -> None:
+    text = "AccountingStorageEnforce = none\nClusterName = x\nSelectTypeParameters = CR_CORE,{}\n"
+    assert parse.configuration(text.format("CR_ONE_TASK_PER_CORE")).has_one_task_per_core
+    assert not parse.configuration(text.format("CR_LLN")).has_one_task_per_core
+    found = bounds(has_one_task_per_core=True)
+    assert (found.max_ntasks(), found.max_cpus(1, 4), found.max_cpus(1, 2), found.max_cpus()) == (4, 2, 4, 8)
+    assert bounds().max_ntasks() == 8
+    limited = bounds(has_one_task_per_core=True, max_tres_per_job={"cpu": 6})
+    assert (limited.max_ntasks(), limited.max_cpus(1, 2), limited.max_cpus()) == (3, 2, 6)
 
 
 def test_the_limits_of_a_partition_for_a_node_and_a_socket_leave_whole_cores() -> None:
