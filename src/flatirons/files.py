@@ -37,9 +37,14 @@ def make_private(folder: Path) -> None:
     """
     for found in [*folder.rglob("*")]:
         with contextlib.suppress(FileNotFoundError):  # hub and proxy start side by side, with drafts of files
-            mode = found.lstat().st_mode
-            if (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) and mode & PRIVATE_UMASK:
-                found.chmod(stat.S_IMODE(mode) & ~PRIVATE_UMASK)
+            take_rights_of_others(found)
+
+
+def take_rights_of_others(path: Path) -> None:
+    """Makes a file or a directory private; leaves anything else, such as a link, alone. Raises OSError."""
+    mode = path.lstat().st_mode
+    if (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) and mode & PRIVATE_UMASK:
+        path.chmod(stat.S_IMODE(mode) & ~PRIVATE_UMASK)
 
 
 def write_atomically(path: Path, text: str, mode: int = 0o600, *, replace: bool = True) -> None:

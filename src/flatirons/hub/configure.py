@@ -65,7 +65,9 @@ def update_state(c: Any, site: Site) -> None:
     """Sets what the hub stores, and that servers keep running without it."""
     folder, hub = Path(site.hub.state_dir), c.JupyterHub
     hub.cookie_secret_file = str(folder / "cookie_secret")
-    hub.db_url = site.hub.database or state_directory.prepare_database(folder / "jupyterhub.sqlite")
+    own = folder / "jupyterhub.sqlite"
+    named = site.hub.database
+    hub.db_url = state_directory.tighten_database(named) if named else state_directory.prepare_database(own)
     hub.upgrade_db = not site.hub.database  # a SQLite file is copied before it is upgraded
     hub.internal_certs_location = str(folder / "internal-ssl")
     hub.cleanup_servers = False

@@ -9,7 +9,7 @@ import sqlite3
 from pathlib import Path
 
 from flatirons.errors import SiteError
-from flatirons.files import keep_files_private, make_private, write_atomically
+from flatirons.files import keep_files_private, make_private, take_rights_of_others, write_atomically
 
 
 def prepare(directory: str) -> Path:
@@ -46,6 +46,29 @@ def prepare_database(path: Path) -> str:
         sentence = f"the hub's database {path} can't be opened: {error}"
         raise SiteError([("hub.state_dir", sentence)]) from error
     return f"sqlite:///{path}"
+
+
+def tighten_database(url: str) -> str:
+    """The URL of a database that the site names. If it is a SQLite file, nobody else can read it any more.
+
+    Raises SiteError if that isn't possible.
+    """
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        found = make_url(url)
+    except ArgumentError:  # JupyterHub says so, with more words
+        return url
+    if found.get_backend_name() == "sqlite" and found.database:
+        try:
+            for suffix in ("", "-wal", "-shm", "-journal"):
+                with contextlib.suppress(FileNotFoundError):
+                    take_rights_of_others(Path(found.database + suffix))
+        except OSError as error:
+            sentence = f"{found.database} can't be made private: {error.strerror}. As its owner: chmod 600"
+            raise SiteError([("hub.database", sentence)]) from error
+    return url
 
 
 def ensure_secret(path: Path) -> str:

@@ -188,6 +188,25 @@ def test_a_database_that_cannot_be_opened_is_an_error_with_its_key(tmp_path):
         prepare_database(tmp_path / "no" / "jupyterhub.sqlite")
 
 
+@pytest.mark.parametrize("scheme", ["sqlite:///", "sqlite+pysqlite:///"])
+def test_a_database_file_elsewhere_becomes_private_with_its_journals(configured, tmp_path, scheme):
+    path = tmp_path / "elsewhere.sqlite"
+    for name in (path, tmp_path / "elsewhere.sqlite-wal"):
+        name.touch()
+        name.chmod(0o664)
+    url = f"{scheme}{path}"
+    assert configured(hub=f"database = '{url}'").JupyterHub.db_url == url
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.glob("elsewhere*")}
+    assert modes == {"elsewhere.sqlite": 0o600, "elsewhere.sqlite-wal": 0o600}
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://db.example.org/hub", "sqlite://", "sqlite:////no/such.sqlite", "x"]
+)
+def test_another_database_is_left_to_jupyterhub(configured, url):
+    assert configured(hub=f"database = '{url}'").JupyterHub.db_url == url
+
+
 def test_a_state_directory_that_cannot_be_made_is_named_by_its_key(tmp_path):
     with pytest.raises(SiteError, match=r"hub\.state_dir: .* can't be made"):
         prepare(str(tmp_path / "no" / "state"))
