@@ -125,6 +125,13 @@ class ClusterFacts:
         is_known = not nodes or any(node.memory_mib > UNKNOWN_MEMORY_MIB for node in nodes)
         return is_known and (self.configuration.counts_memory if own is None else own)
 
+    @cached_property
+    def named_groups(self) -> frozenset[str]:
+        """The groups that partitions and reservations name."""
+        partitions = (name for each in self.partitions for name in each.allow_groups or ())
+        reservations = (name.removeprefix("-") for each in self.reservations for name in each.groups)
+        return frozenset([*partitions, *reservations])
+
     def described(self, cluster: Cluster) -> Cluster:
         """The cluster, for programs that submit jobs without asking Slurm what it counts."""
         names = ["", *(each.name for each in self.partitions)]

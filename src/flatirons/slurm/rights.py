@@ -195,7 +195,8 @@ class Rights:
     def _admits(self, reservation: Reservation, accounts: Sequence[str]) -> bool:
         """Does the reservation admit this user with one of these accounts, or with an account above them?"""
         groups = sorted(self.groups) if self.groups is not None else list(reservation.groups)
-        if not (_is_on(reservation.users, [self.user]) and _is_on(reservation.groups, groups)):
+        users = [name.casefold() for name in reservation.users]  # a directory may not tell A and a apart
+        if not (_is_on(users, [self.user.casefold()]) and _is_on(reservation.groups, groups)):
             return False
         if "TIME_FLOAT" in reservation.flags:  # its start is always in the near future, so no job can use it
             return False

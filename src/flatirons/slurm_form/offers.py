@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import grp
 import os
 import pwd
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -76,7 +77,9 @@ class OfferCache:
     def __init__(self, clients: Mapping[str, SlurmClient]) -> None:
         self.caches = {name: ClusterCache(client) for name, client in clients.items()}
         self._rights: LRUCache[tuple[str, str], Rights] = LRUCache(MOST_USERS)
-        self._groups: LRUCache[str, SharedCall[frozenset[str] | None]] = LRUCache(MOST_USERS)
+        self._groups: LRUCache[tuple[str, frozenset[str]], SharedCall[frozenset[str] | None]] = LRUCache(
+            MOST_USERS
+        )
 
     async def facts(self, user: str, *, fresh: bool) -> SlurmOffers:
         """What this user may use; `fresh`: to check a start, otherwise to show on a page."""
@@ -88,35 +91,43 @@ class OfferCache:
         cache = self.caches[cluster]
         is_first = (cluster, user) not in self._rights
         patience = PATIENCE_SECONDS if fresh or is_first else 0.0
-        facts, associations, groups = await asyncio.gather(
+        facts, associations = await asyncio.gather(
             cache.look(max_age=GATE_SECONDS if fresh else GLANCE_SECONDS, patience=patience),
             cache.associations(user, max_age=GATE_SECONDS if fresh else RIGHTS_SECONDS, patience=patience),
-            self._groups_of(user),
         )
         if facts is None:
             return ClusterOffer(trouble=cache.trouble or "Slurm hasn't answered yet.")
+        groups = await self._groups_of(user, facts.named_groups)
         known = self._rights.get((cluster, user))
         rights = known.renewed(facts, associations, groups) if known else None
         rights = rights or Rights(facts, associations, user, groups)
         self._rights[cluster, user] = rights
         return ClusterOffer(rights, time.monotonic() - facts.taken_at, cache.trouble)
 
-    async def _groups_of(self, user: str) -> frozenset[str] | None:
+    async def _groups_of(self, user: str, named: frozenset[str]) -> frozenset[str] | None:
         """The user's groups, looked up in a thread: SSSD may take its time."""
-        lookup = SharedCall(partial(asyncio.to_thread, find_groups, user))
-        return await self._groups.setdefault(user, lookup).get(RIGHTS_SECONDS)
+        lookup = SharedCall(partial(asyncio.to_thread, find_groups, user, named))
+        return await self._groups.setdefault((user, named), lookup).get(RIGHTS_SECONDS)
 
 
-def find_groups(user: str) -> frozenset[str] | None:
-    """The names of the user's groups on this machine; None when it doesn't know the user. May block."""
+def find_groups(user: str, named: Iterable[str] = ()) -> frozenset[str] | None:
+    """The names of the user's groups on this machine; None when it doesn't know the user. May block.
+
+    A directory may know a group by several names, such as `domain users` and `DOM\\Domain Users`. Slurm goes
+    by its number, so those of the `named` groups that are one of the user's groups are among the result.
+    """
     try:
         account = pwd.getpwnam(user)
     except (KeyError, ValueError):
         return None
-    names = set()
-    for number in os.getgrouplist(user, account.pw_gid):
+    names, numbers = set(), set(os.getgrouplist(user, account.pw_gid))
+    for number in numbers:
         try:
             names.add(grp.getgrgid(number).gr_name)
         except KeyError:
             names.add(str(number))
+    for name in set(named) - names:
+        with contextlib.suppress(KeyError):
+            if grp.getgrnam(name).gr_gid in numbers:
+                names.add(name)
     return frozenset(names)

@@ -232,6 +232,16 @@ def test_a_reservation_is_offered_to_whom_it_admits_and_limits_the_job() -> None
     assert rights(replace(needing, reservations=(others[1],))).accounts("shas") == ("ucb-knl",)
 
 
+def test_users_and_groups_of_a_directory_are_found_in_slurms_lists() -> None:
+    workshop = Reservation("workshop", is_active=True, users=("DOM\\Alice",), groups=("domain users",))
+    facts = replace(changed(SHAS, allow_groups=("domain users",)), reservations=(workshop,))
+    mine = Rights(facts, None, "dom\\alice", frozenset({"domain users"}))
+    assert [each.name for each in mine.reservations("shas")] == ["workshop"]
+    assert "shas" in names(mine)
+    others = Rights(facts, None, "dom\\bob", frozenset({"domain", "users"}))
+    assert others.reservations("shas") == () and "shas" not in names(others)
+
+
 def test_the_flags_of_a_reservation_say_whether_a_job_is_restricted_to_its_nodes() -> None:
     flex = Reservation("flex", True, total_nodes=1, cpus=2, node_names=("b1",), flags=frozenset({"FLEX"}))
     floating = replace(flex, name="floating", flags=frozenset({"TIME_FLOAT"}))

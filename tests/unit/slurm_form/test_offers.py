@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import grp
+import os
+import pwd
 from typing import Any
 
+import pytest
+
 from flatirons.slurm.model import Configuration
-from flatirons.slurm_form.offers import OfferCache
+from flatirons.slurm_form.offers import OfferCache, find_groups
 
 
 class Slurm:
@@ -28,3 +33,15 @@ async def test_an_offer_that_slurm_has_just_made_is_a_moment_old() -> None:
     seen = (await cache.facts("root", fresh=True)).clusters["summit"]
     assert seen.rights is not None
     assert 0 <= seen.age_seconds < 60
+
+
+def test_a_group_counts_by_every_name_that_the_directory_has_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = grp.getgrgid(os.getgid())
+    known = {own.gr_name: own, "DOM\\Own Group": own, "others": grp.struct_group(("others", "x", 2**20, []))}
+    monkeypatch.setattr(grp, "getgrnam", known.__getitem__)
+    me = pwd.getpwuid(os.getuid()).pw_name
+    found = find_groups(me, ["DOM\\Own Group", "others", "nosuch"])
+    assert found is not None
+    assert {own.gr_name, "DOM\\Own Group"} <= found
+    assert not {"others", "nosuch"} & found
+    assert find_groups("no such user", ["others"]) is None
