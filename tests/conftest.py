@@ -84,6 +84,10 @@ class InHubNode(Runner):
         given = [f"{key}={value}" for key, value in env.items()]
         return Launch((*self.demo.enter(HUB, user or HUB_ACCOUNT.name), *given, *argv), os.environ, {})
 
+    async def host_names(self) -> frozenset[str]:
+        """The name of the hub node."""
+        return frozenset({HUB})
+
 
 class RealCluster:
     """A hub on real Slurm, as tests see it."""

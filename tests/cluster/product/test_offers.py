@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import pytest
 
+from flatirons.errors import SubmitRefused
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.cluster_cache import ClusterCache
 from flatirons.slurm.model import JobSpec
@@ -188,6 +189,39 @@ async def test_a_reservation_is_offered_to_whom_slurm_lets_in(
         "carol": {"for-group", "for-knl"},
         "dave": set(),
     }
+
+
+@pytest.fixture
+def admit(cluster: RealCluster) -> Iterator[Callable[[str, str], None]]:
+    """Changes whom the partition sgpu admits; at the end it admits everybody again."""
+    scontrol = ["env", f"SLURM_CONF={cluster.clusters['summit'].slurm_conf}", "scontrol", "update"]
+
+    def change(key: str, value: str) -> None:
+        done = cluster.exec("ctl", [*scontrol, "PartitionName=sgpu", f"{key}={value}"])
+        assert done.returncode == 0, done.stderr
+
+    yield change
+    change("AllocNodes", "ALL")
+    change("AllowGroups", "ALL")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "is_offered"),
+    [("ALL", True), ("login[1-2]", False), ("login[1-2],hub", True), ("hu[a-b]", False)],
+)
+async def test_a_partition_is_offered_where_its_jobs_may_be_submitted(
+    clients: dict[str, SlurmClient], admit: Callable[[str, str], None], hosts: str, is_offered: bool
+) -> None:
+    admit("AllocNodes", hosts)
+    rights = (await OfferCache(clients).facts("alice", fresh=True)).rights("summit")
+    assert rights
+    assert ("sgpu" in {each.name for each in rights.partitions}) is is_offered
+    spec = JobSpec("alloc", partition="sgpu", account="ucb-general", runtime_minutes=5, chdir="/tmp")
+    if is_offered:
+        await clients["summit"].test_only(spec, SCRIPT, user="alice")
+    else:
+        with pytest.raises(SubmitRefused, match="only from other machines"):
+            await clients["summit"].test_only(spec, SCRIPT, user="alice")
 
 
 async def test_hidden_partitions_are_offered_and_clusters_do_not_mix(clients: dict[str, SlurmClient]) -> None:
