@@ -63,7 +63,7 @@ class Bounds:
         kind, count = parsed(gpus)
         limits = [sum(shape.count for shape in self._fitting(gpus)), *_given(self.most_nodes)]
         limits += _given(self.per_job.get("node"))
-        limits += [limit // self._cpu_step for limit in _given(self.per_job.get("cpu"))]
+        limits += [limit // self.cpu_step for limit in _given(self.per_job.get("cpu"))]
         if count:
             names = ("gres/gpu", f"gres/gpu:{kind}")
             limits += [self.per_job[name] // count for name in names if name in self.per_job]
@@ -118,7 +118,7 @@ class Bounds:
         if self.default_memory_per_cpu_mib is not None:
             count = nodes or 1
             cores = ceil((ntasks or count) / count) * (cpus or 1)
-            return self.default_memory_per_cpu_mib * ceil(cores / self._cpu_step) * self._cpu_step
+            return self.default_memory_per_cpu_mib * ceil(cores / self.cpu_step) * self.cpu_step
         return self.default_memory_per_node_mib
 
     def _by_cores(self, shape: Shape, nodes: int, ntasks: int | None) -> list[int]:
@@ -138,11 +138,12 @@ class Bounds:
         Slurm compares what it allocates, so a limit of 3 CPUs leaves one core of two threads.
         """
         per_node = [limit * (nodes or 1) for limit in _given(self.per_node.get("cpu"))]
-        step = self._cpu_step
+        step = self.cpu_step
         return [limit // step * step for limit in [*_given(self.per_job.get("cpu")), *per_node]]
 
     @property
-    def _cpu_step(self) -> int:
+    def cpu_step(self) -> int:
+        """Slurm allocates CPUs of a node in multiples of this."""
         return max((shape.cpu_step for shape in self.shapes), default=1)
 
     @property

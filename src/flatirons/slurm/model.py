@@ -171,8 +171,9 @@ class JobSpec:
     """The request to Slurm for one batch job; argv.sbatch turns it into options.
 
     `memory_mib`, `gpus` and `gpu_type` are per node, `cpus` per task. Memory is given by one of `memory_mib`
-    and `mem_per_cpu_mib`. `extra` holds whole options of sbatch,
-    such as "--signal=B:TERM@60". A user's text is in them only as the checked value of an option.
+    and `mem_per_cpu_mib`. Slurm allocates the CPUs of a node in multiples of `cpu_step`. `extra` holds whole
+    options of sbatch, such as "--signal=B:TERM@60". A user's text is in them only as the checked value of an
+    option.
     """
 
     name: str
@@ -193,6 +194,7 @@ class JobSpec:
     constraint: str = ""
     chdir: str = ""
     output: str = ""
+    cpu_step: int = 1
     extra: tuple[str, ...] = ()
 
 

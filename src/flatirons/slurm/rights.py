@@ -121,7 +121,9 @@ class Rights:
         return self._bounds[key]
 
     def countable(self, spec: JobSpec) -> JobSpec:
-        """The job, without its request for memory if its partition doesn't allocate memory."""
+        """The job as Slurm counts it: without memory where that isn't allocated, and with its `cpu_step`."""
+        bounds = self.bounds(spec.partition, spec.account, spec.qos, spec.reservation)
+        spec = replace(spec, cpu_step=bounds.cpu_step)
         if self.facts.counts_memory(spec.partition):
             return spec
         return replace(spec, memory_mib=0, mem_per_cpu_mib=0)

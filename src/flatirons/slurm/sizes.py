@@ -66,7 +66,7 @@ def _memory_options(spec: JobSpec, spelling: Spelling) -> list[str]:
     per_node, per_cpu = spec.memory_mib, spec.mem_per_cpu_mib
     if not (per_node or per_cpu) or not spelling.takes_memory(spec.partition):
         return []
-    cores = _tasks_of_node(spec) * (spec.cpus or 1)
+    cores = ceil(_tasks_of_node(spec) * (spec.cpus or 1) / spec.cpu_step) * spec.cpu_step
     option = spelling.memory or ("--mem" if per_node else "--mem-per-cpu")
     if option == "--mem":
         return [f"--mem={per_node or per_cpu * cores}M"]

@@ -312,7 +312,8 @@ def max_mem_per_cpu(bounds: Bounds | None, gpus: Name, nodes: Count, ntasks: Cou
     if bounds is None:
         return None
     cores = ceil((ntasks or nodes or 1) / (nodes or 1)) * (cpus or 1)
-    return max(bounds.max_memory_mib(nodes, ntasks, cpus, gpus) // cores, 1)
+    allocated = ceil(cores / bounds.cpu_step) * bounds.cpu_step
+    return max(bounds.max_memory_mib(nodes, ntasks, cpus, gpus) // allocated, 1)
 
 
 def nothing_for_memory(bounds: Bounds | None, nodes: Count, ntasks: Count, cpus: Count) -> str:

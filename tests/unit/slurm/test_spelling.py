@@ -73,6 +73,12 @@ def test_memory_for_each_core_never_adds_up_to_more_than_was_asked_for() -> None
     assert "--mem-per-cpu=1M" in words(JobSpec("jupyter", cpus=8, memory_mib=4), memory="--mem-per-cpu")
 
 
+def test_memory_for_each_core_counts_the_cpus_that_slurm_allocates() -> None:
+    threads = JobSpec("jupyter", cpus=3, memory_mib=8000, cpu_step=2)
+    assert "--mem-per-cpu=2000M" in words(threads, memory="--mem-per-cpu"), "Slurm allocates two cores"
+    assert "--mem=8000M" in words(threads)
+
+
 def test_memory_that_was_asked_for_each_core_becomes_that_of_a_node() -> None:
     per_core = JobSpec("jupyter", nodes=2, ntasks=4, cpus=3, mem_per_cpu_mib=1000)
     assert "--mem-per-cpu=1000M" in words(per_core)
