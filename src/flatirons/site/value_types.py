@@ -190,8 +190,11 @@ Line = Annotated[str, AfterValidator(_one_line)]
 Name = Annotated[str, AfterValidator(_named)]
 Account = Annotated[str, AfterValidator(_account)]
 MemoryOption = Annotated[str, AfterValidator(lambda text: "".join(spelling.options(text, spelling.MEMORY)))]
-CpuOptions = Annotated[list[str], BeforeValidator(_options_of(spelling.CPUS))]
-GpuOptions = Annotated[list[str], BeforeValidator(_options_of(spelling.GPUS))]
+_OneOrSeveral = WithJsonSchema(
+    {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+)
+CpuOptions = Annotated[list[str], BeforeValidator(_options_of(spelling.CPUS)), _OneOrSeveral]
+GpuOptions = Annotated[list[str], BeforeValidator(_options_of(spelling.GPUS)), _OneOrSeveral]
 ListedAccount = Annotated[str, AfterValidator(_listed_account)]  # such as "domain users" and "DOM\\user"
 AbsolutePath = Annotated[str, AfterValidator(_absolute), _text_schema(format="path")]
 Origin = Annotated[str, AfterValidator(_origin), _text_schema(format="uri")]

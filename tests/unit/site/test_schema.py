@@ -49,6 +49,13 @@ def test_users_and_groups_have_the_names_of_any_directory():
     assert login.allowed_groups == login.admin_users == names
 
 
+def test_options_of_sbatch_are_one_or_several_by_long_or_short_names():
+    lines = ['sbatch_memory = "--mem-per-cpu"', 'sbatch_cpus = "-c"', 'sbatch_gpus = ["-G", "-C=gpu"]']
+    cluster = parse(with_lines("clusters.summit", *lines)).clusters["summit"]
+    assert (cluster.sbatch_memory, cluster.sbatch_cpus) == ("--mem-per-cpu", ["--cpus-per-task"])
+    assert cluster.sbatch_gpus == ["--gpus", "--constraint=gpu"]
+
+
 def test_the_examples_in_the_repository_are_valid_sites():
     assert load(REPO / "deploy" / "site.example.toml").login.admin_users == ["ada"]
     assert list(load(REPO / "cluster" / "demo" / "site.toml").clusters) == ["summit", "blanca"]
@@ -101,6 +108,9 @@ def test_an_unknown_key_is_refused_and_the_nearest_one_suggested(section, line, 
         ("login", "blocked_users = ['a:b']", "login.blocked_users[0]", "the name of a user or group"),
         ("login", "allow_all = 'yes'", "login.allow_all", "true or false is expected, not 'yes'"),
         ("login", "authenticator = 'a b'", "login.authenticator", "a class such as"),
+        ("clusters.summit", "sbatch_memory = '--mem=4G'", "clusters.summit.sbatch_memory", '"--mem-per-cpu"'),
+        ("clusters.summit", "sbatch_gpus = 5", "clusters.summit.sbatch_gpus", "or a list of them"),
+        ("clusters.summit", "sbatch_gpus = ['--gpu']", "clusters.summit.sbatch_gpus", "not '--gpu'"),
         ("clusters.'a b'", "", 'clusters."a b"', "letters, digits"),
         ("containers", "binds = ['a:b']", "containers.binds[0]", "must be absolute"),
         ("environments.x", "image = 'base.sif'", "environments.x", "an absolute path or a"),
