@@ -14,6 +14,7 @@ from flatirons.slurm.model import JobSpec
 from flatirons.slurm.spelling import CPUS, GPUS, Spelling
 
 PER_TASK = "--tres-per-task"
+SOCKETS = "--cores-per-socket"
 _NEEDS_TASKS = frozenset({"--gpus-per-task", PER_TASK})
 """Options for GPUs that need an explicit number of tasks."""
 
@@ -55,6 +56,10 @@ def _task_options(spec: JobSpec, spelling: Spelling) -> list[str]:
     nodes, ntasks = spec.nodes, spec.ntasks
     if spec.gpus and "--gpus" in spelling.gpus:
         nodes = nodes or 1  # without a number, Slurm may take the GPUs from several nodes
+    if spec.cpus and spelling.cpus == (SOCKETS,):
+        nodes = nodes or 1  # without a number of tasks, Slurm allocates so many cores on each node
+    elif spec.cpus and SOCKETS in spelling.cpus:
+        ntasks = ntasks or nodes or 1  # otherwise Slurm would multiply both numbers
     if spec.gpus and not _NEEDS_TASKS.isdisjoint(spelling.gpus):
         ntasks = ntasks or nodes or 1
     given = {"--nodes": nodes, "--ntasks": ntasks, "--ntasks-per-node": spec.ntasks_per_node}

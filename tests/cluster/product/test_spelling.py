@@ -83,6 +83,7 @@ def only_mem_per_cpu(cluster: RealCluster) -> Iterator[None]:
         {"gpus": "--gpus-per-task"},
         {"gpus": "--tres-per-task", "cpus": "--tres-per-task"},
         {"cpus": ["--cpus-per-task", "--cores-per-socket"]},
+        {"cpus": "--cores-per-socket"},
     ],
 )
 async def test_each_spelling_of_a_job_is_the_same_job_for_slurm(
@@ -125,8 +126,8 @@ def kernel(visitor: Visitor, slurm: Slurm, only_mem_per_cpu: None) -> Iterator[K
 
 
 ENGINES = """
-import ipyparallel as ipp
-rc = ipp.Cluster(engines="flatirons", n=2, memory="600M"{more}).start_and_connect_sync()
+from flatirons.parallel import Cluster
+rc = Cluster(n=2, memory="600M"{more}).start_and_connect_sync()
 hosts = rc[:].apply_sync(lambda: __import__("socket").gethostname())
 print(json.dumps([hosts, rc.cluster.engine_set.job_id]))
 """

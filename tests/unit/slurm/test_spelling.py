@@ -45,7 +45,14 @@ def test_the_usual_options_are_used_where_the_site_says_nothing() -> None:
         ),
         (
             {"cpus": ["--cpus-per-task", "--cores-per-socket"]},
-            {"--cpus-per-task=4", "--cores-per-socket=4", "--mem=8192M", "--gres=gpu:v100:2"},
+            {
+                *("--ntasks=2", "--cpus-per-task=4", "--cores-per-socket=4", "--mem=8192M"),
+                "--gres=gpu:v100:2",
+            },
+        ),
+        (
+            {"cpus": "--cores-per-socket"},
+            {"--cores-per-socket=4", "--mem=8192M", "--gres=gpu:v100:2"},
         ),
         (
             {"gpus": ["--gpus", "-C"]},
