@@ -9,14 +9,13 @@ from types import FrameType
 
 from ..errors import ClusterError
 from ..prerequisites import require_root
+from ..recipe import DEFAULT_SUITE, SUITES
 from . import cleanup_check, environments, software, status_line
 from .build import build
 from .progress import Progress
 from .service import Demo
 from .site_file import require_toml
 
-# Debian 12 has no Apptainer, so it can't run the image.
-SUITES = ("trixie", "unstable")
 LOG_INS = (
     "alice/alice, bob/bob or carol/carol, or as dave/dave (the admin, who sees the page Operations; "
     "he has no account in Slurm, which refuses his jobs)"
@@ -31,7 +30,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--name", default=DEFAULT_NAME, help=f"of the instance {default}")
     parser.add_argument("--port", type=int, default=8000, help=f"on 127.0.0.1 {default}")
     parser.add_argument("--nodes", type=int, default=3, help=f"nodes of the cluster summit {default}")
-    parser.add_argument("--suite", choices=SUITES, default=SUITES[0], help=f"of Debian {default}")
+    parser.add_argument("--suite", choices=SUITES, default=DEFAULT_SUITE, help=f"of Debian {default}")
     images = f"offered besides base, such as r,pyspark; there are {', '.join(environments.OFFERED)}"
     parser.add_argument("--images", type=environments.names, default=(), help=images)
     extra = "TOML that is merged into the demo's site.toml"

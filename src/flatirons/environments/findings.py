@@ -154,6 +154,11 @@ def _server(environment: Environment, result: Mapping[str, Any], hub: str) -> Fi
         return Finding("server", SKIPPED, sentence)
     major = hub.partition(".")[0] or "*"
     advice = f"Install it there: pip install 'jupyterhub=={major}.*', or conda's jupyterhub-base={major}."
+    if not result["version"] and result["off_path"]:
+        sentence = f"jupyterhub-singleuser is {result['off_path']}, which isn't on the PATH."
+        return Finding(
+            "server", FAILED, sentence, f'Set `cmd = ["{result["off_path"]}"]`, or correct the PATH.'
+        )
     if not result["version"] and not result["path"]:
         return Finding("server", FAILED, "The environment has no jupyterhub-singleuser.", advice)
     if result["error"] or not result["version"]:

@@ -47,9 +47,12 @@ def run(argv: List[str], extra: Dict[str, str]) -> Tuple[int, str, str]:
 
 
 def server(argv: List[str]) -> Dict[str, Any]:
-    """The path of the server's program (for `-m`, of its Python), and the version that it prints."""
+    """The path of the server's program (for `-m`, of its Python), and the version that it prints.
+
+    `off_path`: where survey.py found the program, which isn't on the PATH.
+    """
     if not argv:
-        return {"path": "", "version": "", "error": ""}
+        return {"path": "", "version": "", "error": "", "off_path": ""}
     path = shutil.which(argv[argv.index("-m") - 1 if "-m" in argv else -1]) or ""
     status, out, err = run([*argv, "--version"], {})
     lines = out.split()
@@ -57,6 +60,7 @@ def server(argv: List[str]) -> Dict[str, Any]:
         "path": path,
         "version": lines[-1] if lines and not status else "",
         "error": err if status else "",
+        "off_path": os.environ.pop("FLATIRONS_OFF_PATH", ""),
     }
 
 

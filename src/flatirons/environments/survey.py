@@ -23,9 +23,15 @@ from flatirons.job.node.profile import ProfileShell, how_ended
 MARK = "FLATIRONS-SURVEY "
 LINES = 40
 NO_PYTHON = "there is no Python here"
-# Runs the Python in the first line of the server's program, $1; else the one next to it, or one on PATH.
+# Runs the Python in the first line of the server's program, $1; else the one next to it, or one on PATH. A
+# program that isn't on the PATH is searched for where people install Python environments.
 OWN_PYTHON = """\
 server=$(command -v "$1")
+if [ -z "$server" ]; then
+    for place in /opt/*/bin /opt/*/*/bin /opt/*/envs/*/bin /srv/*/bin /usr/local/*/bin /*venv/bin; do
+        [ -x "$place/$1" ] && server=$place/$1 && export FLATIRONS_OFF_PATH="$server" && break
+    done
+fi
 python=
 if [ -f "$server" ]; then
     read -r first second <"$server" 2>/dev/null

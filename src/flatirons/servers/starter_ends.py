@@ -23,9 +23,8 @@ TMP_FULL = Cause(
     "The node has no room in its /tmp, which the container and the server need.",
     f"{OTHER_NODE} {TELL_OPERATOR}",
 )
-NO_APPTAINER = Cause(
-    "no_apptainer", "The node can't run {program}: {error}.", f"{OTHER_NODE} {TELL_OPERATOR}"
-)
+# Not "on another node": most often none has it.
+NO_APPTAINER = Cause("no_apptainer", "The node can't run {program}: {error}.", OTHER_ENVIRONMENT)
 WRONG_ARCHITECTURE = Cause(
     "wrong_architecture",
     "The environment's programs are made for another kind of processor than the node's.",

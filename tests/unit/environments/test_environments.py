@@ -329,7 +329,7 @@ def seen(**changes: Any) -> dict[str, Any]:
     """The survey of an environment that passes, apart from the changes."""
     inside = {
         "python": "3.13.5",
-        "server": {"path": "/opt/bin/jupyterhub-singleuser", "version": "6.1.1", "error": ""},
+        "server": {"path": "/opt/bin/jupyterhub-singleuser", "version": "6.1.1", "error": "", "off_path": ""},
         "kernels": {"error": "", "found": {"python3": {"error": "", "seconds": 1.2}}},
         "slurm": {"summit": {"missing": [], "version": "slurm 24.11.5", "error": ""}},
         "gpus": {"devices": [], "has_driver": False},
@@ -398,6 +398,32 @@ def test_a_program_that_cant_be_started_is_known_by_its_kind_and_not_by_a_senten
     assert run["kind"] in END_KINDS
     finding = found(seen(run={**run, "errors": ["reworded"]}), "start")
     assert "can't run /no/such/apptainer: No such file or directory." in finding.sentence
+
+
+def test_a_server_that_is_not_on_the_path_is_found_and_the_advice_is_to_name_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "my env/bin/jupyterhub-singleuser"
+    program.parent.mkdir(parents=True)
+    program.write_text(f"#!{sys.executable}\n")
+    program.chmod(0o755)
+    searched = survey.OWN_PYTHON.replace("/opt/*/bin", f"{tmp_path}/*/bin", 1)
+    monkeypatch.setattr(survey, "OWN_PYTHON", searched)
+    probe = (
+        f"import os; print({survey.MARK!r} + '{{\"found\": \"' + os.environ['FLATIRONS_OFF_PATH'] + '\"}}')"
+    )
+    config = {
+        "prefix": [],
+        "server": "jupyterhub-singleuser",
+        "prologue": "",
+        "environment": {"PATH": "/bin"},
+    }
+    run = survey.look_inside({**config, "seconds": 5, "probe": probe})
+    assert run["inside"] == {"found": str(program)}, run
+    server = {"path": "", "version": "", "error": "not found", "off_path": str(program)}
+    finding = found(seen(server=server), "server")
+    assert finding.sentence == f"jupyterhub-singleuser is {program}, which isn't on the PATH."
+    assert finding.advice == f'Set `cmd = ["{program}"]`, or correct the PATH.'
 
 
 def test_a_prologue_that_ends_the_check_is_blamed_and_not_the_environment() -> None:
