@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
+from ..errors import ClusterError
 from ..prerequisites import require_root
+from ..recipe import APPTAINER_SUITES
 from ..tree import ensure_tree
 from . import software
 from .progress import Progress, run_logged
@@ -16,17 +18,34 @@ def build(progress: Progress, suite: str = "trixie", more_images: Sequence[str] 
     """The software of a demo: first the file tree and the tools, then, on the tree, the hub and the images.
 
     `more_images` are built besides `base`. `FLATIRONS_IMAGE_FILE` names a file to use instead of `base`.
+    For a suite without Apptainer the packages of `base` are installed on the nodes, and `more_images` are a
+    ClusterError.
     """
     require_root()
+    has_images = suite in APPTAINER_SUITES
+    if more_images and not has_images:
+        raise ClusterError(f"the suite {suite} has no Apptainer to run {', '.join(more_images)}")
     with ThreadPoolExecutor(3) as pool:
         tree = pool.submit(_tree, progress, suite)
         tools = pool.submit(_tools, progress)
-        images = pool.submit(_images, progress, tree, suite, more_images)
         hub = pool.submit(_hub, progress, tree, tools)
+        if not has_images:
+            notebook = pool.submit(_notebook, progress, tree, hub)
+            wait([tree, tools, hub, notebook], return_when=FIRST_EXCEPTION)
+            return Software(suite, tree.result(), hub.result(), notebook=notebook.result())
+        images = pool.submit(_images, progress, tree, suite, more_images)
         wait([tree, tools, images, hub], return_when=FIRST_EXCEPTION)
-        image, *more = images.result()
-        others = dict(zip(more_images, more, strict=True))
-        return Software(suite, tree=tree.result(), hub=hub.result(), image=image, more_images=others)
+        return Software(suite, tree.result(), hub.result(), _by_name(images.result(), more_images))
+
+
+def _by_name(files: Sequence[Path], more: Sequence[str]) -> dict[str, Path]:
+    return dict(zip(["base", *more], files, strict=True))
+
+
+def _notebook(progress: Progress, tree: Future[Path], hub: Future[Path]) -> Path:
+    place = hub.result()
+    with progress.step("notebook server of the nodes"):
+        return software.notebook(tree.result(), place)
 
 
 def _tree(progress: Progress, suite: str) -> Path:

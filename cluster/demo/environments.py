@@ -1,7 +1,7 @@
 """The environments that a demo can offer besides `python`, each with its image."""
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Collection
 
 # Image -> title and description in the form.
 OFFERED = {
@@ -12,6 +12,10 @@ OFFERED = {
         "As Python, with scikit-learn, statsmodels, Numba, SymPy, LaTeX.",
     ),
 }
+
+
+ON_NODES = "/opt/jupyter"
+"""Where nodes without Apptainer have the packages of the image `base`."""
 
 
 def place(image: str) -> str:
@@ -27,10 +31,13 @@ def names(text: str) -> tuple[str, ...]:
     return found
 
 
-def site_text(images: Iterable[str]) -> str:
-    """Sections for the site file."""
+def site_text(images: Collection[str]) -> str:
+    """Sections for the site file; without images, the one that takes the image from its `python`."""
+    if not images:
+        return f'[environments.python]\nimage = ""\ncmd = ["{ON_NODES}/bin/jupyterhub-singleuser"]\n'
     return "".join(
         f'\n[environments.{image}]\ntitle = "{OFFERED[image][0]}"\n'
         f'description = "{OFFERED[image][1]}"\nimage = "{place(image)}"\n'
         for image in images
+        if image in OFFERED
     )

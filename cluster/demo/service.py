@@ -38,8 +38,8 @@ class Software:
     suite: str
     tree: Path
     hub: Path
-    image: Path
-    more_images: Mapping[str, Path] = field(default_factory=dict)
+    images: Mapping[str, Path] = field(default_factory=dict)  # by name; none where nodes have no Apptainer
+    notebook: Path | None = None  # what the nodes have instead
 
 
 def free_port() -> int:
@@ -85,7 +85,7 @@ class Demo:
 
         `extra_site` is TOML that is merged into the site file; the nodes see `binds` besides the software.
         """
-        self._write_configuration(environments.site_text(software.more_images), extra_site)
+        self._write_configuration(environments.site_text(software.images), extra_site)
         shown = [*self._binds(software), *binds]
         publish = [f"127.0.0.1:{self.asked_port}={HUB}:8000"]
         wanted = Settings(software.suite, tree="", store="", summit_nodes=nodes, binds=shown, publish=publish)
@@ -100,9 +100,10 @@ class Demo:
 
     def _binds(self, software: Software) -> list[Bind]:
         """What the nodes see of the software and the configuration, read-only."""
-        images = {"base": software.image, **software.more_images}
-        files = {environments.place(name): file for name, file in images.items()}
-        seen = {"/opt/flatirons": software.hub, "/etc/flatirons": self.etc, **files}
+        seen = {environments.place(name): file for name, file in software.images.items()}
+        seen |= {"/opt/flatirons": software.hub, "/etc/flatirons": self.etc}
+        if software.notebook:
+            seen[environments.ON_NODES] = software.notebook
         return [Bind(str(source), target, False) for target, source in seen.items()]
 
     def lacks(self, images: Sequence[str]) -> list[str]:

@@ -2,7 +2,8 @@
 
 `tools`   a virtual environment for the host: ruff, mypy, pytest, Playwright, node and npm;
 `proxy`   configurable-http-proxy with a node of its own, for the hub node;
-`hub`     a virtual environment for the hub node, made with its own Python, seen there as /opt/flatirons.
+`hub`     a virtual environment for the hub node, made with its own Python, seen there as /opt/flatirons;
+`notebook` a virtual environment for nodes without Apptainer, seen there as /opt/jupyter.
 """
 
 import os
@@ -22,6 +23,7 @@ REPO = Path(__file__).parent.parent.parent
 LOCK = REPO / "requirements-dev.txt"
 PROJECT = REPO / "pyproject.toml"
 PROXY = REPO / "deploy" / "proxy"
+NOTEBOOK = REPO / "images/base/requirements.txt"
 # A change of the code that builds makes a new build.
 THIS = Path(__file__)
 
@@ -178,6 +180,25 @@ def hub_with(tree: Path, requirements: Path) -> Path:
 
     parts: list[str | bytes | Path] = [requirements, PROJECT, LOCK, THIS, tree.name]
     return ensure("peers", parts, build)
+
+
+def notebook(tree: Path, hub: Path) -> Path:
+    """The packages of the image `base` in a virtual environment for nodes that can't run images.
+
+    Its Flatirons, for engines, is the wheel that is installed in `hub`.
+    """
+    [wheel] = (hub / "wheels").glob("*.whl")
+
+    def build(draft: Path) -> None:
+        shutil.copy2(NOTEBOOK, draft / "requirements.txt")
+        shutil.copy2(wheel, draft / wheel.name)
+        make = ["venv", "--quiet", "--relocatable", "--allow-existing", "/opt"]
+        _uv_in_tree(tree, draft, make, "making the nodes' environment")
+        install = ["pip", "install", "--quiet", "--compile-bytecode", "--python", "/opt/bin/python"]
+        _uv_in_tree(tree, draft, [*install, "-r", "/opt/requirements.txt"], "filling the nodes' environment")
+        _uv_in_tree(tree, draft, [*install, "--no-deps", f"/opt/{wheel.name}"], "installing the wheel")
+
+    return ensure("notebook", [NOTEBOOK, THIS, hub.name, tree.name], build)
 
 
 def _hub_dependencies(tree: Path) -> Path:
