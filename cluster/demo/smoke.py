@@ -1,7 +1,7 @@
 """Plays a user from log-in to the end, and prints how long each step took.
 
-Also checks that server and engines run as the user, in a container, on compute nodes. Runs in the tools'
-environment: `python -m cluster.demo.smoke [--name NAME]`.
+Also checks that server and engines run as the user, on compute nodes, and in a container where nodes have
+Apptainer. Runs in the tools' environment: `python -m cluster.demo.smoke [--name NAME]`.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ import httpx
 from .. import logs
 from ..errors import ClusterError
 from ..layout import HUB, PEOPLE
+from ..recipe import APPTAINER_SUITES
 from .service import Demo
 from .visitor import SmokeFailure, Visitor
 
@@ -77,13 +79,21 @@ def last_line_as_json(printed: str) -> Any:
         raise SmokeFailure(f"a cell printed something unexpected: {printed!r}") from error
 
 
-def require_user_in_container(what: str, found: dict[str, Any], compute: set[str], job: str) -> None:
-    """Raises SmokeFailure unless a process runs as the user, in a container and job, on a compute node."""
+@dataclass(frozen=True)
+class ComputeNodes:
+    """Where servers and engines may run, and whether these nodes have Apptainer."""
+
+    names: set[str]
+    run_containers: bool
+
+
+def require_user_on(nodes: ComputeNodes, what: str, found: dict[str, Any], job: str) -> None:
+    """Raises SmokeFailure unless a process runs as the user, in the job, and contained where nodes can."""
     if found["uid"] != USER.uid:
         raise SmokeFailure(f"{what} runs as uid {found['uid']}, not as {USER.name} ({USER.uid})")
-    if not found["container"] or not found["inside"]:
+    if nodes.run_containers and not (found["container"] and found["inside"]):
         raise SmokeFailure(f"{what} on {found['host']} is not in a container")
-    if found["host"] not in compute:
+    if found["host"] not in nodes.names:
         raise SmokeFailure(f"{what} runs on {found['host']}, which isn't a compute node")
     if job and found["job"] != job:
         raise SmokeFailure(f"{what} runs in job {found['job'] or 'none'}, not in {job}")
@@ -109,7 +119,7 @@ def start_server(demo: Demo, visitor: Visitor, table: Table) -> str:
     return running[0]["id"]
 
 
-def use_engines(demo: Demo, kernel: Any, table: Table, compute: set[str], server_job: str) -> None:
+def use_engines(demo: Demo, kernel: Any, table: Table, nodes: ComputeNodes, server_job: str) -> None:
     """Starts eight engines, checks that they answer from two nodes, and ends them."""
     with table.step(f"{ENGINES} engines answer") as notes:
         found = last_line_as_json(kernel.run(ON_ENGINES))
@@ -121,15 +131,21 @@ def use_engines(demo: Demo, kernel: Any, table: Table, compute: set[str], server
             f"{len(found)} engines answered from {hosts} in jobs {engine_jobs}, wanted 8 from 2 nodes in one"
         )
     for each in found:
-        require_user_in_container("an engine", each, compute, engine_jobs[0])
+        require_user_on(nodes, "an engine", each, engine_jobs[0])
     with table.step("engines ended"):
         kernel.run(END_ENGINES)
 
 
+def compute_nodes(demo: Demo) -> ComputeNodes:
+    """The nodes of the cluster in which the user starts a server."""
+    settings = demo.instance.settings()
+    names = {node.name for node in settings.site.cluster(OPTIONS["cluster"]).nodes}
+    return ComputeNodes(names, run_containers=settings.suite in APPTAINER_SUITES)
+
+
 def play(demo: Demo, table: Table) -> None:
     """Plays all steps. Raises SmokeFailure, with one sentence, when one of them fails."""
-    summit = demo.instance.settings().site.cluster("summit")
-    compute = {node.name for node in summit.nodes}
+    nodes = compute_nodes(demo)
     visitor = Visitor(demo.url, USER.name)
     with table.step("logged in") as notes:
         visitor.log_in()
@@ -142,9 +158,9 @@ def play(demo: Demo, table: Table) -> None:
     with table.step("kernel answers") as notes:
         kernel = visitor.kernel()
         found = last_line_as_json(kernel.run(IN_KERNEL))
-        notes.append(f"on {found['host']}, uid {found['uid']}, in {found['container']}")
-    require_user_in_container("the kernel", found, compute, job)
-    use_engines(demo, kernel, table, compute, job)
+        notes.append(f"on {found['host']}, uid {found['uid']}, in {found['container'] or 'no container'}")
+    require_user_on(nodes, "the kernel", found, job)
+    use_engines(demo, kernel, table, nodes, job)
     with table.step("stopped, jobs gone"):
         visitor.stop()
         wait_until_no_jobs(demo)
@@ -190,7 +206,8 @@ def main() -> int:
         print(f"demo: {sentence} (logs: {keep_logs(demo)})", file=sys.stderr)
         return 1
     table.row("log-in to end", time.monotonic() - table.began)
-    print("  Server and engines ran as alice, inside a container, on compute nodes.\n", flush=True)
+    inside = " inside a container," if compute_nodes(demo).run_containers else ""
+    print(f"  Server and engines ran as alice,{inside} on compute nodes.\n", flush=True)
     return 0
 
 
