@@ -1,4 +1,7 @@
-"""`scripts/bench engines`: how long engines on several nodes take to start, with two launchers."""
+"""`scripts/bench engines`: how long engines on several nodes take to start and to send data.
+
+The subjects are two launchers, and `unencrypted`: Flatirons' launcher without CURVE.
+"""
 
 import json
 import statistics
@@ -18,12 +21,12 @@ from .shared.users import MAKE_ROOM, NODES
 IMAGE = "/srv/images/base.sif"
 PROGRAM = HERE / "node" / "time_engines.py"
 PROGRAM_ON_NODE = "/opt/time_engines.py"
-SUBJECTS = ("flatirons", "stock")
+SUBJECTS = ("flatirons", "unencrypted", "stock")
 USER = "alice"
 
 
 def run(options: Options) -> Result:
-    """Both subjects take turns, each on an empty cluster."""
+    """The subjects take turns, each on an empty cluster."""
     n, nodes, rounds = (8, 2, 1) if options.is_quick else (64, 4, 2)
     progress = Progress()
     binds = [Bind(str(PROGRAM), PROGRAM_ON_NODE, False)]
@@ -68,5 +71,6 @@ def _rows(subject: str, seen: list[dict[str, Any]], n: int, nodes: int) -> list[
         Row(subject, "all_up_max_s", round(max(each["up"] for each in seen), 3), "s", facts),
         Row(subject, "first_map_s", median("map"), "s", facts),
         Row(subject, "warm_map_s", median("warm"), "s", facts),
+        Row(subject, "pull_1mib_each_s", median("pull"), "s", facts),
         Row(subject, "engines_pss_mib", median("mib"), "MiB", facts),
     ]

@@ -1,7 +1,8 @@
 """Starts a cluster of engines and times it: `time_engines.py SUBJECT N NODES IMAGE`, inside the image.
 
-SUBJECT is `flatirons`, or `stock`: ipyparallel's own SlurmEngineSetLauncher with the same number of tasks, on
-the same number of nodes, in the same image. Prints one line of JSON. Runs on a node outside Slurm's cluster.
+SUBJECT is `flatirons`, `unencrypted` (the same without CURVE), or `stock`: ipyparallel's own
+SlurmEngineSetLauncher with the same number of tasks, on the same number of nodes, in the same image. Prints
+one line of JSON. Runs on a node outside Slurm's cluster.
 """
 
 import json
@@ -46,6 +47,12 @@ def flatirons(n: int, nodes: int, image: str) -> ipp.Cluster:
     return ipp.Cluster(engines="flatirons", n=n, config=config, load_profile=False)
 
 
+def unencrypted(n: int, nodes: int, image: str) -> ipp.Cluster:
+    """Flatirons' launcher with a controller that doesn't encrypt."""
+    os.environ["IPP_ENABLE_CURVE"] = "0"
+    return flatirons(n, nodes, image)
+
+
 def pss() -> int:
     """MiB of this engine, with its share of shared pages: PSS in smaps_rollup, see proc(5)."""
     with open("/proc/self/smaps_rollup") as lines:
@@ -53,7 +60,8 @@ def pss() -> int:
 
 
 def main(subject: str, n: int, nodes: int, image: str) -> None:
-    cluster = {"stock": stock, "flatirons": flatirons}[subject](n, nodes, image)
+    subjects = {"stock": stock, "flatirons": flatirons, "unencrypted": unencrypted}
+    cluster = subjects[subject](n, nodes, image)
     began = time.perf_counter()
     client = cluster.start_and_connect_sync()
     up = time.perf_counter()
@@ -63,8 +71,11 @@ def main(subject: str, n: int, nodes: int, image: str) -> None:
     again = time.perf_counter()
     client[:].apply_sync(socket.gethostname)
     warm = time.perf_counter() - again
+    pulling = time.perf_counter()
+    client[:].apply_sync(bytes, 1 << 20)
+    pull = time.perf_counter() - pulling
     cluster.stop_cluster_sync()
-    found = {"up": up - began, "map": mapped - up, "warm": warm, "mib": sum(memory)}
+    found = {"up": up - began, "map": mapped - up, "warm": warm, "pull": pull, "mib": sum(memory)}
     print(json.dumps({**found, "engines": len(hosts), "hosts": len(set(hosts)), "names": Counter(hosts)}))
 
 
