@@ -64,7 +64,7 @@ c.OptionsFormSpawner.child_config = spawner_config
 c.OptionsFormSpawner.form_fields = form_fields
 c.Spawner.http_timeout = c.Spawner.start_timeout = 300
 c.Spawner.notebook_dir = "/"
-c.Spawner.default_url = "/tree/home/{{username}}"
+c.Spawner.default_url = "/lab/tree/home/{{username}}"
 
 c.JupyterHub.hub_ip = "hub"
 c.JupyterHub.cleanup_servers = c.JupyterHub.cleanup_proxy = False

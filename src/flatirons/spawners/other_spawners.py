@@ -64,6 +64,15 @@ NO_EFFECT = {
 }
 """Why a setting has no effect, and what does the same here."""
 
+WITHOUT_LIMIT = {
+    **dict.fromkeys(("mem_limit", "mem_guarantee"), "the memory of a job is c.SlurmSpawner.memory"),
+    **dict.fromkeys(("cpu_limit", "cpu_guarantee"), "the cores of a job are c.SlurmSpawner.cpus"),
+    **dict.fromkeys(
+        ("ip", "port"), "the starter finds the address on the node; see c.SlurmSpawner.port_range"
+    ),
+}
+"""JupyterHub's own settings that decide nothing about a job."""
+
 NO_SUCH_SETTING = "SlurmSpawner has no such setting"
 
 _CONF = re.compile(r"(?:^|\s)SLURM_CONF=(/\S+)")
@@ -187,10 +196,12 @@ def leftovers(
 def _of_section(section: str, settings: Mapping[str, Any], cls: Spawning) -> Iterator[Leftover]:
     is_own, traits = section in cls.section_names(), cls.class_traits(config=True)
     for name in settings:
-        if is_own and name in traits:
-            continue
         what = f"c.{section}.{name}"
-        if section in _sections(cls) and (is_own or is_others(name)):
+        if is_own and name in WITHOUT_LIMIT:
+            yield _without_effect(what, WITHOUT_LIMIT[name])
+        elif is_own and name in traits:
+            continue
+        elif section in _sections(cls) and (is_own or is_others(name)):
             yield _of_setting(what, name, cls)
         elif name in NO_EFFECT:
             yield _without_effect(what, NO_EFFECT[name])

@@ -226,6 +226,9 @@ async def test_tasks_count_for_each_node_where_the_script_says_so() -> None:
         ("PBSSpawner", "req_memory", "SlurmSpawner starts the servers here"),
         ("ProfilesSpawner", "profiles", "[presets]"),
         ("KubeSpawner", "image", "SlurmSpawner starts the servers here"),
+        ("Spawner", "mem_limit", "c.SlurmSpawner.memory"),
+        ("SlurmSpawner", "cpu_guarantee", "c.SlurmSpawner.cpus"),
+        ("Spawner", "ip", "c.SlurmSpawner.port_range"),
         ("OptionsFormSpawner", "form_fields", "SlurmSpawner starts the servers here"),
     ],
 )
