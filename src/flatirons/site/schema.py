@@ -201,7 +201,8 @@ class ContainersSection(Section):
     binds: list[BindText] = []
     """Paths of the node that every container sees, as `source`, `source:target` or `source:target:ro`. With
     the munge socket and slurm.conf, `squeue` and `sbatch` work in a notebook. Accounts from SSSD need the
-    directory of its pipes."""
+    directory of its pipes. A colon, a comma or a backslash in a path needs a backslash before it:
+    `'/data/a\\,b'`, in single quotes, for `/data/a,b`."""
 
     options: list[Word] = []
     """More options of `apptainer exec`."""
