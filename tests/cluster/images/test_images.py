@@ -6,6 +6,7 @@ import json
 import os
 import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -257,6 +258,36 @@ def test_jupyterlab_starts_and_sends_no_request_to_the_internet(container: Conta
     assert "Extension Manager is 'readonly'" in container.run("cat", "lab.log")
     extensions = container.run("jupyter", "labextension", "list")
     assert "announcements" in extensions.partition("Disabled extensions:")[2]
+
+
+def by_hand(container: Container, *words: str, before: str = "") -> str:
+    """The output of a shell line with `apptainer run IMAGE words`, as people type it on a node."""
+    line = f"{before} apptainer --quiet run {shlex.join([IMAGE, *words])}"
+    return container.driver.exec("shas0101", "sh", "-c", f"cd && {line} 2>&1", user="alice").stdout
+
+
+def test_a_command_is_run_by_hand_whatever_the_nodes_modules_have_set(container: Container) -> None:
+    code = "import sys, numpy; print(sys.prefix, sys.argv[1:])"
+    before = "PYTHONHOME=/opt/site CONTAINER_PATH=/x"
+    printed = by_hand(container, "python", "-c", code, "a b", "-x", before=before)
+    assert printed == "/opt/jupyter ['a b', '-x']\n"
+    lock = (REPO / "images/base/requirements.txt").read_text()
+    assert f"\njupyterlab=={by_hand(container, 'jupyter-labhub', '--version').strip()}\n" in lock
+    assert (
+        "apptainer run IMAGE COMMAND"
+        in container.driver.exec("shas0101", "apptainer", "run-help", IMAGE, user="alice").stdout
+    )
+
+
+def test_without_a_command_jupyterlab_is_run_by_hand(container: Container) -> None:
+    script = (
+        f"cd && apptainer --quiet run {IMAGE} --port=18889 --IdentityProvider.token=x >lab.log 2>&1 &\n"
+        "server=$!\n"
+        "curl -s --retry 30 --retry-connrefused --retry-delay 1 'localhost:18889/api/status?token=x'\n"
+        "kill $server; wait $server || cat ~/lab.log >&2"
+    )
+    answer = container.driver.exec("shas0101", "sh", "-c", script, user="alice").stdout
+    assert json.loads(answer)["kernels"] == 0
 
 
 def test_nothing_of_the_machine_that_built_it_is_inside(container: Container) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from cluster.demo.visitor import Kernel, SmokeFailure, Visitor
-from tests.cluster.product.cells import command_lines, last_json, start_server
+from tests.cluster.product.cells import blocks, command_lines, last_json, start_server
 from tests.real_slurm import Slurm
 from tests.repository import REPO
 from tests.waiting import eventually
@@ -262,11 +262,65 @@ def test_a_cluster_becomes_larger_and_smaller(kernel: Kernel, slurm: Slurm) -> N
 
 def test_the_how_to_works_as_written(visitor: Visitor, kernel: Kernel, slurm: Slurm) -> None:
     page = (REPO / "docs" / "how-to" / "parallel.md").read_text()
-    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    assert len(blocks) == 8
-    for block in blocks:
+    written = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(written) == 8
+    for block in written:
         kernel.run(block)
     assert slurm.live(ENGINES) == []
+
+
+PROFILE = """
+import os, pathlib
+def write(name, config, controller=""):
+    folder = pathlib.Path.home() / ".ipython" / f"profile_{{name}}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "ipcluster_config.py").write_text(config)
+    (folder / "ipcontroller_config.py").write_text(controller)
+write({name!r}, {config!r}, {controller!r})
+"""
+RANKS = """
+rc = ipp.Cluster(profile="shas", n=2).start_and_connect_sync()
+print(rc[:].apply_sync(lambda: __import__("mpi4py.MPI").MPI.COMM_WORLD.size))
+rc.cluster.stop_cluster_sync()
+"""
+
+
+def test_a_profile_for_ipyparallels_own_launcher_works_as_written(kernel: Kernel, slurm: Slurm) -> None:
+    page = "how-to/ipyparallel-profile.md"
+    [config, start], with_mpi = blocks(page), blocks(page, "sh")
+    kernel.run(PROFILE.format(name="shas", config=config, controller=""))
+    assert len(re.findall(r"'shas010\d'", kernel.run(start))) == 4
+    [command] = [line for line in config.splitlines() if line.startswith("srun ")]
+    for each in with_mpi:
+        changed = config.replace(command, each.strip())
+        kernel.run(PROFILE.format(name="shas", config=changed, controller=""))
+        assert "[2, 2]" in kernel.run(RANKS), each
+    eventually(lambda: not slurm.live("ipengine"))
+
+
+def test_a_profile_with_the_names_of_older_releases_works_with_ipcluster(
+    kernel: Kernel, slurm: Slurm
+) -> None:
+    config = blocks("how-to/ipyparallel-profile.md")[0]
+    template = config[config.index("c.SlurmEngineSetLauncher") :]
+    old = f'c = get_config()\nc.IPClusterEngines.engine_launcher_class = "SlurmEngineSetLauncher"\n{template}'
+    controller = 'c = get_config()\nc.HubFactory.ip = "*"\n'
+    kernel.run(PROFILE.format(name="older", config=old, controller=controller))
+    printed = kernel.run(
+        """
+import subprocess, ipyparallel as ipp
+def ipcluster(*words):
+    done = subprocess.run(["ipcluster", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+ipcluster("start", "--profile=older", "--n=2", "--daemonize")
+rc = await ipp.Cluster.from_file(profile="older").connect_client()
+rc.wait_for_engines(2, timeout=60)
+print(rc.ids)
+rc.close(); ipcluster("stop", "--profile=older")
+"""
+    )
+    assert printed.split("\n")[-2] == "[0, 1]"
+    eventually(lambda: not slurm.live("ipengine"))
 
 
 def test_the_tutorial_works_as_written(kernel: Kernel, slurm: Slurm) -> None:
