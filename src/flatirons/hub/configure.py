@@ -25,6 +25,7 @@ from flatirons.site.load import options_form
 from flatirons.site.schema import Site
 
 TEMPLATES = Path(__file__).parent / "templates"
+PROXY_ROUTES = Path(__file__).with_name("proxy_routes.cjs")
 
 # A start that takes longer than this shows the progress page; one that fails sooner shows the form again.
 SECONDS_BEFORE_PROGRESS_PAGE = 2.0
@@ -108,6 +109,8 @@ def update_proxy(c: Any, site: Site) -> None:
 def find_proxy_command(site: Site) -> list[str]:
     """The proxy's program and its arguments. The program is a path if it is on PATH or next to our Python."""
     name, *rest = site.proxy.command
+    if site.hub.internal_tls:
+        rest.append(f"--storage-backend={PROXY_ROUTES}")
     places = [os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)]
     return [shutil.which(name, path=os.pathsep.join(places)) or name, *rest]
 
@@ -118,6 +121,7 @@ def update_internal_tls(c: Any, site: Site) -> None:
         return
     hosts = {str(urlsplit(url).hostname) for url in (site.hub.address, site.proxy.api)}
     c.JupyterHub.internal_ssl = True
+    c.WatchedProxy.checks_servers = True
     c.JupyterHub.trusted_alt_names = [f"DNS:{host}" for host in sorted(hosts)]
     port = urlsplit(site.proxy.public).port
     proxy = site.proxy.public_url or f"http://{urlsplit(site.hub.address).hostname}:{port}"

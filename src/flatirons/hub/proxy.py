@@ -15,9 +15,11 @@ import contextlib
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from jupyterhub.proxy import ConfigurableHTTPProxy
 from tornado.ioloop import PeriodicCallback
+from traitlets import Bool
 
 from flatirons.spawners.jupyterhub import compat
 
@@ -26,6 +28,9 @@ SECONDS_BEFORE_REMINDER = 1
 
 PAGE = "flatirons_page"
 """The key in the data of a route to the hub for a named server that doesn't run."""
+
+HOST = "flatirons_host"
+"""The key in the data of a route whose target has the name of a certificate: the host that it stands for."""
 
 PATHS_OF_JUPYTER = {
     *(
@@ -59,8 +64,36 @@ def pages(user: Any) -> Iterator[str]:
             yield name
 
 
+def by_certificate(target: str, data: dict[str, Any], name: str) -> tuple[str, dict[str, Any]]:
+    """Target and data of a server's route, with the name in its certificate for its host.
+
+    Only proxy_routes.cjs understands them. A server of an older version has no such name.
+    """
+    url = urlsplit(target)
+    if not name or url.scheme != "https":
+        return target, data
+    return f"https://{name}:{url.port}", {**data, HOST: url.hostname}
+
+
+def by_host(route: dict[str, Any]) -> dict[str, Any]:
+    """The route as JupyterHub knows it: its target has the server's host."""
+    host = route.get("data", {}).get(HOST, "")
+    if not host:
+        return route
+    url = urlsplit(route["target"])
+    shown = f"[{host}]" if ":" in host else host
+    return {**route, "target": f"{url.scheme}://{shown}:{url.port}"}
+
+
 class WatchedProxy(ConfigurableHTTPProxy):
     """configurable-http-proxy, whose routes are compared often, from the hub's first comparison on."""
+
+    checks_servers = Bool(
+        False,
+        config=True,
+        help="Whether the proxy runs with `--storage-backend=proxy_routes.cjs`. Then it accepts, for the "
+        "route of a server, only the certificate of that very server.",
+    )
 
     _comparisons: PeriodicCallback | None = None
 
@@ -75,9 +108,11 @@ class WatchedProxy(ConfigurableHTTPProxy):
     async def add_route(self, routespec: str, target: str, data: Any) -> None:
         """Adds a route. With that of a default server come the pages of its user's other servers."""
         owner, name = data.get("user"), data.get("server_name", "")
+        user = compat.user_of_hub(self.app, owner) if owner else None
+        if user is not None and self.checks_servers:
+            target, data = by_certificate(target, data, getattr(user.spawners[name], "certificate_name", ""))
         await super().add_route(routespec, target, data)
         self._pages.discard(routespec)
-        user = compat.user_of_hub(self.app, owner) if owner else None
         if user is None:
             return
         self._servers[routespec] = (owner, name)
@@ -136,7 +171,7 @@ class WatchedProxy(ConfigurableHTTPProxy):
         finally:
             reminder.cancel()
         self._pages = {path for path, route in routes.items() if PAGE in route.get("data", {})}
-        others = {path: route for path, route in routes.items() if path not in self._pages}
+        others = {path: by_host(route) for path, route in routes.items() if path not in self._pages}
         self._servers |= {
             path: (route["data"]["user"], route["data"].get("server_name", ""))
             for path, route in others.items()

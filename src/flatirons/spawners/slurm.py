@@ -371,23 +371,32 @@ class SlurmSpawner(OtherNames, OptionTraits, SiteTraits, Spawner):
         if not self.api_token:
             await compat.renew_token(self)
         place = await self.run.caller_check.place()
-        tls = await self._certificate(place.host) if self.internal_ssl else None
+        tls = await self._certificate(self.run, place.host) if self.internal_ssl else None
         return {
             **{"environment": self.get_env(), "prefix": self.server.base_url, "tls": tls},
             "addresses": sorted(str(each) for each in place.listening if not each.is_loopback),
         }
 
     async def create_certs(self) -> dict[str, str]:
-        """None yet: the certificate names the node, which is known when the job runs."""
+        """None yet: the certificate names the server and its node, which is known when the job runs."""
         return {}
 
     async def move_certs(self, paths: dict[str, str]) -> dict[str, str]:
         """Nothing to move: the starter is sent the certificate's text."""
         return paths
 
-    async def _certificate(self, host: str) -> dict[str, str]:
-        """A certificate for that very node, as texts by the variable that will name the file."""
-        self.ssl_alt_names = [f"IP:{host}" if is_address(host) else f"DNS:{host}"]
+    @property
+    def certificate_name(self) -> str:
+        """The name that the proxy demands of the server's certificate; "" where it has no such name."""
+        return self.run.attempt.certificate_name if self.run else ""
+
+    async def _certificate(self, run: ServerRun, host: str) -> dict[str, str]:
+        """A certificate for that very server on that very node, as texts by the variable for the file's path.
+
+        The proxy asks for the name of the server, the hub for that of the node.
+        """
+        name = await run.name_certificate(host)
+        self.ssl_alt_names = [f"DNS:{name}", f"IP:{host}" if is_address(host) else f"DNS:{host}"]
         paths = await super().create_certs()
         names = {"keyfile": "KEYFILE", "certfile": "CERTFILE", "cafile": "CLIENT_CA"}
         return {f"JUPYTERHUB_SSL_{names[kind]}": Path(path).read_text() for kind, path in paths.items()}  # noqa: ASYNC240

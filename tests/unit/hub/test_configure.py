@@ -27,7 +27,7 @@ from traitlets.config import Config
 
 from flatirons.environments.catalogue import Environment
 from flatirons.errors import SiteError
-from flatirons.hub.configure import TEMPLATES, configure
+from flatirons.hub.configure import PROXY_ROUTES, TEMPLATES, configure
 from flatirons.hub.launch import build_proxy_argv
 from flatirons.hub.state_directory import ensure_secret, prepare, prepare_database
 from flatirons.site.load import parse
@@ -218,6 +218,20 @@ def test_the_proxy_forwards_to_the_hub_until_it_has_routes(tmp_path):
     assert "--default-target=http://127.0.0.1:8081" in argv
     assert "--error-target=http://127.0.0.1:8081/j/hub/error" in argv
     assert not [word for word in argv if "token" in word]
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_with_internal_tls_the_proxy_is_given_our_routes_whoever_starts_it(configured, tmp_path, secure):
+    text = SMALL.format(state=tmp_path, hub="internal_tls = true" if secure else "", more="")
+    text = text.replace('"http://', '"https://') if secure else text
+    if secure:
+        text += "\n[proxy]\napi = 'https://127.0.0.1:8001'\n"
+    site, c = parse(text), Config()
+    configure(c, site)
+    wanted = [f"--storage-backend={PROXY_ROUTES}"] if secure else []
+    for command in (build_proxy_argv(site), c.ConfigurableHTTPProxy.command):
+        assert [word for word in command if "storage" in word] == wanted
+    assert (c.WatchedProxy.get("checks_servers", False), PROXY_ROUTES.is_file()) == (secure, True)
 
 
 def test_a_proxy_next_to_our_python_is_found_without_path(configured, tmp_path, monkeypatch):

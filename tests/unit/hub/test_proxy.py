@@ -67,6 +67,23 @@ async def test_a_proxy_that_does_not_answer_is_named_with_the_command_that_start
     ]
 
 
+@pytest.mark.parametrize(
+    "target", ["https://shas0101:4321", "https://10.0.0.1:4321", "https://[fd00::1]:4321"]
+)
+def test_a_route_by_the_name_of_a_certificate_is_the_same_route_for_jupyterhub(target: str) -> None:
+    """Else each comparison would correct it."""
+    shown, data = hubs.by_certificate(target, {"user": "alice"}, "abc.server.internal")
+    assert shown == "https://abc.server.internal:4321" and data["user"] == "alice"
+    assert hubs.by_host({"target": shown, "data": data})["target"] == target
+
+
+@pytest.mark.parametrize(("target", "name"), [("http://n1:1", "abc.server.internal"), ("https://n1:1", "")])
+def test_a_server_without_a_certificate_of_its_own_keeps_its_host(target: str, name: str) -> None:
+    route = {"target": target, "data": {"user": "alice"}}
+    assert hubs.by_certificate(target, {"user": "alice"}, name) == (target, {"user": "alice"})
+    assert hubs.by_host(route) == route
+
+
 async def test_a_proxy_that_answers_is_not_reported(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

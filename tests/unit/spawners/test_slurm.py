@@ -7,10 +7,13 @@ import logging
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from certipy import Certipy
+from cryptography import x509
 from jupyterhub import orm
 from jupyterhub.httpclient import JupyterHubHTTPClient
 from sqlalchemy import event
@@ -443,6 +446,39 @@ async def test_with_internal_tls_the_scheme_is_stored_too(spawner: SlurmSpawner)
     spawner.load_state({**Attempt.new("summit", "code").as_state(), "host": "shas0101", "port": 4321})
     assert await spawner.get_url() == "https://shas0101:4321/user/alice/"
     assert spawner.server.proto == "https"
+
+
+async def test_with_internal_tls_a_certificate_names_its_server_and_the_node(
+    spawner: SlurmSpawner, tmp_path: Path
+) -> None:
+    """A neighbour's certificate for the same node must not do: no other run has this name."""
+    authority = Certipy(store_dir=str(tmp_path)).create_ca("notebooks-ca")
+    spawner.internal_certs_location = str(tmp_path)
+    spawner.internal_trust_bundles = {"notebooks-ca": authority["files"]["cert"]}
+    named = []
+    for state in (Attempt.new("summit", "one").as_state(), Attempt.new("summit", "two").as_state()):
+        spawner.load_state(state)
+        assert spawner.run
+        for host in ("shas0101", "10.1.2.3", "shas0101"):
+            texts = await spawner._certificate(spawner.run, host)
+            shown = x509.load_pem_x509_certificate(texts["JUPYTERHUB_SSL_CERTFILE"].encode())
+            names = shown.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            [own, *node] = names.get_values_for_type(x509.DNSName)
+            addresses = [str(each) for each in names.get_values_for_type(x509.IPAddress)]
+            assert [*node, *addresses] == [host]
+            assert own == spawner.certificate_name and own.endswith(".server.internal")
+            named.append(own)
+    assert named[0] == named[2] and len(set(named)) == 4
+    assert Attempt.from_state(spawner.get_state()) == spawner.run.attempt, "a restarted hub knows the name"
+
+
+async def test_the_address_of_a_node_is_in_the_url_where_its_name_does_not_do(
+    spawner: SlurmSpawner,
+) -> None:
+    for address, host in (("", "n1"), ("10.0.0.1", "10.0.0.1"), ("fd00::1", "[fd00::1]")):
+        known = {"host": "n1", "address": address, "port": 4321}
+        spawner.load_state({**Attempt.new("summit", "code").as_state(), **known})
+        assert spawner.url == f"http://{host}:4321"
 
 
 async def test_a_server_on_a_removed_cluster_does_not_prevent_the_hub_from_starting(

@@ -361,6 +361,12 @@ class ServerRun(JobFollower):
             self.watcher.kick()
         await stored
 
+    async def name_certificate(self, host: str) -> str:
+        """A name for the certificate of this server on this host, which no other server's certificate has."""
+        name = f"{digest(f'{self.attempt.spawn_id} on {host}')[:32]}.server.internal"
+        await self._change(certificate_name=name)
+        return name
+
     async def ready(self, port: int) -> None:
         """The server listens on `port` of the job's node; raises NotExpected for a server that isn't wanted.
 

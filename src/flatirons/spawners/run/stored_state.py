@@ -30,6 +30,7 @@ class Attempt:
     host: str = ""  # the node that runs the server, as Slurm names it
     address: str = ""  # where hub and proxy reach that node, if not by its name
     port: int = 0
+    certificate_name: str = ""  # with internal TLS: the name that only this server's certificate has
     stopping: bool = False  # somebody asked for its end
     requested_at: int = (
         0  # when the hub began to submit it, in seconds since 1970 by its clock; 0 by old hubs
