@@ -216,7 +216,7 @@ class EndHandler(StarterHandler):
             await self.admit(run)
             explained = run.end(ending)
         # Before the answer: if the hub is killed before it answers, the starter repeats the call.
-        await asyncio.gather(run.withdrawn(), run.spawner.reports_stored())
+        await asyncio.gather(run.departure.is_out(), run.spawner.reports_stored())
         self.answer()
         await explained
 

@@ -25,13 +25,11 @@ from flatirons.servers.report import Report
 from flatirons.slurm.model import Job, JobSpec
 from flatirons.spawners.jupyterhub.cleanup import Cleanable, Cleanup
 from flatirons.spawners.run.caller_check import CallerCheck, NotExpected
+from flatirons.spawners.run.departure import Departure
 from flatirons.spawners.run.job_identity import JobIdentity
 from flatirons.spawners.run.outcome import Outcome
 from flatirons.spawners.run.stored_state import Attempt, digest
 from flatirons.spawners.shared.registry import Registry
-
-SECONDS_TO_WITHDRAW = 5.0
-"""How long a starter's call `end` waits for the proxy. A proxy that is down has no routes anyway."""
 
 
 class Owner(Cleanable, Protocol):
@@ -88,7 +86,7 @@ class ServerRun(JobFollower):
         )
         self._cleanup = Cleanup(spawner, self.log)
         self._submission: asyncio.Task[None] | None = None
-        self._withdrawal: asyncio.Task[None] | None = None
+        self.departure = Departure(self, spawner.withdraw, self.log)
         self._storing: asyncio.Task[None] | None = None
         self.closed = asyncio.Event()
         registry.expect(self)
@@ -129,7 +127,7 @@ class ServerRun(JobFollower):
     @property
     def is_urgent(self) -> bool:
         """Does somebody wait for the job's server, or for the job's end?"""
-        return super().is_urgent or self.outcome.has_ended
+        return super().is_urgent or self.outcome.has_ended or self.departure.is_suspected
 
     @property
     def is_leaving(self) -> bool:
@@ -205,6 +203,7 @@ class ServerRun(JobFollower):
         self.registry.forget(self)
         if self._following:
             self._following.cancel()
+        self.departure.close()
 
     def remind(self) -> None:
         """Follows the job again if that has failed, and corrects what JupyterHub shows of the server.
@@ -310,7 +309,9 @@ class ServerRun(JobFollower):
         """Slurm described the job. When it ends, so does the server's route."""
         super().see(job)
         if job.state.is_ending or job.state.is_over:
-            self._withdraw()
+            self._depart()
+        else:
+            self._hold_connection()
 
     def left_queue(self, seconds: float | None) -> None:
         """Counts how long the job was in the queue, if that is known."""
@@ -332,7 +333,7 @@ class ServerRun(JobFollower):
     async def job_requeued(self, job: Job) -> None:
         """Cancels the job, which would run for nobody."""
         self.outcome.record_requeue(job)
-        self._withdraw()
+        self._depart()
         if not self._may_cancel_unasked("it was put back into the queue"):
             return
         try:
@@ -380,6 +381,7 @@ class ServerRun(JobFollower):
             stored = self._change(host=host, address="" if place.host == host else place.host, port=port)
             self.registry.metrics.answered(self.attempt.cluster, self._timing.ran)
             self.server_listens(host)
+            self._hold_connection()
             await stored
 
     def end(self, said: StarterEnd) -> Awaitable[None]:
@@ -391,7 +393,7 @@ class ServerRun(JobFollower):
         if self.outcome.has_ended:
             raise NotExpected(f"end, once more or too late, for {self.attempt}")
         self.outcome.record_starter_end(said)
-        self._withdraw()
+        self._depart()
         self.set_urgent(True)
         return self._accept_end(said)
 
@@ -412,20 +414,15 @@ class ServerRun(JobFollower):
             )
         return "The hub refused a second start of this server in the same job."
 
-    def _withdraw(self) -> None:
-        """Begins to take the server out of the proxy, once. A server that is being stopped has left it."""
-        if self.port and not (self._withdrawal or self.is_stopping):
-            self._withdrawal = asyncio.ensure_future(self.spawner.withdraw())
-            self._withdrawal.add_done_callback(self._withdrawn)
+    def _hold_connection(self) -> None:
+        """Holds a connection to a server that is up, whose loss is a sign of its end."""
+        if self.port and self.registry.holds_connections:
+            self.departure.watch(self.attempt.address or self.attempt.host, self.port)
 
-    def _withdrawn(self, withdrawal: asyncio.Task[None]) -> None:
-        if not withdrawal.cancelled() and (error := withdrawal.exception()):
-            self.log.error("The route of job %s can't be removed yet", self.job_id, exc_info=error)
-
-    async def withdrawn(self) -> None:
-        """Returns once a server that ended has no route, or when the proxy hasn't answered for a while."""
-        if self._withdrawal:
-            await asyncio.wait([self._withdrawal], timeout=SECONDS_TO_WITHDRAW)
+    def _depart(self) -> None:
+        """Takes a server that was up out of the proxy. JupyterHub has done that for one that it stops."""
+        if self.port and not self.is_stopping:
+            self.departure.begin()
 
     async def _accept_end(self, said: StarterEnd) -> None:
         await self.wait_for_slurm()

@@ -96,6 +96,8 @@ class Registry(Generic[Run]):
     began_at: float = field(default_factory=time.time)
     load_instance: Callable[[], str] = lambda: ""
     _instance: str | None = None
+    holds_connections: bool = False
+    """Whether the hub holds a connection to each server that is up, to notice its end at once."""
 
     def __post_init__(self) -> None:
         self.metrics = Metrics(self)
@@ -115,7 +117,7 @@ class Registry(Generic[Run]):
         if SETTINGS_KEY not in settings:
             runner = make_runner()
             clients = {name: SlurmClient(Cluster.of(name, facts), runner) for name, facts in clusters.items()}
-            made = cls(hub_id(compat.cookie_secret(settings)), clients, log)
+            made = cls(hub_id(compat.cookie_secret(settings)), clients, log, holds_connections=True)
             if session := compat.session_of(settings):
                 made.load_instance = partial(instance_id, session, log)
             settings[SETTINGS_KEY] = made

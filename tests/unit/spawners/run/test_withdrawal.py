@@ -11,7 +11,7 @@ import pytest
 
 from flatirons.job.node.kinds import STOPPED
 from flatirons.servers.causes import StarterEnd
-from flatirons.spawners.run import server_run
+from flatirons.spawners.run import departure
 from flatirons.spawners.run.server_run import ServerRun
 from tests.fakes.slurm import FakeSlurm
 from tests.unit.spawners.run.test_server_run import (
@@ -41,7 +41,7 @@ async def test_it_leaves_when_its_starter_says_that_it_ended_before_slurm_is_ask
     slurm.hold("sacct")
     asked = len(slurm.calls)
     ending = asyncio.ensure_future(run.end(StarterEnd(0, None, kind=STOPPED)))
-    await asyncio.wait_for(run.withdrawn(), 1)
+    await asyncio.wait_for(run.departure.is_out(), 1)
     assert withdrawn_at(run) == [asked]
     ending.cancel()
 
@@ -117,11 +117,11 @@ async def test_a_proxy_that_does_not_answer_holds_up_neither_the_starter_nor_the
         await down.wait()
         raise TimeoutError("the proxy is down")
 
-    monkeypatch.setattr(server_run, "SECONDS_TO_WITHDRAW", 0.01)
-    monkeypatch.setattr(run.spawner, "withdraw", hang)
+    monkeypatch.setattr(departure, "SECONDS_TO_WITHDRAW", 0.01)
+    monkeypatch.setattr(run.departure, "_withdraw", hang)
     await up(run, slurm)
     ending = asyncio.ensure_future(run.end(StarterEnd(1, None)))
-    await asyncio.wait_for(run.withdrawn(), 1)
+    await asyncio.wait_for(run.departure.is_out(), 1)
     slurm.end_job(1, "FAILED")
     await ending
     assert cast(StubSpawner, run.spawner).reports
