@@ -217,6 +217,26 @@ def test_a_job_whose_id_was_never_stored_is_found_by_its_comment(
     assert [number for number, _, _ in slurm.jobs("alice")] == [job]
 
 
+def test_a_server_keeps_running_whatever_its_jobs_name_and_comment_become(
+    cluster: Any, bob: Person, slurm: Slurm
+) -> None:
+    """A site's plugin may change them at the submission, a user later; the hub said "server stopped"."""
+    bob.start(**SHAS)
+    bob.wait_ready()
+    [(job, _, _)] = slurm.jobs("bob")
+    words = ("update", f"jobid={job}", "jobname=my-run", "comment=cost-centre-17")
+    slurm.ask("scontrol", *words, user="bob")
+    for restart in (False, True):
+        if restart:
+            cluster.kill_hub()
+            cluster.start_hub()
+        asked = slurm.ask("squeue", "-h", "-j", str(job), "-o", "%j %k %T")
+        assert asked.split() == ["my-run", "cost-centre-17", "RUNNING"]
+        bob.wait_ready()
+    bob.stop()
+    eventually(lambda: slurm.jobs("bob") == [])
+
+
 def test_a_job_that_no_server_knows_is_cancelled(
     cluster: Any, alice: Person, bob: Person, slurm: Slurm
 ) -> None:

@@ -69,13 +69,14 @@ def find_submitted(
 
     `since`: when that was, in seconds since 1970 by our clock. `among`: the ids that it may have, if any are
     known. The job is the newest one with its comment. Where that was replaced, it is the newest that was
-    submitted since then under its name. Where the name was replaced, too, it is the only one of these ids.
+    submitted since then under its name and says nothing of us. Where the name was replaced, too, it is the
+    only one of these ids.
     """
     own = [job for job in jobs if job.user == user and (not among or job.id in among)]
     if spec.comment and (found := [job for job in own if spec.comment in job.comment]):
         return max(found, key=_age)
     recent = [job for job in own if job.submit is None or job.submit.timestamp() >= since - CLOCKS_APART]
-    if found := [job for job in recent if job.name == spec.name]:
+    if found := [job for job in recent if job.name == spec.name and OURS not in job.comment]:
         return max(found, key=_age)
     return recent[0] if among and len(recent) == 1 else None
 

@@ -26,6 +26,7 @@ from traitlets.config import Config
 
 from flatirons.hub.configure import configure
 from flatirons.site.load import load
+from flatirons.spawners.shared.registry import SETTINGS_KEY
 from flatirons.spawners.slurm import SlurmSpawner
 from tests.fakes.slurm import FakeSlurm
 from tests.hub.hub_in_process import NoProxy, running
@@ -144,6 +145,18 @@ async def test_servers_of_an_earlier_release_are_found_again_and_no_job_is_cance
     await until(lambda: not spawner(hub, "bob", "other").active)
     assert slurm.count("scancel") == slurm.count("sbatch") == 0
     assert "/user/alice/" in await hub.proxy.get_all_routes()
+
+
+async def test_a_job_of_an_earlier_release_without_a_server_is_shown_and_not_cancelled(
+    hub: JupyterHub, slurm: FakeSlurm
+) -> None:
+    """It may be that of another hub: one of the earlier release, from whose state this one was made."""
+    registry = hub.tornado_settings[SETTINGS_KEY]
+    job_id = slurm.add_job("alice", comment=f"{registry.comment_part}:0123456789abcdef:alice/")
+    await registry.watcher("summit").refresh_anew()
+    await registry.orphans.search("summit", set)
+    assert [each.job_id for each in registry.orphans.left_alone] == [job_id]
+    assert slurm.jobs[job_id].state == "PENDING"
 
 
 async def test_reports_of_an_earlier_release_are_still_shown(hub: JupyterHub) -> None:

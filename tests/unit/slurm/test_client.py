@@ -391,9 +391,10 @@ async def test_a_job_is_found_whatever_a_site_prints_around_its_id(
     slurm.now = int(time.time())
     slurm.add_job("bob", name=SPEC.name, comment=SPEC.comment, submit=slurm.now)
     slurm.add_job("alice", name=SPEC.name, comment="of an earlier start", submit=slurm.now - 3600)
+    slurm.add_job("alice", name=SPEC.name, comment="flatirons:of another server", submit=slurm.now)
     slurm.on_submit = lambda job: slurm.change(job.id, **changed)
     slurm.tamper("sbatch", lambda out: printed.format(id=out.strip()))
-    assert await client.submit(SPEC, SCRIPT, user="alice") == 3
+    assert await client.submit(SPEC, SCRIPT, user="alice") == 4
 
 
 async def test_among_several_numbers_only_that_of_a_job_of_this_user_is_an_id(

@@ -194,6 +194,7 @@ class ServerRun(JobFollower):
             await Cancellation(self).carry_out()
         except SlurmError:  # JupyterHub forgets the server nevertheless, so the job is an orphan from now on
             self.outcome.record_failed_stop(cause)
+            self._abandon()
             raise
 
     def close(self) -> None:
@@ -340,6 +341,11 @@ class ServerRun(JobFollower):
             await self.client.cancel(job.id, user=self.user)
         except SlurmError as error:  # it is an orphan from now on
             self.log.warning("The requeued job %s can't be cancelled yet: %s", job.id, error.detail or error)
+            self._abandon()
+
+    def _abandon(self) -> None:
+        attempt = self.attempt
+        self.registry.orphans.take(attempt.cluster, attempt.job_id, self.user or "", attempt.submit)
 
     def following_failed(self, error: BaseException) -> None:
         """Logs the error; `remind`, and code that waits for the server, will follow the job again."""

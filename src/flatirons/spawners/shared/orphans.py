@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from logging import Logger
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from flatirons.errors import FlatironsError, SlurmError
 from flatirons.slurm.client import SlurmClient
+from flatirons.slurm.identity import is_same
 from flatirons.slurm.model import Job
 from flatirons.slurm.watcher import Watcher
 
@@ -97,11 +99,19 @@ class OrphanSearch:
         self._log = log
         self.found: list[Orphan] = []
         self._left_alone: dict[tuple[str, int], LeftAlone] = {}
+        self._abandoned: dict[tuple[str, int], tuple[str, datetime | None]] = {}
 
     @property
     def left_alone(self) -> list[LeftAlone]:
         """The jobs, of the last answers, that another hub with this hub's secret submitted, oldest first."""
         return list(self._left_alone.values())
+
+    def take(self, cluster: str, job_id: int, user: str, submit: datetime | None) -> None:
+        """Takes the job of a server that is gone, which couldn't be cancelled: each search tries again.
+
+        Its comment may have been replaced, so that nothing else would find it.
+        """
+        self._abandoned[cluster, job_id] = user, submit
 
     async def search_all(self, stored_spawn_ids: Callable[[], set[str]]) -> None:
         """Searches every cluster; one that can't be searched now is logged, for the next search."""
@@ -127,11 +137,25 @@ class OrphanSearch:
             unknown = self._unknown((job for job, _ in unknown), stored_spawn_ids())
         orphans = [job for job, mark in unknown if mark.instance == own]
         self._leave_alone(cluster, [(job, mark) for job, mark in unknown if mark.instance != own])
+        orphans += await self._find_abandoned(cluster, {job.id for job in orphans})
         for job in orphans:
             await self._cancel(cluster, job)
         if orphans:
             watcher.kick()  # the next search must see what came of it
         return [job.id for job in orphans]
+
+    async def _find_abandoned(self, cluster: str, found: Collection[int]) -> list[Job]:
+        """Those of the jobs that were taken which still live, except the ones that were found already."""
+        client, live = self._hub.clients[cluster], []
+        for (place, job_id), (user, submit) in list(self._abandoned.items()):
+            if place != cluster:
+                continue
+            job = await client.job(job_id) or await client.job(job_id, user=user)
+            if job is None or job.state.is_over or not is_same(job, user, submit):
+                del self._abandoned[place, job_id]
+            elif not (job.state.is_ending or job_id in found):
+                live.append(job)
+        return live
 
     def _leave_alone(self, cluster: str, jobs: Iterable[tuple[Job, MarkOfJob]]) -> None:
         """Lists the jobs instead of those that were listed for the cluster, and logs each once."""

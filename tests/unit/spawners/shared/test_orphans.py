@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from flatirons.errors import SlurmError
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster
 from flatirons.slurm.watcher import Watcher
 from flatirons.spawners.run.stored_state import Attempt
 from flatirons.spawners.shared.registry import Registry
-from tests.fakes.slurm import FakeSlurm
-from tests.unit.spawners.run.test_server_run import QUICK, make_run
+from tests.fakes.slurm import EPOCH, FakeSlurm
+from tests.unit.spawners.run.test_server_run import DOWN, QUICK, make_run
 
 OURS, OTHER, EARLIER = "flatirons:hub1-1a2b3c4d", "flatirons:hub1-99999999", "flatirons:hub1"
 
@@ -131,3 +133,27 @@ async def test_nothing_is_cancelled_while_the_database_does_not_say_which_hub_th
     assert slurm.count("scancel") == 0 and "database is locked" in caplog.text
     registry.load_instance = lambda: "1a2b3c4d"
     assert await search(registry) == [1]
+
+
+async def test_a_job_that_a_stop_could_not_cancel_is_cancelled_later_whatever_its_comment_says(
+    registry: Registry, slurm: FakeSlurm
+) -> None:
+    """Its server is gone from JupyterHub, and nothing in the queue says whose job it is."""
+    job_id = slurm.add_job("alice", name="my-run", comment="cost-centre-17", state="RUNNING")
+    run = make_run(registry, replace(Attempt.new("summit", "code"), job_id=job_id))
+    slurm.fail("scancel", DOWN, times=2)
+    with pytest.raises(SlurmError):
+        await run.stop()
+    run.close()
+    assert await search(registry) == [job_id] and slurm.jobs[job_id].state == "RUNNING"
+    assert await search(registry) == [job_id] and slurm.jobs[job_id].state == "CANCELLED"
+    assert await search(registry) == []
+
+
+async def test_a_job_that_got_the_id_of_one_that_could_not_be_cancelled_is_not_cancelled(
+    registry: Registry, slurm: FakeSlurm
+) -> None:
+    job_id = slurm.add_job("alice", comment="cost-centre-17")
+    submit = datetime.fromtimestamp(EPOCH - 60, UTC)
+    registry.orphans.take("summit", job_id, "alice", submit)
+    assert await search(registry) == [] and slurm.count("scancel") == 0
