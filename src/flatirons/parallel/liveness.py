@@ -37,11 +37,18 @@ for _ in {1..300}; do
     [ ! -s "$3" ] || break
     sleep 0.2
 done
-read -r key <"$3" && exec 3<>"/dev/tcp/$1/$2" && printf '%s\\n' "$key" >&3 || exit
-if ! read -r -t 60 -u 3 answer; then
+read -r key <"$3" || exit
+trap '' PIPE
+for _ in {1..5}; do # while strangers keep the port busy, it may drop this connection as one of theirs
+    exec 3<>"/dev/tcp/$1/$2" || exit
+    ! printf '%s\\n' "$key" 2>/dev/null >&3 || ! read -r -t 60 -u 3 answer 2>/dev/null || break
+    sleep 1
+done
+if [ "$answer" != ok ]; then
     echo "The notebook at $1 port $2 doesn't know this job: it has ended." >&2
     exit 1
 fi
+trap - PIPE
 unset -v key answer"""
 
 
@@ -121,13 +128,18 @@ class LivenessPort:
             self._selector.register(connection, selectors.EVENT_READ, connection)
             self._strangers[connection] = time.monotonic() + KEY_SECONDS
             if len(self._strangers) > MOST_STRANGERS:
-                self._drop(next(iter(self._strangers)))
+                self._drop_unless_known(next(iter(self._strangers)))
 
     def _make_room(self) -> None:
         if not self._strangers:
             time.sleep(_PAUSE)  # others of this process hold the descriptors; the kernel has no event for one
         for each in list(self._strangers):
-            self._drop(each)
+            self._drop_unless_known(each)
+
+    def _drop_unless_known(self, connection: socket.socket) -> None:
+        self._read(connection)  # its key may have arrived in the meantime
+        if connection in self._strangers:
+            self._drop(connection)
 
     def _read(self, connection: socket.socket) -> None:
         if connection.fileno() < 0:

@@ -59,11 +59,18 @@ exec bash -c 'for _ in {1..300}; do
     [ ! -s "$3" ] || break
     sleep 0.2
 done
-read -r key <"$3" && exec 3<>"/dev/tcp/$1/$2" && printf '"'"'%s\n'"'"' "$key" >&3 || exit
-if ! read -r -t 60 -u 3 answer; then
+read -r key <"$3" || exit
+trap '"'"''"'"' PIPE
+for _ in {1..5}; do # while strangers keep the port busy, it may drop this connection as one of theirs
+    exec 3<>"/dev/tcp/$1/$2" || exit
+    ! printf '"'"'%s\n'"'"' "$key" 2>/dev/null >&3 || ! read -r -t 60 -u 3 answer 2>/dev/null || break
+    sleep 1
+done
+if [ "$answer" != ok ]; then
     echo "The notebook at $1 port $2 doesn'"'"'t know this job: it has ended." >&2
     exit 1
 fi
+trap - PIPE
 unset -v key answer
 shift 3
 (
