@@ -72,6 +72,9 @@ class FormField(abc.ABC):
 
     @functools.cached_property
     def _field(self) -> Field:
+        return self._made()
+
+    def _made(self) -> Field:
         attrs = {key: value for key, value in self._attributes.items() if key not in FORM_SETS}
         base, settings = self._kind(attrs)
         settings = {**self._common(attrs), **settings, **self._settings}
@@ -115,7 +118,7 @@ class FormField(abc.ABC):
     def _check(self) -> None:
         """Reports mistakes as soon as the configuration is read. A subclass may not be complete yet."""
         if type(self).__module__.partition(".")[0] == PACKAGE:
-            self.as_field()
+            self._made()
 
     def _trait(self, trait: TraitType[Any, Any]) -> TraitType[Any, Any]:
         trait.name = self.trait_name

@@ -269,6 +269,22 @@ def test_spawners_share_one_class_however_many_there_are() -> None:
     assert type(made(*fields)) is type(made(*fields))
 
 
+class Suggested(TextInputField):
+    """A text whose attributes are known only after those of its base class."""
+
+    def __init__(self, *args: Any, **given: Any) -> None:
+        super().__init__(*args, **given)
+        self._attributes["value"] = "normal"
+        self._attributes["list"] = "qos"
+
+
+async def test_a_subclass_may_add_attributes_after_its_base_class() -> None:
+    spawner = made(Suggested("req_qos"), child=SlurmSpawner)
+    page = await spawner.options_form(spawner)
+    assert 'list="qos"' in page and 'value="normal"' in page
+    assert (await landed(spawner)).qos == "normal"
+
+
 # -- subclasses of the spawner
 
 
