@@ -522,9 +522,11 @@ def test_a_link_shows_its_choices_while_the_server_runs_and_starts_it_again(
     alice.goto("/hub/spawn?opt-memory=1500M&opt-runtime=20m")
     expect(alice.get_by_role("status").filter(has_text="Your server is running")).to_be_visible()
     expect(option(alice, "memory")).to_have_value("1500M")
-    expect(alice.get_by_label("Another server")).to_have_value("server-2")
+    expect(alice.get_by_label("Name of another server")).to_have_value("server-2")
     assert no_labels_missing(alice) == []
     keep(whole(alice), "form-while-running")
+    alice.set_viewport_size(PHONE)
+    assert alice.evaluate(TOO_WIDE) == []
     with rendered(alice):
         option(alice, "memory").fill("lots")
     alice.get_by_role("button", name="Restart with these choices").click()
