@@ -227,10 +227,18 @@ def squeue_waiting() -> list[str]:
     return ["squeue", "--all", "--local", "--noheader", "--states=PENDING", "--format=%P"]
 
 
+def is_name(text: str) -> bool:
+    """Can sacctmgr look for this name? It may hold blanks, but nothing that makes several names of it.
+
+    Source: slurm_addto_char_list_with_case() in slurm_protocol_defs.c.
+    """
+    return bool(text.strip()) and text.isprintable() and not set(text) & set(",=[]\"'`")
+
+
 def sacctmgr_associations(*users: str) -> list[str]:
     """sacctmgr for the associations of users, in every cluster of the accounting database."""
     for user in users or ("",):
-        if not user or set(user) & set(", ="):
+        if not is_name(user):
             raise ValueError(f"not a user's name: {user!r}")
     names = ",".join(_text("user", user) for user in users)
     line = [*_SACCTMGR, "show", "user", "withassoc", "where", f"name={names}"]

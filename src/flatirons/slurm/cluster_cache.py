@@ -18,6 +18,7 @@ from cachetools import LRUCache
 
 from flatirons.concurrency import BatchedCall, SharedCall
 from flatirons.errors import SlurmError
+from flatirons.slurm import argv
 from flatirons.slurm.accounting import Account, Association, Qos
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.facts import ClusterFacts
@@ -108,7 +109,7 @@ class ClusterCache:
         self, user: str, *, max_age: float, patience: float
     ) -> tuple[Association, ...] | None:
         """The user's associations; None while they aren't known, or where there is no accounting."""
-        if not user or not user.isprintable() or set(user) & set(", ="):
+        if not argv.is_name(user):
             return ()  # no name that accounting could have
         answer = CachedAnswer(partial(self._ask_own_associations, user), self._now)
         return await self._users.setdefault(user, answer).get(max_age, patience)

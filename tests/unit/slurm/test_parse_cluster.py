@@ -289,10 +289,15 @@ def test_no_text_makes_a_reader_raise_anything_else(text: str) -> None:
                 continue
 
 
-@pytest.mark.parametrize("user", ["", "a,b", "a b", "a=b", "a\nb"])
+@pytest.mark.parametrize("user", ["", " ", "a,b", "a=b", "a\nb", "a[1-9]", "'a", 'a"'])
 def test_associations_can_only_be_asked_for_by_a_valid_name(user: str) -> None:
     with pytest.raises(ValueError, match="user"):
         argv.sacctmgr_associations(user)
+
+
+def test_associations_of_a_user_of_any_directory_can_be_asked_for() -> None:
+    line = argv.sacctmgr_associations("jane doe", "DOM\\alice", "änne")
+    assert "name=jane doe,DOM\\alice,änne" in line
 
 
 @pytest.mark.parametrize("reason", ["Prolog error", "check [the] disk", ""])
