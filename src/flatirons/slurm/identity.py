@@ -4,8 +4,9 @@ A job is ours by its id, its user and the time of its submission. Its name and c
 of the site (job_submit, cli_filter) may replace both at the submission, and `scontrol update` later. They
 only help to find a job whose id was lost.
 
-A slurmctld that lost its state assigns the same ids again. A requeued job keeps its id, gets a new time of
-submission and has been restarted once more: batch_requeue_fini and _job_requeue_op in Slurm's job_mgr.c.
+A slurmctld that lost its state assigns the same ids again. A requeued job keeps its id, counts one more
+restart (_job_requeue_op in Slurm's job_mgr.c), and gets a new time of submission once its nodes are free
+(batch_requeue_fini; nothing else changes that time).
 """
 
 from __future__ import annotations

@@ -277,6 +277,11 @@ def store_states(spawners: Iterable[Spawner]) -> None:
         raise
 
 
+def hub_url(settings: Mapping[str, Any]) -> str:
+    """Where servers reach the hub; "" for settings that aren't those of a running hub."""
+    return str(getattr(settings.get("hub"), "url", ""))
+
+
 def session_of(settings: Mapping[str, Any]) -> Session | None:
     """The session of the hub's database; None for settings that aren't those of a running hub."""
     return settings.get("db")

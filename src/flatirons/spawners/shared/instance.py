@@ -12,6 +12,7 @@ import os
 import secrets
 import socket
 from logging import Logger
+from urllib.parse import urlsplit
 
 from sqlalchemy import Column, MetaData, String, Table, delete, insert, select
 from sqlalchemy.engine import URL, make_url
@@ -32,9 +33,12 @@ MOVED = (
 )
 
 
-def instance_id(session: Session, log: Logger) -> str:
-    """The hub's id, drawn and stored if there is none for this place; raises SQLAlchemyError."""
-    place = place_of(session.get_bind().engine.url)
+def instance_id(session: Session, hub_url: str, log: Logger) -> str:
+    """The hub's id, drawn and stored if there is none for this place; raises SQLAlchemyError.
+
+    `hub_url` is where the nodes reach the hub.
+    """
+    place = place_of(hub_url, session.get_bind().engine.url)
     try:
         _INSTANCE.create(session.connection(), checkfirst=True)
         stored = session.execute(select(_INSTANCE)).first()
@@ -54,10 +58,14 @@ def instance_id(session: Session, log: Logger) -> str:
     return str(made)
 
 
-def place_of(url: URL | str) -> str:
-    """Where a hub is: its machine's name and its database; the password isn't shown."""
-    url = make_url(url)
+def place_of(hub_url: str, database_url: URL | str) -> str:
+    """Where a hub is: its machine's name, that for the nodes, and its database, without the password.
+
+    In containers, the first and the last may be the same for two hubs.
+    """
+    url = make_url(database_url)
     database = url.database or ""
     if url.get_backend_name() == "sqlite" and database not in ("", ":memory:"):
         url = url.set(database=os.path.abspath(database))
-    return f"{socket.gethostname()}, {url.render_as_string()}"
+    names = dict.fromkeys((socket.gethostname(), urlsplit(hub_url).hostname or ""))
+    return ", ".join([*filter(None, names), url.render_as_string()])

@@ -119,7 +119,7 @@ class Registry(Generic[Run]):
             clients = {name: SlurmClient(Cluster.of(name, facts), runner) for name, facts in clusters.items()}
             made = cls(hub_id(compat.cookie_secret(settings)), clients, log, holds_connections=True)
             if session := compat.session_of(settings):
-                made.load_instance = partial(instance_id, session, log)
+                made.load_instance = partial(instance_id, session, compat.hub_url(settings), log)
             settings[SETTINGS_KEY] = made
         registry: Self = settings[SETTINGS_KEY]
         return registry

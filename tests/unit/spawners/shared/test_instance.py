@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from flatirons.spawners.shared.instance import instance_id, place_of
 
+HUB = "http://hub.example.org:8081/hub/"
 LOG = logging.getLogger("test")
 
 
@@ -35,47 +36,54 @@ def session(database: Path) -> Iterator[Session]:
 
 
 def test_the_id_is_the_same_after_a_restart_of_the_hub(session: Session, database: Path) -> None:
-    first = instance_id(session, LOG)
+    first = instance_id(session, HUB, LOG)
     assert len(first) == 8
-    assert instance_id(session, LOG) == first
+    assert instance_id(session, HUB, LOG) == first
     session.close()
     again = opened(database)
-    assert instance_id(again, LOG) == first
+    assert instance_id(again, HUB, LOG) == first
     again.close()
 
 
 def test_two_hubs_have_two_ids(session: Session, tmp_path: Path) -> None:
     other = opened(tmp_path / "other.sqlite")
-    assert instance_id(other, LOG) != instance_id(session, LOG)
+    assert instance_id(other, HUB, LOG) != instance_id(session, HUB, LOG)
     other.close()
 
 
 def test_a_copy_of_the_database_gets_its_own_id_and_the_log_says_so_once(
     session: Session, database: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first = instance_id(session, LOG)
+    first = instance_id(session, HUB, LOG)
     assert caplog.text == ""
     (tmp_path / "copy.sqlite").write_bytes(database.read_bytes())
     copy = opened(tmp_path / "copy.sqlite")
-    second = instance_id(copy, LOG)
-    assert second != first and instance_id(copy, LOG) == second
+    second = instance_id(copy, HUB, LOG)
+    assert second != first and instance_id(copy, HUB, LOG) == second
     [warning] = [record.getMessage() for record in caplog.records if record.name == LOG.name]
     assert (
         "hub.sqlite" in warning and "copy.sqlite" in warning and "If that hub runs, stop this one" in warning
     )
-    assert instance_id(session, LOG) == first
+    assert instance_id(session, HUB, LOG) == first
     copy.close()
 
 
 def test_a_database_on_another_machine_is_a_copy(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = instance_id(session, LOG)
+    first = instance_id(session, HUB, LOG)
     monkeypatch.setattr("socket.gethostname", lambda: "test-hub")
-    assert instance_id(session, LOG) != first
+    assert instance_id(session, HUB, LOG) != first
+
+
+def test_a_database_of_a_hub_that_nodes_reach_elsewhere_is_a_copy(session: Session) -> None:
+    """Two containers may have the same host name, and their databases the same path."""
+    first = instance_id(session, HUB, LOG)
+    assert instance_id(session, "http://hub.example.org:18081/hub/", LOG) == first
+    assert instance_id(session, "http://test.example.org:8081/hub/", LOG) != first
 
 
 def test_what_jupyterhub_is_about_to_store_survives(session: Session) -> None:
     session.add(orm.User(name="alice"))
-    instance_id(session, LOG)
+    instance_id(session, HUB, LOG)
     assert session.query(orm.User).one().name == "alice"
 
 
@@ -87,12 +95,14 @@ def test_a_database_that_can_not_be_written_raises_and_can_be_asked_again(
 
     monkeypatch.setattr(session, "commit", full)
     with pytest.raises(OperationalError):
-        instance_id(session, LOG)
+        instance_id(session, HUB, LOG)
     monkeypatch.undo()
-    assert instance_id(session, LOG)
+    assert instance_id(session, HUB, LOG)
 
 
 def test_the_place_of_a_hub_names_no_password_and_no_relative_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: "hub1")
-    assert place_of("postgresql://jupyterhub:s3cret@db/hub") == "hub1, postgresql://jupyterhub:***@db/hub"
-    assert place_of("sqlite:///hub.sqlite") == f"hub1, sqlite:///{Path('hub.sqlite').absolute()}"
+    place = "hub1, hub.example.org, postgresql://jupyterhub:***@db/hub"
+    assert place_of(HUB, "postgresql://jupyterhub:s3cret@db/hub") == place
+    assert place_of("http://hub1:8081/", "sqlite:///x") == f"hub1, sqlite:///{Path('x').absolute()}"
+    assert place_of("", "sqlite:////srv/x") == "hub1, sqlite:////srv/x"
