@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import ceil
 from typing import Any
 
+from flatirons.errors import SlurmUnreachable
 from flatirons.slurm.accounting import Account, Qos
+from flatirons.slurm.hostlist import expanded
 from flatirons.slurm.model import Cluster, Configuration, Node, Partition, Reservation
 
 
@@ -99,11 +101,17 @@ class ClusterFacts:
 
     @cached_property
     def nodes_of(self) -> Mapping[str, tuple[Node, ...]]:
-        """The nodes of each partition."""
+        """The nodes of each partition, as far as the partition names them, too.
+
+        A node that isn't named may be quoted in the comment of another.
+        """
         found: dict[str, list[Node]] = {}
+        named = {each.name: _names(each.nodes) for each in self.partitions if each.nodes}
         for node in self.nodes:
             for name in node.partitions:
-                found.setdefault(name, []).append(node)
+                names = named.get(name)
+                if names is None or node.name in names:
+                    found.setdefault(name, []).append(node)
         return {name: tuple(nodes) for name, nodes in found.items()}
 
     @cached_property
@@ -145,6 +153,15 @@ class ClusterFacts:
             each.name: _supply(self.nodes_of.get(each.name, ()), self.waiting.get(each.name, 0))
             for each in self.partitions
         }
+
+
+@lru_cache(maxsize=1000)
+def _names(nodes: str) -> frozenset[str] | None:
+    """The names in a partition's list of nodes, which seldom changes; None for a list that can't be read."""
+    try:
+        return frozenset(expanded(nodes))
+    except SlurmUnreachable:
+        return None
 
 
 def shapes(nodes: Iterable[Node]) -> tuple[Shape, ...]:

@@ -412,8 +412,7 @@ class Configuration:
 class Reservation:
     """Nodes that are set aside for some users, for a time.
 
-    `node_cores` says how many cores, on each node of which only some are set aside. `gpus` are counted by the
-    names of TRES, and only where the reservation is for GPUs.
+    `node_cores` says how many cores, on each node of which only some are set aside.
     """
 
     name: str
@@ -430,4 +429,3 @@ class Reservation:
     node_names: tuple[str, ...] = ()
     flags: frozenset[str] = frozenset()
     node_cores: Mapping[str, int] = field(default_factory=dict)
-    gpus: Mapping[str, int] = field(default_factory=dict)

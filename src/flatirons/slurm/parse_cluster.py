@@ -160,7 +160,6 @@ def reservations(text: str) -> list[Reservation]:
 
 
 def _reservation(facts: Mapping[str, str]) -> Reservation:
-    tres = _tres(facts.get("TRES", ""))
     flags, *cores = re.split(r"\s*\bNodeName=", facts.get("Flags", ""))
     return Reservation(
         name=facts["ReservationName"],
@@ -173,11 +172,10 @@ def _reservation(facts: Mapping[str, str]) -> Reservation:
         accounts=_names(facts.get("Accounts", "")),
         groups=_names(facts.get("Groups", "")),
         total_nodes=number(facts.get("NodeCnt", "")) or 0,
-        cpus=tres.get("cpu", 0),
+        cpus=_tres(facts.get("TRES", "")).get("cpu", 0),
         node_names=expanded(_given(facts.get("Nodes", ""))),
         flags=frozenset(_names(flags)),
         node_cores=dict(_reserved_cores(each) for each in cores),
-        gpus={name: count for name, count in tres.items() if name.split(":")[0] == "gres/gpu"},
     )
 
 

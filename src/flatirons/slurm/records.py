@@ -44,7 +44,7 @@ def _words(text: str) -> frozenset[str]:
 
 NODE = Layout(
     "NodeName",
-    _words("CPUTot RealMemory State CfgTRES"),
+    _words("CPUTot RealMemory State CfgTRES AllocTRES"),
     {
         "AvailableFeatures": _words("ActiveFeatures"),
         "ActiveFeatures": _words("Gres"),
@@ -78,7 +78,7 @@ PARTITION = Layout(
 )
 RESERVATION = Layout(
     "ReservationName",
-    _words("StartTime State"),
+    _words("StartTime EndTime Nodes State"),
     {
         "ReservationName": _words("StartTime"),
         "Features": _words("PartitionName"),
@@ -195,8 +195,6 @@ def rows(text: str, fields: Sequence[str]) -> Iterator[dict[str, str]]:
     for line in text.split("\n")[:-1]:
         row = f"{row}\n{line}" if row else line
         values = row.split("|")
-        if len(values) == 1:
-            break
         if len(values) >= len(fields):
             row = ""
         if len(values) == len(fields):

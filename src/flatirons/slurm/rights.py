@@ -324,7 +324,7 @@ def _size(reservation: Reservation | None) -> dict[str, int]:
     if reservation is None:
         return {}
     cpus = 0 if reservation.node_cores else reservation.cpus
-    sizes = {"cpu": cpus, "node": reservation.total_nodes, **reservation.gpus}
+    sizes = {"cpu": cpus, "node": reservation.total_nodes}
     return {name: count for name, count in sizes.items() if count}
 
 

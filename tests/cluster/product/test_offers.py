@@ -240,7 +240,7 @@ async def test_hidden_partitions_are_offered_and_clusters_do_not_mix(clients: di
 
 TEXTS = (
     "fan replaced\nticket 4711 Partitions=sroot\nb ReservationName=workshop",
-    "was:\nNodeName=c99 CPUTot=99 RealMemory=99 State=IDLE Partitions=shas CfgTRES=cpu=99",
+    "was:\nNodeName=c99 CPUTot=99 RealMemory=99 State=IDLE Partitions=shas CfgTRES=cpu=99 AllocTRES=",
     "line\u2028separator\x0b and\r others",
 )
 
@@ -270,5 +270,5 @@ async def test_what_operators_write_changes_no_offer(
         cache = ClusterCache(clients["summit"])
         after = await cache.look(**PATIENCE)
         assert after is not None, cache.trouble
-        assert after.nodes == before.nodes
+        assert after.nodes_of == before.nodes_of
         assert after.partitions == before.partitions

@@ -151,6 +151,8 @@ def test_a_reservation_for_a_group_with_a_blank_is_for_that_group() -> None:
 
 
 def test_a_line_break_in_a_name_of_accounting_spoils_no_other_row() -> None:
+    text = "root|||\na|b||root|\nlab\nx||root|\nmy lab||root|cpu=6\n"  # as sacctmgr of 24.11 prints them
+    assert [each.name for each in parse.accounts(text)] == ["root", "lab\nx", "my lab"]
     text = "summit|lab\nx|alice||normal|normal|lab||||||\nsummit|knl|alice||normal|normal|lab||||||\n"
     assert [each.account for each in parse.associations(text)] == ["lab\nx", "knl"]
     text = "summit|a|b|alice||normal|normal|lab||||||\nsummit|knl|alice||normal|normal|lab||||||\n"

@@ -327,6 +327,16 @@ def test_free_resources_are_counted_on_usable_nodes_only() -> None:
     assert FACTS.supply["sknl"].gpus == {"a100": (0, 4), "k80": (0, 2)}
 
 
+def test_a_node_that_its_partition_does_not_name_is_not_counted() -> None:
+    quoted = replace(FACTS, nodes=(*NODES, replace(NODES[0], name="c99")))
+    assert quoted.supply["shas"].total_nodes == 3, "a partition whose nodes aren't known"
+    named = replace(quoted, partitions=(replace(SHAS, nodes="a[1-2]"), SKNL))
+    assert [node.name for node in named.nodes_of["shas"]] == ["a1", "a2"]
+    assert named.supply["shas"].total_nodes == 2
+    strange = replace(quoted, partitions=(replace(SHAS, nodes="a[1-"), SKNL))
+    assert strange.supply["shas"].total_nodes == 3, "a list that can't be read"
+
+
 def test_nothing_is_said_of_free_gpus_that_slurm_does_not_count() -> None:
     nodes = (
         Node("a1", "IDLE", partitions=("shas",), gpus={"v100": 2, "a100": 1}),

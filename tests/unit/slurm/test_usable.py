@@ -151,14 +151,3 @@ def test_a_job_in_a_reservation_may_use_the_cores_that_it_has_on_each_node() -> 
         assert found.max_cpus(2) == 2
     whole = replace(reservation, node_cores={}, cpus=16)
     assert bounds(*nodes, reservation=whole).max_ntasks() == 16
-
-
-def test_a_reservation_for_gpus_allows_no_more_of_them() -> None:
-    text = (
-        "ReservationName=r StartTime=1795388123 Nodes=c1 NodeCnt=1 Flags=SPEC_NODES "
-        "TRES=cpu=8,gres/gpu=1,gres/gpu:a100=1 Users=alice State=ACTIVE\n"
-    )
-    [reservation] = parse.reservations(text)
-    with_gpus = replace(THREADS, gpus={"a100": 4})
-    assert bounds(with_gpus, reservation=reservation).gpu_types() == {"": 1, "a100": 1}
-    assert bounds(with_gpus, reservation=replace(reservation, gpus={})).gpu_types() == {"": 4, "a100": 4}
