@@ -47,7 +47,7 @@ spawner_config = {
     "batch_script": '''#!/bin/bash
 #SBATCH --partition={partition} --qos={qos} --account={account} --mem={memory}
 #SBATCH --time={runtime} --nodes={nodes} --ntasks-per-node={ntasks}
-apptainer run {image_path} {cmd}
+apptainer run --bind /etc/slurm {image_path} {cmd}
 ''',
     "batch_submit_cmd": f"{_as_user} sbatch",
     "batch_query_cmd": _as_user + " squeue -h -j {job_id} -o '%T %B'",
@@ -162,6 +162,7 @@ def test_the_log_names_every_setting_of_the_other_spawner(hub: PlainHub) -> None
         assert f"child_config['{name}'] has no effect: " in log
     assert "form_fields: req_partition is 'partition' here" in log
     assert "c.SlurmSpawner.clusters is taken from batch_submit_cmd" in log
+    assert "c.SlurmSpawner.image_settings is taken from batch_script: {'binds': ['/etc/slurm']}" in log
 
 
 class OneCluster(PlainHub):

@@ -215,9 +215,12 @@ class Catalogue:
             raise ImageError("The site has no environments.")
         raise ImageError(f"There is no environment {name!r}. Known: {', '.join(self.names)}.")
 
-    def with_image(self, path: str) -> Environment:
-        """The first environment with this image; else the image alone, under its file's name."""
-        alone = Environment.from_dict(PurePosixPath(path).stem, {"image": path})
+    def with_image(self, path: str, settings: Mapping[str, Any]) -> Environment:
+        """The first environment with this image; else one of these settings, under the file's name.
+
+        Raises ImageError.
+        """
+        alone = Environment.from_dict(PurePosixPath(path).stem, {**settings, "image": path})
         return next((each for each in self if each.image.path == path), alone)
 
 

@@ -1,9 +1,9 @@
 """Settings of other spawners (batchspawner, jupyterhub_moss, wrapspawner): what they are called here.
 
 A configuration that was written for one of them has settings that SlurmSpawner doesn't have. `req_NAME` is
-taken as `NAME`, wherever it stands. Whatever else says how batchspawner reaches Slurm decides the same here,
-as far as it can: `SLURM_CONF=` in its command is the slurm.conf, `--ntasks-per-node={ntasks}` in its script
-says what `ntasks` counts. `leftovers` names everything that isn't taken as it stands.
+taken as `NAME`, wherever it stands. Of batchspawner's command and script, three things count here as well:
+the slurm.conf that the command names, `--ntasks-per-node={ntasks}`, and what is bound into the container.
+`leftovers` names everything that isn't taken as it stands.
 """
 
 from __future__ import annotations
@@ -78,6 +78,8 @@ NO_SUCH_SETTING = "SlurmSpawner has no such setting"
 _CONF = re.compile(r"(?:^|\s)SLURM_CONF=(/\S+)")
 _PROGRAM = re.compile(r"(?:^|\s)(/\S+)/sbatch(?:\s|$)")
 _TASKS_PER_NODE = re.compile(r"--ntasks-per-node[= ]\{\{?\s*ntasks\b")
+_CONTAINER = re.compile(r"\b(?:singularity|apptainer)\s+(?:exec|run|shell)\b((?:[^\n\\]|\\.|\\\n)*)")
+_BIND = re.compile(r"(?:--bind|-B)[= ]\s*([^\s{}$\\\"']+)")
 _CLUSTER = re.compile(r"\{\{?\s*cluster\s*\}?\}")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -145,21 +147,38 @@ def _configured(config: Config, cls: Spawning) -> dict[str, Any]:
 
 
 def _from_commands(others: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """What batchspawner's command and script decide here: the clusters, and what `ntasks` counts."""
+    """What batchspawner's command and script decide here."""
     command, script = (str(others.get(name) or "") for name in ("batch_submit_cmd", "batch_script"))
-    found: dict[str, Any] = {"ntasks_is_per_node": True} if _TASKS_PER_NODE.search(script) else {}
+    clusters = _clusters(command, names)
+    found: dict[str, Any] = {"clusters": clusters} if clusters else {}
+    if _TASKS_PER_NODE.search(script):
+        found["ntasks_is_per_node"] = True
+    if settings := _container(script):
+        found["image_settings"] = settings
+    return found
+
+
+def _container(script: str) -> dict[str, Any]:
+    """What the script's own container sees of the node, as settings of an environment."""
+    words = " ".join(_CONTAINER.findall(script))
+    binds = [path for text in _BIND.findall(words) for path in text.split(",") if path.startswith("/")]
+    is_nv = re.search(r"\s--nv\b", words) is not None
+    return {**({"binds": binds} if binds else {}), **({"nv": True} if is_nv else {})}
+
+
+def _clusters(command: str, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """The clusters of a command that names a slurm.conf or the folder of sbatch; {} if it doesn't."""
     conf, program = _CONF.search(command), _PROGRAM.search(command)
     facts = {"slurm_conf": conf[1] if conf else "", "bin_dir": program[1] if program else ""}
-    if not any(facts.values()):
-        return found
     known = [name for name in names if _NAME.fullmatch(name)]
+    if not any(facts.values()):
+        return {}
     if any(_CLUSTER.search(text) for text in facts.values()):
-        clusters = {name: {key: _CLUSTER.sub(name, text) for key, text in facts.items()} for name in known}
+        found = {name: {key: _CLUSTER.sub(name, text) for key, text in facts.items()} for name in known}
     else:
-        clusters = {known[0] if len(known) == 1 else DEFAULT_CLUSTER: facts}
-    if clusters and not any("{" in text for each in clusters.values() for text in each.values()):
-        found["clusters"] = clusters
-    return found
+        found = {known[0] if len(known) == 1 else DEFAULT_CLUSTER: facts}
+    is_filled = not any("{" in text for each in found.values() for text in each.values())
+    return found if is_filled else {}
 
 
 def _texts(value: Any) -> list[str]:
@@ -229,7 +248,9 @@ def _of_field(field: Field, cls: Spawning) -> Iterator[Leftover]:
 
 
 def _of_commands(others: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Leftover]:
-    for trait, source in (("clusters", "batch_submit_cmd"), ("ntasks_is_per_node", "batch_script")):
+    sources = {"clusters": "batch_submit_cmd"}
+    for trait in ("clusters", "ntasks_is_per_node", "image_settings"):
+        source = sources.get(trait, "batch_script")
         if trait in found and source in others:
             yield Leftover(f"c.SlurmSpawner.{trait} is taken from {source}: {found[trait]!r}.", True)
 

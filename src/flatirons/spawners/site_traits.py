@@ -29,6 +29,9 @@ class SiteTraits(HasTraits):
         help="Path of an image that servers run in, for a form that offers images by path. The environment "
         "with this image is used, with its binds and other settings; without one, the image alone."
     ).tag(config=True)
+    image_settings = Dict(
+        help="Settings of an environment for an image that is run alone, such as `{'binds': ['/scratch']}`."
+    ).tag(config=True)
     gres = Unicode(
         help="Generic resources on each node as in sbatch's --gres, for a form that offers them so: "
         "`gpu:v100:1`."

@@ -356,7 +356,7 @@ class SlurmSpawner(OtherNames, OptionTraits, SiteTraits, Spawner):
         """
         known = Catalogue.from_dict(self.environments or SOFTWARE_OF_NODE)
         path = self.image or (name if name.startswith("/") and name not in known.names else "")
-        return known.with_image(path) if path else known.get(name)
+        return known.with_image(path, self.image_settings) if path else known.get(name)
 
     def _hub_api_url(self) -> str:
         if self.hub_connect_url is None:

@@ -152,8 +152,9 @@ def test_an_empty_catalogue_is_reported():
 
 def test_an_image_by_its_path_is_the_environment_that_has_it_or_the_image_alone() -> None:
     known = Catalogue.from_dict({"r": {"image": "/srv/r.sif", "nv": True}})
-    assert known.with_image("/srv/r.sif").image.nv
-    alone = known.with_image("/srv/new.sif")
+    assert known.with_image("/srv/r.sif", {}).image.nv
+    alone = known.with_image("/srv/new.sif", {"binds": ["/scratch"]})
     assert (alone.name, alone.image.path, alone.image.nv) == ("new", "/srv/new.sif", False)
+    assert alone.argv([])[2:4] == ["--bind", "/scratch"]
     with pytest.raises(ImageError, match="absolute path"):
-        known.with_image("new.sif")
+        known.with_image("new.sif", {})

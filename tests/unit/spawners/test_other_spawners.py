@@ -204,6 +204,32 @@ async def test_tasks_count_for_each_node_where_the_script_says_so() -> None:
         assert (spec.nodes, spec.ntasks, spec.extra) == (2, ntasks, extra)
 
 
+@pytest.mark.parametrize(
+    ("script", "settings"),
+    [
+        (
+            "singularity run \\\n  --bind /a \\\n --bind /b:/c \\\n  $IMAGE {cmd}\n",
+            {"binds": ["/a", "/b:/c"]},
+        ),
+        (
+            "module load x\napptainer exec --nv -B /a,/b {image_path} {cmd}",
+            {"binds": ["/a", "/b"], "nv": True},
+        ),
+        ("apptainer run --bind=/a --bind {homedir}/x --bind $TMP img", {"binds": ["/a"]}),
+        ("mount --bind /a /b\n{cmd}", {}),
+        ("srun --bind /a {cmd}\napptainer run img {cmd}", {}),
+    ],
+)
+def test_an_image_sees_what_the_script_bound_into_it(script: str, settings: Any) -> None:
+    config = Config(SlurmSpawner={"batch_script": script, "req_image_path": "/srv/a.sif"})
+    spawner = SlurmSpawner(config=config)
+    assert spawner.image_settings == settings
+    assert len(spawner._environment("").image.binds) == len(settings.get("binds", ()))
+    assert any("image_settings is taken from batch_script" in line for line in started(config)) == bool(
+        settings
+    )
+
+
 # -- what the hub says at its start
 
 
