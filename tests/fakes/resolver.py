@@ -10,7 +10,7 @@ from flatirons.spawners.shared.host_names import parse_address
 
 
 class Resolver:
-    """Replaces host_names._look_up: names with their address, or with an error."""
+    """Replaces host_names._look_up: names with their address or addresses, or with an error."""
 
     def __init__(self, **names: Any) -> None:
         self.names = names
@@ -22,4 +22,4 @@ class Resolver:
         found = self.names.get(name, socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
         if isinstance(found, Exception):
             raise found
-        return frozenset({parse_address(found)})
+        return frozenset(parse_address(each) for each in ([found] if isinstance(found, str) else found))

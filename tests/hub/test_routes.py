@@ -347,3 +347,11 @@ async def test_without_a_default_server_no_page_is_needed(alice: Servers) -> Non
     await compare(alice.hub)
     assert alice.answering("gpu") == "hub"
     assert not [path for path in alice.hub.proxy.table if path.startswith("/user/")]
+
+
+@in_module
+async def test_the_proxys_page_for_a_server_that_it_cannot_reach_tries_again(alice: Servers) -> None:
+    """Within seconds the hub knows that the server is over, and shows its report at the same URL."""
+    page = await alice.visitor.http.get("/hub/error/503?url=/user/alice/lab")
+    assert "finding out why" in page.text and 'indexOf("/user/") === 0' in page.text
+    assert "appears to be down" in page.text, "JupyterHub's text, for all other pages"

@@ -374,7 +374,7 @@ class SlurmSpawner(OtherNames, OptionTraits, SiteTraits, Spawner):
         tls = await self._certificate(self.run, place.host) if self.internal_ssl else None
         return {
             **{"environment": self.get_env(), "prefix": self.server.base_url, "tls": tls},
-            "addresses": sorted(str(each) for each in place.listening if not each.is_loopback),
+            "addresses": sorted(str(each) for each in place.addresses if not each.is_loopback),
         }
 
     async def create_certs(self) -> dict[str, str]:

@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 
 from tornado.httputil import HTTPServerRequest
 
-from flatirons.spawners.run.caller_check import Caller, Elsewhere, Unsettled
+from flatirons.spawners.run.caller_check import Elsewhere, Unsettled
 from flatirons.spawners.shared.host_names import Address, HostNames, parse_address
+from flatirons.spawners.shared.node_addresses import Caller
 
 LOOPBACK = parse_address("127.0.0.1")
 

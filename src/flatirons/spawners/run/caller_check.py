@@ -7,14 +7,12 @@ Slurm and, where that isn't enough, for what Slurm itself uses (shared/node_addr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
 from flatirons.slurm.model import Job, Snapshot
 from flatirons.slurm.watcher import Watcher
 from flatirons.spawners.run.stored_state import Followed
-from flatirons.spawners.shared.host_names import Address
-from flatirons.spawners.shared.node_addresses import NodeAddresses, Place
+from flatirons.spawners.shared.node_addresses import Caller, KnownNode, NodeAddresses, Place
 
 SWITCH = (
     "If nodes call from other addresses than those of their names, set check_address = false in [servers] "
@@ -43,18 +41,6 @@ class Unsettled(Exception):
     """At the moment it can't be decided where a call comes from; the starter may try again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The address of a caller; `is_here`: the call comes from this machine."""
-
-    address: Address
-    is_here: bool
-
-    def is_one_of(self, addresses: frozenset[Address]) -> bool:
-        """Is the caller the machine with these addresses? A loopback address stands for this machine."""
-        return self.address in addresses or (self.is_here and any(each.is_loopback for each in addresses))
-
-
 class Placed(Followed, Protocol):
     """What the check needs to know of a run."""
 
@@ -77,6 +63,8 @@ class CallerCheck:
         self._watcher = watcher
         self._nodes = nodes
         self.admitted = ""  # the node of the last admitted call
+        self._known: KnownNode | None = None
+        self._caller: Caller | None = None  # that was admitted last
 
     async def node(self, *, anew: bool = False) -> str:
         """The node that runs the job's script, according to Slurm; waits until Slurm knows.
@@ -112,30 +100,33 @@ class CallerCheck:
 
     async def place(self) -> Place:
         """Where hub and proxy reach the node that runs the job. Raises what `node` raises."""
-        return await self._nodes.find(await self.node())
+        name = await self.node()
+        if self._known is None or self._known.name != name:
+            self._known = await self._nodes.find(name)
+        return self._known.place(self._caller)
 
     async def admit(self, caller: Caller) -> None:
         """Returns if the caller is on the run's node. Raises Elsewhere if not, and what `node` raises.
 
         Raises Unsettled while names can't be looked up.
         """
-        node = await self.node()
-        place = await self._nodes.find(node)
-        if not caller.is_one_of(place.addresses):
+        name = await self.node()
+        node = await self._nodes.find(name)
+        if not caller.is_one_of(node.addresses):
             # the job may have been requeued, or the node may have another address now
             if not self._run.attempt.host:
-                node = await self.node(anew=True)
-            place = await self._nodes.find(node, anew=True)
-        if caller.is_one_of(place.addresses):
-            self.admitted = node
-        elif place.trouble:
-            raise Unsettled(place.trouble)
+                name = await self.node(anew=True)
+            node = await self._nodes.find(name, anew=True)
+        if caller.is_one_of(node.addresses):
+            self.admitted, self._known, self._caller = name, node, caller
+        elif node.trouble:
+            raise Unsettled(node.trouble)
         else:
-            self._turn_away(caller, node, place)
+            self._turn_away(caller, node)
 
-    def _turn_away(self, caller: Caller, node: str, place: Place) -> NoReturn:
-        known = ", ".join(sorted(map(str, place.addresses))) or "no address"
-        where = f"on {node}, which has {known}"
+    def _turn_away(self, caller: Caller, node: KnownNode) -> NoReturn:
+        known = ", ".join(sorted(map(str, node.addresses))) or "no address"
+        where = f"on {node.name}, which has {known}"
         told = (
             f"The hub refused a call for this server from {caller.address}: its job runs {where} at the hub."
         )

@@ -18,7 +18,6 @@ from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, Job
 from flatirons.slurm.watcher import Watcher
 from flatirons.spawners.run.caller_check import (
-    Caller,
     CallerCheck,
     Elsewhere,
     NotExpected,
@@ -27,7 +26,7 @@ from flatirons.spawners.run.caller_check import (
 from flatirons.spawners.run.stored_state import Attempt
 from flatirons.spawners.shared import host_names as module
 from flatirons.spawners.shared.host_names import HostNames, parse_address
-from flatirons.spawners.shared.node_addresses import NodeAddresses
+from flatirons.spawners.shared.node_addresses import Caller, NodeAddresses
 from tests.fakes.resolver import Resolver
 from tests.fakes.slurm import FakeSlurm
 from tests.waiting import until
@@ -220,15 +219,26 @@ async def test_a_node_that_calls_itself_otherwise_is_known_by_that_name(
     assert (await check.place()).host == "node-17.example.org"
 
 
-async def test_a_node_in_two_networks_may_call_from_both_and_is_reached_by_its_name(
-    check: CallerCheck, slurm: FakeSlurm, resolver: Resolver
+@pytest.mark.parametrize(("address", "host"), [(NODE, "c1"), ("10.9.0.1", "10.9.0.1")])
+async def test_a_node_in_two_networks_may_call_from_both_and_is_reached_where_it_called_from(
+    check: CallerCheck, slurm: FakeSlurm, resolver: Resolver, address: str, host: str
 ) -> None:
+    """Also if its name stands for another machine by mistake, which would get its users' requests."""
     resolver.names["10.9.0.1"] = "10.9.0.1"
     slurm.node_addresses["c1"] = ("10.9.0.1", "c1")
-    for address in (NODE, "10.9.0.1"):
-        await check.admit(caller(address))
+    await check.admit(caller(address))
     place = await check.place()
-    assert (place.host, place.listening) == ("c1", frozenset({parse_address(NODE)}))
+    assert (place.host, place.addresses) == (host, frozenset({parse_address(address)}))
+
+
+async def test_of_several_addresses_of_a_name_hub_and_proxy_use_one(
+    check: CallerCheck, resolver: Resolver
+) -> None:
+    """A server listens on one, and a neighbour could listen on the same port of the others."""
+    resolver.names["c1"] = ["10.9.0.2", "fd00::1", "10.9.0.10"]
+    for address in ("fd00::1", "10.9.0.10", "10.9.0.2"):
+        await check.admit(caller(address))
+        assert (await check.place()).host == "10.9.0.2"
 
 
 async def test_a_node_with_an_address_in_slurm_needs_no_name_server(
@@ -270,7 +280,7 @@ async def test_a_name_that_no_machine_can_have_has_no_address(slurm: FakeSlurm, 
     nodes = NodeAddresses(SlurmClient(Cluster("summit"), slurm), HostNames())
     slurm.node_addresses["nosuch.invalid"] = (name, name)
     found = await nodes.find("nosuch.invalid")
-    assert (found.host, found.addresses) == ("nosuch.invalid", frozenset())
+    assert (found.place(None).host, found.addresses) == ("nosuch.invalid", frozenset())
 
 
 async def test_a_job_that_was_requeued_to_another_node_is_admitted_from_there(
