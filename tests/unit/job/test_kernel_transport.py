@@ -124,6 +124,8 @@ def test_what_the_user_chose_is_kept(tmp_path: Path, sockets: Path) -> None:
         (["/opt/conda/bin/python3", "-m", "ipykernel", "-f", "{connection_file}"], True),
         (["python", "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"], True),
         (["/usr/lib/R/bin/R", "--slave", "-e", "IRkernel::main()", "--args", "{connection_file}"], True),
+        (["julia", "-i", "-e", "import IJulia; IJulia.run_kernel()", "{connection_file}"], True),
+        (["julia", "-i", "/home/a/.julia/packages/IJulia/e8kqU/src/kernel.jl", "{connection_file}"], False),
         (["java", "-jar", "ijava.jar", "{connection_file}"], False),
         (["/usr/bin/xpython", "-f", "{connection_file}"], False),
         (["tslab", "kernel", "--config-path={connection_file}"], False),

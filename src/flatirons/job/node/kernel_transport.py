@@ -18,7 +18,10 @@ SOCKETS = "FLATIRONS_SOCKETS"
 LONGEST_PATH = 107  # bytes; sun_path in unix(7), without the last NUL
 # Words of a kernel's command, with which it is known to listen on sockets in the file system. Other kernels
 # may then hang for ever, those in Java and JavaScript for example.
-KNOWN = ("ipykernel_launcher", "ipykernel", "ipykernel.kernelapp", "IRkernel::main()")
+KNOWN = (
+    *("ipykernel_launcher", "ipykernel", "ipykernel.kernelapp", "IRkernel::main()"),
+    "import IJulia; IJulia.run_kernel()",  # its earlier commands may hide a release that would hang
+)
 LONGEST_NUMBER = "-99"  # ZeroMQ's channels are numbered from 1 to 5
 
 
