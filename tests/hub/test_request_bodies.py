@@ -258,6 +258,36 @@ async def test_a_large_body_is_discarded_as_it_comes_in_whoever_sends_it(
     assert (await alice.page()).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "kind", "body"),
+    [
+        ("/hub/api/users/{name}/server", "", b'{"account": [' + b"[]," * 200_000 + b"1]}"),
+        ("/hub/api/users/{name}/tokens", "application/json", b"[" * 200_000),
+        (
+            "/hub/api/users/{name}/server",
+            "text/plain",
+            json.dumps(dict.fromkeys(map(str, range(200_000)))).encode(),
+        ),
+        ("/hub/login", "application/x-www-form-urlencoded", b"a&" * 200_000),
+        ("/hub/spawn/{name}", "Application/X-WWW-Form-Urlencoded; charset=utf-8", b"a=1&" * 200_000),
+    ],
+)
+async def test_a_body_of_very_many_values_is_discarded_before_it_is_parsed(
+    alice: Visitor, path: str, kind: str, body: bytes
+) -> None:
+    """A few megabytes of brackets took seconds to parse."""
+    headers = {"X-XSRFToken": alice.xsrf} | ({"Content-Type": kind} if kind else {})
+    answer = await alice.http.post(path.format(name=alice.name), content=body, headers=headers)
+    assert answer.status_code == 413
+    assert "100,000 values" in answer.json()["message"]
+
+
+async def test_a_long_text_may_have_any_characters_but_the_field_refuses_it(alice: Visitor) -> None:
+    for text in ("x" * 1_000_000, "," * 90_000, "<&" * 40_000):
+        answer = await send(alice, "POST", {"account": text})
+        assert answer.status_code == 400 and "account: Too long" in answer.json()["message"]
+
+
 async def test_a_large_upload_is_discarded(alice: Visitor) -> None:
     file = {"account": ("evil.txt", b"x" * 20_000_000, "text/plain")}
     answer = await alice.http.post(f"/hub/spawn/{alice.name}?_xsrf={alice.xsrf}", files=file)

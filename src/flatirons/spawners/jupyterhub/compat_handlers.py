@@ -6,8 +6,9 @@ tests/hub/test_spawn_page.py fail when one is gone. Three changes:
 - JupyterHub's REST handlers store the options of a body, as the default for later starts, before any hook of
   the spawner sees them. `judge_before_storing` has them judged first. Needless once JupyterHub calls
   `apply_user_options` before it commits.
-- Tornado reads bodies of up to 100 MB into memory, and JupyterHub parses them, which stops the hub for a
-  second or more. `refuse_large_bodies` answers 413 instead, and discards the body as it comes in.
+- Tornado reads bodies of up to 100 MB into memory, and it and JupyterHub parse them, which stops the hub for
+  seconds: the time grows with the size, and with the number of values even more. `refuse_large_bodies`
+  answers 413 instead, and discards the body as it comes in.
 - JupyterHub's page with the form leads to the server while that runs, and drops the options of a link.
   `keep_links` leads to a page that shows them.
 """
@@ -37,7 +38,11 @@ from flatirons.errors import quoted
 from flatirons.spawners.jupyterhub import compat
 
 LARGEST_BODY = 4 << 20
-TOO_LARGE = "This request is too large: a body may have at most 4 MiB. Nothing was stored or started."
+MOST_PARTS = 100_000
+TOO_LARGE = (
+    "This request is too large: a body may have at most 4 MiB and 100,000 values. "
+    "Nothing was stored or started."
+)
 LONGEST_DISPLAY_NAME = 255
 """JupyterHub's own limit, which it doesn't apply to a server that exists."""
 
@@ -128,7 +133,7 @@ def keep_links(page_for: Callable[[Spawner, Iterable[str]], str]) -> None:
 
 
 def refuse_large_bodies() -> None:
-    """Lets the HTTP servers that this process makes from now on refuse bodies of more than LARGEST_BODY."""
+    """Lets the HTTP servers that this process makes from now on refuse what is above the two limits."""
     HTTPServer.configure(BoundedServer)
 
 
@@ -150,6 +155,8 @@ class BoundedRequest(HTTPMessageDelegate):
         self.inner: HTTPMessageDelegate | None = inner
         self.connection = connection
         self.size = 0
+        self.parts = 0
+        self.marks: tuple[bytes, ...] = ()  # what stands between the values of the body
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
@@ -158,12 +165,18 @@ class BoundedRequest(HTTPMessageDelegate):
         announced = headers.get("Content-Length", "")
         if announced.isascii() and announced.isdecimal() and int(announced) > LARGEST_BODY:
             self.inner = None
+        kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind == "application/x-www-form-urlencoded":
+            self.marks = (b"&",)
+        elif kind != "multipart/form-data":  # there tornado itself counts
+            self.marks = (b"[", b"{", b",")
         return self.inner.headers_received(start_line, headers) if self.inner else None
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         """Refuses a body that becomes too large."""
         self.size += len(chunk)
-        if self.inner and self.size > LARGEST_BODY:
+        self.parts += sum(map(chunk.count, self.marks))
+        if self.inner and (self.size > LARGEST_BODY or self.parts > MOST_PARTS):
             self.inner.on_connection_close()
             self.inner = None
         return self.inner.data_received(chunk) if self.inner else None
