@@ -131,7 +131,7 @@ def _all_records(text: str, layout: Layout) -> Iterator[TextRecord]:
     known: tuple[str, TextRecord] | None = None
     for part in parts:
         record = read(part, layout)
-        if layout.always <= record.values.keys():
+        if _is_whole(record, layout):
             if known:
                 yield _checked(*known, layout)
             known = part, record
@@ -146,7 +146,7 @@ def _all_records(text: str, layout: Layout) -> Iterator[TextRecord]:
 def _checked(text: str, record: TextRecord, layout: Layout) -> TextRecord:
     """The record, if its lines after the first one can be free text."""
     line, _, more = text.partition("\n")
-    if more.strip() and not _may_break(record, layout) and layout.always <= read(line, layout).values.keys():
+    if more.strip() and not _may_break(record, layout) and _is_whole(read(line, layout), layout):
         raise _unreadable(more)
     return record
 
@@ -156,8 +156,8 @@ def _may_break(record: TextRecord, layout: Layout) -> bool:
     return any(key[1] in layout.broken for key in _KEY.finditer(record.rest.partition("\n")[0]))
 
 
-def _is_whole(text: str, layout: Layout) -> bool:
-    return layout.always <= read(text, layout).values.keys()
+def _is_whole(record: TextRecord, layout: Layout) -> bool:
+    return layout.always <= record.values.keys()
 
 
 def read(text: str, layout: Layout) -> TextRecord:
