@@ -14,6 +14,8 @@ from flatirons.errors import SubmitRefused
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import JobSpec
 from flatirons.slurm.spelling import Spelling
+from flatirons.slurm_form.offers import OfferCache
+from tests.cluster.product.ask_slurm import until_running
 from tests.cluster.product.cells import last_json, start_server
 from tests.conftest import RealCluster
 from tests.real_slurm import Slurm
@@ -154,3 +156,31 @@ def test_engines_and_dask_follow_where_a_plugin_admits_only_memory_for_each_core
     answer, script = last_json(kernel.run(DASK))
     assert answer == 3
     assert "#SBATCH --mem-per-cpu=1024M" in script and "--mem=" not in script
+
+
+@pytest.fixture
+def sgpu_without_memory(cluster: RealCluster) -> Iterator[None]:
+    """Slurm allocates no memory in the partition sgpu."""
+    again = f"SLURM_CONF={CONF} scontrol reconfigure"
+
+    def on_controller(line: str) -> None:
+        done = cluster.exec(CONTROLLER, ["sh", "-c", f"{line} && {again}"])
+        assert done.returncode == 0, done.stderr
+
+    on_controller(f"sed -i '/^PartitionName=sgpu /s/$/ SelectTypeParameters=CR_Core/' {CONF}")
+    yield
+    on_controller(f"sed -i '/^PartitionName=sgpu /s/ SelectTypeParameters=CR_Core//' {CONF}")
+
+
+async def test_a_job_asks_for_no_memory_in_a_partition_that_allocates_none(
+    clients: dict[str, SlurmClient], slurm: Slurm, sgpu_without_memory: None
+) -> None:
+    rights = (await OfferCache(clients).facts("alice", fresh=True)).rights("summit")
+    assert rights
+    assert not rights.bounds("sgpu", "ucb-general", "normal").counts_memory
+    assert rights.bounds("shas", "ucb-general", "normal").counts_memory
+    spec = rights.countable(JOB)
+    job = await clients["summit"].submit(spec, SCRIPT, user="alice")
+    await until_running(clients["summit"], job)
+    assert "mem=" not in slurm.job(job)["AllocTRES"]
+    await clients["summit"].cancel(job, user="alice")
