@@ -59,7 +59,7 @@ class Victim:
 
     def _ask(self) -> None:
         headers = {"Authorization": f"token {self.token}"}
-        with httpx.Client(base_url=self.cluster.hub_url, headers=headers, timeout=10) as http:
+        with httpx.Client(base_url=self.cluster.hub_url, headers=headers, follow_redirects=True) as http:
             while not self._is_over.is_set():
                 answer = http.get(f"{self.path}/api/status")
                 self.answers.append((time.monotonic(), answer.status_code))

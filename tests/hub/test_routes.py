@@ -48,7 +48,7 @@ class MemoryProxy(WatchedProxy):
         if method == "POST":
             self.table[path] = dict(body)
         elif method == "DELETE":
-            self.table.pop(path, None)
+            del self.table[path]  # which the proxy would answer with 404
         table = copy.deepcopy(self.table)
 
         async def text() -> Any:
@@ -339,6 +339,18 @@ async def test_a_stop_that_jupyterhub_does_shows_the_hubs_page_as_well(
     await stopping
     await alice.stopped("gpu")
     assert alice.answering("gpu") == "hub" and alice.answering() == "default"
+
+
+@in_module
+async def test_a_route_that_came_back_although_it_was_removed_is_removed_again(alice: Servers) -> None:
+    """As when the hub was restored from a copy, or somebody else writes to the proxy."""
+    await alice.up("gpu")
+    await alice.call("end", "gpu", END)
+    route = {"target": "http://localhost:1", "jupyterhub": True, "user": "alice", "server_name": "gpu"}
+    alice.hub.proxy.table["/user/alice/gpu"] = route
+    await alice.stopped("gpu")
+    await compare(alice.hub)
+    assert alice.answering("gpu") == "hub"
 
 
 @in_module

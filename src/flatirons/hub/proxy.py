@@ -100,6 +100,7 @@ class WatchedProxy(ConfigurableHTTPProxy):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._pages: set[str] = set()  # the pages among the proxy's routes, as far as is known
+        self._removed: set[str] = set()  # routes that the proxy hasn't any more
         self._adding: set[asyncio.Task[None]] = set()
         self._servers: dict[str, tuple[str, str]] = {}  # the user and the server that a route is for
 
@@ -111,6 +112,7 @@ class WatchedProxy(ConfigurableHTTPProxy):
         user = compat.user_of_hub(self.app, owner) if owner else None
         if user is not None and self.checks_servers:
             target, data = by_certificate(target, data, getattr(user.spawners[name], "certificate_name", ""))
+        self._removed.discard(routespec)
         await super().add_route(routespec, target, data)
         self._pages.discard(routespec)
         if user is None:
@@ -134,7 +136,11 @@ class WatchedProxy(ConfigurableHTTPProxy):
     async def _forget_route(self, routespec: str) -> None:
         self._servers.pop(routespec, None)
         self._pages.discard(routespec)
-        await super().delete_route(routespec)
+        if (
+            routespec not in self._removed
+        ):  # else the proxy would answer 404, which JupyterHub logs as an error
+            await super().delete_route(routespec)
+            self._removed.add(routespec)
 
     def add_page(self, user: Any, server_name: str) -> None:
         """Lets the hub answer for a named server that doesn't run, if the default server would otherwise.
@@ -153,6 +159,7 @@ class WatchedProxy(ConfigurableHTTPProxy):
     async def _add_page(self, user: Any, server_name: str) -> None:
         routespec = compat.route_of(user, server_name)
         self._servers[routespec] = (user.name, server_name)
+        self._removed.discard(routespec)
         await super().add_route(routespec, self.hub.host, {PAGE: True})
         self._pages.add(routespec)
 
@@ -168,6 +175,7 @@ class WatchedProxy(ConfigurableHTTPProxy):
         reminder = loop.call_later(SECONDS_BEFORE_REMINDER, self._log_how_to_start)
         try:
             routes = await super().get_all_routes()
+            self._removed -= routes.keys()
         finally:
             reminder.cancel()
         self._pages = {path for path, route in routes.items() if PAGE in route.get("data", {})}
