@@ -49,8 +49,9 @@ def kernel(visitor: Visitor, slurm: Slurm) -> Iterator[Kernel]:
 def test_workers_on_two_nodes_compute_in_the_notebooks_image_without_its_token(
     kernel: Kernel, slurm: Slurm
 ) -> None:
-    seen = last_json(kernel.run(TWO_NODES + "print(json.dumps([list(client.run(probe).values()), probe()]))"))
-    workers, notebook = seen
+    printed = kernel.run(TWO_NODES + "print(json.dumps([list(client.run(probe).values()), probe()]))")
+    workers, notebook = last_json(printed)
+    assert "ahead" not in printed, "on an empty cluster nobody is ahead of the workers"
     assert sorted(each["host"] for each in workers) == ["shas0101", "shas0102"]
     assert {each["image"] for each in workers} == {notebook["image"]} != {""}
     assert [each["token"] for each in workers] == [False, False]

@@ -19,6 +19,7 @@ import pytest
 from flatirons.job.node import kinds, log, ports, starter
 from flatirons.job.node.calls import NOT_WANTED
 from flatirons.job.script import StarterConfig, kernel_settings, notebook, starter_text
+from tests.repository import REPO
 from tests.waiting import LIMIT_S, eventually
 
 SERVER = """
@@ -578,8 +579,18 @@ def test_jupyter_gets_settings_that_keep_neighbours_from_its_kernels(hub: Played
     assert Job(tmp_path, hub, command=server(before=SETTINGS)).wait() == 0
     place, path, mode, lines = hub.body("end")["log"][0].split()
     assert place.startswith("/tmp/flatirons-17-")
-    assert (path, mode) == (f"{place}/config", "0o40700")
+    assert (os.path.dirname(path), mode) == (place, "0o40700")
     assert int(lines) > 2
+
+
+def test_where_tmp_is_full_jupyters_settings_are_in_the_home_until_the_job_ends(tmp_path: Path) -> None:
+    code = "from flatirons.job.node import starter; print(starter.write_kernel_settings('', 'text'))\n"
+    code += "import glob, os; print(*glob.glob(os.path.expanduser('~/.local/state/flatirons/*/*')))"
+    env = {"HOME": str(tmp_path), "PYTHONPATH": str(REPO / "src")}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    settings, file = done.stdout.splitlines()
+    assert file == f"{settings}/jupyter_config.py"
+    assert list((tmp_path / ".local/state/flatirons").iterdir()) == []
 
 
 def test_the_sites_and_the_users_settings_of_jupyter_count_more(hub: PlayedHub, tmp_path: Path) -> None:

@@ -65,12 +65,12 @@ def own_directory() -> str:
 
 
 def write_kernel_settings(place: str, text: str) -> str:
-    """The directory below `place` with settings for Jupyter (kernel_transport.py); "" without `place`."""
+    """The directory with settings for Jupyter (kernel_transport.py): in `place`, else in the home, or ""."""
+    settings = os.path.join(place or folder_of_logs(), "config-" + os.urandom(4).hex())
     if not place:
-        return ""
-    settings = os.path.join(place, "config")
+        atexit.register(remove, settings)
     try:
-        os.mkdir(settings, 0o700)
+        os.makedirs(settings, 0o700)
         with open(os.path.join(settings, "jupyter_config.py"), "w", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
