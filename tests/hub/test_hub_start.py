@@ -12,7 +12,9 @@ from traitlets.config import Config
 
 from flatirons.hub import start
 from flatirons.hub.handlers import handlers
+from flatirons.slurm_form.form import slurm_form
 from flatirons.slurm_form.offers import SlurmOffers
+from flatirons.spawners.form.hooks import FormHooks, RefusedOptions
 from flatirons.spawners.jupyterhub import compat
 from flatirons.spawners.run.start_failed import StartFailed
 from tests.fakes import summit
@@ -108,6 +110,22 @@ async def test_another_cluster_is_refused_by_name() -> None:
         spawner = await spawner_of(hub, cluster="blanca")
         with pytest.raises(StartFailed, match="There is no cluster 'blanca' here"):
             await spawner._known_cluster()
+
+
+async def test_a_form_without_clusters_offers_what_that_one_has() -> None:
+    config = with_spawner(OnlyCluster)
+    hooks = FormHooks(slurm_form({}, {}, {}), facts=lambda spawner, fresh: spawner.facts(fresh))
+    hooks.attach(config.SlurmSpawner)
+    async with running(config) as hub:
+        spawner = await spawner_of(hub)
+        page = await spawner.options_form(spawner)
+        assert 'value="shas"' in page and 'name="cluster"' not in page and 'name="environment"' not in page
+        await spawner.apply_user_options(spawner, {"partition": "shas", "runtime": "30m"})
+        options = spawner.job_options()
+        assert (options["partition"], options["runtime"]) == ("shas", 30)
+        assert await spawner._known_cluster() == "default"
+        with pytest.raises(RefusedOptions, match="partition"):
+            await spawner.apply_user_options(spawner, {"partition": "bobs"})
 
 
 async def spawner_of(hub: Any, **traits: Any) -> Any:

@@ -58,7 +58,8 @@ NO_EFFECT = {
     "req_keepvars_extra": "the hub passes no variables on, except those named in `env_keep`",
     "req_username": "the job's user is the server's",
     "req_homedir": "the server begins in its user's home directory; see `notebook_dir`",
-    **dict.fromkeys(("partitions", "slurm_info_cmd", "ui_args", "disable_form"), _FORM),
+    **dict.fromkeys(("slurm_info_cmd", "ui_args", "disable_form"), _FORM),
+    "partitions": f"{_FORM}; `jupyter_environments` are c.SlurmSpawner.environments",
     "profiles": "choices under a name are [presets] in site.toml, or `Presets` of the form's hooks",
     "daemon_resolver": _STATES,
 }
