@@ -58,7 +58,15 @@ async def operations(hub: Any) -> str:
         return (await http.get("/hub/flatirons/operations")).text
 
 
-@pytest.mark.parametrize("kind", [SlurmSpawner, OptionsFormSpawner])
+class OfASite(SlurmSpawner):
+    """A site's own spawner, which looks at its user at once."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.notebook_dir = f"/home/{self.user.name}"
+
+
+@pytest.mark.parametrize("kind", [SlurmSpawner, OptionsFormSpawner, OfASite])
 async def test_a_hub_cancels_its_orphans_from_its_start_on(
     slurm: FakeSlurm, tmp_path: Path, kind: Any
 ) -> None:

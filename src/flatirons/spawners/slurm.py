@@ -29,6 +29,7 @@ from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -102,11 +103,9 @@ class SlurmSpawner(OtherNames, OptionTraits, SiteTraits, Spawner):
         make_runner = partial(runner_for, self.run_as, self.ssh_host)
         return Registry[ServerRun].of_hub(compat.settings_of(self.user), self.clusters, make_runner, self.log)
 
-    def begin_search(self, app: Any) -> None:
-        """Begins the search for orphans, also when no server is known: the database may have been lost."""
-        make_runner = partial(runner_for, self.run_as, self.ssh_host)
-        registry = Registry[ServerRun].of_hub(app.tornado_settings, self.clusters, make_runner, app.log)
-        registry.start_rounds(partial(_spawn_ids, app))
+    def begin_search(self) -> None:
+        """Has the hub search for orphans from now on."""
+        self.registry.start_rounds(self._stored_spawn_ids)
 
     async def facts(self, fresh: bool) -> SlurmOffers:
         """What the rules of the Slurm form look at; `fresh`: to check a start, else for display."""
@@ -125,7 +124,7 @@ class SlurmSpawner(OtherNames, OptionTraits, SiteTraits, Spawner):
         """Adopts the run of an earlier hub process."""
         super().load_state(state)
         self.reports = [Report.from_dict(each) for each in state.get("reports", ())]
-        self.registry.start_rounds(self._stored_spawn_ids)
+        self.begin_search()
         attempt = Attempt.from_state(state)
         if attempt and attempt.cluster in self.registry.clients:
             self._take_up(attempt)
@@ -195,7 +194,7 @@ class SlurmSpawner(OtherNames, OptionTraits, SiteTraits, Spawner):
         return self.registry.state_writer.note(self)
 
     def _stored_spawn_ids(self) -> set[str]:
-        return _spawn_ids(self.user)
+        return {state.get("spawn_id", "") for state in compat.stored_states(self.user)}
 
     # -- the life of a server
 
@@ -212,7 +211,7 @@ class SlurmSpawner(OtherNames, OptionTraits, SiteTraits, Spawner):
     async def start(self) -> str:
         """Submits the job; returns the server's URL once its starter reports that the server listens."""
         cluster = await self._known_cluster()
-        self.registry.start_rounds(self._stored_spawn_ids)
+        self.begin_search()
         code = secrets.token_urlsafe(32)
         rights = (await self.facts(fresh=False)).rights(cluster)
         run = self._take_up(Attempt.new(cluster, code, self.registry.instance))
@@ -402,17 +401,16 @@ class SlurmSpawner(OtherNames, OptionTraits, SiteTraits, Spawner):
         return {f"JUPYTERHUB_SSL_{names[kind]}": Path(path).read_text() for kind, path in paths.items()}  # noqa: ASYNC240
 
 
-def _spawn_ids(owner: Any) -> set[str]:
-    """The spawns of all servers in the database, of which `owner` has the session."""
-    return {state.get("spawn_id", "") for state in compat.stored_states(owner)}
-
-
 def begin_search(app: Any) -> None:
-    """Begins the search for orphans of a hub that starts servers by our class, directly or as a child."""
+    """Begins the search for orphans of a hub that starts servers by our class, directly or as a child.
+
+    Also when no server is known: the database may have been lost. So a stand-in for a user has the spawner.
+    """
     if hasattr(app.spawner_class, "at_hub_start"):
-        spawner = app.spawner_class(config=app.config)
+        nobody = SimpleNamespace(name="", settings=app.tornado_settings, db=app.db, spawners={})
+        spawner = app.spawner_class(config=app.config, user=nobody)
         if isinstance(spawner, SlurmSpawner):
-            spawner.begin_search(app)
+            spawner.begin_search()
 
 
 compat.at_start(compat.tell_spawner_class)
