@@ -279,6 +279,21 @@ async def test_when_slurm_says_so_for_a_starter_that_was_killed_the_hub_answers_
 
 
 @in_module
+async def test_while_slurm_only_says_that_a_job_is_ending_the_report_of_an_earlier_run_is_not_shown_for_it(
+    alice: Servers, slurm: FakeSlurm
+) -> None:
+    await alice.up("gpu")
+    await alice.call("end", "gpu", END)
+    slurm.end_job(alice.run("gpu").job_id, "FAILED")
+    await alice.stopped("gpu")
+    await alice.up("gpu")
+    slurm.change(alice.run("gpu").job_id, state="COMPLETING")
+    await until(lambda: alice.answering("gpu") == "hub", 3)
+    page = await alice.page("gpu")
+    assert "is stopping" in page.text and "its last words" not in page.text
+
+
+@in_module
 async def test_a_server_that_ends_while_jupyterhub_adds_its_route_has_none(alice: Servers) -> None:
     await alice.up("gpu")
     await alice.call("end", "gpu", END)

@@ -301,6 +301,12 @@ class SlurmSpawner(OtherNames, OptionTraits, SiteTraits, Spawner):
         host = self.run.attempt.address or self.run.attempt.host
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.run.attempt.port}"
 
+    @property
+    def end_report(self) -> Report | None:
+        """The report of a run that has ended and that JupyterHub still knows; None while there is none."""
+        newest = self.reports[0] if self.reports and self.has_ended else None
+        return newest if newest and self.run and newest.job_id == self.run.job_id else None
+
     # -- what is sent to Slurm
 
     def job_options(self) -> Options:

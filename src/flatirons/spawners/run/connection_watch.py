@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 from collections.abc import Callable
+from typing import ClassVar
 
 SECONDS_TO_CONNECT = 10.0
 SECONDS_HELD = 1800.0
@@ -23,14 +25,25 @@ connections soon, so that each pause is twice as long as the one before."""
 class ConnectionWatch:
     """Holds a connection to `host`:`port`, and calls `on_loss` each time that the other end has closed it."""
 
+    running: ClassVar[set[ConnectionWatch]] = set()
+    """All of this process, which may have only so many open files."""
+
     def __init__(self, host: str, port: int, on_loss: Callable[[], None]) -> None:
         self._place = (host, port)
         self._on_loss = on_loss
         self._task = asyncio.ensure_future(self._watch())
+        self.running.add(self)
+
+    @classmethod
+    def has_room(cls) -> bool:
+        """Are more connections possible? They may use half of the files that the process may open."""
+        most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return most == resource.RLIM_INFINITY or len(cls.running) < most // 2
 
     def stop(self) -> None:
         """Closes the connection."""
         self._task.cancel()
+        self.running.discard(self)
 
     async def _watch(self) -> None:
         pause = FIRST_PAUSE

@@ -62,14 +62,15 @@ class Departure:
             await asyncio.wait([self._withdrawal], timeout=SECONDS_TO_WITHDRAW)
 
     def watch(self, host: str, port: int) -> None:
-        """Holds a connection to the server from now on."""
-        if self._connection is None:
+        """Holds a connection to the server from now on, unless the process holds too many."""
+        if self._connection is None and ConnectionWatch.has_room():
             self._connection = ConnectionWatch(host, port, self._suspect)
 
     def close(self) -> None:
         """Gives the connection up."""
         if self._connection:
             self._connection.stop()
+            self._connection = None
 
     def _log_failure(self, withdrawal: asyncio.Future[None]) -> None:
         if not withdrawal.cancelled() and (error := withdrawal.exception()):

@@ -149,3 +149,16 @@ async def test_a_hub_after_its_restart_holds_a_connection_again(
     again.follow()
     await until(lambda: server.open)
     again.close()
+
+
+async def test_the_hub_keeps_half_of_the_files_that_it_may_open_for_other_purposes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection_watch.resource, "getrlimit", lambda _: (4, 4096))
+    before = len(ConnectionWatch.running)
+    async with listening() as server:
+        watches = [ConnectionWatch("127.0.0.1", server.port, lambda: None) for _ in range(2 - before)]
+        assert not ConnectionWatch.has_room()
+        for watch in watches:
+            watch.stop()
+        assert ConnectionWatch.has_room()
