@@ -87,9 +87,10 @@ class Victim:
         assert answer.status_code < 300, answer
 
     def kill(self, *, with_starter: bool) -> None:
-        """Kills the server alone, or all processes of the job at the same moment."""
-        which = "" if with_starter else "-f jupyterhub-singleuser"
-        self.in_node("sh", "-c", f"kill -9 $(pgrep -u alice {which})")
+        """Kills this server alone, or all of alice's processes on the node at the same moment."""
+        mine = f"grep -lzE '^JUPYTERHUB_SERVICE_URL=.*:{self.port}/' /proc/[0-9]*/environ | cut -d/ -f3"
+        which = "pgrep -u alice" if with_starter else f"{{ {mine}; }} 2>/dev/null"
+        self.in_node("sh", "-c", f"kill -9 $({which})")
 
     @property
     def heard(self) -> str:
@@ -164,22 +165,24 @@ def test_cancelling_a_named_server_that_waits_leads_to_the_hub_although_the_defa
     alice.wait_ready()
     alice.start("second", **{**SHAS, "partition": "sknl", "account": "ucb-knl"})
     eventually(lambda: slurm.jobs("alice", "PD"))
+    visitor, other_tab = (Person(cluster.hub_url, "alice").log_in() for _ in range(2))
     pages: list[tuple[int, str]] = []
+    events: list[dict[str, Any]] = []
 
     def look() -> None:
-        while (alice.server("second") or {}).get("pending") or len(pages) < 20:
-            page = Person(cluster.hub_url, "alice").log_in().http.get("/user/alice/second/lab")
+        while (visitor.server("second") or {}).get("pending") or len(pages) < 20:
+            page = visitor.http.get("/user/alice/second/lab")
             pages.append((page.status_code, page.url.path))
 
-    looking = threading.Thread(target=look)
-    looking.start()
-    events: list[dict[str, Any]] = []
-    following = threading.Thread(target=lambda: events.extend(alice.progress("second")))
-    following.start()
-    other_tab = Person(cluster.hub_url, "alice").log_in()
+    threads = [threading.Thread(target=look)]
+    threads.append(threading.Thread(target=lambda: events.extend(alice.progress("second"))))
+    for thread in threads:
+        thread.start()
     assert other_tab.rest("DELETE", alice.path("second")).status_code in (202, 204)
-    following.join()
-    looking.join()
+    for thread in threads:
+        thread.join()
+    visitor.http.close()
+    other_tab.http.close()
     assert events[-1].get("failed") and not any(event.get("ready") for event in events)
     assert {status for status, _ in pages} <= {200, 424}, pages
     assert all(path.startswith("/hub/") for _, path in pages), pages
