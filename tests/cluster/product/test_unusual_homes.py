@@ -44,7 +44,6 @@ rc = Cluster(n=2, nodes=2).start_and_connect_sync()
 where = rc[:].apply_sync(lambda: __import__("os").getcwd())
 log = pathlib.Path(rc.cluster.engine_set.output_file)
 print(json.dumps([where, str(log), log.is_file()]))
-rc.cluster.stop_cluster_sync()
 """
 DASK = """
 from dask.distributed import Client
@@ -56,13 +55,11 @@ client.wait_for_workers(1, timeout=60)
 [home_of_worker] = client.run(lambda: str(__import__("pathlib").Path.home())).values()
 logs = pathlib.Path(home, ".local/state/flatirons/dask/log").glob("dask-worker-*.err")
 print(json.dumps([home_of_worker, any(each.stat().st_size for each in logs)]))
-client.close(); cluster.close()
 """
 SPARK = """
 from flatirons.parallel.spark import session
 spark = session(nodes=2, cpus=2, memory="2G", runtime="0:20:00")
 print(json.dumps(spark.sparkContext.parallelize(range(8), 4).map(lambda x: x * x).sum()))
-spark.stop()
 """
 
 
@@ -101,8 +98,11 @@ def test_server_engines_workers_and_spark_work_in_an_unusual_home(
 ) -> None:
     assert last_json(kernel.run(START + "print(json.dumps([home, os.getcwd()]))")) == [home, home]
     where, log, is_file = last_json(kernel.run(ENGINES))
+    kernel.run("rc.cluster.stop_cluster_sync()")
     assert where == [home, home]
     assert log.startswith(f"{home}/.ipython/profile_default/log/") and is_file
     assert last_json(kernel.run(DASK)) == [home, True]
+    kernel.run("client.close(); cluster.close()")
     assert last_json(kernel.run(SPARK)) == 140
+    kernel.run("spark.stop()")
     eventually(lambda: not any(slurm.live(name, "bob") for name in JOBS))
