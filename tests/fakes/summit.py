@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from flatirons.forms import Context
 from flatirons.slurm.accounting import Association, Qos
+from flatirons.slurm.cluster_model import Configuration, Node, Partition, Reservation
 from flatirons.slurm.facts import ClusterFacts
-from flatirons.slurm.model import Configuration, Node, Partition, Reservation
 from flatirons.slurm.rights import Rights
 from flatirons.slurm_form.offers import ClusterOffer, SlurmOffers
 

@@ -16,6 +16,7 @@ PURE_SLURM = tuple(
     for name in (
         *(
             "model",
+            "cluster_model",
             "spelling",
             "sizes",
             "accounting",

@@ -32,7 +32,7 @@ from flatirons.servers.follow import Limits
 from flatirons.servers.progress import StartProgress
 from flatirons.site.load import load
 from flatirons.site.schema import Site
-from flatirons.slurm.client import MAYBE_SUBMITTED
+from flatirons.slurm.command_errors import MAYBE_SUBMITTED
 from flatirons.slurm.model import Job
 
 FAILED, WRONG, SILENT = 1, 2, 3

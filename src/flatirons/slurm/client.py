@@ -28,23 +28,13 @@ from flatirons.errors import (
     CommandTimeout,
     SlurmError,
     SlurmUnreachable,
-    SubmitRefused,
-    printable,
 )
 from flatirons.runner import Completed, Runner
 from flatirons.slurm import argv, explain, identity, parse, parse_cluster
 from flatirons.slurm.accounting import Account, Association, Qos
-from flatirons.slurm.model import (
-    Cluster,
-    Configuration,
-    End,
-    Job,
-    JobSpec,
-    Node,
-    Partition,
-    Reservation,
-    Snapshot,
-)
+from flatirons.slurm.cluster_model import Configuration, Node, Partition, Reservation
+from flatirons.slurm.command_errors import MAYBE_SUBMITTED, NOT_ANSWERING, failed, refused, without_id
+from flatirons.slurm.model import Cluster, End, Job, JobSpec, Snapshot
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -57,32 +47,6 @@ SACCT_IDS = 1000  # at a time: one argument of a command holds at most 128 KiB
 # Characters. A longer answer (about 1,000 jobs) is parsed in a thread, so as not to block the event loop.
 THREAD_FROM = 250_000
 
-NOT_ANSWERING = "Slurm does not answer at the moment. Please try again in a minute."
-MAYBE_SUBMITTED = (
-    "Slurm did not say whether it took the job. If it did, the job will be cancelled. "
-    "Please try again in a minute."
-)
-NOT_ALLOWED = "The hub may not run Slurm's commands in your name. Please tell the operator."
-
-# What Slurm prints when a daemon wasn't reached or is busy, from slurm_errno.c of 22.05 to 26.05. Anything
-# else that sbatch prints is a refusal.
-_UNREACHED = re.compile(
-    r"""
-    Unable\ to\ contact\ slurm\ controller | Communication\ connection\ failure
-    | Message\ (send|receive)\ failure | Communication\ shutdown\ failure
-    | [Tt]imed\ out | Zero\ Bytes\ were\ transmitted | Connection\ (refused|reset|rejected|forced)
-    | Slurm\ backup\ controller\ in\ standby\ mode | Rate\ limit\ exceeded
-    | Protocol\ authentication\ error | [Mm]unge | Unable\ to\ establish\ (controller|control)
-    | Slurm\ temporarily\ unable | Unexpected\ message\ received | Incompatible\ versions
-    | Could\ not\ establish\ a\ configuration\ source | Unable\ to\ process\ configuration\ file
-    | Name\ or\ service\ not\ known | Can't\ find\ an\ address | Resource\ temporarily\ unavailable
-    | Slurm\ job\ queue\ full | Problem\ talking\ to\ the\ database
-    | ^ssh: | ^kex_exchange | Host\ key\ verification\ failed | Permission\ denied\ \( | Connection\ closed
-    """,
-    re.VERBOSE | re.MULTILINE,
-)
-# What sudo prints about itself, except the warning that it can't look up the name of its own host.
-_NOT_ALLOWED = re.compile(r"^sudo: (?!unable to resolve host)|^Sorry, user .* not allowed", re.MULTILINE)
 _CONNECT_FAILURE = "Unable to contact slurm controller (connect failure)"
 _NO_SUCH_JOB = "Invalid job id specified"
 _NO_ACCOUNTING = "Slurm accounting storage is disabled"
@@ -168,7 +132,7 @@ class SlurmClient:
             raise SlurmUnreachable(MAYBE_SUBMITTED, f"{printed}; {error.detail}") from error
         found = identity.find_submitted(jobs, spec, owner, since=began, among=ids)
         if found is None:
-            raise SlurmUnreachable(_without_id(done), f"{printed}; squeue shows no such job of {owner}")
+            raise SlurmUnreachable(without_id(done), f"{printed}; squeue shows no such job of {owner}")
         log.warning("%s: job %s was found by squeue, because %s", self.cluster.name, found.id, printed)
         return found.id
 
@@ -207,7 +171,7 @@ class SlurmClient:
         except CommandFailed as error:
             if _OVER_ALREADY.search(error.stderr):
                 return
-            raise _failed(error) from error
+            raise failed(error) from error
 
     async def jobs(
         self, *, comment_part: str = "", ids: Container[int | None] = (), with_queues: bool = False
@@ -231,7 +195,7 @@ class SlurmClient:
         try:
             done = await self._run(argv.squeue_jobs(mark, user=owner), user=as_user)
         except CommandFailed as error:
-            raise _failed(error) from error
+            raise failed(error) from error
         jobs = (await _parse(parse.jobs, done.stdout, mark)).values()
         return [replace(job, has_local_times=bool(as_user)) for job in jobs if job.user == owner]
 
@@ -246,7 +210,7 @@ class SlurmClient:
         except CommandFailed as error:
             if _NO_SUCH_JOB in error.stderr:
                 return None
-            raise _failed(error) from error
+            raise failed(error) from error
         found = parse.jobs(done.stdout, mark).get(job_id)
         return replace(found, has_local_times=bool(user)) if found else None
 
@@ -268,7 +232,7 @@ class SlurmClient:
         except CommandFailed as error:
             if _NO_ACCOUNTING in error.stderr + error.stdout:
                 return await self._ends_without_accounting(ids)
-            raise _failed(error) from error
+            raise failed(error) from error
         return found
 
     async def _ends_without_accounting(self, ids: Sequence[int]) -> dict[int, End]:
@@ -340,7 +304,7 @@ class SlurmClient:
         try:
             return (await self._run(line)).stdout
         except CommandFailed as error:
-            raise _failed(error) from error
+            raise failed(error) from error
 
     async def _run(
         self,
@@ -390,39 +354,9 @@ class SlurmClient:
             self.on_command(self.cluster.name, command, outcome, time.monotonic() - began)
 
 
-def _failed(error: CommandFailed, said: str = "") -> SlurmError:
-    """The error that the failure of a command other than sbatch means; it `said` what is on stderr."""
-    said = said or error.stderr
-    if _NOT_ALLOWED.search(said):
-        return SlurmUnreachable(NOT_ALLOWED, error.detail)
-    if _UNREACHED.search(said) or not said.strip():
-        return SlurmUnreachable(NOT_ANSWERING, error.detail)
-    sentence = explain.slurm_sentence(said)
-    return SlurmError(f"Slurm says: {sentence}", error.detail)
-
-
 def _own_name() -> str:
     """The name of the account that runs this process."""
     return pwd.getpwuid(os.getuid()).pw_name
-
-
-def _without_id(done: Completed) -> str:
-    """What the user reads when sbatch reported success, and Slurm has no such job."""
-    said = explain.slurm_sentence(f"{done.stderr}\n{done.stdout}")
-    sentence = f"sbatch printed: {printable(said)}" if said else "sbatch printed nothing."
-    return f"Slurm has no job of this start, although sbatch reported none of its errors. {sentence}"
-
-
-def refused(error: CommandFailed, unreached: str = NOT_ANSWERING) -> SlurmError:
-    """The error that the failure of sbatch means; `unreached` is its text when sbatch didn't reach Slurm.
-
-    Plugins and wrappers of a site may give their reason on stdout, where sbatch itself prints no error.
-    """
-    failure = _failed(error, error.stderr if error.stderr.strip() else error.stdout)
-    if isinstance(failure, SlurmUnreachable):
-        return failure if failure.user == NOT_ALLOWED else SlurmUnreachable(unreached, error.detail)
-    sentence, explanation = explain.refusal(f"{error.stderr}\n{error.stdout}")
-    return SubmitRefused(f"Slurm refused the job: {printable(sentence)} {explanation}".strip(), error.detail)
 
 
 async def _parse(parser: Callable[..., T], text: str, *more: object) -> T:

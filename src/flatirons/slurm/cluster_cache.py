@@ -21,8 +21,8 @@ from flatirons.errors import SlurmError
 from flatirons.slurm import argv
 from flatirons.slurm.accounting import Account, Association, Qos
 from flatirons.slurm.client import SlurmClient
+from flatirons.slurm.cluster_model import Configuration, Partition
 from flatirons.slurm.facts import ClusterFacts
-from flatirons.slurm.model import Configuration, Partition
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from flatirons.errors import SlurmUnreachable
 from flatirons.slurm.accounting import Account, Qos
+from flatirons.slurm.cluster_model import Configuration, Node, Partition, Reservation
 from flatirons.slurm.hostlist import expanded
-from flatirons.slurm.model import Cluster, Configuration, Node, Partition, Reservation
+from flatirons.slurm.model import Cluster
 
 
 @dataclass(frozen=True, slots=True)

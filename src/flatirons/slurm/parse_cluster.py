@@ -13,8 +13,8 @@ from typing import Any
 from flatirons.errors import SlurmUnreachable
 from flatirons.slurm.accounting import Account, Association, Qos
 from flatirons.slurm.argv import ACCOUNT_FIELDS, ASSOCIATION_FIELDS, QOS_FIELDS
+from flatirons.slurm.cluster_model import Configuration, Consumable, Node, Partition, Reservation
 from flatirons.slurm.hostlist import expanded
-from flatirons.slurm.model import Configuration, Consumable, Node, Partition, Reservation
 from flatirons.slurm.parse import NO_ANSWER, mebibytes, minutes, number, time
 from flatirons.slurm.records import NODE, PARTITION, RESERVATION, Layout, read, records, refuse_cut, rows
 

@@ -17,8 +17,9 @@ from typing import Any
 
 from flatirons.slurm.accounting import Association, Qos
 from flatirons.slurm.bounds import Bounds
+from flatirons.slurm.cluster_model import Configuration, Consumable, Node, Partition, Reservation
 from flatirons.slurm.facts import ClusterFacts, Shape, shapes
-from flatirons.slurm.model import Configuration, Consumable, JobSpec, Node, Partition, Reservation
+from flatirons.slurm.model import JobSpec
 
 NO_QOS = Qos("")
 NO_ASSOCIATION = Association("", "", "")

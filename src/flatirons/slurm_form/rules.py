@@ -17,8 +17,8 @@ from flatirons.forms import Choice, Gauge
 from flatirons.forms.values import Listed
 from flatirons.slurm.accounting import Qos
 from flatirons.slurm.bounds import Bounds
+from flatirons.slurm.cluster_model import Reservation
 from flatirons.slurm.facts import Supply
-from flatirons.slurm.model import Reservation
 from flatirons.slurm.rights import Rights
 from flatirons.slurm_form.offers import SlurmOffers
 

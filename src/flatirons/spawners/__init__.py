@@ -28,6 +28,7 @@ form.suggested_fix       what would have helped, as far as the form would take i
 =======================  ==================================================================================
 run.stored_state         what is stored of one run, so that a restarted hub finds it again; pure
 run.server_run           one run of a server: submitted, followed, stopped; what its starter calls
+run.owner                what a run needs from its spawner
 run.departure            takes a server that ended out of the proxy, and notices that it ended
 run.connection_watch     a connection to a server, whose loss is a sign of its end
 run.caller_check         accepts calls only from the node that runs the job

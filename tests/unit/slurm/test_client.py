@@ -11,13 +11,8 @@ import pytest
 
 from flatirons.errors import CommandMissing, SlurmError, SlurmUnreachable, SubmitRefused
 from flatirons.runner import AsSudo, Completed
-from flatirons.slurm.client import (
-    MAYBE_SUBMITTED,
-    NOT_ALLOWED,
-    NOT_ANSWERING,
-    SUBMISSIONS_AT_ONCE,
-    SlurmClient,
-)
+from flatirons.slurm.client import SUBMISSIONS_AT_ONCE, SlurmClient
+from flatirons.slurm.command_errors import MAYBE_SUBMITTED, NOT_ALLOWED, NOT_ANSWERING
 from flatirons.slurm.model import Cluster, JobSpec, JobState
 from tests.fakes.clock import idle
 from tests.fakes.slurm import Call, FakeSlurm

@@ -11,7 +11,7 @@ import pytest
 from flatirons.errors import SlurmUnreachable
 from flatirons.slurm.accounting import Association
 from flatirons.slurm.cluster_cache import BACK_OFF_SECONDS, ClusterCache
-from flatirons.slurm.model import Configuration, Partition
+from flatirons.slurm.cluster_model import Configuration, Partition
 
 
 class Slurm:

@@ -13,7 +13,7 @@ from flatirons.errors import SlurmUnreachable
 from flatirons.slurm import argv
 from flatirons.slurm import parse_cluster as parse
 from flatirons.slurm.accounting import Account, Association, Qos
-from flatirons.slurm.model import Configuration, Reservation
+from flatirons.slurm.cluster_model import Configuration, Reservation
 
 # as read from the virtual cluster, 24.11 but where it says otherwise
 SHAS_22_05 = (

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from flatirons.slurm.accounting import Account, Association, Qos
+from flatirons.slurm.cluster_model import Configuration, Node, Partition, Reservation
 from flatirons.slurm.facts import ClusterFacts
-from flatirons.slurm.model import Cluster, Configuration, JobSpec, Node, Partition, Reservation
+from flatirons.slurm.model import Cluster, JobSpec
 from flatirons.slurm.rights import Rights
 
 ENFORCED = frozenset({"associations", "limits", "qos"})

@@ -10,8 +10,8 @@ import pytest
 from flatirons.slurm import parse_cluster as parse
 from flatirons.slurm.accounting import Association, Qos
 from flatirons.slurm.bounds import Bounds
+from flatirons.slurm.cluster_model import Configuration, Consumable, Node, Partition, Reservation
 from flatirons.slurm.facts import ClusterFacts
-from flatirons.slurm.model import Configuration, Consumable, Node, Partition, Reservation
 from flatirons.slurm.rights import Rights
 
 NODE = (

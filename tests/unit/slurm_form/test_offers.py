@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flatirons.slurm.model import Configuration
+from flatirons.slurm.cluster_model import Configuration
 from flatirons.slurm_form.offers import OfferCache, find_groups
 
 

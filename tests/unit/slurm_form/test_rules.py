@@ -9,8 +9,8 @@ import pytest
 
 from flatirons.forms import Choice, Gauge
 from flatirons.slurm.bounds import Bounds
+from flatirons.slurm.cluster_model import Reservation
 from flatirons.slurm.facts import Shape
-from flatirons.slurm.model import Reservation
 from flatirons.slurm_form import rules as rules
 from flatirons.slurm_form.offers import ClusterOffer, SlurmOffers
 from tests.fakes import summit

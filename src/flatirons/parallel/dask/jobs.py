@@ -20,7 +20,8 @@ from flatirons.parallel.dask.directives import respelled
 from flatirons.parallel.dask.header import quote_log_files
 from flatirons.parallel.job_context import slurm_client, user_name
 from flatirons.parallel.node_health import falls_silent
-from flatirons.slurm.client import SlurmClient, refused
+from flatirons.slurm.client import SlurmClient
+from flatirons.slurm.command_errors import refused
 from flatirons.slurm.identity import FirstSeen
 from flatirons.slurm.model import Job
 

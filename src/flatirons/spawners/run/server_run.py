@@ -11,8 +11,6 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable
 from dataclasses import replace
-from logging import Logger
-from typing import Any, Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -21,43 +19,15 @@ from flatirons.servers import messages
 from flatirons.servers.cancel import Cancellation
 from flatirons.servers.causes import CALL_REFUSED, HUB, STOPPED, UNANSWERED, Cause, StarterEnd, refused_call
 from flatirons.servers.follow import JobFollower, Limits
-from flatirons.servers.report import Report
 from flatirons.slurm.model import Job, JobSpec
-from flatirons.spawners.jupyterhub.cleanup import Cleanable, Cleanup
+from flatirons.spawners.jupyterhub.cleanup import Cleanup
 from flatirons.spawners.run.caller_check import CallerCheck, NotExpected
 from flatirons.spawners.run.departure import Departure
 from flatirons.spawners.run.job_identity import JobIdentity
 from flatirons.spawners.run.outcome import Outcome
+from flatirons.spawners.run.owner import Owner
 from flatirons.spawners.run.stored_state import Attempt, digest
 from flatirons.spawners.shared.registry import Registry
-
-
-class Owner(Cleanable, Protocol):
-    """What a run needs from its spawner, with the names of JupyterHub's Spawner."""
-
-    log: Logger
-    user: Any
-    name: str
-    job_name: str
-    check_address: bool
-
-    def save(self) -> Awaitable[None]:
-        """Stores the run's attempt soon; done once it is stored."""
-
-    async def boot(self) -> dict[str, Any]:
-        """What the starter gets as answer when it boots."""
-
-    def keep(self, report: Report) -> None:
-        """Keeps a report of how the run ended, in the place of an earlier one of the same job."""
-
-    async def withdraw(self) -> None:
-        """Takes the server, which has ended, out of the proxy."""
-
-    async def reports_stored(self) -> None:
-        """Returns once the reports that were kept so far are stored, or can't be for now."""
-
-    async def with_suggested_fix(self, cause: Cause) -> Cause:
-        """The cause with a fix that the form would take."""
 
 
 class ServerRun(JobFollower):
