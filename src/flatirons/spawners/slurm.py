@@ -29,7 +29,6 @@ from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -410,11 +409,10 @@ class SlurmSpawner(OtherNames, OptionTraits, SiteTraits, Spawner):
 def begin_search(app: Any) -> None:
     """Begins the search for orphans of a hub that starts servers by our class, directly or as a child.
 
-    Also when no server is known: the database may have been lost. So a stand-in for a user has the spawner.
+    Also when no server is known: the database may have been lost.
     """
     if hasattr(app.spawner_class, "at_hub_start"):
-        nobody = SimpleNamespace(name="", settings=app.tornado_settings, db=app.db, spawners={})
-        spawner = app.spawner_class(config=app.config, user=nobody)
+        spawner = compat.spawner_of_nobody(app)
         if isinstance(spawner, SlurmSpawner):
             spawner.begin_search()
 

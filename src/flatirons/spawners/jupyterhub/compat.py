@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from jupyterhub import orm
@@ -146,6 +147,12 @@ def at_start(action: Callable[[Any], None]) -> None:
         JupyterHub.init_handlers = init_handlers
     if action not in _at_start:
         _at_start.append(action)
+
+
+def spawner_of_nobody(app: Any) -> Spawner:
+    """A spawner of the hub's class for no user, which can do what servers have in common."""
+    nobody = SimpleNamespace(name="", settings=app.tornado_settings, db=app.db, spawners={})
+    return app.spawner_class(config=app.config, user=nobody)
 
 
 def tell_spawner_class(app: Any) -> None:
