@@ -88,7 +88,7 @@ def test_the_wait_in_the_queue_is_measured_and_is_not_part_of_the_start(
     waited = after("flatirons_queue_seconds_sum") - before("flatirons_queue_seconds_sum")
     started = after("flatirons_start_seconds_sum") - before("flatirons_start_seconds_sum")
     assert after("flatirons_queue_seconds_count") - before("flatirons_queue_seconds_count") == 1
-    assert 5 <= waited <= took + 1
+    assert 5 <= waited <= took + 2, "Slurm has whole seconds"
     assert 0 < started < took - 5
 
 
@@ -123,11 +123,10 @@ def test_a_server_that_somebody_cancelled_while_it_was_up_is_a_failure_of_that_k
     [(job, _, _)] = slurm.jobs("alice")
     before = scrape()
     slurm.ask("scancel", str(job), user="alice")
-    eventually(lambda: not (alice.server() or {}).get("ready"), 60)
+    # The server is out of the proxy before Slurm says who cancelled its job.
+    of_kind = "cancelled"
+    counted = before("flatirons_failures_total", kind=of_kind)
+    eventually(lambda: scrape()("flatirons_failures_total", kind=of_kind) > counted, 60)
     after = scrape()
-    assert (
-        after("flatirons_failures_total", kind="cancelled")
-        - before("flatirons_failures_total", kind="cancelled")
-        == 1
-    )
+    assert after("flatirons_failures_total", kind=of_kind) - counted == 1
     assert after("flatirons_failures_total") - before("flatirons_failures_total") == 1

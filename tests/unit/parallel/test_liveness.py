@@ -184,7 +184,7 @@ def test_a_job_that_was_dropped_among_strangers_tries_again(
 ) -> None:
     port.write_key(tmp_path / "key")
     monkeypatch.setattr(liveness, "KEY_SECONDS", 0.0)  # everybody is dropped before a key can come
-    script = CONNECT + '\necho held\n[ "$(trap)" = "" ] && echo clean'
+    script = CONNECT + "\necho held\n[[ $(trap) != *PIPE* ]] && echo clean"
     words = ["bash", "-c", script, "bash", port.host, str(port.port), str(tmp_path / "key")]
     job = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     time.sleep(1.5)
