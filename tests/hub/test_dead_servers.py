@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import threading
 import time
@@ -96,6 +97,11 @@ class Victim:
     def heard(self) -> str:
         return self.in_node("cat", f"/tmp/heard-{self.port}")
 
+    def ask_again(self, times: int) -> None:
+        """Returns when the browser has had so many more answers."""
+        until = len(self.answers) + times
+        eventually(lambda: len(self.answers) >= until)
+
     def seconds_to_the_hubs_page(self) -> float:
         """From now until the hub answers instead of the server, 424, or of the proxy, 503."""
         began = time.monotonic()
@@ -119,7 +125,7 @@ def test_when_a_server_ends_a_neighbour_gets_nothing_and_the_hub_answers_at_once
         else:
             server.kill(with_starter=False)
         took = server.seconds_to_the_hubs_page()
-        time.sleep(2)  # the neighbour has the port by now; nothing comes
+        server.ask_again(100)
         assert server.heard == ""
     print(f"the hub's page after {took:.2f} s ({how})")
     assert took < 5
@@ -135,7 +141,7 @@ def test_when_the_starter_is_killed_with_its_server_the_hub_answers_after_its_ne
         server.kill(with_starter=True)
         took = server.seconds_to_the_hubs_page()
         asked = len(server.heard.splitlines())
-        time.sleep(2)
+        server.ask_again(100)
         assert len(server.heard.splitlines()) == asked, "after that, nothing more"
     print(f"the hub's page after {took:.2f} s, and {asked} requests to the neighbour (all killed)")
     assert took < QUIET_S + 5
@@ -158,6 +164,8 @@ def test_a_named_server_that_died_has_its_page_at_once_although_the_default_serv
     assert alice.ask_server("api/status").status_code == 200
 
 
+# httpx may leave a connection that the proxy closed, when a route changes under a request.
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 def test_cancelling_a_named_server_that_waits_leads_to_the_hub_although_the_default_server_runs(
     cluster: RealCluster, alice: Person, slurm: Slurm, full_sknl: int
 ) -> None:
@@ -183,6 +191,7 @@ def test_cancelling_a_named_server_that_waits_leads_to_the_hub_although_the_defa
         thread.join()
     visitor.http.close()
     other_tab.http.close()
+    gc.collect()
     assert events[-1].get("failed") and not any(event.get("ready") for event in events)
     assert {status for status, _ in pages} <= {200, 424}, pages
     assert all(path.startswith("/hub/") for _, path in pages), pages

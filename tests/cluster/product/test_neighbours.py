@@ -19,6 +19,7 @@ from cluster.demo.visitor import Kernel, Visitor
 from tests.cluster.product.cells import last_json, start_server
 from tests.conftest import RealCluster
 from tests.real_slurm import Slurm
+from tests.waiting import eventually
 
 pytestmark = [
     pytest.mark.cluster,
@@ -112,11 +113,14 @@ def test_nobody_on_another_node_hears_what_engines_print(kernel: Kernel, bob: Bo
     kernel.run("rc.cluster.stop_cluster_sync()")
 
 
-def test_four_hundred_connections_of_a_stranger_hold_up_no_engine(kernel: Kernel, bob: Bob) -> None:
+def test_four_hundred_connections_of_a_stranger_hold_up_no_engine(
+    kernel: Kernel, bob: Bob, cluster: RealCluster
+) -> None:
     host, _, liveness = last_json(kernel.run(START))
+    count = ["sh", "-c", f"ss --no-header --tcp --numeric state established dport = :{liveness} | wc -l"]
     with ThreadPoolExecutor() as pool:
         attack = pool.submit(bob.does, "hub", "hold", "20", "400", host, str(liveness))
-        time.sleep(3)  # until its connections are there
+        eventually(lambda: int(cluster.exec("hub", count).stdout) > 100)
         began = time.monotonic()
         kernel.run("await rc.cluster.start_engines(2)\nrc.wait_for_engines(4, timeout=45)")
         took = time.monotonic() - began

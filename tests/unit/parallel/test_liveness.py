@@ -19,6 +19,7 @@ import pytest
 from flatirons.parallel import liveness
 from flatirons.parallel.liveness import CONNECT, LivenessPort
 from tests.repository import REPO
+from tests.waiting import eventually
 
 ATTACK = 400  # connections; the kernel alone would hold 129 of them before it drops all that come after
 
@@ -184,9 +185,12 @@ def test_a_job_that_was_dropped_among_strangers_tries_again(
 ) -> None:
     port.write_key(tmp_path / "key")
     monkeypatch.setattr(liveness, "KEY_SECONDS", 0.0)  # everybody is dropped before a key can come
+    dropped: list[socket.socket] = []
+    drop = port._drop
+    monkeypatch.setattr(port, "_drop", lambda connection: (dropped.append(connection), drop(connection)))
     script = CONNECT + "\necho held\n[[ $(trap) != *PIPE* ]] && echo clean"
     words = ["bash", "-c", script, "bash", port.host, str(port.port), str(tmp_path / "key")]
     job = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(1.5)
+    eventually(lambda: dropped)
     monkeypatch.setattr(liveness, "KEY_SECONDS", 5.0)
     assert job.communicate(timeout=30) == ("held\nclean\n", "")
