@@ -69,7 +69,7 @@ def test_a_bar_shows_why_engines_wait_and_then_counts_them(
     expect(cell.locator(".jp-InputArea-prompt")).to_have_text("[*]:")
     out = cell.locator(".jp-OutputArea")
     bar = cell.locator(".widget-hbox")
-    expect(bar).to_contain_text(re.compile(r"waits.\(.*about.\d\d:\d\d\)"), timeout=60_000)
+    expect(bar).to_contain_text(re.compile(r"waits.\(.*about.(\w+.)?\d\d:\d\d\)"), timeout=60_000)
     expect(bar).to_contain_text("0/2")
     expect(out).to_contain_text(re.compile(r"Engines \(job \d+\) wait: "))
     expect(out).to_contain_text(re.compile(r"Slurm expects to start it at \d\d:\d\d"))
