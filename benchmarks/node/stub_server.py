@@ -9,6 +9,7 @@ seconds since the machine's boot.
 """
 
 import os
+import select
 import socket
 
 
@@ -47,6 +48,16 @@ def report(port):
         hub.recv(64)
 
 
+def serve(peer, answer):
+    """Answers a request, or the end of the connection."""
+    try:
+        if peer.recv(65536):
+            peer.sendall(answer)
+    except OSError:
+        pass
+    peer.close()
+
+
 def main():
     """Listens, reports the port where none was given, and answers until it is killed."""
     netloc = os.environ.get("JUPYTERHUB_SERVICE_URL", "://:0").split("://", 1)[1].partition("/")[0]
@@ -60,15 +71,19 @@ def main():
     body = f'{{"began": {began()}}}'
     head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
     answer = f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+    # One that asks nothing, such as the hub's connection to each server, must not hold up the others.
+    watched = select.poll()
+    watched.register(listener, select.POLLIN)
+    peers = {}
     while True:
-        peer, _ = listener.accept()
-        peer.settimeout(5)
-        try:
-            if peer.recv(65536):
-                peer.sendall(answer)
-        except OSError:
-            pass
-        peer.close()
+        for descriptor, _ in watched.poll():
+            if descriptor == listener.fileno():
+                peer, _ = listener.accept()
+                peers[peer.fileno()] = peer
+                watched.register(peer, select.POLLIN)
+            else:
+                watched.unregister(descriptor)
+                serve(peers.pop(descriptor), answer)
 
 
 main()
