@@ -14,8 +14,10 @@ from jupyterhub import orm
 
 from flatirons.forms.page import STATIC
 from flatirons.hub.handlers import handlers
+from flatirons.servers.report import Report
 from flatirons.slurm_form.form import slurm_form
 from flatirons.spawners.form.hooks import FormHooks
+from flatirons.spawners.slurm import SlurmSpawner
 from tests.fakes.slurm import FakeSlurm
 from tests.hub.hub_in_process import JupyterHub, Visitor, running
 from tests.hub.pretending import Pretending, pretending, with_slurm
@@ -79,6 +81,15 @@ TABLE = {
     "/api/flatirons/operations": Call("GET", "/api/flatirons/operations", **OPERATORS, **TOKENS, server=403),
 }
 """By the URL's pattern, without what names a user and a server."""
+
+PROGRAMS = {**TOKENS, "without_xsrf": 403, "bob": 404, "alice": 204, "admin": 204, "server": 404}
+ALSO = {
+    "POST /flatirons/report": Call(
+        "POST", "/flatirons/report/alice", **{**FORMS, "alice": 303, "admin": 303}
+    ),
+    "DELETE /api/flatirons/report": Call("DELETE", "/api/flatirons/report/alice", **PROGRAMS),
+}
+"""What a URL of the table does besides."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -156,7 +167,11 @@ def test_every_handler_is_in_the_table() -> None:
     assert len({pattern for pattern, *_ in handlers}) == len(handlers)
 
 
-CALLS = pytest.mark.parametrize("call", TABLE.values(), ids=TABLE)
+CALLS = pytest.mark.parametrize("call", [*TABLE.values(), *ALSO.values()], ids=[*TABLE, *ALSO])
+
+
+def methods_of(path: str) -> set[str]:
+    return {each.method for each in (*TABLE.values(), *ALSO.values()) if each.path == path}
 
 
 @in_module
@@ -186,7 +201,7 @@ async def test_each_caller_gets_what_the_table_says(
 @CALLS
 async def test_no_other_method_does_anything(hub: JupyterHub, alice: Visitor, call: Call) -> None:
     before = everything(hub)
-    for method in {"GET", "POST", "PUT", "PATCH", "DELETE"} - {call.method}:
+    for method in {"GET", "POST", "PUT", "PATCH", "DELETE"} - methods_of(call.path):
         answer = await alice.http.request(
             method, f"/hub{call.path}", headers={"X-XSRFToken": alice.xsrf}, content=b""
         )
@@ -296,6 +311,66 @@ async def test_a_named_server_that_was_stopped_has_a_report(
     hub.users["alice"].get_or_create_spawner("work", "work")
     hub.users["alice"].spawners.pop("work", None)  # as User.stop() does
     assert (await alice.http.get(f"/hub{path}/alice/work")).status_code == 200
+
+
+REPORTS = [Report("failed", "It failed.", job_id=number) for number in (9, 8, 7)]
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def ended(hub: JupyterHub) -> SlurmSpawner:
+    """alice's server `gpu`, which has three reports."""
+    spawner = hub.users["alice"].get_or_create_spawner("gpu", "gpu")
+    spawner.reports = REPORTS
+    await spawner.save()
+    return spawner
+
+
+def unread(hub: JupyterHub) -> list[int]:
+    """The jobs whose reports Home would show, as the database has them."""
+    hub.db.expire_all()
+    stored = hub.users["alice"].orm_spawners["gpu"].state["reports"]
+    return [each["job_id"] for each in stored if not each["dismissed"]]
+
+
+@in_module
+@pytest.mark.parametrize(("job", "left"), [("", []), ("9", []), ("8", [9]), ("5", [9, 8, 7])])
+async def test_a_form_dismisses_the_reports_up_to_the_one_that_it_shows_and_leads_home(
+    hub: JupyterHub, alice: Visitor, ended: SlurmSpawner, job: str, left: list[int]
+) -> None:
+    body = {"job": job, "_xsrf": alice.xsrf}
+    answer = await alice.http.post("/hub/flatirons/report/alice/gpu", data=body)
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/hub/home")
+    assert unread(hub) == left
+
+
+@in_module
+async def test_a_program_dismisses_a_report_which_can_still_be_read(
+    hub: JupyterHub, alice: Visitor, ended: SlurmSpawner
+) -> None:
+    headers = {"X-XSRFToken": alice.xsrf}
+    url = "/hub/api/flatirons/report/alice/gpu"
+    assert (await alice.http.delete(f"{url}?job=8", headers=headers)).status_code == 204
+    reports = (await alice.http.get(url)).json()["reports"]
+    assert [(each["job_id"], each["dismissed"]) for each in reports] == [(9, False), (8, True), (7, True)]
+
+
+@in_module
+@pytest.mark.parametrize("job", ["x", "-1", "9" * 5000, "\u0669", "9;8"])
+async def test_a_job_that_isnt_a_number_dismisses_nothing(
+    hub: JupyterHub, alice: Visitor, ended: SlurmSpawner, job: str
+) -> None:
+    body = {"job": job, "_xsrf": alice.xsrf}
+    answer = await alice.http.post("/hub/flatirons/report/alice/gpu", data=body)
+    assert answer.status_code == 400
+    assert unread(hub) == [9, 8, 7]
+
+
+@in_module
+async def test_a_dismissal_leads_nowhere_but_to_this_hub(alice: Visitor, ended: SlurmSpawner) -> None:
+    for following in ("https://elsewhere.example/", "//elsewhere.example/"):
+        body = {"next": following, "_xsrf": alice.xsrf}
+        answer = await alice.http.post("/hub/flatirons/report/alice/gpu", data=body)
+        assert answer.headers["Location"] == "/hub/home"
 
 
 def test_only_files_of_the_form_are_served() -> None:

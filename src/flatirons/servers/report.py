@@ -35,7 +35,8 @@ _IN_WORDS: Mapping[str, Callable[[str], str]] = {
 class Report:
     """How one run of a server ended. Times of day are in seconds since 1970; None means unknown.
 
-    `requested_memory_mib` is for one node; `used_memory_mib` is that of the task which used most.
+    `requested_memory_mib` is for one node; `used_memory_mib` is that of the task which used most. A
+    `dismissed` report has been read: Home no longer shows it.
     """
 
     kind: str
@@ -58,6 +59,7 @@ class Report:
     options: Mapping[str, str] = field(default_factory=dict)
     fix: Mapping[str, str] = field(default_factory=dict)
     log: Sequence[str] = ()
+    dismissed: bool = False
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
@@ -145,7 +147,19 @@ def kept(report: Report, earlier: Sequence[Report]) -> list[Report]:
     with_log = next((each for each in same if each.log), None)
     if with_log and not report.log:
         report = _with_what_starter_said(report, with_log)
+    if report.job_id and any(each.dismissed for each in same):
+        report = replace(report, dismissed=True)  # what accounting adds later is no news
     return [report, *(each for each in earlier if each not in same)][:KEPT]
+
+
+def dismissed(reports: Sequence[Report], job_id: int | None = None) -> list[Report]:
+    """The reports, newest first, with that of a job and all older ones dismissed; without a job, all of them.
+
+    Newer ones stay: whoever dismisses the report of a job hasn't seen them.
+    """
+    ids = [each.job_id for each in reports]
+    first = 0 if job_id is None else ids.index(job_id) if job_id in ids else len(ids)
+    return [*reports[:first], *(replace(each, dismissed=True) for each in reports[first:])]
 
 
 def _with_what_starter_said(report: Report, earlier: Report) -> Report:

@@ -44,7 +44,7 @@ from flatirons.job.variables import job_environment
 from flatirons.servers.causes import STOPPED, UNANSWERED, Cause
 from flatirons.servers.follow import Limits
 from flatirons.servers.progress import Event
-from flatirons.servers.report import Report, kept
+from flatirons.servers.report import Report, dismissed, kept
 from flatirons.slurm.model import DEFAULT_CLUSTER, JobSpec
 from flatirons.slurm.rights import Rights
 from flatirons.slurm_form.job import request
@@ -167,6 +167,11 @@ class SlurmSpawner(OtherNames, OptionTraits, SiteTraits, Spawner):
         self.reports = kept(report, self.reports)
         self._stored = asyncio.ensure_future(self.save())
         self._stored.add_done_callback(self._log_failure)
+
+    async def dismiss_reports(self, job_id: int | None = None) -> None:
+        """Stores that the user has read the reports, as `report.dismissed` says; raises SQLAlchemyError."""
+        self.reports = dismissed(self.reports, job_id)
+        await self.save()
 
     def _log_failure(self, stored: asyncio.Future[None]) -> None:
         if not stored.cancelled() and (error := stored.exception()):  # it is stored with the next state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs
 
@@ -74,6 +75,15 @@ def test_what_a_starter_told_an_earlier_hub_process_is_not_lost(later: str, kind
     [found] = report.kept(Report(later, "It failed.", job_id=7, ran_seconds=5), [heard])
     assert (found.kind, found.ran_seconds, found.log) == (kind, 5, heard.log)
     assert found.sentence == ("No module." if kind == "import_error" else "It failed.")
+
+
+def test_what_accounting_adds_to_a_dismissed_report_is_no_news_but_another_end_is() -> None:
+    [seen] = report.dismissed([Report("failed", "It failed.", job_id=7)])
+    [better] = report.kept(made(), [seen])
+    assert (better.kind, better.dismissed) == ("out_of_memory", True)
+    assert [each.dismissed for each in report.kept(replace(made(), job_id=8), [seen])] == [False, True]
+    [refused] = report.dismissed([Report("refused", "No.")])
+    assert not report.kept(Report("refused", "No again."), [refused])[0].dismissed
 
 
 def waiting(**facts: object) -> Job:
