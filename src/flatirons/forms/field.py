@@ -122,6 +122,10 @@ class Field:
         """The text that `read` turns into this value."""
         return str(value)
 
+    def in_words(self, value: Value) -> str:
+        """The value as people say it, for a text that nothing reads again."""
+        return self.write(value)
+
     def measure(self, value: Value) -> Value:
         """The number that is compared with minimum and maximum."""
         return value

@@ -121,6 +121,9 @@ class Duration(Field):
     def write(self, value: Value) -> str:
         return units.clock(int(value))
 
+    def in_words(self, value: Value) -> str:
+        return units.time_in_words(60 * int(value))
+
 
 @dataclass(frozen=True, eq=False)
 class Memory(Field):
@@ -135,6 +138,9 @@ class Memory(Field):
 
     def write(self, value: Value) -> str:
         return units.memory(int(value))
+
+    def in_words(self, value: Value) -> str:
+        return units.memory_in_words(int(value))
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +172,9 @@ class Checkbox(Field):
 
     def write(self, value: Value) -> str:
         return str(value) if self.on else "on" if value else "off"
+
+    def in_words(self, value: Value) -> str:
+        return "yes" if value else "no"
 
     def unposted(self, default: Value | None) -> Value | None:
         return None if self.on else False

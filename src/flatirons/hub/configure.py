@@ -10,6 +10,7 @@ A jupyterhub_config.py of your own can use them too::
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sys
@@ -25,6 +26,7 @@ from flatirons.site.load import options_form
 from flatirons.site.schema import Site
 
 TEMPLATES = Path(__file__).parent / "templates"
+PAGES_STATIC = Path(__file__).parent / "static"
 PROXY_ROUTES = Path(__file__).with_name("proxy_routes.cjs")
 
 # A start that takes longer than this shows the progress page; one that fails sooner shows the form again.
@@ -147,7 +149,16 @@ def update_pages(c: Any, site: Site) -> None:
     from flatirons.hub.handlers import handlers
 
     c.JupyterHub.template_paths = [str(TEMPLATES)]
+    c.JupyterHub.template_vars = {"flatirons_version": pages_version()}
     c.JupyterHub.extra_handlers = list(handlers)
+
+
+def pages_version() -> str:
+    """A text that changes with the content of the pages' scripts and stylesheet."""
+    content = hashlib.sha256()
+    for file in sorted(PAGES_STATIC.iterdir()):
+        content.update(file.read_bytes())
+    return content.hexdigest()[:12]
 
 
 def update_servers(c: Any, site: Site) -> None:

@@ -5,7 +5,8 @@ follow         follows the job: reports progress, enforces limits, notices a req
 cancel         ends the server gracefully where possible, and returns once Slurm says that its job is gone
 progress       the events of a start, each once; wakes everyone who waits for a change
 messages       the sentences of a start
-timing         when the parts of a start began
+timing         when the parts of a start began, and how long they took
+status         what pages and programs are told about a server
 causes         what is known about an end: the cause, the starter's report, who receives it
 diagnosis      works out the cause from what Slurm, the starter and the log say
 starter_ends   the sentences for the kinds of ends that a starter names

@@ -17,8 +17,9 @@ from flatirons.errors import SlurmError
 from flatirons.servers import messages
 from flatirons.servers.causes import Cause, Receiver
 from flatirons.servers.diagnosis import timeout_cause
+from flatirons.servers.messages import Estimated
 from flatirons.servers.progress import StartProgress
-from flatirons.servers.timing import Timing
+from flatirons.servers.timing import Step, Timing
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Job, JobState
 from flatirons.slurm.subscription import Subscription
@@ -123,6 +124,17 @@ class JobFollower(ABC):
         """The job that Slurm shows under our job's id, if it is ours."""
         return job
 
+    @property
+    def steps(self) -> list[Step]:
+        """The parts of the start that this process saw begin, in order."""
+        return self._timing.steps
+
+    @property
+    def estimates(self) -> list[Estimated]:
+        """The starts that Slurm has estimated while the job waits, oldest first; each differs clearly from
+        the one before."""
+        return self._queue_message.estimates
+
     # -- following the job
 
     def follow(self) -> None:
@@ -223,6 +235,7 @@ class JobFollower(ABC):
     def server_listens(self, host: str) -> None:
         """The server listens on this node."""
         self.set_urgent(False)
+        self._timing.server_listens()
         self.progress.tell(90, messages.up(host, self.progress.waited, self._timing.parts))
 
     async def wait_for_slurm(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from flatirons.slurm import explain
@@ -39,16 +39,33 @@ def up(host: str, queue_seconds: float | None, parts: Sequence[tuple[float, str]
     return f"The server is up on {host}: {', '.join(took)}."
 
 
+MOST_ESTIMATES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Estimated:
+    """The start that Slurm estimated at some moment."""
+
+    at: datetime
+    start: datetime
+
+
 @dataclass
 class QueueMessage:
-    """Says why and how long one job waits; keeps the earlier numbers while they hardly change."""
+    """Says why and how long one job waits; keeps the earlier numbers while they hardly change.
+
+    `estimates` are the last MOST_ESTIMATES starts that were shown, oldest first.
+    """
 
     start: datetime | None = None
     position: QueuePosition | None = None
+    estimates: list[Estimated] = field(default_factory=list)
 
     def sentence(self, job: Job, position: QueuePosition | None) -> str:
         """Why the job waits, and how long, as far as that is known."""
         self.start = _new_estimate(self.start, job.start)
+        if self.start and not (self.estimates and self.estimates[-1].start == self.start):
+            self.estimates = [*self.estimates, Estimated(datetime.now(UTC), self.start)][-MOST_ESTIMATES:]
         self.position = _new_position(self.position, position)
         said = explain.reason(job.reason)
         parts = [f"Waiting in the queue of {job.partition}: {said.sentence}", said.advice]

@@ -18,11 +18,14 @@ def _ignore(event: Event) -> None:
 class StartProgress:
     """The events so far. It wakes everyone who waits for a change, also for one without an event."""
 
-    def __init__(self, on_event: Callable[[Event], None] = _ignore) -> None:
-        """`on_event` is called with each event at once."""
+    def __init__(
+        self, on_event: Callable[[Event], None] = _ignore, on_ring: Callable[[], None] = lambda: None
+    ) -> None:
+        """`on_event` is called with each event at once, `on_ring` at each change."""
         self.events: list[Event] = []
         self.waited: float | None = None  # seconds in the queue, once the job has left it
         self._on_event = on_event
+        self._on_ring = on_ring
         self._changed = asyncio.Event()
 
     def tell(self, progress: int, message: str) -> None:
@@ -36,6 +39,7 @@ class StartProgress:
         """Wakes everyone who waits for a change."""
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+        self._on_ring()
 
     def changed(self) -> Coroutine[Any, Any, bool]:
         """Returns, when awaited, at the next change after this call, even if it is awaited later."""

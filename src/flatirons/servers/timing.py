@@ -3,6 +3,33 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
+
+STEPS = {
+    "submission": "Submitted",
+    "queue": "In the queue",
+    "node": "Node boots",
+    "container": "Job starts",
+    "server": "Server starts",
+}
+"""The parts of a start in their order, with words for pages. The container starts with the last one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A part of a start, one of STEPS: when it began, in seconds since 1970, and the seconds that it took.
+
+    `seconds` is None while it goes on.
+    """
+
+    name: str
+    began_at: float
+    seconds: float | None
+
+    @property
+    def label(self) -> str:
+        """What it is, in words."""
+        return STEPS[self.name]
 
 
 class Timing:
@@ -13,9 +40,15 @@ class Timing:
 
     def __init__(self) -> None:
         self._queue = time.monotonic()
+        self._submitted: float | None = None
         self._boot: float | None = None
         self._script: float | None = None
         self._container: float | None = None
+        self._server: float | None = None
+
+    def submitted(self) -> None:
+        """Slurm took the job."""
+        self._submitted = time.monotonic()
 
     def nodes_boot(self) -> None:
         """The job has its nodes, which are booting."""
@@ -31,6 +64,10 @@ class Timing:
         self._container = time.monotonic()
         if self._script is None:
             self._script = self._container
+
+    def server_listens(self) -> None:
+        """The server answers."""
+        self._server = time.monotonic()
 
     @property
     def has_script_begun(self) -> bool:
@@ -56,5 +93,23 @@ class Timing:
             (self._container, "to the server"),
         ]
         seen = [(since, words) for since, words in begun if since is not None]
-        ends = [*(since for since, _ in seen[1:]), time.monotonic()]
+        ends = [*(since for since, _ in seen[1:]), self._server or time.monotonic()]
         return [(end - since, words) for (since, words), end in zip(seen, ends, strict=True)]
+
+    @property
+    def steps(self) -> list[Step]:
+        """The parts of the start that this process saw begin, in order; the last may go on."""
+        begun = [
+            ("submission", self._queue if self._submitted else None),
+            ("queue", self._submitted or self._queue),
+            ("node", self._boot),
+            ("container", self._script),
+            ("server", self._container),
+        ]
+        seen = [(name, since) for name, since in begun if since is not None]
+        ends = [*(since for _, since in seen[1:]), self._server]
+        clock = time.time() - time.monotonic()
+        return [
+            Step(name, clock + since, None if end is None else max(end - since, 0.0))
+            for (name, since), end in zip(seen, ends, strict=True)
+        ]

@@ -38,6 +38,11 @@ class Gpus(Text):
         """The count, of whatever type."""
         return int(str(value).rpartition(":")[2])
 
+    def in_words(self, value: Value) -> str:
+        """`2`, or with a type, `2 v100`; `none` for 0."""
+        kind, _, count = str(value).rpartition(":")
+        return f"{count} {kind}".strip() if count != "0" else "none"
+
     def chosen(self, given: object, choices: Sequence[Choice]) -> Value | None:
         """The choice that is meant. A count without a type means the one type that is offered."""
         value = super().chosen(given, choices)

@@ -34,6 +34,7 @@ run.connection_watch     a connection to a server, whose loss is a sign of its e
 run.caller_check         accepts calls only from the node that runs the job
 run.job_identity         which of Slurm's jobs is a run's, and what the hub may do to it unasked
 run.start_failed         the error of a failed start as JupyterHub shows it
+run.server_status        what pages are told about a server, without asking Slurm
 run.outcome              how a run ends: from all sources one error, one report, one exit status
 =======================  ==================================================================================
 
@@ -55,6 +56,7 @@ shared.runners           how the hub runs Slurm's commands
 shared.orphans           finds and cancels jobs that belong to no server
 shared.state_writer      stores the states of many servers in one transaction
 shared.metrics           what Prometheus reads, for each hub
+shared.changes           wakes the pages that show a user's servers
 shared.host_names        the addresses that machines' names have, looked up once at a time and kept
 shared.node_addresses    where a cluster's nodes are reached: by their names, else by what Slurm says of them
 =======================  ==================================================================================

@@ -165,6 +165,7 @@ class SlurmSpawner(OtherNames, OptionTraits, SiteTraits, Spawner):
         JupyterHub, when it stops the server, stores the list in the commit that forgets the run.
         """
         self.reports = kept(report, self.reports)
+        self.registry.changes.ring(self.user.name)
         self._stored = asyncio.ensure_future(self.save())
         self._stored.add_done_callback(self._log_failure)
 

@@ -6,6 +6,7 @@ the package's own scripts to everybody, without a log-in.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from jupyterhub.handlers.base import BaseHandler
@@ -21,7 +22,8 @@ from flatirons.spawners.form.start_estimate import start_estimate
 from flatirons.spawners.jupyterhub import compat
 from flatirons.spawners.slurm import SlurmSpawner
 
-A_YEAR = 365 * 24 * 3600
+PAGES = Path(__file__).parent.parent / "static"
+"""The scripts and the stylesheet of the hub's pages."""
 
 
 class FormPage(BaseHandler):
@@ -99,15 +101,17 @@ class EstimateHandler(FormCall):
 
 
 class StaticHandler(StaticFileHandler):
-    """GET static/FILE: a script of the form, whose URL changes with its content."""
+    """GET static/FILE or pages/FILE: a script or stylesheet; with `v`, its URL changes with its content."""
 
     def set_extra_headers(self, path: str) -> None:
-        """Lets browsers keep the file."""
-        self.set_header("Cache-Control", f"public, max-age={A_YEAR}, immutable")
+        """Lets browsers keep the file if its URL changes with its content."""
+        lasting = "public, max-age=31536000, immutable" if "v" in self.request.query_arguments else "no-cache"
+        self.set_header("Cache-Control", lasting)
 
 
 handlers = [
     (f"/{FORM_PATH}", FormHandler),
     (f"/{ESTIMATE_PATH}", EstimateHandler),
     (f"/{STATIC_PATH}([A-Za-z.]+)", StaticHandler, {"path": str(STATIC)}),
+    ("/flatirons/pages/([A-Za-z_.]+)", StaticHandler, {"path": str(PAGES)}),
 ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -368,6 +369,12 @@ def user_of_hub(app: Any, name: str) -> User | None:
 def server_names(user: User) -> list[str]:
     """The names of all servers that the user has, "" for the default server; whether or not they run."""
     return list(user.orm_spawners)
+
+
+def started_at(spawner: Spawner) -> datetime | None:
+    """When the server was started, None for one that doesn't run."""
+    started = spawner.orm_spawner.started  # without a time zone, in UTC
+    return started.replace(tzinfo=UTC) if started else None
 
 
 def is_active(user: User, server_name: str) -> bool:

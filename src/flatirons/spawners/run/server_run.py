@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable
 from dataclasses import replace
+from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -19,6 +20,7 @@ from flatirons.servers import messages
 from flatirons.servers.cancel import Cancellation
 from flatirons.servers.causes import CALL_REFUSED, HUB, STOPPED, UNANSWERED, Cause, StarterEnd, refused_call
 from flatirons.servers.follow import JobFollower, Limits
+from flatirons.servers.progress import StartProgress
 from flatirons.slurm.model import Job, JobSpec
 from flatirons.spawners.jupyterhub.cleanup import Cleanup
 from flatirons.spawners.run.caller_check import CallerCheck, NotExpected
@@ -37,7 +39,9 @@ class ServerRun(JobFollower):
         self, attempt: Attempt, spawner: Owner, registry: Registry[ServerRun], limits: Limits
     ) -> None:
         client, watcher = registry.clients[attempt.cluster], registry.watcher(attempt.cluster)
-        super().__init__(client, watcher, limits, user=spawner.user.name, receiver=HUB)
+        user = spawner.user.name
+        progress = StartProgress(on_ring=partial(registry.changes.ring, user))
+        super().__init__(client, watcher, limits, user=user, receiver=HUB, progress=progress)
         self.attempt = attempt
         self.spawner = spawner
         self.log = spawner.log
@@ -122,6 +126,7 @@ class ServerRun(JobFollower):
         except FlatironsError as error:
             self.outcome.record_refusal(error)
             raise
+        self._timing.submitted()
         self.registry.metrics.count_submission(cluster)
         stored = self._change(job_id=job_id)
         self.log.info("Job %s on %s belongs to spawn %s", job_id, cluster, self.attempt.spawn_id)
@@ -170,6 +175,7 @@ class ServerRun(JobFollower):
     def close(self) -> None:
         """Stops following the job."""
         self.closed.set()
+        self.progress.ring()
         self.outcome.count()
         self.registry.forget(self)
         if self._following:

@@ -25,6 +25,7 @@ from flatirons.slurm.watcher import Watcher
 from flatirons.slurm_form.offers import OfferCache
 from flatirons.spawners.jupyterhub import compat
 from flatirons.spawners.run.stored_state import Followed, digest
+from flatirons.spawners.shared.changes import Changes
 from flatirons.spawners.shared.host_names import HostNames
 from flatirons.spawners.shared.instance import instance_id
 from flatirons.spawners.shared.metrics import Metrics
@@ -88,6 +89,7 @@ class Registry(Generic[Run]):
     estimators: dict[str, Estimator] = field(default_factory=dict)
     state_writer: StateWriter = field(default_factory=StateWriter)
     names: HostNames = field(default_factory=HostNames)
+    changes: Changes = field(default_factory=Changes)
     _nodes: dict[str, NodeAddresses] = field(default_factory=dict)
     _offers: OfferCache | None = None
     _by_code: dict[str, Run] = field(default_factory=dict)

@@ -1,0 +1,142 @@
+"""What pages and programs are told about the server of a spawner, of ours or of another kind.
+
+It is put together from what the hub knows already: no query of Slurm, no process.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from jupyterhub.spawner import Spawner
+
+from flatirons.errors import Refusal
+from flatirons.forms import Field
+from flatirons.servers.report import Report
+from flatirons.servers.status import ENDED, STOPPED, Asked, Queue, ServerStatus
+from flatirons.slurm import explain
+from flatirons.slurm.model import Job
+from flatirons.slurm_form.job import request
+from flatirons.spawners.form.hooks import FormHooks, last_options
+from flatirons.spawners.jupyterhub import compat
+from flatirons.spawners.run.server_run import ServerRun
+
+STALE_SECONDS = 60.0
+"""From this age on, what Slurm said is called old."""
+
+
+def server_status(spawner: Spawner) -> ServerStatus:
+    """The server of this spawner at this moment."""
+    run = getattr(spawner, "run", None)
+    reports: list[Report] = getattr(spawner, "reports", [])
+    about: dict[str, Any] = {
+        "user": spawner.user.name,
+        "name": spawner.name,
+        "title": str(getattr(spawner, "display_name", "") or ""),
+        "asked": tuple(asked(spawner)),
+        "environment": _environment(spawner),
+    }
+    if isinstance(run, ServerRun) and run.phase != ENDED:
+        return _of_run(run, spawner, about)
+    if spawner.active:
+        return ServerStatus(**about, phase=_phase_of_other(spawner), since=_started(spawner))
+    if not reports:
+        return ServerStatus(**about, phase=STOPPED)
+    newest = reports[0]
+    return ServerStatus(**about, phase=ENDED, since=newest.ended_at, sentence=newest.sentence, report=newest)
+
+
+def asked(spawner: Spawner) -> list[Asked]:
+    """The options of the last start that say something, with the form's labels; [] without our form."""
+    hooks = FormHooks.of(spawner)
+    if hooks is None:
+        return []
+    form, options = hooks.form(spawner), last_options(spawner)
+    given = {name: options.get(name) for name in form.fields}
+    return [
+        Asked(name, form.label(name), _words(form.fields[name], value, spawner))
+        for name, value in given.items()
+        if value not in (None, "", False)
+    ]
+
+
+def _words(field: Field, value: Any, spawner: Spawner) -> str:
+    if field.name == "environment":
+        return _title(str(value), spawner)
+    try:
+        return field.in_words(field.read(value))
+    except Refusal:  # stored by a form that read it otherwise
+        return str(value)
+
+
+def _of_run(run: ServerRun, spawner: Spawner, about: dict[str, Any]) -> ServerStatus:
+    job, phase = run.job, run.phase
+    if phase == "up" and not spawner.ready:
+        phase = "stopping" if compat.is_stop_pending(spawner) else "starting"
+    events = run.progress.events
+    is_stale = run.watcher.failures > 0 and run.watcher.age > STALE_SECONDS
+    return ServerStatus(
+        **about,
+        phase=phase,
+        since=_since(run, phase),
+        sentence=str(events[-1]["message"]) if events else "",
+        progress=int(events[-1]["progress"]) if events else 0,
+        cluster=run.attempt.cluster,
+        partition=job.partition if job else "",
+        job_id=run.job_id,
+        node=run.attempt.host or (job.batch_host if job else ""),
+        spec=request(spawner.job_options(), spawner.own_fields),
+        queue=_queue(run, job) if job and phase == "waiting" else None,
+        steps=tuple(run.steps),
+        started_at=_seconds(job.start) if job and not job.state.is_waiting else None,
+        ends_at=_seconds(job.end) if job and not job.state.is_waiting else None,
+        stale_seconds=run.watcher.age if is_stale else None,
+    )
+
+
+def _queue(run: ServerRun, job: Job) -> Queue:
+    said = explain.reason(job.reason)
+    return Queue(
+        job.reason,
+        said.sentence,
+        said.advice,
+        run.watcher.queue_position(job),
+        _seconds(job.start),
+        tuple((each.at.timestamp(), each.start.timestamp()) for each in run.estimates),
+    )
+
+
+def _since(run: ServerRun, phase: str) -> float | None:
+    """When the phase began, as far as this process or Slurm knows."""
+    job, requested = run.job, float(run.attempt.requested_at) or None
+    if phase == "up" and run.steps and (last := run.steps[-1]).seconds is not None:
+        return last.began_at + last.seconds
+    if job is None or phase in ("submitting", "waiting"):
+        return (_seconds(job.submit) if job else None) or requested
+    return _seconds(job.start) or requested
+
+
+def _phase_of_other(spawner: Spawner) -> str:
+    """The phase of a server that isn't followed here."""
+    if compat.is_stop_pending(spawner):
+        return "stopping"
+    return "up" if spawner.ready else "starting"
+
+
+def _started(spawner: Spawner) -> float | None:
+    started = compat.started_at(spawner)
+    return started.timestamp() if started else None
+
+
+def _environment(spawner: Spawner) -> str:
+    name = str(last_options(spawner).get("environment") or getattr(spawner, "environment_name", "") or "")
+    return _title(name, spawner)
+
+
+def _title(name: str, spawner: Spawner) -> str:
+    settings = getattr(spawner, "environments", {}).get(name, {})
+    return str(settings.get("title") or name)
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return moment.timestamp() if moment else None
