@@ -743,7 +743,7 @@ async def test_a_server_that_jupyterhub_left_half_stopped_is_cleaned_up(
     now += cleanup.SECONDS_SHOWN + 1
     run.remind()
     slurm.end_job(1, "COMPLETED")
-    await until(lambda: run.exit_status() is not None)
+    await until(lambda: run._following and run._following.done())  # which counts as news of the end, too
     run.remind()
     await asyncio.sleep(0)
     assert spawner.cleaned == 0, "not yet: JupyterHub may be about to"
