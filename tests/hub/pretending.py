@@ -11,6 +11,7 @@ from tornado.web import HTTPError
 from traitlets.config import Config
 
 from flatirons.forms import Form
+from flatirons.hub.announcements import Announcements
 from flatirons.hub.configure import TEMPLATES
 from flatirons.hub.handlers import handlers
 from flatirons.slurm.client import SlurmClient
@@ -66,6 +67,7 @@ def pretending(
     presets = Presets(site_presets or {}, folder / "presets")
     hooks = FormHooks(form, lambda spawner, fresh: spawner.facts(fresh), presets=presets, estimates=True)
     hooks.attach(config.SlurmSpawner)
+    Announcements(folder / "announcements.json").attach(config)
     return config
 
 

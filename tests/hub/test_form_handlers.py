@@ -61,6 +61,7 @@ BOOTING = dict.fromkeys(CALLERS, 400)  # what they post is no boot
 STARTERS = dict.fromkeys(CALLERS, 403)
 READERS = {"bob": 404, "alice": 200, "admin": 200, "without_xsrf": 200}
 OPERATORS = {"bob": 403, "alice": 403, "admin": 200, "without_xsrf": 403}
+POSTING = {**dict.fromkeys(CALLERS, 403), "admin": 400}  # what they post is no announcement
 PAGES = {"stranger": 302, "narrow": 302, "server": 302}
 TOKENS = {"stranger": 403, "narrow": 403}
 EVERYBODY = dict.fromkeys(CALLERS, 200)
@@ -79,6 +80,24 @@ TABLE = {
     "/api/flatirons/report": Call("GET", "/api/flatirons/report/alice", **READERS, **TOKENS, server=404),
     "/flatirons/operations": Call("GET", "/flatirons/operations", **OPERATORS, **PAGES),
     "/api/flatirons/operations": Call("GET", "/api/flatirons/operations", **OPERATORS, **TOKENS, server=403),
+    "/flatirons/operations/announcements": Call("POST", "/flatirons/operations/announcements", **POSTING),
+    "/flatirons/operations/announcements/remove": Call(
+        "POST", "/flatirons/operations/announcements/remove", **POSTING
+    ),
+    "/flatirons/announcements/dismiss": Call(
+        "POST", "/flatirons/announcements/dismiss", **{**FORMS, "bob": 400, "alice": 400, "admin": 400}
+    ),
+    "/api/flatirons/announcements": Call(
+        "GET", "/api/flatirons/announcements", **{**EVERYBODY, "stranger": 403}
+    ),
+    "/api/flatirons/operations/announcements": Call(
+        "POST",
+        "/api/flatirons/operations/announcements",
+        **{**POSTING, "admin": 403},  # a form is no JSON
+    ),
+    "/api/flatirons/operations/announcement": Call(
+        "DELETE", "/api/flatirons/operations/announcement/12ab", **{**POSTING, "admin": 404}
+    ),
 }
 """By the URL's pattern, without what names a user and a server."""
 

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from flatirons.errors import SiteError
 from flatirons.hub import state_directory
+from flatirons.hub.announcements import Announcements
 from flatirons.site.load import options_form
 from flatirons.site.schema import Site
 
@@ -55,6 +56,7 @@ def configure(c: Any, site: Site) -> None:
     ):
         update(c, site)
     run_extra_config(c, site)
+    add_announcements(c, site)
 
 
 def update_addresses(c: Any, site: Site) -> None:
@@ -207,6 +209,11 @@ def update_form(c: Any, site: Site) -> None:
         return spawner.facts(fresh)
 
     FormHooks(options_form(site), offers, presets=presets, estimates=True).attach(c.SlurmSpawner)
+
+
+def add_announcements(c: Any, site: Site) -> None:
+    """Adds operators' announcements to the variables of pages, also to those that `extra_config` has set."""
+    Announcements(Path(site.hub.state_dir) / "announcements.json").attach(c)
 
 
 def run_extra_config(c: Any, site: Site) -> None:

@@ -1,5 +1,12 @@
 """The URLs that Flatirons adds to a hub: `handlers`, for `c.JupyterHub.extra_handlers`."""
 
-from flatirons.hub.handlers import beside, form, operations, reports, starter
+from flatirons.hub.handlers import announcements, beside, form, operations, reports, starter
 
-handlers = [*starter.handlers, *form.handlers, *beside.handlers, *reports.handlers, *operations.handlers]
+handlers = [
+    *starter.handlers,
+    *form.handlers,
+    *beside.handlers,
+    *reports.handlers,
+    *operations.handlers,
+    *announcements.handlers,
+]

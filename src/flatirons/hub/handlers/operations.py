@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -11,10 +12,13 @@ from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.scopes import needs_scope
 from tornado.web import authenticated
 
+from flatirons.hub.announcements import LONGEST, SETTING, Announcements, zone
 from flatirons.spawners.jupyterhub import compat
 from flatirons.spawners.run.server_run import ServerRun
 from flatirons.spawners.shared.metrics import RPCS
 from flatirons.spawners.shared.registry import SETTINGS_KEY, Registry
+
+OPERATIONS_PATH = "flatirons/operations"
 
 
 def operations(handler: BaseHandler) -> dict[str, Any]:
@@ -63,6 +67,25 @@ def _server(run: ServerRun) -> dict[str, Any]:
     }
 
 
+async def show_operations(
+    handler: BaseHandler, *, typed: Mapping[str, str] | None = None, problem: str = ""
+) -> None:
+    """Answers with the page; `typed` is an announcement that wasn't stored, because of this `problem`."""
+    store = handler.settings.get(SETTING)
+    page = await handler.render_template(
+        "flatirons_operations.html",
+        now=time.time(),
+        has_announcements=isinstance(store, Announcements),
+        announcements=store.all() if isinstance(store, Announcements) else [],
+        longest=LONGEST,
+        zone=zone(),
+        typed=typed or {"user": handler.get_query_argument("to", "")},
+        problem=problem,
+        **operations(handler),
+    )
+    handler.finish(page)
+
+
 class OperationsPage(BaseHandler):
     """GET operations: the page."""
 
@@ -73,9 +96,7 @@ class OperationsPage(BaseHandler):
 
     @needs_scope("admin:servers")
     async def _get(self) -> None:
-        self.finish(
-            await self.render_template("flatirons_operations.html", now=time.time(), **operations(self))
-        )
+        await show_operations(self)
 
 
 class OperationsApi(APIHandler):
@@ -88,6 +109,6 @@ class OperationsApi(APIHandler):
 
 
 handlers = [
-    ("/flatirons/operations", OperationsPage),
-    ("/api/flatirons/operations", OperationsApi),
+    (f"/{OPERATIONS_PATH}", OperationsPage),
+    (f"/api/{OPERATIONS_PATH}", OperationsApi),
 ]
