@@ -76,6 +76,7 @@ TABLE = {
     f"{BESIDE_PATH}/start": Call("POST", f"{BESIDE_PATH}/start?user=alice", **UNNAMED),
     ESTIMATE_PATH: Call("POST", f"{ESTIMATE_PATH}?user=alice", **FORMS),
     "/flatirons/static/([A-Za-z.]+)": Call("GET", "/flatirons/static/form.js", **EVERYBODY),
+    "/flatirons/pages/([A-Za-z_.]+)": Call("GET", "/flatirons/pages/flatirons.css", **EVERYBODY),
     "/flatirons/report": Call("GET", "/flatirons/report/alice", **READERS, **PAGES),
     "/api/flatirons/report": Call("GET", "/api/flatirons/report/alice", **READERS, **TOKENS, server=404),
     "/flatirons/operations": Call("GET", "/flatirons/operations", **OPERATORS, **PAGES),
@@ -401,9 +402,11 @@ def test_only_files_of_the_form_are_served() -> None:
 @in_module
 @pytest.mark.parametrize("file", sorted(path.name for path in STATIC.iterdir()))
 async def test_a_script_is_served_unchanged_to_everybody(stranger: Visitor, file: str) -> None:
-    answer = await stranger.http.get(f"/hub/flatirons/static/{file}")
+    answer = await stranger.http.get(f"/hub/flatirons/static/{file}?v=1")
     assert (answer.status_code, answer.content) == (200, (STATIC / file).read_bytes())
     assert "immutable" in answer.headers["Cache-Control"]
+    unversioned = await stranger.http.get(f"/hub/flatirons/static/{file}")
+    assert unversioned.headers["Cache-Control"] == "no-cache"
 
 
 @in_module
