@@ -66,6 +66,7 @@ PAGES = {"stranger": 302, "narrow": 302, "server": 302}
 TOKENS = {"stranger": 403, "narrow": 403}
 EVERYBODY = dict.fromkeys(CALLERS, 200)
 LINKS = {"bob": 404, "alice": 302, "admin": 302, "without_xsrf": 302, **PAGES}  # to the ordinary form
+BACK = {**FORMS, "alice": 302, "admin": 302}  # to the page with the tokens
 UNNAMED = {**FORMS, "alice": 400, "admin": 400}  # another server without a name
 TABLE = {
     "/api/flatirons/boot": Call("POST", "/api/flatirons/boot", **BOOTING),
@@ -99,6 +100,9 @@ TABLE = {
     "/api/flatirons/operations/announcement": Call(
         "DELETE", "/api/flatirons/operations/announcement/12ab", **{**POSTING, "admin": 404}
     ),
+    "/flatirons/connect": Call("GET", "/flatirons/connect/alice", **READERS, **PAGES),
+    "/flatirons/connect-token": Call("POST", "/flatirons/connect-token/alice", **BACK),
+    "/flatirons/connect-revoke": Call("POST", "/flatirons/connect-revoke/alice", **BACK),
 }
 """By the URL's pattern, without what names a user and a server."""
 

@@ -52,7 +52,7 @@ def configure(c: Any, site: Site) -> None:
     state_directory.prepare(site.hub.state_dir)
     for update in (
         *(update_addresses, update_state, update_limits, update_proxy, update_internal_tls),
-        *(update_login, update_pages, update_servers, update_spawner, update_form),
+        *(update_login, update_pages, update_connect, update_servers, update_spawner, update_form),
     ):
         update(c, site)
     run_extra_config(c, site)
@@ -161,6 +161,15 @@ def pages_version() -> str:
     for file in sorted(PAGES_STATIC.iterdir()):
         content.update(file.read_bytes())
     return content.hexdigest()[:12]
+
+
+def update_connect(c: Any, site: Site) -> None:
+    """Sets what the page about connections from elsewhere offers."""
+    from flatirons.hub.handlers.connect import SETTINGS_KEY, ConnectSettings
+
+    connect = site.connect
+    settings = ConnectSettings(connect.longest_token, connect.ssh_jump, connect.ssh_to_nodes)
+    c.JupyterHub.tornado_settings[SETTINGS_KEY] = settings
 
 
 def update_servers(c: Any, site: Site) -> None:

@@ -288,6 +288,30 @@ class NotebookSection(Section):
     Left out: the name of the machine that runs the command."""
 
 
+class ConnectSection(Section):
+    """The page "Connect from elsewhere" of a running server, for editors, terminals and scripts."""
+
+    longest_token: Duration = lasting("30d")
+    """How long a token that users make there may be valid: the page offers 1, 7 and 30 days, up to this
+    limit. `JupyterHub.token_expires_in_max_seconds` limits it further, and all other tokens."""
+
+    ssh_jump: HostName | None = None
+    """Log-in node that the users' own machines reach with ssh, such as `login.example.org`. The page then
+    shows an ssh tunnel to the server, unless `hub.internal_tls` is set: such servers only answer the proxy.
+    Leave it out if log-in nodes can't reach the servers' ports. Left out: nothing about ssh."""
+
+    ssh_to_nodes: bool = False
+    """Whether ssh from `ssh_jump` lets users on the nodes of their jobs (pam_slurm_adopt). The page then
+    shows how to open a shell in the job, and the tunnel ends on the node, whose ports need not be
+    reachable."""
+
+    @model_validator(mode="after")
+    def _nodes_are_behind_a_login_node(self) -> Self:
+        if self.ssh_to_nodes and not self.ssh_jump:
+            raise ValueError("ssh_to_nodes needs ssh_jump, the log-in node in front of the nodes")
+        return self
+
+
 class ParallelSection(Section):
     """Defaults for engines that users start from a notebook.
 
@@ -352,6 +376,7 @@ class Site(Section):
     environments: Annotated[dict[Name, EnvironmentSection], Field(min_length=1)]
     servers: ServersSection = ServersSection()
     notebook: NotebookSection = NotebookSection()
+    connect: ConnectSection = ConnectSection()
     parallel: ParallelSection = ParallelSection()
     form: FormSection = FormSection()
     presets: dict[Name, PresetSection] = {}

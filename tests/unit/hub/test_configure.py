@@ -28,6 +28,7 @@ from traitlets.config import Config
 from flatirons.environments.catalogue import Environment
 from flatirons.errors import SiteError
 from flatirons.hub.configure import PROXY_ROUTES, TEMPLATES, configure
+from flatirons.hub.handlers.connect import SETTINGS_KEY, ConnectSettings
 from flatirons.hub.launch import build_proxy_argv
 from flatirons.hub.state_directory import ensure_secret, prepare, prepare_database
 from flatirons.site.load import parse
@@ -359,3 +360,10 @@ async def test_a_real_hub_starts_from_a_site_file_and_comes_back_after_a_kill(si
     assert second.returncode == 0
     assert (tmp_path / "state" / "cookie_secret").read_bytes() == cookie_secret
     assert routes["/"]["target"] == f"http://127.0.0.1:{port}"
+
+
+def test_the_site_limits_the_tokens_of_the_page_about_connections(configured):
+    lines = '[connect]\nlongest_token = "7d"\nssh_jump = "login.example.org"'
+    settings = configured(more=lines).JupyterHub.tornado_settings
+    assert settings[SETTINGS_KEY] == ConnectSettings(7 * 86400, "login.example.org", ssh_to_nodes=False)
+    assert configured().JupyterHub.tornado_settings[SETTINGS_KEY] == ConnectSettings()

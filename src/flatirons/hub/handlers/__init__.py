@@ -1,6 +1,6 @@
 """The URLs that Flatirons adds to a hub: `handlers`, for `c.JupyterHub.extra_handlers`."""
 
-from flatirons.hub.handlers import announcements, beside, form, operations, reports, starter
+from flatirons.hub.handlers import announcements, beside, connect, form, operations, reports, starter
 
 handlers = [
     *starter.handlers,
@@ -9,4 +9,5 @@ handlers = [
     *reports.handlers,
     *operations.handlers,
     *announcements.handlers,
+    *connect.handlers,
 ]
