@@ -16,7 +16,7 @@ from flatirons.errors import SlurmError, SubmitRefused
 from flatirons.slurm import explain
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.identity import is_same
-from flatirons.slurm.model import JobSpec, JobState
+from flatirons.slurm.model import Allocation, JobSpec, JobState
 from flatirons.slurm.polling import PollSchedule
 from flatirons.slurm.watcher import Watcher
 from tests.contract.conftest import SlurmSite
@@ -51,6 +51,7 @@ async def test_a_job_is_seen_running_with_all_that_it_asked_for_and_then_cancell
     assert (job.name, job.comment, job.user) == ("contract", "flatirons:test:1", "alice")
     assert (job.partition, job.account, job.qos) == ("sknl", "ucb-knl", "debug")
     assert job.runtime_limit_minutes == 5
+    assert job.allocation == Allocation(nodes=1, cpus=2, memory_mib=200, gpus=(("a100", 1),))
     assert job.nodes == job.batch_host != ""
     assert job.submit is not None
     assert job.start is not None
@@ -60,6 +61,16 @@ async def test_a_job_is_seen_running_with_all_that_it_asked_for_and_then_cancell
     end = (await slurm.summit.ends([job_id]))[job_id]
     assert (end.state, end.cancelled_by) == (JobState.CANCELLED, 10001)
     assert end.requested_memory_mib in (200, None)
+
+
+async def test_what_was_not_asked_for_is_known_before_the_job_runs(slurm: SlurmSite) -> None:
+    spec = replace(SPEC, memory_mib=0, cpus=2, extra=("--hold",))
+    job_id = await slurm.summit.submit(spec, SLEEPS, user="alice")
+    try:
+        job = await slurm.until(job_id, lambda job: job.state.is_waiting)
+    finally:
+        await slurm.summit.cancel(job_id, user="alice")
+    assert job.allocation == Allocation(nodes=1, cpus=2, memory_mib=2000)
 
 
 @pytest.mark.parametrize(

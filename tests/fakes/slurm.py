@@ -42,6 +42,7 @@ class FakeJob:
     memory: str = "1000M"
     cancelled_by: int | None = None
     restarts: int = 0
+    tres: str = "cpu=1,mem=1000M,node=1,billing=1"
     script: str = ""
     chdir: str = ""
     options: dict[str, str] = field(default_factory=dict)
@@ -53,7 +54,8 @@ class FakeJob:
             **{"Partition": self.partition, "QOS": self.qos, "Reason": self.reason, "NodeList": self.nodes},
             **{"BatchHost": self.host, "SubmitTime": self.submit, "StartTime": self.start or "N/A"},
             **{"EndTime": self.end or "N/A", "TimeLimit": self.limit, "exit_code": self.exit_code},
-            **{"PriorityLong": 1000, "RestartCnt": self.restarts, "Name": self.name, "Comment": self.comment},
+            **{"PriorityLong": 1000, "RestartCnt": self.restarts, "tres-alloc": self.tres},
+            **{"Name": self.name, "Comment": self.comment},
         }
         return str(facts[name])
 
@@ -285,6 +287,7 @@ class FakeSlurm(Runner):
             **{key: options[option] for key, option in _AS_GIVEN.items() if option in options},
             script=call.stdin,
             options=options,
+            tres=_tres(options),
             submit=self.now,
             account=options.get("account", self.accounts[user][0]),
             partition=options.get("partition", self.default_partition),
@@ -414,6 +417,18 @@ _FINAL = (
 _AS_GIVEN = {
     **{"name": "job-name", "comment": "comment", "qos": "qos", "memory": "mem", "chdir": "chdir"},
 }
+
+
+def _tres(options: Mapping[str, str]) -> str:
+    """What a job with these options gets, as squeue prints it; by DefMemPerCPU, 1000 MB for each core."""
+    nodes = int(options.get("nodes", "1"))
+    cpus = int(options.get("ntasks", nodes)) * int(options.get("cpus-per-task", "1"))
+    memory = nodes * int(options["mem"].rstrip("M")) if "mem" in options else 1000 * cpus
+    found = f"cpu={cpus},mem={memory}M,node={nodes},billing={cpus}"
+    _, kind, count = (":" + options.get("gres", "gpu:0")).rsplit(":", 2)
+    gpus = nodes * int(count)
+    typed = f",gres/gpu:{kind}={gpus}" if kind != "gpu" else ""
+    return f"{found},gres/gpu={gpus}{typed}" if gpus else found
 
 
 def _options(call: Call) -> dict[str, str]:

@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from flatirons import units
 from flatirons.servers.report import Report
 from flatirons.servers.timing import Step
-from flatirons.slurm.model import JobSpec, QueuePosition
+from flatirons.slurm.model import Allocation, JobSpec, QueuePosition
 
 STOPPED, ENDED = "stopped", "ended"
 """Two phases more than `JobFollower.phase` has: no server, and no server but a report of how it ended."""
 
 UNDER_WAY = ("submitting", "waiting", "booting", "starting")
 """The phases in which a start can be cancelled."""
+
+TIGHT_PERCENT = 90
+"""From this part of its memory on, a job that needs more may soon be killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,8 @@ class ServerStatus:
 
     `sentence` is the last news of a start. `stale_seconds` is the age of all this if Slurm doesn't answer,
     else None. `report` is how the last run ended, for a server that doesn't run. `used_memory_mib` is what
-    the job was last seen to use on its first node.
+    the job was last seen to use on its first node. `spec` is what was asked for, `allocation` is what
+    Slurm gives to the job, None before Slurm has said so.
     """
 
     user: str
@@ -64,6 +68,7 @@ class ServerStatus:
     environment: str = ""
     asked: Sequence[Asked] = ()
     spec: JobSpec | None = None
+    allocation: Allocation | None = None
     queue: Queue | None = None
     steps: Sequence[Step] = ()
     started_at: float | None = None
@@ -88,17 +93,24 @@ class ServerStatus:
         """What the job has, or asks for, in words: `2 nodes`, `4 cores`, `16 GB`, `1 v100 GPU`."""
         if self.spec is None:
             return []
-        spec, tasks = self.spec, max(self.spec.ntasks, 1)
-        each = " on each node" if spec.nodes > 1 else ""
-        memory = spec.memory_mib or spec.mem_per_cpu_mib
-        per_core = " for each core" if spec.mem_per_cpu_mib and not spec.memory_mib else each
-        gpus = units.counted(spec.gpus, f"{spec.gpu_type} GPU".strip())
-        return [
-            *([units.counted(spec.nodes, "node")] if spec.nodes > 1 else []),
-            units.counted(max(spec.cpus, 1) * tasks, "core"),
-            *([f"{units.memory_in_words(memory)}{per_core}"] if memory else []),
-            *([f"{gpus}{each}"] if spec.gpus else []),
-        ]
+        return resources_in_words(self.spec, self.allocation or Allocation())
+
+    @property
+    def memory_limit_mib(self) -> int | None:
+        """What the job may use on its first node, None while it isn't known."""
+        return (self.allocation.memory_per_node_mib if self.allocation else 0) or None
+
+    @property
+    def memory_percent(self) -> int | None:
+        """The part of its memory that the job uses; more than 100 where Slurm doesn't enforce the limit."""
+        if self.used_memory_mib is None or self.memory_limit_mib is None:
+            return None
+        return round(100 * self.used_memory_mib / self.memory_limit_mib)
+
+    @property
+    def is_memory_tight(self) -> bool:
+        """Is the job about to run out of memory?"""
+        return self.memory_percent is not None and self.memory_percent >= TIGHT_PERCENT
 
     @property
     def limit_seconds(self) -> float | None:
@@ -110,3 +122,36 @@ class ServerStatus:
     def left_seconds(self, now: float | None = None) -> float | None:
         """How long the job may still run, at least 0; None while that isn't known."""
         return None if self.ends_at is None else max(self.ends_at - (now or time.time()), 0.0)
+
+
+def resources_in_words(spec: JobSpec, has: Allocation) -> list[str]:
+    """The size of a job that was asked for with `spec`; of what it `has`, nothing needs to be known."""
+    nodes = has.nodes or spec.nodes
+    each = " on each node" if nodes > 1 else ""
+    return [
+        *([units.counted(nodes, "node")] if nodes > 1 else []),
+        units.counted(has.cpus or max(spec.cpus, 1) * max(spec.ntasks, 1), "core"),
+        *_memory_in_words(spec, has, each),
+        *_gpus_in_words(spec, has, each),
+    ]
+
+
+def _memory_in_words(spec: JobSpec, has: Allocation, each: str) -> list[str]:
+    memory = has.memory_per_node_mib or spec.memory_mib
+    if memory:
+        return [f"{units.memory_in_words(memory)}{each}"]
+    per_core = spec.mem_per_cpu_mib
+    return [f"{units.memory_in_words(per_core)} for each core"] if per_core else []
+
+
+def _gpus_in_words(spec: JobSpec, has: Allocation, each: str) -> list[str]:
+    """Slurm may not count GPUs at all, or not by type."""
+    asked = ((spec.gpu_type, spec.gpus * max(spec.nodes, 1)),) if spec.gpus else ()
+    counted = [(kind or spec.gpu_type, number) for kind, number in has.gpus or asked]
+    nodes = max(has.nodes or spec.nodes, 1)
+    is_even = all(number % nodes == 0 for _, number in counted)
+    return [
+        units.counted(number // nodes if is_even else number, f"{kind} GPU".strip())
+        + (each if is_even else "")
+        for kind, number in counted
+    ]

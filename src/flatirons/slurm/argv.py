@@ -52,7 +52,7 @@ EPOCH_TIMES = {"SLURM_TIME_FORMAT": "%s"}
 JOB_FIELDS = (
     *("JobID", "State", "UserName", "Account", "Partition", "QOS", "Reason", "NodeList", "BatchHost"),
     *("SubmitTime", "StartTime", "EndTime", "TimeLimit", "exit_code", "PriorityLong", "RestartCnt"),
-    *("Name", "Comment"),
+    *("tres-alloc", "Name", "Comment"),
 )
 STEP_FIELDS = ("StepID", "StepName")
 END_FIELDS = (

@@ -199,6 +199,25 @@ class JobSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Allocation:
+    """What a job has on all its nodes together; for a job that waits, what Slurm will allocate.
+
+    `gpus` holds each type of GPU with its number; the type is "" where Slurm doesn't say it. Slurm counts
+    GPUs only where AccountingStorageTRES in slurm.conf names them. Source: tres-alloc in squeue(1).
+    """
+
+    nodes: int = 0
+    cpus: int = 0
+    memory_mib: int = 0
+    gpus: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def memory_per_node_mib(self) -> int:
+        """The memory on each node, as in sbatch's option --mem; the mean if they have different shares."""
+        return ceil(self.memory_mib / max(self.nodes, 1))
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A job as Slurm last described it.
 
@@ -228,6 +247,7 @@ class Job:
     signal: int | None = None
     priority: int = 0
     restarts: int = 0
+    allocation: Allocation = Allocation()
     raw_state: str = ""
     has_local_times: bool = False
 

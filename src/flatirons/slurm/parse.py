@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from flatirons.errors import SlurmUnreachable
 from flatirons.slurm.argv import END_FIELDS, JOB_FIELDS, STEP_FIELDS
-from flatirons.slurm.model import End, Job, JobState
+from flatirons.slurm.model import Allocation, End, Job, JobState
 
 NO_ANSWER = "Slurm's answer can't be read. This says nothing about your job; please try again in a minute."
 
@@ -108,7 +108,7 @@ def _job(record: list[str]) -> Job:
         raise SlurmUnreachable(NO_ANSWER, f"squeue printed a record that can't be read: {record!r}")
     state = JobState.parse(record[1])
     texts: dict[str, Any] = dict(zip(_TEXTS, map(_given, record[2:9]), strict=True))
-    submit, start, end, limit, code, priority, restarts, name, comment = record[9:]
+    submit, start, end, limit, code, priority, restarts, allocated, name, comment = record[9:]
     exit_code, signal = _wait_status(code) if state.is_over else (None, None)
     return Job(
         id=job_number,
@@ -124,6 +124,7 @@ def _job(record: list[str]) -> Job:
         signal=signal,
         priority=number(priority) or 0,
         restarts=number(restarts) or 0,
+        allocation=allocation(allocated),
         raw_state=record[1],
     )
 
@@ -180,6 +181,32 @@ def mebibytes(text: str) -> int | None:
     match = _SIZE.fullmatch(text)
     size = math.ceil(float(match[1]) * _MIB[match[2]]) if match else _TOO_MUCH
     return size if size < _TOO_MUCH else None
+
+
+def tres(text: str) -> dict[str, int]:
+    """The amounts in "cpu=8,mem=16000M,gres/gpu:v100=2", by name; memory in MiB. Others are left out."""
+    found: dict[str, int] = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        amount = mebibytes(value) if name in ("mem", "bb") else number(value)
+        if name and amount is not None:
+            found[name] = amount
+    return found
+
+
+def gpu_counts(amounts: Mapping[str, int]) -> dict[str, int]:
+    """The number of GPUs of each type, of amounts as from `tres`; those without a type are under ""."""
+    prefix = "gres/gpu:"
+    typed = {name.removeprefix(prefix): count for name, count in amounts.items() if name.startswith(prefix)}
+    rest = amounts.get("gres/gpu", 0) - sum(typed.values())
+    return {**typed, "": rest} if rest > 0 else typed
+
+
+def allocation(text: str) -> Allocation:
+    """What squeue's tres-alloc says, such as "cpu=2,mem=4000M,node=1,billing=2,gres/gpu=1". Never raises."""
+    amounts = tres(text)
+    nodes, cpus, memory = (amounts.get(name, 0) for name in ("node", "cpu", "mem"))
+    return Allocation(nodes, cpus, memory, tuple(item for item in gpu_counts(amounts).items() if item[1]))
 
 
 def _wait_status(text: str) -> tuple[int | None, int | None]:

@@ -15,7 +15,7 @@ from flatirons.slurm.accounting import Account, Association, Qos
 from flatirons.slurm.argv import ACCOUNT_FIELDS, ASSOCIATION_FIELDS, QOS_FIELDS
 from flatirons.slurm.cluster_model import Configuration, Consumable, Node, Partition, Reservation
 from flatirons.slurm.hostlist import expanded
-from flatirons.slurm.parse import NO_ANSWER, mebibytes, minutes, number, time
+from flatirons.slurm.parse import NO_ANSWER, gpu_counts, minutes, number, time, tres
 from flatirons.slurm.records import NODE, PARTITION, RESERVATION, Layout, read, records, refuse_cut, rows
 
 _GRES = re.compile(r"([^,(]+)(?:\([^)]*\))?")
@@ -38,7 +38,7 @@ def _partition(facts: Mapping[str, str]) -> Partition:
         nodes=_given(facts.get("Nodes", "")),
         total_nodes=number(facts.get("TotalNodes", "")) or 0,
         total_cpus=number(facts.get("TotalCPUs", "")) or 0,
-        gpus=_gpus(_tres(facts.get("TRES", ""))),
+        gpus=gpu_counts(tres(facts.get("TRES", ""))),
         qos=_given(facts.get("QoS", "")),
         **_admissions(facts),
         **_limits(facts),
@@ -126,7 +126,7 @@ def _gpu_facts(facts: Mapping[str, str]) -> dict[str, Any]:
     gpus, used = _gres(facts.get("Gres", "")), _gres(facts.get("GresUsed", ""))
     if gpus.keys() <= used.keys():
         return {"gpus": gpus, "gpus_in_use": {kind: used[kind] for kind in gpus if used[kind]}}
-    in_use, configured = _tres(facts.get("AllocTRES", "")), _tres(facts.get("CfgTRES", ""))
+    in_use, configured = tres(facts.get("AllocTRES", "")), tres(facts.get("CfgTRES", ""))
     named = {kind: f"gres/gpu:{kind}" for kind in gpus}
     counted = {kind: in_use.get(name, 0) for kind, name in named.items() if name in {**in_use, **configured}}
     others = gpus.keys() - counted.keys()
@@ -172,7 +172,7 @@ def _reservation(facts: Mapping[str, str]) -> Reservation:
         accounts=_names(facts.get("Accounts", "")),
         groups=_names(facts.get("Groups", "")),
         total_nodes=number(facts.get("NodeCnt", "")) or 0,
-        cpus=_tres(facts.get("TRES", "")).get("cpu", 0),
+        cpus=tres(facts.get("TRES", "")).get("cpu", 0),
         node_names=expanded(_given(facts.get("Nodes", ""))),
         flags=frozenset(_names(flags)),
         node_cores=dict(_reserved_cores(each) for each in cores),
@@ -202,16 +202,16 @@ def _association(row: Mapping[str, str]) -> Association:
         max_jobs=number(row["MaxJobs"]),
         max_submitted=number(row["MaxSubmitJobs"]),
         max_minutes=minutes(row["MaxWall"]),
-        max_tres_per_job=_tres(row["MaxTRESPerJob"]),
-        max_tres_per_node=_tres(row["MaxTRESPerNode"]),
-        group_tres=_tres(row["GrpTRES"]),
+        max_tres_per_job=tres(row["MaxTRESPerJob"]),
+        max_tres_per_node=tres(row["MaxTRESPerNode"]),
+        group_tres=tres(row["GrpTRES"]),
     )
 
 
 def accounts(text: str) -> list[Account]:
     """The accounts of a cluster, including those without users."""
     return [
-        Account(row["Account"], row["ParentName"], _tres(row["GrpTRES"]))
+        Account(row["Account"], row["ParentName"], tres(row["GrpTRES"]))
         for row in rows(text, ACCOUNT_FIELDS)
         if not row["User"]
     ]
@@ -226,11 +226,11 @@ def qos(text: str) -> list[Qos]:
             max_minutes=minutes(row["MaxWall"]),
             max_jobs_per_user=number(row["MaxJobsPerUser"]),
             max_submitted_per_user=number(row["MaxSubmitJobsPerUser"]),
-            max_tres_per_user=_tres(row["MaxTRESPerUser"]),
-            max_tres_per_job=_tres(row["MaxTRESPerJob"]),
-            max_tres_per_node=_tres(row["MaxTRESPerNode"]),
-            min_tres_per_job=_tres(row["MinTRESPerJob"]),
-            group_tres=_tres(row["GrpTRES"]),
+            max_tres_per_user=tres(row["MaxTRESPerUser"]),
+            max_tres_per_job=tres(row["MaxTRESPerJob"]),
+            max_tres_per_node=tres(row["MaxTRESPerNode"]),
+            min_tres_per_job=tres(row["MinTRESPerJob"]),
+            group_tres=tres(row["GrpTRES"]),
             flags=frozenset(_names(row["Flags"])),
         )
         for row in rows(text, QOS_FIELDS)
@@ -313,25 +313,6 @@ def _hosts(text: str) -> tuple[str, ...] | None:
         return None if text in ("ALL", *_NOTHING) else expanded(text)
     except SlurmUnreachable:
         return None
-
-
-def _tres(text: str) -> dict[str, int]:
-    """The amounts in "cpu=8,mem=16000M,gres/gpu:v100=2", by name; memory in MiB."""
-    found: dict[str, int] = {}
-    for part in text.split(","):
-        name, _, value = part.partition("=")
-        amount = mebibytes(value) if name in ("mem", "bb") else number(value)
-        if name and amount is not None:
-            found[name] = amount
-    return found
-
-
-def _gpus(tres: Mapping[str, int]) -> dict[str, int]:
-    """The number of GPUs of each type; those without a type are under ""."""
-    prefix = "gres/gpu:"
-    typed = {name.removeprefix(prefix): count for name, count in tres.items() if name.startswith(prefix)}
-    rest = tres.get("gres/gpu", 0) - sum(typed.values())
-    return {**typed, "": rest} if rest > 0 else typed
 
 
 def _gres(text: str) -> dict[str, int]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from flatirons.errors import SlurmUnreachable
 from flatirons.slurm import argv, parse
-from flatirons.slurm.model import End, Job, JobState
+from flatirons.slurm.model import Allocation, End, Job, JobState
 
 MARK = "0a1b2c3d"
 HEADING = argv.JOB_FIELDS
@@ -21,11 +21,13 @@ HEADING = argv.JOB_FIELDS
 # read from Slurm 24.11 on the virtual cluster
 RUNNING = [
     *("1", "RUNNING", "alice", "ucb-general", "shas", "normal", "None", "shas[0101-0102]", "shas0101"),
-    *("1795387822", "1795387823", "1795388123", "5:00", "0:0", "1000", "0", "x y", 'hé"|llo'),
+    *("1795387822", "1795387823", "1795388123", "5:00", "0:0", "1000", "0"),
+    *("cpu=4,mem=6000M,node=2,billing=4,gres/gpu=2,gres/gpu:v100=2", "x y", 'hé"|llo'),
 ]
 PENDING = [
     *("4", "PENDING", "alice", "ucb-general", "shas", "normal", "PartitionTimeLimit", "", "n/a"),
-    *("1795387851", "N/A", "N/A", "69-10:39:00", "0:0", "1000", "0", "sbatch", "(null)"),
+    *("1795387851", "N/A", "N/A", "69-10:39:00", "0:0", "1000", "0"),
+    *("cpu=1,mem=3G,node=1,billing=1,gres/gpu=2", "sbatch", "(null)"),
 ]
 
 
@@ -55,8 +57,33 @@ def test_a_running_job_is_read() -> None:
         end=datetime(2026, 11, 22, 22, 55, 23, tzinfo=UTC),
         runtime_limit_minutes=5,
         priority=1000,
+        allocation=Allocation(nodes=2, cpus=4, memory_mib=6000, gpus=(("v100", 2),)),
         raw_state="RUNNING",
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "allocation"),
+    [
+        ("cpu=1,mem=3G,node=1,billing=1,gres/gpu=2", Allocation(1, 1, 3072, (("", 2),))),
+        ("cpu=2,mem=62.50G,node=1", Allocation(1, 2, 64_000)),
+        ("cpu=3,node=1,gres/gpu=3,gres/gpu:a=1,gres/gpu:b=2", Allocation(1, 3, 0, (("a", 1), ("b", 2)))),
+        ("cpu=8,gres/gpu=0,gres/gpu:v100=0", Allocation(cpus=8)),
+        *(
+            (text, Allocation())
+            for text in ("", "N/A", "(null)", "cpu=", "cpu=-1,mem=x,node=1.5", "=4,,", "cpu")
+        ),
+        ("mem=18446744073709551615M,cpu=99999999999999999999", Allocation()),
+    ],
+)
+def test_what_slurm_allocated_is_read_as_far_as_it_says(text: str, allocation: Allocation) -> None:
+    assert parse.jobs(printed(changed(RUNNING, **{"tres-alloc": text})), MARK)[1].allocation == allocation
+
+
+def test_the_memory_of_a_job_is_shared_out_among_its_nodes() -> None:
+    assert Allocation(nodes=2, memory_mib=6001).memory_per_node_mib == 3001
+    assert Allocation(memory_mib=4000).memory_per_node_mib == 4000
+    assert Allocation(nodes=2).memory_per_node_mib == 0
 
 
 def test_a_pending_job_has_no_times_and_no_node() -> None:

@@ -86,6 +86,7 @@ def _of_run(run: ServerRun, spawner: Spawner, about: dict[str, Any]) -> ServerSt
         job_id=run.job_id,
         node=run.attempt.host or (job.batch_host if job else ""),
         spec=request(spawner.job_options(), spawner.own_fields),
+        allocation=job.allocation if job else None,
         queue=_queue(run, job) if job and phase == "waiting" else None,
         steps=tuple(run.steps),
         started_at=_seconds(job.start) if job and not job.state.is_waiting else None,

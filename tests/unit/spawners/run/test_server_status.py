@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from flatirons.servers.report import Report
 from flatirons.servers.status import ServerStatus
-from flatirons.slurm.model import JobSpec
+from flatirons.slurm.model import Allocation, JobSpec
 from flatirons.slurm_form.form import slurm_form
 from flatirons.spawners.form.hooks import FormHooks
 from flatirons.spawners.run.server_status import asked, server_status
@@ -58,6 +60,7 @@ async def test_a_running_server_says_where_and_until_when(spawner: SlurmSpawner,
     await until(lambda: server_status(spawner).ends_at)
     found = server_status(spawner)
     assert (found.phase, found.node, found.ends_at) == ("up", "shas0101", 1_900_000_000)
+    assert found.allocation == Allocation(1, 1, 1000) and "1000 MB" in found.resources
     names = [step.name for step in found.steps]
     assert names == ["queue", "container", "server"] and all(step.seconds is not None for step in found.steps)
     assert found.left_seconds(1_900_000_000 + 5) == 0 and found.left_seconds(1_899_999_000) == 1000
@@ -95,6 +98,50 @@ def test_resources_are_in_words() -> None:
     assert found.resources == ["2 nodes", "8 cores", "4 GB on each node", "1 v100 GPU on each node"]
     assert ServerStatus("alice", "", "up", spec=JobSpec("jupyter")).resources == ["1 core"]
     assert ServerStatus("alice", "", "up").resources == []
+
+
+def test_what_slurm_gave_counts_more_than_what_was_asked_for() -> None:
+    spec = JobSpec("jupyter", mem_per_cpu_mib=2000, gpus=1, gpu_type="v100")
+    given = Allocation(nodes=2, cpus=8, memory_mib=8192, gpus=(("v100", 2),))
+    up = ServerStatus("alice", "", "up", spec=spec, allocation=given)
+    assert up.resources == ["2 nodes", "8 cores", "4 GB on each node", "1 v100 GPU on each node"]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "words"),
+    [
+        ((), ["1 v100 GPU"]),  # Slurm doesn't count them
+        ((("", 1),), ["1 v100 GPU"]),  # not by type
+        ((("v100", 2), ("a100", 1)), ["2 v100 GPUs", "1 a100 GPU"]),
+    ],
+)
+def test_gpus_have_their_types(gpus: tuple[tuple[str, int], ...], words: list[str]) -> None:
+    spec = JobSpec("jupyter", gpus=1, gpu_type="v100")
+    up = ServerStatus("alice", "", "up", spec=spec, allocation=Allocation(1, 1, 1024, gpus))
+    assert up.resources == ["1 core", "1 GB", *words]
+
+
+def test_gpus_that_the_nodes_do_not_share_evenly_are_counted_for_the_job() -> None:
+    given = Allocation(nodes=2, cpus=2, gpus=(("v100", 3),))
+    up = ServerStatus("alice", "", "up", spec=JobSpec("jupyter"), allocation=given)
+    assert up.resources == ["2 nodes", "2 cores", "3 v100 GPUs"]
+
+
+@pytest.mark.parametrize(
+    ("used", "memory", "percent", "is_tight"),
+    [(3600, 4000, 90, True), (3500, 4000, 88, False), (9000, 4000, 225, True), (3600, 0, None, False)],
+)
+def test_memory_is_tight_from_nine_tenths_on(
+    used: int, memory: int, percent: int | None, is_tight: bool
+) -> None:
+    given = Allocation(nodes=1, cpus=1, memory_mib=memory)
+    up = ServerStatus("alice", "", "up", allocation=given, used_memory_mib=used)
+    assert (up.memory_percent, up.is_memory_tight) == (percent, is_tight)
+
+
+def test_memory_that_is_not_known_is_not_tight() -> None:
+    assert not ServerStatus("alice", "", "up").is_memory_tight
+    assert not ServerStatus("alice", "", "up", allocation=Allocation(memory_mib=4000)).is_memory_tight
 
 
 async def test_somebody_who_looks_is_woken_by_a_change(spawner: SlurmSpawner, slurm: FakeSlurm) -> None:
