@@ -144,12 +144,12 @@ def test_a_start_that_fails_says_why_and_leads_to_its_report(window: Page, alice
     expect(report).to_contain_text("exit code 3 before it listened")
     expect(report.locator("pre")).to_have_text("<b>there is no such module</b>")
     keep(window, "report")
-    report.get_by_role("link", name="Start again").click()
+    report.get_by_role("link", name="Change options").click()
     expect(window.locator("#option-runtime")).to_have_value("0:20:00")
     expect(window.locator("#flatirons-notice")).to_contain_text("Nothing has been started.")
 
 
-def test_the_page_of_a_server_that_ended_fills_in_what_would_have_helped(
+def test_the_page_of_a_server_that_ended_starts_it_again_with_what_would_have_helped(
     window: Page, alice: Person, cluster: RealCluster
 ) -> None:
     alice.start(partition="shas", account="ucb-general", runtime="20m", memory="500M", environment="hungry")
@@ -159,9 +159,10 @@ def test_the_page_of_a_server_that_ended_fills_in_what_would_have_helped(
     window.goto("/hub/user/alice/lab")
     report = window.locator(".flatirons-report")
     expect(report).to_contain_text("ran out of memory")
-    report.get_by_role("link", name="Start again with 1 GB of memory").click()
-    expect(window.locator("#option-memory")).to_have_value("1G")
-    expect(window.locator("#option-runtime")).to_have_value("0:20:00")
+    report.get_by_role("button", name="Start again with 1 GB of memory").click()
+    window.wait_for_url(re.compile("/hub/spawn-pending/alice"))
+    job = eventually(lambda: slurm(cluster, "squeue", "-h", "-o", "%m %l", "-n", "jupyter", "-u", "alice"))
+    assert job == "1G 20:00"
 
 
 def test_a_server_that_an_operator_cancelled_says_so(

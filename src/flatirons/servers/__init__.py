@@ -11,6 +11,8 @@ causes         what is known about an end: the cause, the starter's report, who 
 diagnosis      works out the cause from what Slurm, the starter and the log say
 starter_ends   the sentences for the kinds of ends that a starter names
 log_patterns   messages of other programs in a log that indicate a cause
+log_lines      the end of a log as its user reads it: routine lines left out, telling ones marked
+option_words   options as people say them: "2 hours", "16 GB of memory", "partition shas"
 end_lookup     asks accounting why a job ended, and Slurm about its node
 report         what is kept about an end, for the user
 =============  ============================================================================================

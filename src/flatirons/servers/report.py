@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Self
 from urllib.parse import urlencode
 
 from flatirons import units
-from flatirons.errors import Refusal
+from flatirons.servers import log_lines
 from flatirons.servers.causes import Cause
+from flatirons.servers.log_lines import LogLine
+from flatirons.servers.option_words import in_a_row, phrase
 from flatirons.slurm.model import End, Job
 
 KEPT = 5
@@ -23,20 +25,14 @@ VAGUE = ("failed", "completed", "signal")
 LOG_LINES = 40
 LONGEST_LINE = 300
 
-_IN_WORDS: Mapping[str, Callable[[str], str]] = {
-    "memory": lambda text: f"{units.memory_in_words(units.mebibytes(text))} of memory",
-    "mem_per_cpu": lambda text: f"{units.memory_in_words(units.mebibytes(text))} of memory for each core",
-    "runtime": lambda text: units.time_in_words(60 * units.minutes(text)),
-}
-"""What the typed value of an option means, by the option's name."""
-
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """How one run of a server ended. Times of day are in seconds since 1970; None means unknown.
 
-    `requested_memory_mib` is for one node; `used_memory_mib` is that of the task which used most. A
-    `dismissed` report has been read: Home no longer shows it.
+    `requested_memory_mib` is for one node; `used_memory_mib` is that of the task which used most. `fix_words`
+    says with the form's labels what `fix` changes. A `dismissed` report has been read: Home no longer shows
+    it.
     """
 
     kind: str
@@ -58,6 +54,7 @@ class Report:
     signal: int | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     fix: Mapping[str, str] = field(default_factory=dict)
+    fix_words: str = ""
     log: Sequence[str] = ()
     dismissed: bool = False
 
@@ -78,8 +75,8 @@ class Report:
 
     @property
     def query(self) -> str:
-        """The query of a link to the form: the run's options, some replaced by what would have helped."""
-        return urlencode({f"opt-{name}": text for name, text in {**self.options, **self.fix}.items()})
+        """The query of a link to the form with `fixed_options`."""
+        return urlencode({f"opt-{name}": text for name, text in self.fixed_options.items()})
 
     @property
     def waited(self) -> str:
@@ -114,7 +111,22 @@ class Report:
     @property
     def fixes(self) -> str:
         """What would have helped, in words."""
-        return " and ".join(_in_words(name, text) for name, text in self.fix.items())
+        return self.fix_words or in_a_row([phrase(name, text) for name, text in self.fix.items()])
+
+    @property
+    def fixed_options(self) -> dict[str, str]:
+        """The run's options, some replaced by what would have helped."""
+        return {**self.options, **self.fix}
+
+    @property
+    def lines(self) -> list[LogLine]:
+        """The end of the log, for people."""
+        return log_lines.read(self.log)
+
+    @property
+    def time_percent(self) -> int | None:
+        """The part of the time limit that the job ran."""
+        return _percent(self.ran_seconds, 60 * (self.runtime_limit_minutes or 0))
 
     @property
     def memory_percent(self) -> int | None:
@@ -122,17 +134,15 @@ class Report:
         return _percent(self.used_memory_mib, self.requested_memory_mib)
 
     @property
+    def busy_cores(self) -> str:
+        """How many cores were busy, on average: `1.2`."""
+        busy = (self.cpu_seconds or 0) / (self.ran_seconds or 1)
+        return f"{min(busy, self.cpus or 0):.1f}".removesuffix(".0")
+
+    @property
     def cpu_percent(self) -> int | None:
         """How busy the cores were, on average."""
         return _percent(self.cpu_seconds, (self.ran_seconds or 0) * (self.cpus or 0))
-
-
-def _in_words(name: str, text: str) -> str:
-    """An option's typed value as people say it; with the option's name where that isn't known."""
-    try:
-        return _IN_WORDS[name](text)
-    except (KeyError, Refusal):
-        return f"{name} {text}"
 
 
 def kept(report: Report, earlier: Sequence[Report]) -> list[Report]:

@@ -50,9 +50,9 @@ from flatirons.slurm.rights import Rights
 from flatirons.slurm_form.job import request
 from flatirons.slurm_form.offers import SlurmOffers
 from flatirons.slurm_form.site_fields import variables
+from flatirons.spawners.form import suggested_fix
 from flatirons.spawners.form.hooks import FormHooks, Options
 from flatirons.spawners.form.job_options import OptionTraits, job_options
-from flatirons.spawners.form.suggested_fix import with_suggested_fix
 from flatirons.spawners.jupyterhub import compat, resume
 from flatirons.spawners.other_spawners import OtherNames
 from flatirons.spawners.run.server_run import ServerRun
@@ -157,7 +157,8 @@ class SlurmSpawner(OtherNames, OptionTraits, SiteTraits, Spawner):
             self.log.error("The report of job %s can't be stored: %s", report.job_id, error)
             return
         if owner is not None:
-            owner.add_report(replace(report, options=FormHooks.texts(self)))
+            words = suggested_fix.in_words(report.fix, self)
+            owner.add_report(replace(report, options=FormHooks.texts(self), fix_words=words))
 
     def add_report(self, report: Report) -> None:
         """Adds a report to the list, as `report.kept` says, and has it stored.
@@ -192,7 +193,7 @@ class SlurmSpawner(OtherNames, OptionTraits, SiteTraits, Spawner):
 
     async def with_suggested_fix(self, cause: Cause) -> Cause:
         """The cause with a fix that the form would take from this user."""
-        return await with_suggested_fix(cause, self)
+        return await suggested_fix.with_suggested_fix(cause, self)
 
     def save(self) -> Awaitable[None]:
         """Stores the state soon; done once it is stored."""

@@ -6,6 +6,8 @@ own URL, a program sends DELETE. With `job`, only the report of that job and old
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from jupyterhub.apihandlers.base import APIHandler
 from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.scopes import needs_scope
@@ -50,12 +52,22 @@ class ReportPage(BaseHandler):
     @needs_scope("read:servers")
     async def _get(self, user_name: str, server: str) -> None:
         spawner, reports = reports_of(self, user_name, server)
+        user, hub = spawner.user, self.hub.base_url
+        path = url_path_join(user.escaped_name, quote(server, safe=""))
+        may_start = self.has_scope(f"servers!server={user.name}/{server}")
         page = await self.render_template(
             "flatirons_report.html",
-            for_user=spawner.user,
-            server_name=server,
+            for_user=user,
+            server_title=(spawner.display_name or server) if server else "",
             reports=reports,
-            spawn_url=url_path_join(self.hub.base_url, "spawn", spawner.user.escaped_name, server),
+            is_active=spawner.active,
+            server_url=user.server_url(server) if spawner.ready else f"{hub}spawn-pending/{path}",
+            server={
+                "spawn": f"{hub}spawn/{path}",
+                "report": f"{hub}flatirons/report/{path}",
+                "xsrf": self.xsrf_token.decode("ascii"),
+                "can_start": may_start and not spawner.active,
+            },
         )
         self.finish(page)
 

@@ -12,6 +12,7 @@ from flatirons.errors import Refusal
 from flatirons.forms import Context, Form
 from flatirons.forms.form import Answer
 from flatirons.servers.causes import Cause
+from flatirons.servers.option_words import in_a_row, phrase
 from flatirons.spawners.form.hooks import FormHooks
 
 HELPS = {"out_of_memory": "memory", "time_limit": "runtime"}
@@ -31,6 +32,20 @@ async def with_suggested_fix(cause: Cause, spawner: Spawner) -> Cause:
         return cause
     context = await hooks.context(spawner)
     return await bounded(cause, hooks.form(spawner), FormHooks.texts(spawner), context)
+
+
+def in_words(fix: Mapping[str, str], spawner: Spawner) -> str:
+    """What these options change, with the labels of the spawner's form: `2 hours and 16 GB of memory`."""
+    hooks = FormHooks.of(spawner)
+    fields = hooks.form(spawner).fields if hooks else {}
+    environments = getattr(spawner, "environments", {})
+    titles = {name: str(each.get("title") or name) for name, each in environments.items()}
+    return in_a_row(
+        [
+            phrase(name, text, fields.get(name), titles.get(text, "") if name == "environment" else "")
+            for name, text in fix.items()
+        ]
+    )
 
 
 async def bounded(cause: Cause, form: Form, chosen: Mapping[str, str], context: Context) -> Cause:
