@@ -5,8 +5,14 @@ import os
 import signal
 import sys
 
+from cluster.demo import labextension
+from cluster.errors import ClusterError
+
 from . import base, recipe, schedule, stage
 from .errors import BuildError
+
+PANEL = "panel"
+"""What to name for the compiled JupyterLab panel alone."""
 
 
 def _arguments() -> argparse.Namespace:
@@ -30,7 +36,10 @@ def _arguments() -> argparse.Namespace:
         "--jobs", type=int, default=len(os.sched_getaffinity(0)), help="stages at once (default: %(default)s)"
     )
     parser.add_argument(
-        "images", nargs="*", metavar="IMAGE", help=f"{', '.join(recipe.IMAGES)} (default: all)"
+        "images",
+        nargs="*",
+        metavar="IMAGE",
+        help=f"{', '.join(recipe.IMAGES)} (default: all), or alone `{PANEL}`: the compiled JupyterLab panel",
     )
     return parser.parse_args()
 
@@ -44,8 +53,12 @@ def main() -> int:
     try:
         if os.geteuid() != 0:
             raise BuildError("this needs root, because file trees have files of many users")
+        panel = labextension.built()
+        if arguments.images == [PANEL]:
+            print(panel)
+            return 0
         names = dict.fromkeys(arguments.images or recipe.IMAGES)
-        wanted = [recipe.image(name, arguments.suite, arguments.base or "") for name in names]
+        wanted = [recipe.image(name, arguments.suite, arguments.base or "", panel) for name in names]
         failed = schedule.build(wanted, max(1, arguments.jobs))
         for image in wanted:
             if image not in failed:
@@ -53,7 +66,7 @@ def main() -> int:
         if failed:
             names_failed = ", ".join(image.name for image in failed)
             raise BuildError(f"these images failed: {names_failed}; complete stages are kept")
-    except BuildError as error:
+    except (BuildError, ClusterError) as error:
         print(f"build: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

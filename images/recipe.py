@@ -64,10 +64,12 @@ def files_under(directory: Path, prefix: str = "") -> dict[str, Path]:
     return {f"{prefix}{file.relative_to(directory)}": file for file in found}
 
 
-def flatirons_sources(root: Path = ROOT) -> dict[str, Path]:
-    """The files that Flatirons' wheel is built from."""
-    metadata = {f"source/{name}": root / name for name in ("pyproject.toml", "README.md", "LICENSE")}
-    return metadata | files_under(root / "src/flatirons", "source/src/flatirons/")
+def flatirons_sources(root: Path = ROOT, panel: Path | None = None) -> dict[str, Path]:
+    """The files that Flatirons' wheel is built from; `panel` is the compiled JupyterLab panel."""
+    names = ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE")
+    found = {f"source/{name}": root / name for name in names}
+    found |= files_under(root / "src/flatirons", "source/src/flatirons/")
+    return found | (files_under(panel, "source/labextension/built/") if panel else {})
 
 
 def debian(suite: str, base: str = "") -> Stage:
@@ -86,10 +88,10 @@ def sandbox(name: str, suite: str, base: str = "") -> Stage:
     return Stage(name, suite, COMMON | files_under(HERE / name), parent)
 
 
-def image(name: str, suite: str, base: str = "") -> Stage:
-    """The last stage: the image file."""
+def image(name: str, suite: str, base: str = "", panel: Path | None = None) -> Stage:
+    """The last stage: the image file, with the compiled JupyterLab panel."""
     inputs = {"image.def": HERE / "flatirons.def", "run_tests.py": HERE / "run_tests.py"}
-    inputs |= flatirons_sources()
+    inputs |= flatirons_sources(panel=panel)
     return Stage(name, suite, inputs, sandbox(name, suite, base), ".sif")
 
 

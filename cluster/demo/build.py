@@ -9,7 +9,7 @@ from ..errors import ClusterError
 from ..prerequisites import require_root
 from ..recipe import APPTAINER_SUITES
 from ..tree import ensure_tree
-from . import software
+from . import labextension, software
 from .progress import Progress, run_logged
 from .service import Software
 
@@ -63,7 +63,7 @@ def _hub(progress: Progress, tree: Future[Path], tools: Future[Path]) -> Path:
     tools.result()
     place = tree.result()
     with progress.step("hub"):
-        return software.hub(place)
+        return software.hub(place, labextension.built())
 
 
 def _images(progress: Progress, tree: Future[Path], suite: str, more: Sequence[str]) -> list[Path]:

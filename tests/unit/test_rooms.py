@@ -52,6 +52,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "servers": (*PURE, "slurm", "runner"),
     "environments": (*PURE, "runner", "site", "servers"),
     "notebook": (*PURE, "runner", "slurm", "slurm_form", "site", "servers"),
+    "lab": (*PURE, "runner", "slurm", "slurm_form", "servers"),
     "parallel": (*PURE, "runner", "slurm", "slurm_form", "servers"),
     "spawners": (*PURE, "runner", "slurm", "slurm_form", "servers"),
     "hub": (*PURE, "accounts", "runner", "slurm", "slurm_form", "site", "servers", "spawners"),
@@ -59,7 +60,12 @@ RULES: dict[str, tuple[str, ...]] = {
 # Programs that are sent to machines without our runner.
 SENT = ("job.node.starter", "environments.survey", "environments.probe")
 # External package -> the only rooms that may import it.
-OTHERS = {"jupyterhub": ("spawners", "hub"), "ipyparallel": ("parallel.ipp",), "subprocess": SENT}
+OTHERS = {
+    "jupyterhub": ("spawners", "hub"),
+    "ipyparallel": ("parallel.ipp",),
+    "subprocess": SENT,
+    "jupyter_server": ("lab",),
+}
 
 
 def lies_in(name: str, rooms: tuple[str, ...]) -> bool:

@@ -26,6 +26,7 @@ def checkout(tmp_path: Path) -> Path:
     (package / "__pycache__").mkdir(parents=True)
     for file in (
         tmp_path / "pyproject.toml",
+        tmp_path / "hatch_build.py",
         tmp_path / "README.md",
         tmp_path / "LICENSE",
         package / "cli.py",
