@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from flatirons.connect import command as connect_command
 from flatirons.environments.arguments import add_commands
 from flatirons.errors import FlatironsError, SiteError
 from flatirons.notebook.arguments import INTERRUPTED, add_arguments
@@ -44,6 +45,10 @@ def parser() -> argparse.ArgumentParser:
     notebook = commands.add_parser("notebook", help=text, allow_abbrev=False)
     add_arguments(notebook)
     notebook.set_defaults(run=_notebook)
+    text = "open a port of your own machine that leads to a running server of a hub"
+    connect = commands.add_parser("connect", help=text, allow_abbrev=False)
+    connect_command.add_arguments(connect)
+    connect.set_defaults(run=connect_command.run)
     images = commands.add_parser("images", help="show and check the environments that users can choose")
     add_commands(images.add_subparsers(required=True, metavar="COMMAND"))
     images.set_defaults(run=_images)

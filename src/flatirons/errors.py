@@ -8,6 +8,7 @@
     ├── SiteError           mistakes in site.toml, each with its key
     ├── ImageError          an image that can't be run as described
     ├── ServerEnded         a server has ended, or never came to run
+    ├── ConnectError        a server can't be reached from this machine
     ├── CommandError        a command failed
     │   ├── CommandFailed     it ended with an exit code other than 0
     │   ├── CommandMissing    it doesn't exist or can't be executed
@@ -67,6 +68,10 @@ class ImageError(FlatironsError):
 
 class ServerEnded(FlatironsError):
     """A server that has ended, or whose job never came to run it; the text says why."""
+
+
+class ConnectError(FlatironsError):
+    """A server that can't be reached from the user's own machine; the text says why and what to do."""
 
 
 class CommandError(FlatironsError):

@@ -101,6 +101,7 @@ TABLE = {
         "DELETE", "/api/flatirons/operations/announcement/12ab", **{**POSTING, "admin": 404}
     ),
     "/flatirons/connect": Call("GET", "/flatirons/connect/alice", **READERS, **PAGES),
+    "/flatirons/flatirons-connect.pyz": Call("GET", "/flatirons/flatirons-connect.pyz", **EVERYBODY),
     "/flatirons/connect-token": Call("POST", "/flatirons/connect-token/alice", **BACK),
     "/flatirons/connect-revoke": Call("POST", "/flatirons/connect-revoke/alice", **BACK),
 }

@@ -34,7 +34,7 @@ PURE = (*BASE, *PURE_SLURM, "forms", "environments.catalogue", "job")
 # Room or module -> the rooms that it may import besides its own; the longest matching name counts.
 RULES: dict[str, tuple[str, ...]] = {
     "": (),
-    "cli": (*BASE, "accounts", "site", "hub", "notebook", "environments"),
+    "cli": (*BASE, "accounts", "site", "hub", "notebook", "environments", "connect"),
     "errors": (),
     "units": ("errors",),
     "files": (),
@@ -53,9 +53,10 @@ RULES: dict[str, tuple[str, ...]] = {
     "environments": (*PURE, "runner", "site", "servers"),
     "notebook": (*PURE, "runner", "slurm", "slurm_form", "site", "servers"),
     "lab": (*PURE, "runner", "slurm", "slurm_form", "servers"),
+    "connect": ("errors",),  # runs on laptops, also without the rest of Flatirons
     "parallel": (*PURE, "runner", "slurm", "slurm_form", "servers"),
     "spawners": (*PURE, "runner", "slurm", "slurm_form", "servers"),
-    "hub": (*PURE, "accounts", "runner", "slurm", "slurm_form", "site", "servers", "spawners"),
+    "hub": (*PURE, "accounts", "runner", "slurm", "slurm_form", "site", "servers", "spawners", "connect"),
 }
 # Programs that are sent to machines without our runner.
 SENT = ("job.node.starter", "environments.survey", "environments.probe")

@@ -18,6 +18,7 @@ from jupyterhub.spawner import Spawner
 from jupyterhub.utils import url_path_join
 from tornado.web import HTTPError, authenticated
 
+from flatirons.connect.archive import NAME, archive
 from flatirons.spawners.jupyterhub import compat
 from flatirons.spawners.jupyterhub.compat_tokens import make_token, revoke_token, tokens_with
 from flatirons.spawners.slurm import SlurmSpawner
@@ -95,6 +96,7 @@ class ConnectPage(ConnectCall):
             "flatirons_connect.html",
             **self._state(spawner),
             server_url=self._public(spawner.user.server_url(server_name)),
+            archive_url=self._public(url_path_join(self.hub.base_url, "flatirons", NAME)),
             new_token=self._new_token(spawner),
             tokens=tokens_with(self.current_user, self.scopes(spawner)),
             lifetimes=[(each, time_in_words(each)) for each in self.lifetimes],
@@ -197,9 +199,20 @@ class RevokeToken(ConnectCall):
         self.redirect(f"{self.path(CONNECT_PATH, spawner)}#tokens")
 
 
+class Archive(BaseHandler):
+    """GET flatirons-connect.pyz: the command `flatirons connect` as one file, for everybody."""
+
+    def get(self) -> None:
+        """A file for Python; the browser saves it."""
+        self.set_header("Content-Type", "application/octet-stream")
+        self.set_header("Content-Disposition", f'attachment; filename="{NAME}"')
+        self.finish(archive())
+
+
 _SERVER = "/(?P<user_name>[^/]+)(?:/(?P<server_name>[^/]*))?"
 handlers = [
     (f"/{CONNECT_PATH}{_SERVER}", ConnectPage),
     (f"/{MAKE_PATH}{_SERVER}", MakeToken),
     (f"/{REVOKE_PATH}{_SERVER}", RevokeToken),
+    (f"/flatirons/{NAME}", Archive),
 ]
