@@ -14,6 +14,7 @@ from flatirons.forms import Form
 from flatirons.hub.announcements import Announcements
 from flatirons.hub.configure import TEMPLATES
 from flatirons.hub.handlers import handlers
+from flatirons.hub.pages.home import HomePage
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.estimate import Estimator
 from flatirons.slurm.model import Cluster
@@ -61,6 +62,7 @@ def pretending(
     config = configuration(spawner_class=Pretending, allow_named_servers=True, **settings)
     config.JupyterHub.extra_handlers = list(handlers)
     config.JupyterHub.template_paths = [str(TEMPLATES)]
+    config.JupyterHub.template_vars.update({"flatirons_home": HomePage.of})
     config.SlurmSpawner.clusters = {"summit": {}, "blanca": {}}
     config.SlurmSpawner.environments = dict(environments)
     config.SlurmSpawner.own_fields = dict(own or {})

@@ -68,6 +68,7 @@ EVERYBODY = dict.fromkeys(CALLERS, 200)
 LINKS = {"bob": 404, "alice": 302, "admin": 302, "without_xsrf": 302, **PAGES}  # to the ordinary form
 BACK = {**FORMS, "alice": 302, "admin": 302}  # to the page with the tokens
 UNNAMED = {**FORMS, "alice": 400, "admin": 400}  # another server without a name
+ENDS = {**FORMS, "alice": 303, "admin": 303, "server": 404}  # as JupyterHub's API, which takes tokens
 TABLE = {
     "/api/flatirons/boot": Call("POST", "/api/flatirons/boot", **BOOTING),
     "/api/flatirons/ready": Call("POST", "/api/flatirons/ready", **STARTERS),
@@ -104,6 +105,13 @@ TABLE = {
     "/flatirons/flatirons-connect.pyz": Call("GET", "/flatirons/flatirons-connect.pyz", **EVERYBODY),
     "/flatirons/connect-token": Call("POST", "/flatirons/connect-token/alice", **BACK),
     "/flatirons/connect-revoke": Call("POST", "/flatirons/connect-revoke/alice", **BACK),
+    "/flatirons/servers/new": Call(
+        "POST", "/flatirons/servers/new", **{**FORMS, "bob": 303, "alice": 303, "admin": 303}
+    ),
+    "/flatirons/servers/stop": Call("POST", "/flatirons/servers/stop/alice", **ENDS),
+    "/flatirons/servers/delete": Call(
+        "POST", "/flatirons/servers/delete/alice", **{**ENDS, "alice": 400, "admin": 400}
+    ),
 }
 """By the URL's pattern, without what names a user and a server."""
 

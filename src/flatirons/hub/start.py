@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from flatirons.hub.handlers import handlers
+from flatirons.hub.pages.home import HomePage
 from flatirons.spawners.jupyterhub import compat
 from flatirons.spawners.options_form import OptionsFormSpawner
 from flatirons.spawners.slurm import SlurmSpawner
@@ -23,4 +24,10 @@ def add_handlers(app: Any) -> None:
         app.extra_handlers = [*app.extra_handlers, *(each for each in handlers if each[0] not in paths)]
 
 
+def add_home(app: Any) -> None:
+    """Gives Home's template the servers of whoever has logged in."""
+    app.template_vars.setdefault("flatirons_home", HomePage.of)
+
+
 compat.at_start(add_handlers)
+compat.at_start(add_home)

@@ -45,6 +45,7 @@ jupyterhub.resume           the first poll after a restart: finishes a start, wa
 jupyterhub.cleanup          tells JupyterHub that a server has ended, and cleans up after it
 jupyterhub.compat           every undocumented name of JupyterHub, behind a function or a class
 jupyterhub.compat_handlers  what we change in its handlers: bodies are judged before anything is stored
+jupyterhub.compat_servers   all servers of a user, running or not, and how a form ends one
 jupyterhub.compat_tokens    API tokens for one server: made, listed, revoked
 ==========================  ==================================================================================
 

@@ -1,6 +1,6 @@
 """The URLs that Flatirons adds to a hub: `handlers`, for `c.JupyterHub.extra_handlers`."""
 
-from flatirons.hub.handlers import announcements, beside, connect, form, operations, reports, starter
+from flatirons.hub.handlers import announcements, beside, connect, form, home, operations, reports, starter
 
 handlers = [
     *starter.handlers,
@@ -10,4 +10,5 @@ handlers = [
     *operations.handlers,
     *announcements.handlers,
     *connect.handlers,
+    *home.handlers,
 ]

@@ -24,9 +24,18 @@ from traitlets import TraitError
 
 from flatirons.errors import OptionsRefused, printable
 from flatirons.forms import Context, Form, Value
-from flatirons.forms.form import FROM_LINK, LINKED, MOST_KEYS
-from flatirons.forms.page import NO_PAGE_SETTINGS, PageSettings
-from flatirons.spawners.form.preset_clicks import USE, Click, cards, options_of_card, save_or_forget
+from flatirons.forms.form import FROM_LINK, LINKED, MOST_KEYS, WHOLE_FORM
+from flatirons.forms.page import NO_PAGE_SETTINGS, Card, PageSettings
+from flatirons.spawners.form.preset_clicks import (
+    AGAIN,
+    USE,
+    Click,
+    card_to_start,
+    cards,
+    options_of_card,
+    options_to_start,
+    save_or_forget,
+)
 from flatirons.spawners.form.presets import Presets
 from flatirons.spawners.form.requested_options import (
     FilledIn,
@@ -36,7 +45,7 @@ from flatirons.spawners.form.requested_options import (
     requested,
     stored_before,
 )
-from flatirons.spawners.jupyterhub import compat, compat_handlers
+from flatirons.spawners.jupyterhub import compat, compat_handlers, compat_servers
 
 __all__ = ["FilledIn", "FormHooks", "Options", "RefusedOptions"]
 
@@ -53,6 +62,9 @@ STATIC_PATH = "flatirons/static/"
 """Where the hub serves what a form needs while somebody fills it in, below the hub's own URL."""
 
 LONGEST_LINK = 8000
+
+GONE = "These choices are gone. Choose again."
+"""About a card that was deleted while a page still showed it."""
 
 
 def is_served(spawner: Spawner) -> bool:
@@ -167,11 +179,26 @@ class FormHooks:
             return await form.render(options, {}, context, page=page)
         given, _ = form.single(asked.values, from_page=not asked.is_link)
         if not asked.is_link:
-            return await form.render(given, asked.messages, context, from_page=True, page=page)
+            from_page = asked.is_whole
+            return await form.render(given, asked.messages, context, from_page=from_page, page=page)
         messages = await self._messages_of_link(form, asked.values, context)
         linked = [name for name in given if name not in messages]
         notice = self._notice_of_link(form, linked, bool(messages))
         return await form.render(given, messages, context, notice=notice, linked=linked, page=page)
+
+    async def start_cards(self, spawner: Spawner, last: Mapping[str, Any]) -> tuple[list[Card], bool]:
+        """What starts a server by one click, for a page without the form: see `options_from_form`.
+
+        `last` are the options of the user's last start. Also returns whether it is
+        known what the user can have.
+        """
+        form, context = self.form(spawner), await self.context(spawner)
+        found = await cards(self._presets, form, spawner.user.name, last, context)
+        return found or [Card("defaults", "Defaults")], not getattr(context.facts, "age", "")
+
+    def saved_names(self, user: str) -> tuple[str, ...]:
+        """The names of the user's own presets."""
+        return tuple(self._presets.saved(user))
 
     async def changed(self, spawner: Spawner, posted: Mapping[str, object], *, whole: bool) -> str:
         """The form after a change or a click on a preset. Fields that are still empty get no message.
@@ -231,15 +258,33 @@ class FormHooks:
     ) -> Awaitable[Options]:
         """Typed options of a posted form; raises RefusedOptions. Without a spawner the data is a link's.
 
+        A page without the form posts `preset_clicks.START` with the key of a card of `start_cards` instead.
+
         Not a coroutine function: the context variable must be set in the task of the request, and JupyterHub
         awaits a coroutine in another task.
         """
         if spawner is None:
             return self.options_from_query(form_data)
-        asked = RequestedOptions(form_data, is_link=False)
+        key = card_to_start(form_data)
+        values = form_data if key is None else self._options_to_start(spawner, key)
+        asked = RequestedOptions(values or {}, is_link=False, is_whole=key is None)
         requested.set(asked)
         stored_before.set(compat.stored_options(spawner))
+        if values is None:
+            asked.messages = {WHOLE_FORM: GONE}
+            raise RefusedOptions(OptionsRefused(asked.messages))
         return self._parsed(spawner, asked)
+
+    def _options_to_start(self, spawner: Spawner, key: str) -> Mapping[str, object] | None:
+        """The options of a card of `start_cards`, or of the server's last run with what would have helped."""
+        user, reports = spawner.user, getattr(spawner, "reports", ())
+        if key == AGAIN and reports:
+            options: Mapping[str, object] | None = {**reports[0].options, **reports[0].fix}
+        else:
+            last = last_options(spawner) or compat_servers.newest_options(user)
+            options = options_to_start(self._presets, user.name, last, "last" if key == AGAIN else key)
+        fields = self.form(spawner).fields
+        return None if options is None else {name: v for name, v in options.items() if name in fields}
 
     def options_from_query(self, query_data: Mapping[str, object]) -> Awaitable[Options]:
         """Never returns options: a link fills the form in and starts nothing. Raises FilledIn."""
@@ -290,7 +335,8 @@ class FormHooks:
 
     async def _parsed(self, spawner: Spawner, asked: RequestedOptions) -> Options:
         try:
-            return await self.form(spawner).parse(asked.values, await self.context(spawner, fresh=True))
+            form, context = self.form(spawner), await self.context(spawner, fresh=True)
+            return await form.parse(asked.values, context, from_page=asked.is_whole)
         except OptionsRefused as refused:
             asked.messages = refused.messages
             raise RefusedOptions(refused) from None

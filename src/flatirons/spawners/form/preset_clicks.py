@@ -14,6 +14,10 @@ from flatirons.spawners.form.presets import Presets
 USE, FORGET, SAVE, NAME = "_preset", "_forget_preset", "_save_preset", "_preset_name"
 """Names of the buttons, and of the input next to the last."""
 
+START, AGAIN = "_start_with", "again"
+"""The name by which a page without the form says with which card to start, and the key of the options of the
+last run with what would have helped."""
+
 
 @dataclass(frozen=True, slots=True)
 class Click:
@@ -58,6 +62,26 @@ def options_of_card(
     if kind == "last":
         return dict(last_options)
     return {} if kind == "defaults" else dict(given)
+
+
+def card_to_start(posted: Mapping[str, object]) -> str | None:
+    """The key of the card with which to start, None for a posted form."""
+    values = posted.get(START)
+    return str(values[0]) if isinstance(values, list) and len(values) == 1 else None
+
+
+def options_to_start(
+    presets: Presets, user: str, last_options: Mapping[str, Any], key: str
+) -> dict[str, object] | None:
+    """The options of a card without a form; None for one that isn't there any more. The rest are defaults."""
+    kind, _, name = key.partition(":")
+    is_there = {
+        "site": name in presets.site,
+        "own": name in presets.saved(user),
+        "last": bool(last_options),
+        "defaults": True,
+    }
+    return options_of_card(presets, user, last_options, {}, key) if is_there.get(kind) else None
 
 
 async def save_or_forget(

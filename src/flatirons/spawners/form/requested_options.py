@@ -20,10 +20,14 @@ from flatirons.spawners.jupyterhub import compat
 
 @dataclass(slots=True)
 class RequestedOptions:
-    """The options of this request as they came in, and what is wrong with them."""
+    """The options of this request as they came in, and what is wrong with them.
+
+    `is_whole`: they come from the page with the form, where what isn't given was left empty.
+    """
 
     values: Mapping[str, object]
     is_link: bool
+    is_whole: bool = True
     messages: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -18,7 +18,7 @@ from flatirons.slurm import explain
 from flatirons.slurm.model import Job
 from flatirons.slurm_form.job import request
 from flatirons.spawners.form.hooks import FormHooks, last_options
-from flatirons.spawners.jupyterhub import compat
+from flatirons.spawners.jupyterhub import compat, compat_servers
 from flatirons.spawners.run.server_run import ServerRun
 
 STALE_SECONDS = 60.0
@@ -40,10 +40,33 @@ def server_status(spawner: Spawner) -> ServerStatus:
         return _of_run(run, spawner, about)
     if spawner.active:
         return ServerStatus(**about, phase=_phase_of_other(spawner), since=_started(spawner))
+    return _at_rest(about, reports)
+
+
+def _at_rest(about: dict[str, Any], reports: list[Report]) -> ServerStatus:
+    """A server that doesn't run."""
     if not reports:
         return ServerStatus(**about, phase=STOPPED)
     newest = reports[0]
     return ServerStatus(**about, phase=ENDED, since=newest.ended_at, sentence=newest.sentence, report=newest)
+
+
+def statuses(user: Any) -> list[ServerStatus]:
+    """All servers of a user of the hub at this moment: the default server, then the others by name.
+
+    It makes no spawner for a server that doesn't run.
+    """
+    names = sorted(filter(None, compat.server_names(user)))
+    return [_status_of(user, name) for name in ["", *names]]
+
+
+def _status_of(user: Any, name: str) -> ServerStatus:
+    spawner = compat_servers.live_spawner(user, name)
+    if spawner is not None:
+        return server_status(spawner)
+    stored = compat_servers.stored_state(user, name).get("reports", ())
+    about = {"user": str(user.name), "name": name, "title": compat_servers.display_name(user, name)}
+    return _at_rest(about, [Report.from_dict(each) for each in stored])
 
 
 def asked(spawner: Spawner) -> list[Asked]:
