@@ -2,7 +2,7 @@
 
 All commands of the hub, of the command `flatirons` and of the parallel clusters go through here. Processes
 start elsewhere only where there is no runner: in the programs that are sent to a node or into an environment
-(job/node/starter.py, environments/survey.py, environments/probe.py), and in the launchers of ipyparallel
+(job/node/child.py, environments/survey.py, environments/probe.py), and in the launchers of ipyparallel
 (parallel/ipp/step.py), dask-jobqueue and PySpark (parallel/spark/compat.py).
 
 There are four ways to run a command as a user; the site chooses one:

@@ -59,7 +59,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "hub": (*PURE, "accounts", "runner", "slurm", "slurm_form", "site", "servers", "spawners", "connect"),
 }
 # Programs that are sent to machines without our runner.
-SENT = ("job.node.starter", "environments.survey", "environments.probe")
+SENT = ("job.node.child", "environments.survey", "environments.probe")
 # External package -> the only rooms that may import it.
 OTHERS = {
     "jupyterhub": ("spawners", "hub"),

@@ -7,12 +7,13 @@ other text that is quoted for a shell is the one that `runner.OverSsh` gives to 
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib.resources import files
+
+from flatirons.job.program import compact
 
 _END = "FLATIRONS_END_OF_STARTER"
 ISOLATED = ("-X", "utf8", "-I", "-S")
@@ -21,10 +22,8 @@ ISOLATED = ("-X", "utf8", "-I", "-S")
 Neither a random.py in the working directory, nor PYTHONPATH, nor the packages of the node's Python can
 interfere. Paths are UTF-8 whatever the locale of the job is.
 """
-PARTS = ("kinds", "profile", "calls", "log", "ports", "starter")
+PARTS = ("interpreter", "kinds", "profile", "http", "json_text", "calls", "log", "ports", "child", "starter")
 """Modules of job/node/, each after those that it imports."""
-
-_OWN_IMPORT = re.compile(r"^from flatirons\.job\.node\.\w+ import (?:\([^)]*\)|.*)\n", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,28 +65,27 @@ def program_text(*modules: str) -> str:
     """Several modules as one text, without their imports from job/node/; the last is the program."""
     places = (module.rpartition(".") for module in modules)
     texts = [(files(package) / f"{name}.py").read_text(encoding="utf-8") for package, _, name in places]
-    return "".join(_OWN_IMPORT.sub("", text) for text in texts).rstrip("\n")
+    return compact(texts)
 
 
 def notebook(config: StarterConfig, python: str = "python3") -> str:
     """The job script of a notebook server: a shell line that passes the starter's text to Python.
 
-    The text is in a quoted here-document, in which the shell expands nothing. The configuration is JSON in a
-    Python literal of ASCII characters only. So no shell ever reads a character of an option.
+    The text is in a quoted here-document, in which the shell expands nothing. The configuration is a Python
+    literal of ASCII characters only. So no shell ever reads a character of an option.
     """
-    literal = ascii(json.dumps(_values(config), sort_keys=True))
-    lines = ["import json", f"CONFIG = json.loads({literal})", starter_text()]
-    body = "\n".join(lines)
+    body = f"CONFIG = {_values(config)!a}\n{starter_text()}"
     if _END in body:
         raise ValueError(f"the text {_END} can't be part of an option")
     return f"#!/bin/bash\nexec {quote([python, *ISOLATED, '-'])} <<'{_END}'\n{body}\n{_END}\n"
 
 
 def _values(config: StarterConfig) -> dict[str, object]:
-    """The configuration by its names, in types that JSON has."""
+    """The configuration by its names, in types that JSON and Python's literals have."""
     values = {each.name: getattr(config, each.name) for each in fields(config)}
     values["kernel_settings"] = kernel_settings()
-    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+    known: dict[str, object] = json.loads(json.dumps(values, sort_keys=True, default=dict))
+    return known
 
 
 def quote(argv: Sequence[str]) -> str:

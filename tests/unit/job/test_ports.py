@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -25,7 +28,7 @@ def held(port: int) -> Iterator[socket.socket]:
 
 def listener(address: str, port: int, *options: int) -> socket.socket:
     """A server's socket; raises OSError if the port is taken."""
-    made = ports.socket_for(address)
+    made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     for option in options:
         made.setsockopt(socket.SOL_SOCKET, option, 1)
     try:
@@ -59,6 +62,45 @@ def test_a_port_on_which_a_stranger_listens_cannot_be_held(port: int) -> None:
     with listener("127.0.0.1", port, socket.SO_REUSEADDR):
         assert ports.hold("127.0.0.1", port) is None
         assert not ports.is_free("127.0.0.1", port)
+
+
+# -- who listens
+
+LISTEN = """
+import os, socket, sys, time
+made = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET)
+made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+made.bind((sys.argv[1], int(sys.argv[2])))
+made.listen()
+print(flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def stranger(port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that listens on the port at another address."""
+    argv = [sys.executable, "-c", LISTEN, "127.0.0.2", str(port)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        assert process.stdout and process.stdout.readline()
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_who_listens_on_a_port_is_told_from_who_listens_there_at_another_address(
+    stranger: subprocess.Popen[bytes], port: int, address: str
+) -> None:
+    shell = ["sh", "-c", 'exec 3>&1; "$@" & wait', "sh", sys.executable, "-c", LISTEN, address, str(port)]
+    with subprocess.Popen(shell, stdout=subprocess.PIPE) as ours:
+        assert ours.stdout and ours.stdout.readline()
+        assert ports.listens(ours.pid, port), "a descendant of our process does"
+        assert ports.listens(stranger.pid, port)
+        members = list(ports.family(ours.pid))
+        assert members[0] == ours.pid and len(members) == 2
+        for pid in members:
+            os.kill(pid, 9)
+    assert not ports.listens(ours.pid, port)
 
 
 # -- the address
@@ -102,7 +144,8 @@ def test_ports_of_ipv6_addresses_are_found_held_and_answered() -> None:
     port = ports.free_port("::1", None, set())
     held = ports.hold("::1", port)
     assert held
-    with held, listener("::1", port, socket.SO_REUSEADDR):
+    with listener("::1", port, socket.SO_REUSEADDR):
         assert ports.is_answered("::1", port)
         ports.lock(held)
+    held.close()
     assert ports.is_free("::1", port)

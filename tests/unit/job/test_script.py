@@ -26,8 +26,7 @@ words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 
 def config_of(script: str) -> dict[str, object]:
     """The configuration that the starter gets: runs the head of the script in Python."""
-    shown = script.replace("import json", "import json, sys", 1).splitlines()
-    body = [*shown[2:4], "print(json.dumps(CONFIG))"]
+    body = [script.split("\n")[2], "import json", "print(json.dumps(CONFIG))"]
     output = subprocess.run(
         [sys.executable, "-"], input="\n".join(body), capture_output=True, text=True, check=True
     )
@@ -75,7 +74,7 @@ def test_a_script_ends_with_the_first_command_that_fails() -> None:
 def test_paths_are_utf8_whatever_the_locale_of_the_job_is(locale: str) -> None:
     script = notebook(StarterConfig(hub="h", code="c", command=["/srv/∑/é.sif"]), sys.executable)
     head, rest = script.split("\n", 2)[:2], script.split("\n", 2)[2].split("\n")
-    program = [*rest[:2], "import os", "os.write(1, os.fsencode(CONFIG['command'][0]))", rest[-2], ""]
+    program = [rest[0], "import os", "os.write(1, os.fsencode(CONFIG['command'][0]))", rest[-2], ""]
     done = subprocess.run(
         ["bash"], input="\n".join([*head, *program]).encode(), env={"LC_ALL": locale}, capture_output=True
     )

@@ -320,7 +320,7 @@ def test_with_a_full_home_and_tmp_the_server_starts_without_a_log(hub: PlayedHub
     (tmp_path / ".local").write_text("a file, where the folder of the logs should be")
     script = notebook(StarterConfig(hub=hub.url, code="c" * 30, command=["false"]), sys.executable)
     with_no_tmp = "import tempfile\ntempfile.tempdir = '/proc'\n"  # nobody makes a file there
-    text = script.replace("import json\n", f"import json\n{with_no_tmp}", 1)
+    text = script.replace("CONFIG = ", f"{with_no_tmp}CONFIG = ", 1)
     env = {"HOME": str(tmp_path), "SLURM_JOB_ID": "17", "PATH": os.environ["PATH"]}
     done = subprocess.run(["bash"], input=text, env=env, cwd=tmp_path, text=True, timeout=LIMIT_S)
     assert done.returncode == 1
@@ -599,6 +599,43 @@ def test_the_sites_and_the_users_settings_of_jupyter_count_more(hub: PlayedHub, 
     place, path, *_ = hub.body("end")["log"][0].split()
     assert place == "-"
     assert path.startswith("/site/a:/site/b:/tmp/flatirons-17-")
+
+
+# A Python that isn't CPython, or is as old as 3.7, as far as the starter can tell.
+OTHER_PYTHON = """\
+import json, os, signal, socket, sys
+sys.modules.update(_json=None, _signal=None, _socket=None)
+del os.posix_spawn
+"""
+
+
+class JobOfOtherPython(Job):
+    def script(self, config: StarterConfig) -> str:
+        return super().script(config).replace("CONFIG = ", f"{OTHER_PYTHON}CONFIG = ", 1)
+
+
+def test_where_python_lacks_what_makes_a_start_cheap_servers_start_nevertheless(
+    hub: PlayedHub, tmp_path: Path
+) -> None:
+    job = JobOfOtherPython(tmp_path, hub, command=server(after="time.sleep(60)"), prologue="export A=1")
+    hub.wait_for("ready")
+    job.process.terminate()
+    assert job.wait() == 0
+    assert hub.body("end")["kind"] == kinds.STOPPED
+
+
+MODULES = f"""
+import sys
+CONFIG = {{}}
+exec({starter_text().rpartition("if __name__")[0]!r})
+print(*sorted(set(sys.modules) & {{"enum", "http", "json", "re", "socket", "subprocess", "typing"}}))
+"""
+
+
+def test_the_starter_imports_nothing_that_takes_long() -> None:
+    """Each of these takes about as long as starting Python."""
+    argv = [sys.executable, "-I", "-S", "-c", MODULES]
+    assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == "\n"
 
 
 @pytest.mark.parametrize("text", [starter_text(), kernel_settings()], ids=["starter", "kernel_settings"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import asyncio
 import json
 import os
@@ -138,7 +139,7 @@ async def test_the_job_is_the_hubs_except_for_the_record(site: Site, known: dict
     assert (made.spec.partition, made.spec.memory_mib, made.spec.runtime_minutes) == ("shas", 4096, 60)
     assert made.spec.comment == f"flatirons-notebook:{made.record.id}:python"
     literal = next(line for line in made.script.splitlines() if line.startswith("CONFIG = "))
-    config = json.loads(eval(literal.removeprefix("CONFIG = json.loads(")[:-1]))
+    config = ast.literal_eval(literal.removeprefix("CONFIG = "))
     assert config["command"] == ["apptainer", "exec", "/srv/images/base.sif", "jupyter-lab"]
     assert config["prologue"] == "module load one\nmodule load two"
     assert config["ports"] == [30000, 31000]

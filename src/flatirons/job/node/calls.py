@@ -11,11 +11,17 @@ A call is repeated while the hub can't be reached, as it may be restarting. A re
 not a refusal: a proxy that was just restarted answers so until it has its route to the hub.
 """
 
-import http.client
-import json
+from __future__ import annotations
+
 import os
 import time
-from typing import Any, Dict, Tuple  # the node's Python may be 3.6
+from typing import TYPE_CHECKING
+
+from flatirons.job.node.http import post
+from flatirons.job.node.json_text import as_json, read_json
+
+if TYPE_CHECKING:
+    from typing import Any
 
 REFUSALS = (400, 401, 403, 409, 413)
 NOT_WANTED = 77  # exit code of a job whose boot was refused (EX_NOPERM); the job has no other way to say so
@@ -34,13 +40,10 @@ class HubApi:
 
     def __init__(self, url: str, key: str) -> None:
         self.address = url.rstrip("/")
+        self.headers = {"Content-Type": "application/json", "Authorization": "Bearer " + key}
         self.key = key
-        scheme, _, rest = self.address.partition("://")
-        self.place, slash, path = rest.partition("/")
-        self.path = slash + path
-        self.connection = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
 
-    def post(self, name: str, body: Dict[str, Any], deadline: float) -> Any:
+    def post(self, name: str, body: dict[str, Any], deadline: float) -> Any:
         """The hub's answer to POST flatirons/NAME.
 
         `deadline` is in seconds and includes repeats. Raises Refused, or Unreachable at the deadline.
@@ -48,29 +51,18 @@ class HubApi:
         last, pause = time.monotonic() + deadline, 0.1
         while True:
             try:
-                status, text = self.send(name, json.dumps(body).encode())
+                status, text = post(f"{self.address}/flatirons/{name}", self.headers, as_json(body).encode())
                 if status in REFUSALS:
                     raise Refused(f"the hub refused {name}: {status}")
                 if status < 300:
-                    return json.loads(text.decode() or "null")
+                    return read_json(text.decode() or "null")
                 problem = f"it answered {status}"  # a proxy's page, or a hub that is still starting
-            except (OSError, http.client.HTTPException, ValueError) as error:
+            except (OSError, ValueError, LookupError) as error:
                 problem = str(error)  # the hub is down, or was killed in the middle of its answer
             if time.monotonic() + pause > last:
                 raise Unreachable(f"the hub at {self.address} can't be reached: {problem}")
             time.sleep(pause)  # there is no event to wait for: the hub is down
             pause = min(pause * 2, 5)
-
-    def send(self, name: str, body: bytes) -> Tuple[int, bytes]:
-        """(status, text) of one attempt. It ignores the proxy that the job's environment may name."""
-        connection = self.connection(self.place, timeout=30)
-        headers = {"Content-Type": "application/json", "Authorization": "Bearer " + self.key}
-        try:
-            connection.request("POST", f"{self.path}/flatirons/{name}", body, headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        finally:
-            connection.close()
 
 
 class RecordFile:
@@ -84,9 +76,9 @@ class RecordFile:
         self.address = os.path.expanduser(path)
         self.key = key
 
-    def post(self, name: str, body: Dict[str, Any], _deadline: float) -> Any:
+    def post(self, name: str, body: dict[str, Any], _deadline: float) -> Any:
         """The answer to boot, None for other calls; raises Refused, or Unreachable for a full home."""
-        line = json.dumps({"call": name, **body}) + "\n"
+        line = as_json({"call": name, **body}) + "\n"
         try:
             with open(self.address) as record:
                 lines = record.readlines()
@@ -95,7 +87,7 @@ class RecordFile:
             # without O_CREAT: a record that was removed must stay removed
             with open(os.open(self.address, os.O_WRONLY | os.O_APPEND), "w") as record:
                 record.write(line)
-            return json.loads(lines[0])["answer"] if name == "boot" else None
+            return read_json(lines[0])["answer"] if name == "boot" else None
         except FileNotFoundError:
             raise Refused(f"{self.address} doesn't exist: the server isn't wanted any more") from None
         except (OSError, ValueError, LookupError) as error:

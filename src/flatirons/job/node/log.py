@@ -1,9 +1,9 @@
 """The log of a job: a private file of its user, which takes the output of the starter and of the server."""
 
-import contextlib
+from __future__ import annotations
+
 import os
 import pwd
-from typing import Dict, List, Tuple  # the node's Python may be 3.6
 
 LOG_LINES = 40
 LOG_FILES_KEPT = 20
@@ -31,7 +31,7 @@ def open_log(job_id: int) -> str:
     return path
 
 
-def open_log_on_the_node(job_id: int, why: OSError) -> Tuple[int, str]:
+def open_log_on_the_node(job_id: int, why: OSError) -> tuple[int, str]:
     """(descriptor, path) of a log in the node's /tmp, or of /dev/null when /tmp is full as well."""
     import tempfile  # rarely needed, and its import takes some milliseconds
 
@@ -56,24 +56,30 @@ def forget_old_logs(folder: str) -> None:
 
     Called once the server listens: it looks at each log, which takes a while in a home on a slow network.
     """
-    ages: Dict[str, float] = {}
+    ages: dict[str, float] = {}
     for name in os.listdir(folder):
-        with contextlib.suppress(FileNotFoundError):
-            if name.startswith("server-"):
-                path = os.path.join(folder, name)
+        if name.startswith("server-"):
+            path = os.path.join(folder, name)
+            try:
                 ages[path] = os.path.getmtime(path)
+            except FileNotFoundError:
+                continue
     for path in sorted(ages, key=lambda path: ages[path])[:-LOG_FILES_KEPT]:
-        with contextlib.suppress(FileNotFoundError):
+        try:
             os.unlink(path)
+        except FileNotFoundError:
+            continue
 
 
 def say(text: object) -> None:
     """Adds a line to the log in UTF-8, whatever the locale; does nothing when there is no room."""
-    with contextlib.suppress(OSError):
+    try:
         os.write(1, f"{text}\n".encode("utf-8", "replace"))
+    except OSError:
+        pass
 
 
-def last_lines(path: str) -> List[str]:
+def last_lines(path: str) -> list[str]:
     """The last LOG_LINES lines of a log, cut at 500 characters each."""
     try:
         with open(path, "rb") as log:

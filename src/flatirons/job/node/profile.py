@@ -5,11 +5,16 @@ change the directory, change how the shell reads lines, or end the shell. The fi
 can be told from the end of the program, because the shell writes to a pipe what it begins.
 """
 
+from __future__ import annotations
+
 import fcntl
 import os
-from typing import List, Sequence  # the node's Python may be 3.6
+from typing import TYPE_CHECKING
 
 from flatirons.job.node.kinds import PROFILE_ENDED, PROLOGUE_ENDED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 READ_PROFILE = """\
 flatirons_options=$(set +o) flatirons_directory=$PWD
@@ -41,7 +46,7 @@ class ProfileShell:
         lines = [*before, begins.format(1), READ_PROFILE, begins.format(2), prologue, *after]
         self.lines = [*lines, begins.format(3), f'exec "$@" {self.writer}>&-']
 
-    def argv(self, command: Sequence[str]) -> List[str]:
+    def argv(self, command: Sequence[str]) -> list[str]:
         """The shell that becomes this command; it must inherit the descriptor `writer`."""
         return ["bash", "-c", "\n".join(self.lines), "flatirons", *command]
 

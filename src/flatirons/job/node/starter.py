@@ -4,21 +4,20 @@ It runs as the user, outside the container. job/script.py puts it and the other 
 the job script as one text, so the node needs Python >= 3.6 and nothing else.
 """
 
+from __future__ import annotations
+
 import atexit
-import contextlib
 import errno
 import os
 import pwd
 import resource
-import signal
-import socket
-import subprocess
 import sys
 import time
-from types import FrameType
-from typing import Any, Dict, List, Optional, Set, Union  # the node's Python may be 3.6
+from typing import TYPE_CHECKING
 
 from flatirons.job.node.calls import NOT_WANTED, HubApi, RecordFile, Refused, Unreachable
+from flatirons.job.node.child import start
+from flatirons.job.node.interpreter import signal
 from flatirons.job.node.kinds import (
     HOME_UNREACHABLE,
     IMAGE_MISSING,
@@ -35,8 +34,16 @@ from flatirons.job.node.log import folder_of_logs, forget_old_logs, last_lines, 
 from flatirons.job.node.ports import free_port, hold, is_answered, is_free, listens, lock, own_address
 from flatirons.job.node.profile import ProfileShell, how_ended
 
-Config = Dict[str, Any]  # of job/script.py, StarterConfig
-CallTarget = Union[HubApi, RecordFile]
+if TYPE_CHECKING:
+    import subprocess
+    from types import FrameType
+    from typing import Any, Union
+
+    from flatirons.job.node.child import Child
+    from flatirons.job.node.interpreter import socket
+
+    Config = dict[str, Any]  # of job/script.py, StarterConfig
+    CallTarget = Union[HubApi, RecordFile]
 
 PORT_ATTEMPTS = 10
 BYTES_OF_ROOM = 64 * 1024  # more than the connection files and keys of a server with many kernels
@@ -89,18 +96,18 @@ def remove(place: str) -> None:
 class Server:
     """The notebook server, as a child in its own process group."""
 
-    def __init__(self, config: Config, answer: Dict[str, Any]) -> None:
+    def __init__(self, config: Config, answer: dict[str, Any]) -> None:
         self.config = config
         self.answer = answer
-        self.child: Optional[subprocess.Popen[bytes]] = None
-        self.shell: Optional[ProfileShell] = None
-        self.signals: List[int] = []
-        self.held: Optional[socket.socket] = None  # keeps the server's port until this process ends
+        self.child: Child | subprocess.Popen[bytes] | None = None
+        self.shell: ProfileShell | None = None
+        self.signals: list[int] = []
+        self.held: socket.socket | None = None  # keeps the server's port until this process ends
         self.files = self.write_certificate()
         self.directory = own_directory()
         self.kernel_settings = write_kernel_settings(self.directory, config["kernel_settings"])
 
-    def on_signal(self, number: int, _frame: Optional[FrameType]) -> None:
+    def on_signal(self, number: int, _frame: FrameType | None) -> None:
         """Passes a signal on to the server, whose end is a requested stop from then on.
 
         Only the server gets it: the process of the container's file system, in the same group, must outlive
@@ -108,10 +115,12 @@ class Server:
         """
         self.signals.append(number)
         if self.child is not None and self.child.poll() is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # it has just ended
+            try:
                 os.kill(self.child.pid, number)
+            except (ProcessLookupError, PermissionError):  # it has just ended
+                pass
 
-    def environment(self, address: str, port: int) -> Dict[str, str]:
+    def environment(self, address: str, port: int) -> dict[str, str]:
         """The server's environment: the job's own, what the site and the hub set, and where to listen."""
         account = pwd.getpwuid(os.getuid())
         env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": account.pw_dir, "SHELL": account.pw_shell}
@@ -135,7 +144,7 @@ class Server:
         env.update(self.files)
         return env
 
-    def write_certificate(self) -> Dict[str, str]:
+    def write_certificate(self) -> dict[str, str]:
         """Writes the certificate to private files of the user; returns their paths by variable."""
         texts = self.answer.get("tls")
         if not texts:
@@ -153,7 +162,7 @@ class Server:
                 file.write(text)
         return files
 
-    def start(self, address: str, port: int) -> "subprocess.Popen[bytes]":
+    def start(self, address: str, port: int) -> Child | subprocess.Popen[bytes]:
         """Starts the server; a profile and a prologue run first, in the shell that then becomes the server.
 
         Raises CannotRun when the program can't be executed.
@@ -165,13 +174,7 @@ class Server:
             self.shell = ProfileShell(self.config["prologue"], self.remember(), self.forget())
             argv = self.shell.argv(argv)
         try:
-            return subprocess.Popen(
-                argv,
-                env=self.environment(address, port),
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                pass_fds=[self.shell.writer] if self.shell else [],
-            )
+            return start(argv, self.environment(address, port), [self.shell.writer] if self.shell else [])
         except OSError as error:
             text = f"{argv[0]} can't be run on this node: {error.strerror}"
             name = errno.errorcode.get(error.errno or 0, "")
@@ -189,27 +192,27 @@ class Server:
             text = f"{what} ended the job's shell ({how_ended(status)}), so the server could not start."
             raise CannotRun(kind, text, node=node_name(), status=how_ended(status))
 
-    def kept_variables(self) -> List[str]:
+    def kept_variables(self) -> list[str]:
         """The `forgotten` variables that the site or the hub sets, so that the server gets them anyway."""
         given = {**self.config["environment"], **self.answer["environment"]}
         return [name for name in self.config["forgotten"] if name in given]
 
-    def remember(self) -> List[str]:
+    def remember(self) -> list[str]:
         """Shell lines that save the values of `kept_variables` before a module changes them."""
         return [f'flatirons_{name}="${name}"' for name in self.kept_variables()]
 
-    def forget(self) -> List[str]:
+    def forget(self) -> list[str]:
         """Shell lines that unset what modules set for the node's own software, and restore what was saved."""
         forgotten = [f"unset -v {name}" for name in self.config["forgotten"]]
         return [*forgotten, *(f'export {name}="$flatirons_{name}"' for name in self.kept_variables())]
 
-    def listen(self) -> Optional[int]:
+    def listen(self) -> int | None:
         """Starts the server, again if a stranger takes its port; returns the port once the server listens.
 
         Returns None when the server ended before that. Raises CannotRun when it can't be started.
         """
         address = own_address(self.answer.get("addresses") or [])
-        taken: Set[int] = set()
+        taken: set[int] = set()
         for _ in range(PORT_ATTEMPTS):
             if self.signals:
                 return None
@@ -232,7 +235,7 @@ class Server:
             held.close()
             if self.signals:
                 return None
-            self.check_shell(child.returncode)
+            self.check_shell(child.wait())
             if is_free(address, port):
                 return None
             say(f"Port {port} was taken in the meantime; trying another one.")
@@ -244,8 +247,8 @@ class EndCall:
 
     def __init__(
         self,
-        exit_code: Optional[int],
-        number: Optional[int] = None,
+        exit_code: int | None,
+        number: int | None = None,
         kind: str = "",
         text: str = "",
         **values: str,
@@ -256,7 +259,7 @@ class EndCall:
         self.text = text
         self.values = values
 
-    def body(self, log: List[str]) -> Dict[str, Any]:
+    def body(self, log: list[str]) -> dict[str, Any]:
         """The body of the call `end`."""
         values = {name: value[:LONGEST_VALUE] for name, value in self.values.items()}
         said = {"kind": self.kind, "values": values, "message": self.text[:LONGEST_VALUE], "log": log}
@@ -295,7 +298,7 @@ def check_image(config: Config) -> None:
         raise CannotRun(IMAGE_UNREADABLE, text, image=image, node=node)
 
 
-def report_ready(hub: CallTarget, server: Server, port: int, deadline: float) -> Optional[EndCall]:
+def report_ready(hub: CallTarget, server: Server, port: int, deadline: float) -> EndCall | None:
     """Makes the call `ready`; stops the server when it fails. Returns its end if the hub wasn't reached."""
     try:
         hub.post("ready", {"port": port}, deadline)
@@ -321,8 +324,10 @@ def run(config: Config, hub: CallTarget, job_id: int) -> EndCall:
     unreported = None
     if port is not None:
         unreported = report_ready(hub, server, port, config["hub_deadline"])
-        with contextlib.suppress(OSError):
+        try:
             forget_old_logs(folder_of_logs())
+        except OSError:  # the next server removes them
+            pass
     status = server.child.wait() if server.child else 0
     if server.signals:
         return unreported or EndCall(0, None, STOPPED, "The notebook server was stopped.")
