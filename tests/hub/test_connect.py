@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import AsyncIterator
 from html import escape, unescape
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 import pytest_asyncio
 from jupyterhub import orm
 
-from flatirons.hub.handlers.connect import SETTINGS_KEY, ConnectSettings
+from flatirons.hub.handlers.connect import SETTINGS_KEY, ConnectSettings, ssh_commands
 from flatirons.slurm_form.form import slurm_form
 from tests.fakes.slurm import FakeSlurm
 from tests.hub.hub_in_process import JupyterHub, Visitor, running
@@ -332,3 +333,31 @@ async def test_what_is_pasted_into_a_shell_holds_no_token_even_when_one_was_just
     for what in ("connect", "variable", "curl", "python"):
         assert pasted(html, what) and token not in pasted(html, what)
     compile(pasted(html, "python"), "pasted", "exec")
+
+
+@pytest.mark.parametrize(
+    ("options", "scheme", "tunnel", "shell"),
+    [
+        (ConnectSettings(), "http", None, None),
+        (ConnectSettings(ssh_jump="in.org"), "http", "ssh -N -L 8888:n1:30001 ann@in.org", ""),
+        (ConnectSettings(ssh_jump="in.org"), "https", "", ""),
+        (
+            ConnectSettings(ssh_jump="in.org", ssh_to_nodes=True),
+            "http",
+            "ssh -N -L 8888:n1:30001 -J ann@in.org ann@n1",
+            "ssh -J ann@in.org ann@n1",
+        ),
+        (ConnectSettings(ssh_jump="in.org", ssh_to_nodes=True), "https", "", "ssh -J ann@in.org ann@n1"),
+    ],
+)
+def test_ssh_is_shown_as_far_as_the_site_allows_it_and_the_server_answers(
+    options: ConnectSettings, scheme: str, tunnel: str | None, shell: str | None
+) -> None:
+    shown = ssh_commands(options, "ann", "n1", f"{scheme}://n1:30001", "/user/ann/")
+    assert (shown.get("tunnel"), shown.get("shell")) == (tunnel, shell)
+
+
+def test_an_account_of_any_name_is_one_word_of_the_command() -> None:
+    options = ConnectSettings(ssh_jump="in.org")
+    shown = ssh_commands(options, "DOM\\a b;id", "n1", "http://[fe80::1]:3", "/user/x/")
+    assert shlex.split(shown["tunnel"]) == ["ssh", "-N", "-L", "8888:[fe80::1]:3", "DOM\\a b;id@in.org"]

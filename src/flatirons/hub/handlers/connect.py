@@ -21,6 +21,7 @@ from tornado.web import HTTPError, authenticated
 from flatirons.connect.archive import NAME, archive
 from flatirons.spawners.jupyterhub import compat
 from flatirons.spawners.jupyterhub.compat_tokens import make_token, revoke_token, tokens_with
+from flatirons.spawners.run.server_status import server_status
 from flatirons.spawners.slurm import SlurmSpawner
 from flatirons.units import time_in_words
 
@@ -109,11 +110,14 @@ class ConnectPage(ConnectCall):
 
     def _state(self, spawner: Spawner) -> dict[str, Any]:
         """Which server it is, and what it is doing."""
-        user, name = spawner.user, quote(spawner.name, safe="")
+        user, name, status = spawner.user, quote(spawner.name, safe=""), server_status(spawner)
+        left = status.left_seconds()
         return {
+            "status": status,
+            "left": "" if left is None else time_in_words(left),
             "for_user": user,
             "server_name": spawner.name,
-            "title": getattr(spawner, "display_name", "") or spawner.name,
+            "title": status.title or spawner.name,
             "is_ready": spawner.ready,
             "is_pending": spawner.active and not spawner.ready,
             "spawn_url": url_path_join(self.hub.base_url, "spawn", user.escaped_name, name),
@@ -134,22 +138,34 @@ class ConnectPage(ConnectCall):
         """The whole URL, if it isn't one, as the caller's browser reached this page."""
         return url if "://" in url else f"{self.request.protocol}://{self.request.host}{url}"
 
-    def _ssh(self, spawner: Spawner) -> dict[str, Any]:
+    def _ssh(self, spawner: Spawner) -> dict[str, str]:
         """What the page says about ssh: only to the person as whom the server runs."""
-        jump = self.options.ssh_jump
         is_own = self.current_user.name == spawner.user.name
-        if not (jump and is_own and isinstance(spawner, SlurmSpawner) and spawner.run and spawner.ready):
+        if not (is_own and isinstance(spawner, SlurmSpawner) and spawner.run and spawner.ready):
             return {}
-        account = shlex.quote(spawner.user.name)
-        login, listens = f"{account}@{jump}", urlsplit(spawner.url)
-        node = spawner.run.attempt.host
-        through = f"-J {login} {account}@{node}" if self.options.ssh_to_nodes else login
-        tunnel = f"ssh -N -L {LOCAL_PORT}:{listens.netloc} {through}"
-        return {
-            "shell": f"ssh -J {login} {account}@{node}" if self.options.ssh_to_nodes else "",
-            "tunnel": "" if spawner.internal_ssl else tunnel,
-            "url": f"http://127.0.0.1:{LOCAL_PORT}{urlsplit(spawner.user.server_url(spawner.name)).path}",
-        }
+        path = urlsplit(spawner.user.server_url(spawner.name)).path
+        return ssh_commands(self.options, spawner.user.name, spawner.run.attempt.host, spawner.url, path)
+
+
+def ssh_commands(
+    options: ConnectSettings, account: str, node: str, server_url: str, path: str
+) -> dict[str, str]:
+    """The commands for a shell on the node and for a tunnel, and the server's URL at its near end.
+
+    Those that the site doesn't offer are "". `server_url` is where the server listens: with TLS it answers
+    only the proxy, so that a tunnel is useless.
+    """
+    if not options.ssh_jump:
+        return {}
+    listens = urlsplit(server_url)
+    login, there = (f"{shlex.quote(account)}@{host}" for host in (options.ssh_jump, node))
+    through = f"-J {login} {there}" if options.ssh_to_nodes else login
+    tunnel = f"ssh -N -L {LOCAL_PORT}:{listens.netloc} {through}"
+    return {
+        "shell": f"ssh {through}" if options.ssh_to_nodes else "",
+        "tunnel": "" if listens.scheme == "https" else tunnel,
+        "url": f"http://127.0.0.1:{LOCAL_PORT}{path}",
+    }
 
 
 class MakeToken(ConnectCall):
