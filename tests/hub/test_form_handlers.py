@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pytest_asyncio
 from jupyterhub import orm
 
 from flatirons.forms.page import STATIC
-from flatirons.hub.handlers import handlers
+from flatirons.hub.handlers import handlers, server_events
 from flatirons.servers.report import Report
 from flatirons.slurm_form.form import slurm_form
 from flatirons.spawners.form.hooks import FormHooks
@@ -69,6 +69,7 @@ LINKS = {"bob": 404, "alice": 302, "admin": 302, "without_xsrf": 302, **PAGES}  
 BACK = {**FORMS, "alice": 302, "admin": 302}  # to the page with the tokens
 UNNAMED = {**FORMS, "alice": 400, "admin": 400}  # another server without a name
 ENDS = {**FORMS, "alice": 303, "admin": 303, "server": 404}  # as JupyterHub's API, which takes tokens
+EVENTS = {**EVERYBODY, "stranger": 403, "narrow": 403, "server": 403}
 TABLE = {
     "/api/flatirons/boot": Call("POST", "/api/flatirons/boot", **BOOTING),
     "/api/flatirons/ready": Call("POST", "/api/flatirons/ready", **STARTERS),
@@ -109,6 +110,8 @@ TABLE = {
         "POST", "/flatirons/servers/new", **{**FORMS, "bob": 303, "alice": 303, "admin": 303}
     ),
     "/flatirons/servers/stop": Call("POST", "/flatirons/servers/stop/alice", **ENDS),
+    "/flatirons/servers/events": Call("GET", "/flatirons/servers/events", **EVENTS),
+    "/api/flatirons/servers": Call("GET", "/api/flatirons/servers/alice", **READERS, **TOKENS, server=404),
     "/flatirons/servers/delete": Call(
         "POST", "/flatirons/servers/delete/alice", **{**ENDS, "alice": 400, "admin": 400}
     ),
@@ -123,6 +126,14 @@ ALSO = {
     "DELETE /api/flatirons/report": Call("DELETE", "/api/flatirons/report/alice", **PROGRAMS),
 }
 """What a URL of the table does besides."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_streams() -> Iterator[None]:
+    """A stream of events ends soon, so that it can be called like anything else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server_events, "LIFETIME_SECONDS", 0.1)
+        yield
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from html import unescape
@@ -12,6 +14,7 @@ import pytest
 import pytest_asyncio
 from jupyterhub import orm
 
+from flatirons.hub.handlers import server_events
 from flatirons.servers.report import Report
 from flatirons.slurm_form.form import slurm_form
 from flatirons.spawners.form.presets import Preset
@@ -225,6 +228,58 @@ async def test_a_named_server_is_deleted_and_the_default_one_stays(hub: JupyterH
 async def test_stopping_a_server_that_doesnt_run_leads_home_or_to_the_form(alice: Visitor) -> None:
     assert (await post(alice, "stop/alice")).headers["location"] == "/hub/home"
     assert (await post(alice, "stop/alice", then="form")).headers["location"] == "/hub/spawn/alice"
+
+
+async def test_programs_get_the_same_servers(hub: JupyterHub, alice: Visitor) -> None:
+    report = Report("failed", "It failed.", job_id=7, ended_at=5.0)
+    add(hub, "work", ARABIC, report)
+    hub.users["alice"].spawners.pop("work")
+    for path in ("servers", "servers/alice"):
+        found = (await alice.http.get(f"/hub/api/flatirons/{path}")).json()
+        default, work = found["servers"]
+        assert (found["user"], default["name"], default["phase"]) == ("alice", "", "stopped")
+        assert (work["title"], work["phase"], work["url"]) == (ARABIC, "ended", "/user/alice/work/")
+        assert work["report"]["sentence"] == "It failed." and work["since"] == 5.0
+    assert (await alice.http.get("/hub/api/flatirons/servers/nobody")).status_code == 404
+
+
+async def test_a_stream_sends_what_changed_and_nothing_else(hub: JupyterHub, alice: Visitor) -> None:
+    spawner = add(hub, "", "", Report("failed", "First."))
+    add(hub, "work")
+    events: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def listen() -> None:
+        async with alice.http.stream("GET", "/hub/flatirons/servers/events") as answer:
+            assert answer.headers["content-type"] == "text/event-stream"
+            async for line in answer.aiter_lines():
+                if line.startswith("data: "):
+                    events.put_nowait(json.loads(line.removeprefix("data: ")))
+
+    listening = asyncio.ensure_future(listen())
+    first = await asyncio.wait_for(events.get(), 30)
+    assert [each["id"] for each in first["changed"]] == first["order"] == ["server", "server-work"]
+    assert "Start a server" in first["start"]
+    shown = cards(await home(alice))
+    assert all(f'data-version="{each["version"]}"' in shown[each["id"]] for each in first["changed"])
+    spawner.add_report(Report("failed", "Second."))  # which rings
+    second = await asyncio.wait_for(events.get(), 30)
+    [changed] = second["changed"]
+    assert changed["id"] == "server" and "Second." in changed["html"] and "start" not in second
+    assert f'value="{alice.xsrf}"' in changed["html"], "its forms can be sent"
+    await post(alice, "delete/alice/work")
+    third = await asyncio.wait_for(events.get(), 30)
+    assert (third["changed"], third["order"]) == ([], ["server"])
+    listening.cancel()
+
+
+async def test_a_stream_that_nobody_reads_any_more_ends(
+    hub: JupyterHub, alice: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = asyncio.Event()
+    monkeypatch.setattr(server_events.ServerEvents, "on_finish", lambda self: ended.set())
+    async with alice.http.stream("GET", "/hub/flatirons/servers/events") as answer:
+        assert answer.status_code == 200
+    await asyncio.wait_for(ended.wait(), 30)
 
 
 async def test_invalid_names_of_servers_are_named(hub: JupyterHub, alice: Visitor) -> None:

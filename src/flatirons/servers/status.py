@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from flatirons import units
 from flatirons.servers.report import Report
@@ -77,6 +78,15 @@ class ServerStatus:
     stale_seconds: float | None = None
     report: Report | None = None
     progress: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: the fields, and the properties that are words for people."""
+        found = asdict(self)
+        del found["spec"]  # `asked` and `resources` say the same in a form that stays
+        found["queue"] = self.queue and asdict(self.queue)
+        found["steps"] = [{**asdict(each), "label": each.label} for each in self.steps]
+        found["report"] = self.report and self.report.as_dict()
+        return {**found, "resources": self.resources, "memory_limit_mib": self.memory_limit_mib}
 
     @property
     def is_starting(self) -> bool:

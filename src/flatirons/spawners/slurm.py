@@ -173,6 +173,7 @@ class SlurmSpawner(OtherNames, OptionTraits, SiteTraits, Spawner):
     async def dismiss_reports(self, job_id: int | None = None) -> None:
         """Stores that the user has read the reports, as `report.dismissed` says; raises SQLAlchemyError."""
         self.reports = dismissed(self.reports, job_id)
+        self.registry.changes.ring(self.user.name)
         await self.save()
 
     def _log_failure(self, stored: asyncio.Future[None]) -> None:

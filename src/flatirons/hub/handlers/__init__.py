@@ -1,6 +1,16 @@
 """The URLs that Flatirons adds to a hub: `handlers`, for `c.JupyterHub.extra_handlers`."""
 
-from flatirons.hub.handlers import announcements, beside, connect, form, home, operations, reports, starter
+from flatirons.hub.handlers import (
+    announcements,
+    beside,
+    connect,
+    form,
+    home,
+    operations,
+    reports,
+    server_events,
+    starter,
+)
 
 handlers = [
     *starter.handlers,
@@ -11,4 +21,5 @@ handlers = [
     *announcements.handlers,
     *connect.handlers,
     *home.handlers,
+    *server_events.handlers,
 ]

@@ -7,19 +7,22 @@ page the cards that changed. JupyterHub's own Home shows the cards first; see `h
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 from urllib.parse import quote
 
+from jupyterhub.apihandlers.base import APIHandler
 from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.scopes import needs_scope
 from jupyterhub.utils import url_path_join
-from tornado.web import authenticated
+from tornado.web import HTTPError, authenticated
 
 from flatirons.errors import quoted
 from flatirons.hub.pages.home import name_for, start_choices
 from flatirons.spawners.form.hooks import FormHooks
 from flatirons.spawners.form.preset_clicks import START
 from flatirons.spawners.jupyterhub import compat, compat_servers
+from flatirons.spawners.run.server_status import statuses
 
 PATIENCE_SECONDS = 2.0
 """How long a form waits for the end of a server before it leads to Home, which shows the rest."""
@@ -105,8 +108,26 @@ class ServerDelete(ServerStop):
     removes = True
 
 
+class ServersApi(APIHandler):
+    """GET servers: all servers of a user for programs, whether or not they run."""
+
+    async def get(self, user_name: str | None = None) -> None:
+        """`{"user": NAME, "now": seconds since 1970, "servers": [...]}`; without a name, the caller's own."""
+        await self._get(user_name or (self.current_user.name if self.current_user else ""))
+
+    @needs_scope("read:servers")
+    async def _get(self, user_name: str) -> None:
+        user: Any = compat.user_named(self, user_name)
+        if user is None:
+            raise HTTPError(404, "There is no such user")
+        servers = [{**each.as_dict(), "url": user.server_url(each.name)} for each in statuses(user)]
+        self.finish({"user": user_name, "now": time.time(), "servers": servers})
+
+
 _SERVER = "/(?P<user_name>[^/]+)(?:/(?P<server_name>[^/]*))?"
 handlers = [
+    ("/api/flatirons/servers", ServersApi),
+    ("/api/flatirons/servers/(?P<user_name>[^/]+)", ServersApi),
     ("/flatirons/servers/new", ServerNew),
     (f"/flatirons/servers/stop{_SERVER}", ServerStop),
     (f"/flatirons/servers/delete{_SERVER}", ServerDelete),

@@ -5,6 +5,7 @@ JupyterHub's own handler renders home.html; it finds a `HomePage` among the vari
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from typing import Any, Self, TypeAlias
 from cachetools import TTLCache
 
 from flatirons.forms.page import Card
-from flatirons.hub.pages.server_card import Links, ServerCard, clock_time, short_time
+from flatirons.hub.pages.server_card import SOON_SECONDS, Links, ServerCard, clock_time, short_time
 from flatirons.servers.status import ENDED, STOPPED, ServerStatus
 from flatirons.spawners.form.hooks import FormHooks
 from flatirons.spawners.jupyterhub import compat, compat_servers
@@ -42,6 +43,11 @@ class NewServer:
     has_form: bool
     allows_names: bool
 
+    @property
+    def version(self) -> str:
+        """A text that changes with what is shown."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:12]
+
 
 class HomePage:
     """What Home shows to a user. It costs nothing until it is used."""
@@ -51,6 +57,7 @@ class HomePage:
         self.now = time.time()
         self.short_time = short_time
         self.clock_time = clock_time
+        self.soon_seconds = SOON_SECONDS
 
     @classmethod
     def of(cls, user: Any) -> Self | None:

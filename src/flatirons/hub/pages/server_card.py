@@ -22,9 +22,6 @@ DEFAULT_SERVER = "Default server"
 SOON_SECONDS = 600.0
 """A server that ends sooner says so in a colour."""
 
-FULL_PERCENT = 90
-"""From this part of its memory on, a server says so in a colour."""
-
 
 @dataclass(frozen=True, slots=True)
 class Badge:
@@ -63,15 +60,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class MemoryUse:
-    """Memory used of what was granted; `percent` is None where that isn't known."""
+    """Memory used of what was granted, from 0 to 100 percent; None where that isn't known.
+
+    With `is_tight`, the server is about to lose its kernels.
+    """
 
     words: str
-    percent: int | None
-
-    @property
-    def is_nearly_full(self) -> bool:
-        """Is the server about to lose its kernels?"""
-        return self.percent is not None and self.percent >= FULL_PERCENT
+    percent: int | None = None
+    is_tight: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,17 +272,13 @@ def _position(status: ServerStatus) -> str:
 
 
 def _memory(status: ServerStatus) -> MemoryUse | None:
-    used, spec = status.used_memory_mib, status.spec
+    used, limit, percent = status.used_memory_mib, status.memory_limit_mib, status.memory_percent
     if used is None:
         return None
-    granted = 0
-    if spec:
-        tasks_on_a_node = -(-max(spec.ntasks, 1) // max(spec.nodes, 1))
-        granted = spec.memory_mib or spec.mem_per_cpu_mib * max(spec.cpus, 1) * tasks_on_a_node
-    if not granted:
-        return MemoryUse(units.memory_in_words(used), None)
-    words = f"{units.memory_in_words(used)} of {units.memory_in_words(granted)}"
-    return MemoryUse(words, min(round(100 * used / granted), 100))
+    words = units.memory_in_words(used)
+    if limit is None or percent is None:
+        return MemoryUse(words)
+    return MemoryUse(f"{words} of {units.memory_in_words(limit)}", min(percent, 100), status.is_memory_tight)
 
 
 def _whole(moment: float | None) -> int | None:

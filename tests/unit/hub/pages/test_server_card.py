@@ -10,7 +10,7 @@ from flatirons.hub.pages.server_card import Links, MemoryUse, ServerCard, clock_
 from flatirons.servers.report import Report
 from flatirons.servers.status import Queue, ServerStatus
 from flatirons.servers.timing import Step
-from flatirons.slurm.model import JobSpec, QueuePosition
+from flatirons.slurm.model import Allocation, JobSpec, QueuePosition
 
 NOW = 1_800_000_000.0
 SPEC = JobSpec("jupyter", cpus=4, memory_mib=16384, runtime_minutes=240)
@@ -62,27 +62,20 @@ def test_a_running_server_says_how_much_of_its_time_is_left() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "used", "expected"),
+    ("used", "granted", "expected"),
     [
-        (SPEC, None, None),
-        (SPEC, 4096, MemoryUse("4 GB of 16 GB", 25)),
-        (SPEC, 99_999, MemoryUse("98 GB of 16 GB", 100)),
-        (JobSpec("jupyter", cpus=4, mem_per_cpu_mib=1024), 2048, MemoryUse("2 GB of 4 GB", 50)),
-        (
-            JobSpec("jupyter", nodes=2, ntasks=4, cpus=1, mem_per_cpu_mib=1024),
-            1024,
-            MemoryUse("1 GB of 2 GB", 50),
-        ),
-        (JobSpec("jupyter"), 2048, MemoryUse("2 GB", None)),
+        (None, 16384, None),
+        (4096, 16384, MemoryUse("4 GB of 16 GB", 25)),
+        (16000, 16384, MemoryUse("16 GB of 16 GB", 98, is_tight=True)),
+        (99_999, 16384, MemoryUse("98 GB of 16 GB", 100, is_tight=True)),
+        (2048, 0, MemoryUse("2 GB")),
     ],
 )
-def test_memory_is_that_of_one_node(spec: JobSpec, used: int | None, expected: MemoryUse | None) -> None:
-    assert card(replace(UP, spec=spec, used_memory_mib=used)).memory == expected
-
-
-def test_a_server_that_nearly_fills_its_memory_says_so() -> None:
-    assert MemoryUse("", 90).is_nearly_full
-    assert not MemoryUse("", 89).is_nearly_full and not MemoryUse("", None).is_nearly_full
+def test_memory_is_what_is_used_of_what_slurm_gave(
+    used: int | None, granted: int, expected: MemoryUse | None
+) -> None:
+    has = Allocation(nodes=1, cpus=4, memory_mib=granted)
+    assert card(replace(UP, allocation=has, used_memory_mib=used)).memory == expected
 
 
 @pytest.mark.parametrize(
