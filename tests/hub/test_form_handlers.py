@@ -83,6 +83,9 @@ TABLE = {
     "/flatirons/report": Call("GET", "/flatirons/report/alice", **READERS, **PAGES),
     "/api/flatirons/report": Call("GET", "/api/flatirons/report/alice", **READERS, **TOKENS, server=404),
     "/flatirons/operations": Call("GET", "/flatirons/operations", **OPERATORS, **PAGES),
+    "/flatirons/operations/stop": Call(
+        "POST", "/flatirons/operations/stop", **{**FORMS, "bob": 400, "alice": 400, "admin": 400}
+    ),
     "/api/flatirons/operations": Call("GET", "/api/flatirons/operations", **OPERATORS, **TOKENS, server=403),
     "/flatirons/operations/announcements": Call("POST", "/flatirons/operations/announcements", **POSTING),
     "/flatirons/operations/announcements/remove": Call(

@@ -7,6 +7,7 @@ progress       the events of a start, each once; wakes everyone who waits for a 
 messages       the sentences of a start
 timing         when the parts of a start began, and how long they took
 status         what pages and programs are told about a server
+end_kinds      short words for the kinds of ends
 causes         what is known about an end: the cause, the starter's report, who receives it
 diagnosis      works out the cause from what Slurm, the starter and the log say
 starter_ends   the sentences for the kinds of ends that a starter names

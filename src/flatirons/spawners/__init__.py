@@ -58,6 +58,7 @@ shared.runners           how the hub runs Slurm's commands
 shared.orphans           finds and cancels jobs that belong to no server
 shared.state_writer      stores the states of many servers in one transaction
 shared.metrics           what Prometheus reads, for each hub
+shared.history           the last day, minute by minute, for operators
 shared.changes           wakes the pages that show a user's servers
 shared.host_names        the addresses that machines' names have, looked up once at a time and kept
 shared.node_addresses    where a cluster's nodes are reached: by their names, else by what Slurm says of them

@@ -7,7 +7,6 @@ nobody else but operators.
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from jupyterhub.apihandlers.base import APIHandler
 from jupyterhub.handlers.base import BaseHandler
@@ -18,6 +17,7 @@ from tornado.web import HTTPError, authenticated
 from flatirons.errors import Refusal, quoted
 from flatirons.hub.announcements import SETTING, Announcement, Announcements, NotStored, moment
 from flatirons.hub.handlers.operations import OPERATIONS_PATH, show_operations
+from flatirons.hub.handlers.previous_page import previous_page
 from flatirons.spawners.jupyterhub import compat
 
 FIELDS = {"text": "", "level": "info", "user": "", "until": ""}
@@ -99,17 +99,7 @@ class DismissAnnouncement(BaseHandler):
     @needs_scope("read:users:name")
     async def _post(self, user_name: str) -> None:
         remove(self, self.get_body_argument("id"), reader=user_name)
-        self.redirect(self._page_before())
-
-    def _page_before(self) -> str:
-        """The page of this hub whose path the browser names; Home if it names none."""
-        try:
-            before = urlsplit(self.request.headers.get("Referer", ""))
-        except ValueError:
-            before = urlsplit("")
-        if not before.path.startswith(self.hub.base_url):
-            return str(url_path_join(self.hub.base_url, "home"))
-        return f"{before.path}?{before.query}" if before.query else before.path
+        self.redirect(previous_page(self))
 
 
 class ReadAnnouncements(APIHandler):

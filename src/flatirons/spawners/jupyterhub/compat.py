@@ -399,6 +399,33 @@ async def stop_server(handler: BaseHandler, spawner: Spawner) -> None:
         await asyncio.wait([spawner._stop_future])
 
 
+async def end_server(handler: BaseHandler, spawner: Spawner) -> bool:
+    """Stops the server or cancels its start, as DELETE of the REST API does; False if that is impossible now.
+
+    Returns within about two seconds, while a long stop goes on. Needless once a handler of ours can call what
+    that DELETE does.
+    """
+    if is_start_pending(spawner) and spawner._spawn_future:
+        spawner._spawn_future.cancel()
+        await asyncio.wait([spawner._spawn_future], timeout=1)
+    if is_stop_pending(spawner):
+        return True
+    if spawner.pending:
+        return False
+    if spawner.active:
+        stop = asyncio.ensure_future(handler.stop_single_user(spawner.user, spawner.name))
+        _stops.add(stop)
+        stop.add_done_callback(_stops.discard)
+        await asyncio.wait([stop], timeout=1)
+        if stop.done():
+            stop.result()
+    return True
+
+
+_stops: set[asyncio.Future[Any]] = set()
+"""Stops that go on after their request was answered, which nothing else refers to."""
+
+
 def is_server_name(text: str) -> bool:
     """Does JupyterHub accept this name for a new server?"""
     return bool(is_valid_safe_slug(text))

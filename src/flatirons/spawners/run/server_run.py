@@ -56,7 +56,7 @@ class ServerRun(JobFollower):
             spawner.keep,
             self.log,
             spawner.with_suggested_fix,
-            registry.metrics.count_failure,
+            partial(registry.metrics.count_failure, user=spawner.user.name, server=spawner.name),
         )
         self._cleanup = Cleanup(spawner, self.log)
         self._submission: asyncio.Task[None] | None = None

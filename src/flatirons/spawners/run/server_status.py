@@ -101,7 +101,7 @@ def _of_run(run: ServerRun, spawner: Spawner, about: dict[str, Any]) -> ServerSt
     return ServerStatus(
         **about,
         phase=phase,
-        since=_since(run, phase),
+        since=phase_began(run, phase),
         sentence=str(events[-1]["message"]) if events else "",
         progress=int(events[-1]["progress"]) if events else 0,
         cluster=run.attempt.cluster,
@@ -130,7 +130,7 @@ def _queue(run: ServerRun, job: Job) -> Queue:
     )
 
 
-def _since(run: ServerRun, phase: str) -> float | None:
+def phase_began(run: ServerRun, phase: str) -> float | None:
     """When the phase began, as far as this process or Slurm knows."""
     job, requested = run.job, float(run.attempt.requested_at) or None
     if phase == "up" and run.steps and (last := run.steps[-1]).seconds is not None:

@@ -16,6 +16,12 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from flatirons.servers.end_kinds import WISHED
+from flatirons.spawners.shared.history import History
+
+NO_QUERIES = ("sbatch", "scancel")
+"""Commands that change something; all others only ask."""
+
 RPCS = {"squeue": 2, "sbatch": 1, "scancel": 1, "scontrol": 1}
 """RPCs that each command sends to slurmctld, as sdiag of Slurm 24.11 counts them; the others ask slurmdbd."""
 
@@ -58,10 +64,11 @@ class MeasuredHub(Protocol):
 
 
 class Metrics:
-    """The metrics of one hub, in a separate registry."""
+    """The metrics of one hub, in a separate registry, and the history of its last day."""
 
     def __init__(self, hub: MeasuredHub) -> None:
         self.hub_id = hub.hub_id
+        self.history = History()
         self.registry = CollectorRegistry()
         self._submissions = Counter(
             "flatirons_submissions", "Jobs that Slurm took", ["cluster"], registry=self.registry
@@ -78,10 +85,13 @@ class Metrics:
     def count_submission(self, cluster: str) -> None:
         """Slurm took a job."""
         self._submissions.labels(cluster).inc()
+        self.history.count_submission()
 
-    def count_failure(self, kind: str) -> None:
-        """A server did not start, or ended by itself, for a cause of this kind."""
+    def count_failure(self, kind: str, *, user: str, server: str) -> None:
+        """A server of this user did not start, or ended by itself, for a cause of this kind."""
         self._failures.labels(kind).inc()
+        if kind not in WISHED:
+            self.history.count_failure(kind, user, server)
 
     def left_queue(self, cluster: str, seconds: float) -> None:
         """A job started that many seconds after its submission."""
@@ -94,6 +104,8 @@ class Metrics:
     def count_command(self, cluster: str, command: str, outcome: str, seconds: float) -> None:
         """A command of Slurm's has ended; see slurm.client.OnCommand."""
         self._command_seconds.labels(cluster, command, outcome).observe(seconds)
+        if command not in NO_QUERIES and outcome != "cancelled":
+            self.history.count_query(cluster, seconds)
 
     def commands(self, cluster: str) -> dict[str, int]:
         """How often this hub has run each command for a cluster."""
