@@ -68,13 +68,12 @@ def page(operator: Person) -> str:
 
 
 def rows(html: str, table: str) -> list[list[str]]:
-    """The cells of a table of the page, as a reader sees them; fails if a cell has markup."""
+    """The cells of a table of the page, as a reader sees them."""
     found = re.search(rf'<table[^>]* id="{table}">.*?<tbody>(.*?)</tbody>', html, re.DOTALL)
     assert found, f"no table {table}"
-    return [
-        [unescape(cell).strip() for cell in re.findall(r"<td>([^<]*)</td>", row)]
-        for row in re.findall(r"<tr.*?</tr>", found[1], re.DOTALL)
-    ]
+    lines = re.findall(r"<tr.*?</tr>", found[1], re.DOTALL)
+    cells = [re.findall(r"<td.*?</td>", line, re.DOTALL) for line in lines]
+    return [[" ".join(unescape(re.sub(r"<[^>]*>", " ", cell)).split()) for cell in line] for line in cells]
 
 
 def only(found: list[dict[str, Any]], **known: Any) -> dict[str, Any]:
@@ -117,13 +116,49 @@ def test_operators_see_a_running_server_one_that_waits_and_an_orphan_after_a_res
     assert summit["rpcs"] == 2 * commands["squeue"] + commands["scancel"] + commands.get("scontrol", 0)
 
     html = page(operator)
-    shown = rows(html, "servers")
-    assert ["bob", "(default)", "summit", str(running), "up", "RUNNING", "shas0101"] in shown
-    assert ["alice", "waits", "summit", str(pending), "waiting", "PENDING (Resources)", ""] in shown
-    assert ["0 min ago", "summit", str(orphan), "alice", "cancelled"] in rows(html, "orphans")
+    shown = {tuple(row[:3]): row for row in rows(html, "servers")}
+    of_bob, of_alice = shown["bob", "(default)", "up"], shown["alice", "waits", "waiting"]
+    assert of_bob[5:7] == [f"summit {running} RUNNING", "shas0101"]
+    assert re.fullmatch(r"1?\d minutes|20 minutes", of_bob[4]), "of the 20 minutes that it asked for"
+    assert of_alice[4:7] == ["", f"summit {pending} PENDING (Resources)", ""]
+    assert re.fullmatch(r"\d+ seconds?|\d minutes?", of_alice[3])
+    [lost_row] = [row for row in rows(html, "orphans") if row[2] == str(orphan)]
+    assert lost_row[1:] == ["summit", str(orphan), "alice", "cancelled"]
     [row] = [row for row in rows(html, "clusters") if row[0] == "summit"]
-    assert re.fullmatch(r"[\d.]+ s ago", row[1]) and row[2] == "0"
+    assert re.fullmatch(r"\d+ seconds? ago", row[1]) and row[2] == "0"
     assert re.fullmatch(r"about \d+", row[4])
+
+
+def test_an_operator_stops_a_server_and_cancels_a_start_without_javascript(
+    alice: Person, bob: Person, operator: Person, slurm: Slurm, full_sknl: int
+) -> None:
+    bob.start(**SHAS)
+    bob.wait_ready()
+    assert alice.start("waits", **BLOCKED).status_code in (201, 202)
+    eventually(lambda: waiting(slurm))
+    page(operator)  # sets the cookie with the token for this page
+    for user, server in (("bob", ""), ("alice", "waits")):
+        body = {"user": user, "server": server}
+        assert operator.http.post("/hub/flatirons/operations/stop", data=body).status_code == 403
+        answer = operator.http.post("/hub/flatirons/operations/stop", data=operator._xsrf(body))
+        assert answer.status_code == 200 and answer.url.path == "/hub/flatirons/operations"
+    eventually(lambda: not slurm.jobs("bob") and not waiting(slurm), 60)
+    eventually(lambda: not seen(operator)["servers"], 60)
+    assert not (bob.server() or {}).get("ready") and not (alice.server("waits") or {}).get("pending")
+
+
+def test_a_failed_start_is_counted_by_its_reason_with_a_link_to_its_report(
+    alice: Person, operator: Person
+) -> None:
+    alice.start("bad", **{**SHAS, "environment": "gone"})
+    found = eventually(
+        lambda: [each for each in seen(operator)["failures"] if each["kind"] == "image_missing"], 60
+    )
+    assert found[0]["newest"][0].items() >= {"user": "alice", "server": "bad"}.items()
+    assert sum(seen(operator)["history"]["failures"]) >= 1
+    html = page(operator)
+    assert any(row[0] == "image missing or unreadable" for row in rows(html, "failures"))
+    assert 'href="/hub/flatirons/report/alice/bad"' in html
 
 
 def test_a_server_that_started_here_has_its_seconds_in_the_queue(
@@ -157,7 +192,7 @@ def test_an_error_of_slurm_is_shown_escaped_until_it_answers_again(
         assert cluster.exec("hub", ["sh", "-ec", MEND]).returncode == 0
     assert HOSTILE in troubled["trouble"]
     assert HOSTILE not in html and HOSTILE in unescape(html)
-    assert '<tr class="table-warning">' in html
+    assert '<tr data-key="summit" class="table-warning">' in html
     healed = eventually(lambda: (now := summit())["failures"] == 0 and now, 60)
     assert (healed["trouble"], healed["age_seconds"] < 10) == ("", True)
     [(job, _, _)] = waiting(slurm)

@@ -405,14 +405,15 @@ async def end_server(handler: BaseHandler, spawner: Spawner) -> bool:
     Returns within about two seconds, while a long stop goes on. Needless once a handler of ours can call what
     that DELETE does.
     """
-    if is_start_pending(spawner) and spawner._spawn_future:
+    was_starting = is_start_pending(spawner)
+    if was_starting and spawner._spawn_future:
         spawner._spawn_future.cancel()
         await asyncio.wait([spawner._spawn_future], timeout=1)
     if is_stop_pending(spawner):
         return True
     if spawner.pending:
         return False
-    if spawner.active:
+    if was_starting or spawner.active:  # after a cancelled start nothing is active, but its job still waits
         stop = asyncio.ensure_future(handler.stop_single_user(spawner.user, spawner.name))
         _stops.add(stop)
         stop.add_done_callback(_stops.discard)
