@@ -9,7 +9,7 @@ from types import FrameType
 from cluster.errors import ClusterError
 from cluster.prerequisites import require_root
 
-from . import burst, coldstart, engines, form, queue, spawn, steady
+from . import burst, coldstart, engines, form, journey, queue, spawn, steady
 from .shared.options import Options
 from .shared.report import as_json, as_table
 from .shared.subjects import SUBJECTS
@@ -23,9 +23,14 @@ BENCHMARKS: dict[str, Callable[[Options], Result]] = {
     "queue": queue.run,
     "engines": engines.run,
     "coldstart": coldstart.run,
+    "journey": journey.run,
 }
 # Options that only some benchmarks have -> those benchmarks.
-ONLY_FOR = {"subjects": ("spawn", "burst"), "servers": ("spawn", "burst"), "rounds": ("spawn", "burst")}
+ONLY_FOR = {
+    "subjects": ("spawn", "burst", "journey"),
+    "servers": ("spawn", "burst"),
+    "rounds": ("spawn", "burst", "journey"),
+}
 
 
 def _subjects(text: str) -> tuple[str, ...]:
@@ -52,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         "--quick", action="store_true", help="fewer users and seconds: a trial, no measurement"
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON, on the last line")
-    some = parser.add_argument_group("spawn and burst")
+    some = parser.add_argument_group("spawn, burst and journey")
     some.add_argument(
         "--subjects", type=_subjects, default=(), metavar="NAME,...", help="measure only these subjects"
     )
@@ -71,7 +76,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     for option, names in ONLY_FOR.items():
         if getattr(arguments, option) and arguments.name not in names:
-            parser.error(f"--{option} is an option of {' and '.join(names)} only")
+            parser.error(f"--{option} is an option of {', '.join(names)} only")
     if arguments.name == "spawn" and len(arguments.servers) > 1:
         parser.error("spawn takes one number of servers")
     return arguments

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import burst, coldstart, engines
+from benchmarks import burst, coldstart, engines, journey
 from benchmarks.__main__ import parse
 from benchmarks.burst import Bursts
 from benchmarks.shared import large_cluster
@@ -87,7 +87,7 @@ def test_without_a_choice_a_burst_follows_its_plan() -> None:
     ("words", "message"),
     [
         (["burst", "--subjects", "flatirons,other"], "no subject 'other'; there are flatirons, floor"),
-        (["form", "--subjects", "flatirons"], "--subjects is an option of spawn and burst only"),
+        (["form", "--subjects", "flatirons"], "--subjects is an option of spawn, burst, journey only"),
         (["spawn", "--servers", "1,2"], "spawn takes one number of servers"),
         (["burst", "--rounds", "0"], "'0' is not a whole number from 1 up"),
     ],
@@ -119,6 +119,24 @@ def test_the_form_benchmark_prints_the_rows_of_the_contract() -> None:
         assert values[subject, "render_failed"] == 0
     assert values["flatirons", "slurm_commands_per_render"] < values["moss", "slurm_commands_per_render"]
     assert {row["unit"] for row in found["rows"] if row["metric"].endswith("_p95_ms")} == {"ms"}
+
+
+@when_changed("benchmarks", "images/base")
+@pytest.mark.cluster
+@pytest.mark.timeout(900)
+def test_the_parts_of_a_persons_wait_add_up_to_the_whole() -> None:
+    done = subprocess.run(
+        [REPO / "scripts" / "bench", "journey", "--quick", "--json"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    values = {(row["subject"], row["cache"], row["metric"]): row["value"] for row in found["rows"]}
+    for cache in ("empty", "warm"):
+        parts = [values["flatirons", cache, f"{part}_s"] for part in journey.PARTS]
+        assert min(parts) > 0
+        assert sum(parts) == pytest.approx(values["flatirons", cache, "click_to_output_s"], abs=0.01)
+    assert values["flatirons", "warm", "loaded_kib"] < values["flatirons", "empty", "loaded_kib"] / 5
+    assert 0 < values["floor", "none", "click_to_output_s"] < values["flatirons", "warm", "click_to_output_s"]
 
 
 @pytest.mark.cluster
