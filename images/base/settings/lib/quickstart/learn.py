@@ -1,4 +1,4 @@
-"""Writes the bundle: the bytecode of everything that a server with its extensions imports.
+"""Writes the bundle: the bytecode of everything that a server with its extensions imports until a first notebook is open.
 
 It runs at the end of each build. After installing packages in an image, run it again as root.
 """
@@ -14,14 +14,25 @@ from flatirons_start.later import stand_ins
 
 
 def of_a_server() -> list[str]:
-    """The modules of a server just before it listens, in the order of their import."""
+    """The modules of a server with a notebook, in the order of their import."""
     with stand_ins():
         import jupyterhub.singleuser.extension  # noqa: F401
         import jupyterlab.labapp  # noqa: F401
     from jupyter_server.serverapp import ServerApp
 
     ServerApp.instance().initialize(["--allow-root", "--no-browser", "--port=0", "--ip=127.0.0.1"])
+    load_for_first_page()
     return list(sys.modules)
+
+
+def load_for_first_page() -> None:
+    """Imports what a server imports when JupyterLab opens, and a notebook in it: at the worst moment to wait."""
+    from ipyparallel.cluster import ClusterManager
+    from nbconvert.exporters import get_export_names, get_exporter
+
+    ClusterManager().load_clusters(init_default_clusters=True)
+    for name in get_export_names():
+        get_exporter(name)
 
 
 def specification(name: str) -> ModuleSpec | None:
