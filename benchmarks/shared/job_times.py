@@ -89,7 +89,7 @@ class FirstListener:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Watches until there is one, or until the end of the block; `at` is then in seconds since the epoch."""
+        """Watches until there is one, or until the end of the block; `at` is in seconds since the epoch."""
         thread = threading.Thread(target=self._watch)
         thread.start()
         try:

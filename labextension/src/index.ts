@@ -1,5 +1,6 @@
 // The plugins of the extension.
 
+import { launcherPlugin } from './launcher';
 import { queuePlugin } from './queue/plugin';
 
-export default [queuePlugin];
+export default [launcherPlugin, queuePlugin];

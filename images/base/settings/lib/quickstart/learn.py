@@ -1,4 +1,4 @@
-"""Writes the bundle: the bytecode of everything that a server with its extensions imports until a first notebook is open.
+"""Writes the bundle: the bytecode of what a server with its extensions imports until a notebook is open.
 
 It runs at the end of each build. After installing packages in an image, run it again as root.
 """
@@ -26,7 +26,7 @@ def of_a_server() -> list[str]:
 
 
 def load_for_first_page() -> None:
-    """Imports what a server imports when JupyterLab opens, and a notebook in it: at the worst moment to wait."""
+    """Imports what a server imports when JupyterLab and a notebook open: while somebody waits."""
     from ipyparallel.cluster import ClusterManager
     from nbconvert.exporters import get_export_names, get_exporter
 
