@@ -9,7 +9,7 @@ from types import FrameType
 from cluster.errors import ClusterError
 from cluster.prerequisites import require_root
 
-from . import burst, coldstart, engines, form, journey, queue, spawn, steady
+from . import burst, coldstart, engines, form, home, journey, queue, spawn, steady
 from .shared.options import Options
 from .shared.report import as_json, as_table
 from .shared.subjects import SUBJECTS
@@ -24,11 +24,12 @@ BENCHMARKS: dict[str, Callable[[Options], Result]] = {
     "engines": engines.run,
     "coldstart": coldstart.run,
     "journey": journey.run,
+    "home": home.run,
 }
 # Options that only some benchmarks have -> those benchmarks.
 ONLY_FOR = {
     "subjects": ("spawn", "burst", "journey"),
-    "servers": ("spawn", "burst"),
+    "servers": ("spawn", "burst", "home"),
     "rounds": ("spawn", "burst", "journey"),
 }
 
@@ -57,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         "--quick", action="store_true", help="fewer users and seconds: a trial, no measurement"
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON, on the last line")
-    some = parser.add_argument_group("spawn, burst and journey")
+    some = parser.add_argument_group("spawn, burst, journey and home")
     some.add_argument(
         "--subjects", type=_subjects, default=(), metavar="NAME,...", help="measure only these subjects"
     )
@@ -77,8 +78,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     for option, names in ONLY_FOR.items():
         if getattr(arguments, option) and arguments.name not in names:
             parser.error(f"--{option} is an option of {', '.join(names)} only")
-    if arguments.name == "spawn" and len(arguments.servers) > 1:
-        parser.error("spawn takes one number of servers")
+    if arguments.name in ("spawn", "home") and len(arguments.servers) > 1:
+        parser.error(f"{arguments.name} takes one number of servers")
     return arguments
 
 
