@@ -68,7 +68,10 @@ async def _measure(demo: Demo, hub: Hub, plan: Plan, users: list[str]) -> list[R
         rows += await floor.rows("home", "GET /hub/api/user", plan.load, sessions, get_own_record)
         rows += await _watched(demo, hub, plan.watch_s, [])
         rows += await _watched(demo, hub, plan.watch_s, sessions)
-    return [Row(each.subject, each.metric, each.value, each.unit, {**each.facts, "n": len(users)}) for each in rows]
+    return [
+        Row(each.subject, each.metric, each.value, each.unit, {**each.facts, "n": len(users)})
+        for each in rows
+    ]
 
 
 async def open_home(session: Session) -> httpx.Response:

@@ -1,4 +1,4 @@
-"""JupyterLab's first page in a real browser: one launcher, early; compressed files; a file without a launcher."""
+"""JupyterLab in a real browser: one launcher, early; compressed files; a file without a launcher."""
 
 from __future__ import annotations
 

@@ -285,5 +285,6 @@ def _template() -> jinja2.Template:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,  # else each rendering looks at the time of each file
     )
     return environment.get_template("form.html")

@@ -118,7 +118,10 @@ class ClusterFacts:
     @cached_property
     def shapes_of(self) -> Mapping[str, tuple[Shape, ...]]:
         """The shapes of each partition's nodes, including nodes that are down: a job may wait for them."""
-        return {name: shapes(nodes) for name, nodes in self.nodes_of.items()}
+        shape_of = {node.name: _shape(node) for node in self.nodes}  # a node may be in many partitions
+        return {
+            name: _counted(shape_of[node.name] for node in nodes) for name, nodes in self.nodes_of.items()
+        }
 
     def counts_memory(self, partition: str) -> bool:
         """Does Slurm allocate memory in the partition? With "" in the cluster's default partition.
@@ -167,7 +170,11 @@ def _names(nodes: str) -> frozenset[str] | None:
 
 def shapes(nodes: Iterable[Node]) -> tuple[Shape, ...]:
     """The shapes of the nodes, largest first."""
-    found = Counter(_shape(node) for node in nodes)
+    return _counted(map(_shape, nodes))
+
+
+def _counted(equal: Iterable[Shape]) -> tuple[Shape, ...]:
+    found = Counter(equal)
     in_order = sorted(found.items(), key=lambda each: astuple(each[0]), reverse=True)
     return tuple(replace(shape, count=count) for shape, count in in_order)
 

@@ -117,6 +117,8 @@ def test_the_form_benchmark_prints_the_rows_of_the_contract() -> None:
     for subject in ("flatirons", "moss"):
         assert values[subject, "render_p95_ms"] > 0
         assert values[subject, "render_failed"] == 0
+    ratio = values["flatirons", "render_p95_ms"] / values["floor", "render_p95_ms"]
+    assert values["flatirons", "render_p95_to_floor"] == pytest.approx(ratio, abs=0.01)
     assert values["flatirons", "slurm_commands_per_render"] < values["moss", "slurm_commands_per_render"]
     assert {row["unit"] for row in found["rows"] if row["metric"].endswith("_p95_ms")} == {"ms"}
 

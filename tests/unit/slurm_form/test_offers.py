@@ -35,6 +35,15 @@ async def test_an_offer_that_slurm_has_just_made_is_a_moment_old() -> None:
     assert 0 <= seen.age_seconds < 60
 
 
+async def test_offers_that_are_known_are_there_at_once_so_that_no_other_request_comes_between() -> None:
+    cache = OfferCache({"summit": Slurm(), "blanca": Slurm()})  # type: ignore[dict-item]
+    known = await cache.facts("root", fresh=False)
+    again = cache.facts("root", fresh=False)
+    with pytest.raises(StopIteration) as ended:  # not suspended
+        again.send(None)
+    assert ended.value.value.clusters.keys() == known.clusters.keys() == {"summit", "blanca"}
+
+
 def test_a_group_counts_by_every_name_that_the_directory_has_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     own = grp.getgrgid(os.getgid())
     known = {own.gr_name: own, "DOM\\Own Group": own, "others": grp.struct_group(("others", "x", 2**20, []))}
