@@ -9,7 +9,7 @@ There are four ways to run a command as a user; the site chooses one:
 
 `AsSelf`   the caller is the user already (a notebook, a log-in shell);
 `AsRoot`   the hub is root, and the child becomes the user before it executes the command;
-`AsSudo`   the hub is an ordinary account with sudo rules for exactly sbatch, scancel and squeue;
+`AsSudo`   the hub is an ordinary account with sudo rules for sbatch, scancel, squeue and one use of scontrol;
 `OverSsh`  the hub has no Slurm and runs the command on a log-in node, which has the rules of `AsSudo`.
 
 A named user is judged by uid, in every one of these ways: see `flatirons.accounts`.
@@ -126,6 +126,10 @@ class Runner(abc.ABC):
             raise CommandFailed(argv, process.returncode, out, err)
         return Completed(out, err, time.monotonic() - began)
 
+    async def permits(self, argv: Sequence[str], *, user: str | None) -> bool:
+        """May `argv` be run as `user`, as far as this runner can tell without running it?"""
+        return True
+
     async def host_names(self) -> frozenset[str]:
         """The names and addresses of the machine on which commands run; none where they aren't known."""
         return await asyncio.to_thread(names_of, socket.gethostname())
@@ -167,7 +171,21 @@ class AsRoot(Runner):
         return Launch(tuple(argv), {**_minimum(), **who, **env}, options)
 
 
-class AsSudo(Runner):
+class BySudoRules(Runner):
+    """A runner that may run only what sudo rules allow."""
+
+    async def permits(self, argv: Sequence[str], *, user: str | None) -> bool:
+        """Whether the sudo rules allow it; False where sudo doesn't say so."""
+        if user is None:
+            return True
+        try:
+            await self.run(["sudo", "-n", "-u", user, "-l", "--", *argv])
+        except CommandError:
+            return False
+        return True
+
+
+class AsSudo(BySudoRules):
     """Runs commands with sudo, without password and terminal; the sudo rules must allow `env`."""
 
     def launch(self, argv: Sequence[str], user: str | None, env: Mapping[str, str]) -> Launch:
@@ -180,7 +198,7 @@ class AsSudo(Runner):
         return Launch(line, _minimum(), {"cwd": "/"})
 
 
-class OverSsh(Runner):
+class OverSsh(BySudoRules):
     """Runs what `AsSudo` would run, on a log-in node; keys and options are in ssh's own configuration."""
 
     def __init__(self, host: str) -> None:

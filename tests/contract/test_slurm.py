@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shlex
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import cast
@@ -392,3 +392,57 @@ async def test_what_the_cluster_offers_is_read_from_it(slurm: SlurmSite) -> None
     assert sorted(mine) == ["ucb-general", "ucb-knl"]
     assert await slurm.summit.associations("dave") == []
     assert {"normal", "long", "debug"} <= {qos.name for qos in await slurm.summit.qos()}
+
+
+@contextlib.asynccontextmanager
+async def held(slurm: SlurmSite, **facts: object) -> AsyncIterator[int]:
+    """A job of alice's that waits, until the end."""
+    spec = replace(SPEC, extra=("--hold",), **facts)  # type: ignore[arg-type]  # the test's own typing
+    job_id = await slurm.summit.submit(spec, SLEEPS, user="alice")
+    await slurm.until(job_id, lambda job: job.reason == "JobHeldUser")
+    yield job_id
+    await slurm.summit.cancel(job_id, user="alice")
+
+
+async def test_a_waiting_job_is_changed_and_keeps_its_time_of_submission(slurm: SlurmSite) -> None:
+    async with held(slurm, partition="sknl", account="ucb-knl") as job_id:
+        before = await slurm.until(job_id, lambda job: True)
+        settings = {"TimeLimit": "2", "Partition": "shas", "Account": "ucb-general", "QOS": "debug"}
+        await slurm.summit.update(job_id, settings, user="alice")
+        after = await slurm.until(job_id, lambda job: job.partition == "shas")
+    assert (after.runtime_limit_minutes, after.account, after.qos) == (2, "ucb-general", "debug")
+    assert (after.submit, after.state) == (before.submit, before.state)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"Partition": "nope"}, "Invalid partition name specified"),
+        ({"Account": "csdms"}, "Invalid account or account/partition combination specified"),
+        ({"Partition": "sknl"}, "Invalid account or account/partition combination specified"),
+        ({"TimeLimit": "2", "QOS": "nope"}, "Invalid qos specification"),
+    ],
+)
+async def test_a_change_that_slurm_refuses_changes_nothing(
+    slurm: SlurmSite, settings: dict[str, str], sentence: str
+) -> None:
+    async with held(slurm, partition="shas", account="ucb-general") as job_id:
+        before = await slurm.until(job_id, lambda job: True)
+        with pytest.raises(SlurmError, match=sentence):
+            await slurm.summit.update(job_id, settings, user="alice")
+        after = await slurm.until(job_id, lambda job: True)
+    assert (after.runtime_limit_minutes, after.partition, after.account, after.qos) == (
+        before.runtime_limit_minutes,
+        *("shas", "ucb-general", before.qos),
+    )
+
+
+async def test_nobody_changes_a_job_of_somebody_else_or_one_that_is_over(slurm: SlurmSite) -> None:
+    async with held(slurm) as job_id:
+        with pytest.raises(SlurmError, match="Invalid user id"):
+            await slurm.summit.update(job_id, {"TimeLimit": "2"}, user="bob")
+    await slurm.until(job_id, lambda job: job.state.is_over)
+    with pytest.raises(SlurmError, match="already finished"):
+        await slurm.summit.update(job_id, {"TimeLimit": "2"}, user="alice")
+    with pytest.raises(SlurmError, match="Invalid job id"):
+        await slurm.summit.update(999_999, {"TimeLimit": "2"}, user="alice")

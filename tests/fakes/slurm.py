@@ -257,7 +257,7 @@ class FakeSlurm(Runner):
             return self._sbatch(call)
         only_stdout = {
             **{"scancel": self._scancel, "squeue": self._squeue, "sacct": self._sacct},
-            "scontrol": self._node,
+            "scontrol": self._update if "update" in call.argv else self._node,
         }
         return only_stdout[call.command](call), ""
 
@@ -272,6 +272,33 @@ class FakeSlurm(Runner):
             f"NodeName={name} Arch=x86_64 NodeAddr={address} NodeHostName={host} State={state} "
             f"ThreadsPerCore=1{told}\n"
         )
+
+    def _update(self, call: Call) -> str:
+        words = dict(word.split("=", 1) for word in call.argv[2:])
+        number = int(words.pop("JobId"))
+        job = self.jobs.get(number)
+        changed = {_UPDATED[key]: value for key, value in words.items() if key in _UPDATED}
+        problem = "Invalid job id specified"
+        if job:
+            problem = self._problem_of_update(job, call.user or "root", changed)
+        if job is None or problem:
+            raise CommandFailed(call.argv, 1, "", f"{problem} for job {number}\n")
+        if "time" in changed:
+            changed["limit"] = _duration(int(changed.pop("time")))
+        self.change(job.id, **changed)
+        return ""
+
+    def _problem_of_update(self, job: FakeJob, user: str, changed: Mapping[str, str]) -> str:
+        """The refusal of scontrol, if any, in the words of Slurm 24.11."""
+        if user not in ("root", job.user):
+            return "Invalid user id"
+        if job.state in _FINAL:
+            return "Job has already finished"
+        if job.state != "PENDING" and changed.keys() != {"time"}:
+            return "Job is no longer pending execution"
+        refused = self._problem(job.user, {"account": job.account, "partition": job.partition, **changed})
+        last = refused.split("\n")[-1].removeprefix(REFUSED)
+        return last
 
     def _sbatch(self, call: Call) -> Streams:
         options = _options(call)
@@ -417,6 +444,10 @@ _FINAL = (
 _AS_GIVEN = {
     **{"name": "job-name", "comment": "comment", "qos": "qos", "memory": "mem", "chdir": "chdir"},
 }
+
+
+_UPDATED = {"TimeLimit": "time", "Partition": "partition", "Account": "account", "QOS": "qos"}
+"""The settings of `scontrol update` that are understood, by the options of sbatch."""
 
 
 def _tres(options: Mapping[str, str]) -> str:

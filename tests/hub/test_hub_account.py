@@ -63,6 +63,29 @@ def test_sudo_admits_people_and_no_account_of_the_system_whatever_its_name_is(
     assert [name for name in SYSTEM if is_admitted(name)] == []
 
 
+UPDATE = ("/usr/bin/scontrol", "update", "JobId=3")
+REFUSED = [
+    ("/usr/bin/scontrol",),
+    ("/usr/bin/scontrol", "show", "config"),
+    UPDATE,
+    (*UPDATE, "TimeLimit=5", "NodeName=shas0101", "State=DOWN"),
+    (*UPDATE, "TimeLimit=5\nNodeName=shas0101"),
+    (*UPDATE, "StdOut=/etc/motd"),
+    ("/usr/bin/scontrol", "-M", "x", "update", "JobId=3", "TimeLimit=5"),
+]
+
+
+def test_sudo_admits_changes_of_a_waiting_job_and_nothing_else_of_scontrol(cluster: Any, rules: None) -> None:
+    def is_permitted(*words: str, user: str = "alice") -> bool:
+        line = ["sudo", "-n", "-u", user, "-l", "--", *words]
+        return cluster.exec(HUB, line, user="carol").returncode == 0
+
+    assert is_permitted(*UPDATE, "TimeLimit=5")
+    assert is_permitted(*UPDATE, "TimeLimit=5", "Partition=shas", "Account=ucb-general", "QOS=normal")
+    assert [words for words in REFUSED if is_permitted(*words)] == []
+    assert not is_permitted(*UPDATE, "TimeLimit=5", user="root")
+
+
 def test_nobody_else_can_read_what_the_hub_writes_and_jobs_have_the_usual_umask(
     cluster: Any, alice: Person, slurm: Slurm
 ) -> None:

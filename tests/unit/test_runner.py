@@ -385,6 +385,23 @@ def test_sudo_runs_without_password_and_with_the_given_variables(with_people: No
     assert set(launch.env) == {"PATH", "LANG", "LC_ALL"}
 
 
+@pytest.mark.parametrize(("code", "answer"), [(0, True), (1, False)])
+async def test_sudo_says_what_it_permits_without_running_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, answer: bool
+) -> None:
+    (tmp_path / "sudo").write_text(f'#!/bin/sh\necho "$*" > {tmp_path}/asked\nexit {code}\n')
+    (tmp_path / "sudo").chmod(0o755)
+    monkeypatch.setattr("flatirons.runner.PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert await AsSudo().permits(["/bin/scontrol", "update"], user="alice") is answer
+    assert (tmp_path / "asked").read_text() == "-n -u alice -l -- /bin/scontrol update\n"
+
+
+async def test_what_needs_no_rules_is_permitted() -> None:
+    assert await AsRoot().permits(["/bin/scontrol"], user="alice")
+    assert await AsSudo().permits(["/bin/scontrol"], user=None)
+
+
 def test_sudo_is_not_used_if_no_user_is_named() -> None:
     launch = AsSudo().launch(["squeue"], None, {"SLURM_CONF": "/x"})
     assert launch.argv == ("squeue",)

@@ -14,10 +14,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from flatirons import accounts
 from flatirons.errors import SiteError
 from flatirons.site.schema import LoginSection, Site
+from flatirons.slurm.argv import CHANGEABLE
 
 TEMPLATES = Path(__file__).parent.parent / "deploy"
 RENDERED_FILES = ("sudoers", "hub.service", "proxy.service")
 SLURM_COMMANDS = ("sbatch", "scancel", "squeue")
+CHANGE = rf"^update JobId\=[0-9]+( ({'|'.join(CHANGEABLE.values())})\=[A-Za-z0-9_.@-]+)+$"
+"""The only arguments with which the hub runs scontrol as a user. Sudo before 1.9.10 has no regular expressions
+and takes this for a pattern that matches nothing; without the backslashes it would refuse the whole file."""
+
 SYSTEM_ALIAS = "FLATIRONS_SYSTEM"
 MOST_UIDS = 10_000
 """How many uids of the system are listed where UID_MIN is larger: the hub itself refuses the others."""
@@ -51,6 +56,7 @@ def _list_variables(site: Site) -> dict[str, Any]:
         "state_dir": site.hub.state_dir,
         "state_directory": state.name if state.parent == PurePosixPath("/var/lib") else "",
         "commands": list_commands(site),
+        "changes": list_changes(site),
         "runas": list_runas(site.login),
         "least_uid": accounts.least_uid(),
         "system_accounts": list_system_accounts(site, accounts.least_uid(), accounts.daemons()),
@@ -61,6 +67,12 @@ def list_commands(site: Site) -> list[str]:
     """The absolute paths of the commands that the hub runs as a user, for all clusters, without repeats."""
     folders = dict.fromkeys(cluster.bin_dir.rstrip("/") or "/usr/bin" for cluster in site.clusters.values())
     return [f"{folder}/{command}" for folder in folders for command in SLURM_COMMANDS]
+
+
+def list_changes(site: Site) -> list[str]:
+    """The sudo rules, one for each directory of commands, by which a user's waiting job is changed."""
+    folders = dict.fromkeys(PurePosixPath(command).parent for command in list_commands(site))
+    return [f"{escape_for_sudo(str(folder))}/scontrol {CHANGE}" for folder in folders]
 
 
 def list_runas(login: LoginSection) -> list[str]:

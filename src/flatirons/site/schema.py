@@ -63,10 +63,11 @@ class HubSection(Section):
     it while the hub runs, use `sqlite3 FILE '.backup COPY'`."""
 
     run_as: Literal["sudo", "root", "ssh", "self"] = "sudo"
-    """How the hub runs sbatch, scancel and squeue as a user. `sudo`: by sudo rules for exactly these
-    (`flatirons render sudoers`). `root`: the hub is root and switches to the user. `ssh`: on the log-in node
-    `ssh_host`, which has the sudo rules. `self`: the hub serves only its own account, for a trial. Nothing is
-    started under uid 0, a uid below UID_MIN of /etc/login.defs, or one of Slurm's daemons."""
+    """How the hub runs sbatch, scancel and squeue as a user, and scontrol to change a waiting job. `sudo`:
+    by sudo rules for exactly these (`flatirons render sudoers`). `root`: the hub is root and switches to the
+    user. `ssh`: on the log-in node `ssh_host`, which has the sudo rules. `self`: the hub serves only its own
+    account, for a trial. Nothing is started under uid 0, a uid below UID_MIN of /etc/login.defs, or one of
+    Slurm's daemons."""
 
     ssh_host: Account = ""
     """Log-in node for `run_as = "ssh"`. The account's ssh configuration has the keys and options."""

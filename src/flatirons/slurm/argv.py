@@ -30,7 +30,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 
 from flatirons.slurm import sizes
 from flatirons.slurm.model import JobSpec
@@ -41,6 +42,14 @@ SIZES = (
     "runtime_minutes",
 )
 """The attributes of JobSpec that are numbers."""
+
+CHANGEABLE = {
+    "runtime_minutes": "TimeLimit",
+    "partition": "Partition",
+    "account": "Account",
+    "qos": "QOS",
+}
+"""The attributes of JobSpec that a waiting job's user may change without a new job, and scontrol's names."""
 
 INHERITED = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "SALLOC_", "SCANCEL_", "SQUEUE_", "SINFO_", "SACCT_")
 """Prefixes of variables that change what Slurm's commands do; hide them from commands inside a job."""
@@ -137,6 +146,29 @@ def scancel(job_id: int, signal: str = "") -> list[str]:
     if signal:
         line += [f"--signal={_text('signal', signal)}", "--batch"]
     return [*line, str(_count("job id", job_id))]
+
+
+def changed_settings(before: JobSpec, after: JobSpec) -> dict[str, str] | None:
+    """What `scontrol_update` sets to make a waiting job of `before` one of `after`.
+
+    None if they differ in something that isn't in CHANGEABLE, or that only a new job could leave to Slurm.
+    """
+    names = {each.name for each in fields(JobSpec) if getattr(before, each.name) != getattr(after, each.name)}
+    if not names <= CHANGEABLE.keys() or not all(getattr(after, name) for name in names):
+        return None
+    return {setting: str(getattr(after, name)) for name, setting in CHANGEABLE.items() if name in names}
+
+
+def scontrol_update(job_id: int, settings: Mapping[str, str]) -> list[str]:
+    """scontrol for a waiting job, with settings from `changed_settings`; Slurm changes all or none.
+
+    The job keeps its place: its time of submission, and with it the part of its priority that comes from its
+    age (SubmitTime and AccrueTime, seen with Slurm 24.11).
+    """
+    if not settings or not settings.keys() <= set(CHANGEABLE.values()):
+        raise ValueError(f"not settings of a waiting job: {settings!r}")
+    words = [f"{key}={_text(key, value)}" for key, value in settings.items()]
+    return ["scontrol", "update", f"JobId={_count('job id', job_id)}", *words]
 
 
 def scancel_named(name: str) -> list[str]:

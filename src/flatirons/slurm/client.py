@@ -173,6 +173,22 @@ class SlurmClient:
                 return
             raise failed(error) from error
 
+    async def update(self, job_id: int, settings: Mapping[str, str], *, user: str | None) -> None:
+        """Changes a waiting job, which keeps its place in the queue; see `argv.scontrol_update`.
+
+        Raises SlurmError if Slurm refuses it, for example because the job runs by now. Slurm would shorten
+        the time of a job that began to run at this very moment, too.
+        """
+        try:
+            await self._run(argv.scontrol_update(job_id, settings), user=user)
+        except CommandFailed as error:
+            raise failed(error) from error
+
+    async def may_update(self, job_id: int, settings: Mapping[str, str], *, user: str | None) -> bool:
+        """May this process run what `update` runs? The sudo rules of a site may not allow it."""
+        word, *rest = argv.scontrol_update(job_id, settings)
+        return await self.runner.permits([self.cluster.command(word), *rest], user=user)
+
     async def jobs(
         self, *, comment_part: str = "", ids: Container[int | None] = (), with_queues: bool = False
     ) -> Snapshot:

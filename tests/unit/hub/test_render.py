@@ -38,13 +38,17 @@ def few_accounts(monkeypatch):
     monkeypatch.setattr(accounts, "daemons", lambda: {1, 1001})
 
 
-def test_sudo_rules_allow_exactly_three_commands_of_each_cluster_and_no_account_of_the_system():
+def test_sudo_rules_allow_exactly_four_commands_of_each_cluster_and_no_account_of_the_system():
+    change = r"scontrol ^update JobId\=[0-9]+( (TimeLimit|Partition|Account|QOS)\=[A-Za-z0-9_.@-]+)+$"
     assert lines(rendered("sudoers")) == [
         "Cmnd_Alias FLATIRONS_SLURM = /usr/bin/sbatch, /usr/bin/scancel, /usr/bin/squeue, "
         "/opt/slurm/bin/sbatch, /opt/slurm/bin/scancel, /opt/slurm/bin/squeue",
+        f"Cmnd_Alias FLATIRONS_CHANGE = /usr/bin/{change}, \\",
+        f"    /opt/slurm/bin/{change}",
         "Runas_Alias FLATIRONS_SYSTEM = root, slurm, munge, #0, #1, #2, #1001",
-        'Defaults!FLATIRONS_SLURM env_reset, env_keep += "SLURM_CONF", !requiretty, !lecture, !pam_session',
-        "jupyterhub ALL=(ALL, !FLATIRONS_SYSTEM) NOPASSWD: FLATIRONS_SLURM",
+        "Defaults!FLATIRONS_SLURM, FLATIRONS_CHANGE env_reset, "
+        'env_keep += "SLURM_CONF", !requiretty, !lecture, !pam_session',
+        "jupyterhub ALL=(ALL, !FLATIRONS_SYSTEM) NOPASSWD: FLATIRONS_SLURM, FLATIRONS_CHANGE",
     ]
 
 
