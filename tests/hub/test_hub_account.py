@@ -34,7 +34,7 @@ def run(cluster: Any, script: str) -> str:
     return str(done.stdout)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def rules(cluster: Any) -> Iterator[None]:
     """The sudo rules of a hub under carol's account, for everybody; root and slurm have second names."""
     run(

@@ -20,8 +20,9 @@ TEMPLATES = Path(__file__).parent.parent / "deploy"
 RENDERED_FILES = ("sudoers", "hub.service", "proxy.service")
 SLURM_COMMANDS = ("sbatch", "scancel", "squeue")
 CHANGE = rf"^update JobId\=[0-9]+( ({'|'.join(CHANGEABLE.values())})\=[A-Za-z0-9_.@-]+)+$"
-"""The only arguments with which the hub runs scontrol as a user. Sudo before 1.9.10 has no regular expressions
-and takes this for a pattern that matches nothing; without the backslashes it would refuse the whole file."""
+"""The only arguments with which the hub runs scontrol as a user. Sudo before 1.9.10 knows no regular
+expressions and takes this for a pattern that matches nothing; without the backslashes it would refuse the
+whole file."""
 
 SYSTEM_ALIAS = "FLATIRONS_SYSTEM"
 MOST_UIDS = 10_000

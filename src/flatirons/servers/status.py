@@ -12,7 +12,7 @@ from typing import Any
 
 from flatirons import units
 from flatirons.servers.report import Report
-from flatirons.servers.timing import Step
+from flatirons.servers.timing import STEPS, Step
 from flatirons.slurm.model import Allocation, JobSpec, QueuePosition
 
 STOPPED, ENDED = "stopped", "ended"
@@ -20,6 +20,15 @@ STOPPED, ENDED = "stopped", "ended"
 
 UNDER_WAY = ("submitting", "waiting", "booting", "starting")
 """The phases in which a start can be cancelled."""
+
+TITLES = {
+    "waiting": "Waiting",
+    "up": "Ready",
+    "stopping": "Stopping",
+    STOPPED: "Not running",
+    ENDED: "Not running",
+}
+"""Phases in the title of a tab; the others are parts of a start."""
 
 TIGHT_PERCENT = 90
 """From this part of its memory on, a job that needs more may soon be killed."""
@@ -44,6 +53,36 @@ class Queue:
     position: QueuePosition | None = None
     expected_start: float | None = None
     estimates: Sequence[tuple[float, float]] = ()
+
+    @property
+    def moved_seconds(self) -> float:
+        """How much later the expected start is now than when it was first estimated; less than 0: earlier."""
+        return self.estimates[-1][1] - self.estimates[0][1] if self.estimates else 0.0
+
+    def outline(self, width: float, height: float) -> list[tuple[float, float]]:
+        """The estimates as points of a line of steps in a picture of this size, the latest start at its top;
+        [] while there is only one."""
+        moments, starts = [at for at, _ in self.estimates], [start for _, start in self.estimates]
+        if len(starts) < 2:
+            return []
+        across, up = max(moments[-1] - moments[0], 1.0), max(max(starts) - min(starts), 1.0)
+        xs = [width * (at - moments[0]) / across for at in moments]
+        ys = [height * (max(starts) - start) / up for start in starts]
+        corners = [(x, before) for x, before in zip(xs[1:], ys[:-1], strict=True)]
+        return [(xs[0], ys[0]), *(each for pair in zip(corners, zip(xs[1:], ys[1:], strict=True), strict=True) for each in pair)]
+
+
+DONE, NOW, AHEAD, LEFT_OUT = "done", "now", "ahead", "left out"
+
+
+@dataclass(frozen=True, slots=True)
+class Milestone:
+    """A part of a start as a page shows it: DONE, going on NOW, AHEAD, or LEFT_OUT by this start."""
+
+    label: str
+    state: str
+    began_at: float | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +167,27 @@ class ServerStatus:
         if self.ends_at is None or self.started_at is None:
             return None
         return self.ends_at - self.started_at
+
+    @property
+    def milestones(self) -> list[Milestone]:
+        """All parts of a start in their order, whether or not they have begun."""
+        begun = {step.name: step for step in self.steps}
+        last = max((place for place, name in enumerate(STEPS) if name in begun), default=-1)
+        return [self._milestone(label, begun.get(name), is_past=place < last) for place, (name, label) in enumerate(STEPS.items())]
+
+    def _milestone(self, label: str, step: Step | None, *, is_past: bool) -> Milestone:
+        if step is None:
+            return Milestone(label, LEFT_OUT if is_past else AHEAD)
+        return Milestone(label, NOW if step.seconds is None and self.is_starting else DONE, step.began_at, step.seconds)
+
+    @property
+    def title_of_tab(self) -> str:
+        """What the tab of a browser says while the server starts."""
+        name = self.title or self.name or "your server"
+        place = self.queue.position if self.queue else None
+        if self.phase == "waiting" and place:
+            return f"{place.number} of {place.length} in the queue: {name}"
+        return f"{TITLES.get(self.phase, 'Starting')}: {name}"
 
     def left_seconds(self, now: float | None = None) -> float | None:
         """How long the job may still run, at least 0; None while that isn't known."""

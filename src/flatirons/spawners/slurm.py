@@ -45,6 +45,7 @@ from flatirons.servers.causes import STOPPED, UNANSWERED, Cause
 from flatirons.servers.follow import Limits
 from flatirons.servers.progress import Event
 from flatirons.servers.report import Report, dismissed, kept
+from flatirons.servers.status import ServerStatus
 from flatirons.slurm.model import DEFAULT_CLUSTER, JobSpec
 from flatirons.slurm.rights import Rights
 from flatirons.slurm_form.job import request
@@ -56,6 +57,7 @@ from flatirons.spawners.form.job_options import OptionTraits, job_options
 from flatirons.spawners.jupyterhub import compat, resume
 from flatirons.spawners.other_spawners import OtherNames
 from flatirons.spawners.run.server_run import ServerRun
+from flatirons.spawners.run.server_status import server_status
 from flatirons.spawners.run.start_failed import StartFailed
 from flatirons.spawners.run.stored_state import Attempt
 from flatirons.spawners.shared.host_names import is_address
@@ -209,6 +211,11 @@ class SlurmSpawner(OtherNames, OptionTraits, SiteTraits, Spawner):
     def ready(self) -> bool:
         """Can the server be used? JupyterHub alone would say so of one whose start was cancelled just now."""
         return bool(super().ready) and not (self.run and not self.run.port)
+
+    @property
+    def server_status(self) -> ServerStatus:
+        """What pages are told about the server."""
+        return server_status(self)
 
     @property
     def has_ended(self) -> bool:

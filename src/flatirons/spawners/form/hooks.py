@@ -327,6 +327,12 @@ class FormHooks:
             raise RefusedOptions(refused) from None
         spawner.user_options = options
 
+    def put_back(self, spawner: Spawner, options: Options) -> None:
+        """Sets options again that this spawner had, without another check."""
+        form = self.form(spawner)
+        self._set_traits(form, {**dict.fromkeys(form.fields), **options}, spawner)
+        spawner.user_options = options
+
     @classmethod
     def accepted(cls, spawner: Spawner) -> tuple[Options, Mapping[str, Any]]:
         """The typed options that this process accepted, and the values that the spawner's traits got from

@@ -44,11 +44,20 @@ async def start_estimate(
         estimate = _with_reservations(estimate, spec, rights)
     if not estimate.is_long or rights is None:
         return StartEstimate(estimate, [])
-    possible = []
-    for each in find_alternatives(spec, rights):
-        if accepted := await _accepted(form, {**options, **each.options}, context):
-            possible.append(replace(each, spec=rights.countable(request(accepted, spawner.own_fields))))
+    possible = await possible_alternatives(spawner, form, context, options, spec)
     return StartEstimate(estimate, await estimator.find_sooner(estimate, possible, user=spawner.user.name))
+
+
+async def possible_alternatives(
+    spawner: SlurmSpawner, form: Form, context: Context, options: Mapping[str, Any], spec: JobSpec
+) -> list[Alternative]:
+    """What else this user may ask for, as the form says, in place of `options`, which `spec` was made of."""
+    rights = context.facts.rights(options.get("cluster") or spawner.cluster) if context.facts else None
+    possible = []
+    for each in find_alternatives(spec, rights) if rights else ():
+        if accepted := await accepted_options(form, {**options, **each.options}, context):
+            possible.append(replace(each, spec=rights.countable(request(accepted, spawner.own_fields))))
+    return possible
 
 
 def _with_reservations(estimate: Estimate, spec: JobSpec, rights: Rights) -> Estimate:
@@ -73,7 +82,7 @@ def _with_reservations(estimate: Estimate, spec: JobSpec, rights: Rights) -> Est
     return estimate
 
 
-async def _accepted(form: Form, given: Mapping[str, Any], context: Context) -> Mapping[str, Any] | None:
+async def accepted_options(form: Form, given: Mapping[str, Any], context: Context) -> Mapping[str, Any] | None:
     """The typed options as the form reads them; None if the form refuses one."""
     answers = await form.answers(given, context)
     if any(answer.message for answer in answers):

@@ -5,6 +5,7 @@ It is put together from what the hub knows already: no query of Slurm, no proces
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from flatirons.errors import Refusal
 from flatirons.forms import Field
 from flatirons.servers.report import Report
 from flatirons.servers.status import ENDED, STOPPED, Asked, Queue, ServerStatus
+from flatirons.servers.timing import Step
 from flatirons.slurm import explain
 from flatirons.slurm.model import Job
 from flatirons.slurm_form.job import request
@@ -108,14 +110,41 @@ def _of_run(run: ServerRun, spawner: Spawner, about: dict[str, Any]) -> ServerSt
         partition=job.partition if job else "",
         job_id=run.job_id,
         node=run.attempt.host or (job.batch_host if job else ""),
-        spec=request(spawner.job_options(), spawner.own_fields),
+        spec=request(_options(spawner), spawner.own_fields),
         allocation=job.allocation if job else None,
         queue=_queue(run, job) if job and phase == "waiting" else None,
-        steps=tuple(run.steps),
+        steps=tuple(_steps(run, job)),
         started_at=_seconds(job.start) if job and not job.state.is_waiting else None,
         ends_at=_seconds(job.end) if job and not job.state.is_waiting else None,
         stale_seconds=run.watcher.age if is_stale else None,
     )
+
+
+def _options(spawner: Spawner) -> Mapping[str, Any]:
+    """What the job is made of; after a restart of the hub, the options that the earlier process accepted."""
+    options, hooks = spawner.job_options(), FormHooks.of(spawner)
+    if hooks is None or FormHooks.accepted(spawner)[0]:
+        return options
+    fields = hooks.form(spawner).fields
+    given = {name: value for name, value in last_options(spawner).items() if name in fields}
+    return {**options, **{name: value for name, value in given.items() if value is not None}}
+
+
+def _steps(run: ServerRun, job: Job | None) -> list[Step]:
+    """The parts of the start; those that an earlier process of the hub saw, as far as Slurm knows them."""
+    submit = _seconds(job.submit) if job else None
+    if not run.steps or run.steps[0].name != "queue" or not job or submit is None:
+        return run.steps
+    queue, *later = run.steps
+    end = None if queue.seconds is None else queue.began_at + queue.seconds
+    if end is not None and not job.state.is_waiting:
+        end = min(end, _seconds(job.start) or end)
+    requested = float(run.attempt.requested_at) or submit
+    return [
+        Step("submission", requested, max(submit - requested, 0.0)),
+        Step("queue", submit, None if end is None else max(end - submit, 0.0)),
+        *later,
+    ]
 
 
 def _queue(run: ServerRun, job: Job) -> Queue:
