@@ -82,6 +82,9 @@ TABLE = {
     "/flatirons/pages/([A-Za-z_.]+)": Call("GET", "/flatirons/pages/flatirons.css", **EVERYBODY),
     "/flatirons/report": Call("GET", "/flatirons/report/alice", **READERS, **PAGES),
     "/api/flatirons/report": Call("GET", "/api/flatirons/report/alice", **READERS, **TOKENS, server=404),
+    "/flatirons/start": Call("GET", "/flatirons/start/alice", **LINKS),
+    "/flatirons/sooner": Call("GET", "/flatirons/sooner/alice", **READERS, **PAGES),
+    "/api/flatirons/start": Call("GET", "/api/flatirons/start/alice", **READERS, **TOKENS, server=404),
     "/flatirons/operations": Call("GET", "/flatirons/operations", **OPERATORS, **PAGES),
     "/flatirons/operations/stop": Call(
         "POST", "/flatirons/operations/stop", **{**FORMS, "bob": 400, "alice": 400, "admin": 400}
@@ -126,6 +129,7 @@ ALSO = {
     "POST /flatirons/report": Call(
         "POST", "/flatirons/report/alice", **{**FORMS, "alice": 303, "admin": 303}
     ),
+    "POST /flatirons/start": Call("POST", "/flatirons/start/alice", **UNNAMED),  # no button
     "DELETE /api/flatirons/report": Call("DELETE", "/api/flatirons/report/alice", **PROGRAMS),
 }
 """What a URL of the table does besides."""

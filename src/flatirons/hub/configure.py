@@ -151,8 +151,13 @@ def update_pages(c: Any, site: Site) -> None:
     from flatirons.hub.handlers import handlers
 
     c.JupyterHub.template_paths = [str(TEMPLATES)]
-    c.JupyterHub.template_vars = {"flatirons_version": pages_version()}
+    c.JupyterHub.template_vars = {"flatirons_version": pages_version(), "flatirons_viewer": name_of}
     c.JupyterHub.extra_handlers = list(handlers)
+
+
+def name_of(viewer: Any) -> str:
+    """Who looks at a page: JupyterHub's page of a start only tells the template whose server it is."""
+    return str(getattr(viewer, "name", ""))
 
 
 def pages_version() -> str:

@@ -8,6 +8,7 @@ messages       the sentences of a start
 timing         when the parts of a start began, and how long they took
 status         what pages and programs are told about a server
 end_kinds      short words for the kinds of ends
+start_page     what the page of a start shows: the status, the events, times in words
 causes         what is known about an end: the cause, the starter's report, who receives it
 diagnosis      works out the cause from what Slurm, the starter and the log say
 starter_ends   the sentences for the kinds of ends that a starter names

@@ -69,7 +69,10 @@ class Queue:
         xs = [width * (at - moments[0]) / across for at in moments]
         ys = [height * (max(starts) - start) / up for start in starts]
         corners = [(x, before) for x, before in zip(xs[1:], ys[:-1], strict=True)]
-        return [(xs[0], ys[0]), *(each for pair in zip(corners, zip(xs[1:], ys[1:], strict=True), strict=True) for each in pair)]
+        return [
+            (xs[0], ys[0]),
+            *(each for pair in zip(corners, zip(xs[1:], ys[1:], strict=True), strict=True) for each in pair),
+        ]
 
 
 DONE, NOW, AHEAD, LEFT_OUT = "done", "now", "ahead", "left out"
@@ -173,12 +176,17 @@ class ServerStatus:
         """All parts of a start in their order, whether or not they have begun."""
         begun = {step.name: step for step in self.steps}
         last = max((place for place, name in enumerate(STEPS) if name in begun), default=-1)
-        return [self._milestone(label, begun.get(name), is_past=place < last) for place, (name, label) in enumerate(STEPS.items())]
+        return [
+            self._milestone(label, begun.get(name), is_past=place < last)
+            for place, (name, label) in enumerate(STEPS.items())
+        ]
 
     def _milestone(self, label: str, step: Step | None, *, is_past: bool) -> Milestone:
         if step is None:
             return Milestone(label, LEFT_OUT if is_past else AHEAD)
-        return Milestone(label, NOW if step.seconds is None and self.is_starting else DONE, step.began_at, step.seconds)
+        return Milestone(
+            label, NOW if step.seconds is None and self.is_starting else DONE, step.began_at, step.seconds
+        )
 
     @property
     def title_of_tab(self) -> str:

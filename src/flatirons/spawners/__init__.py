@@ -20,6 +20,7 @@ form.job_options         the options as traits of SlurmSpawner; the typed option
 form.presets             choices with a name: the site's, and each user's own
 form.preset_clicks       what the buttons for presets do
 form.start_estimate      when a job with these options would start, and what would let it start sooner
+form.waiting_change      what would let a waiting job start sooner, and how the job is changed
 form.suggested_fix       what would have helped, as far as the form would take it
 =======================  ==================================================================================
 
@@ -46,6 +47,7 @@ jupyterhub.cleanup          tells JupyterHub that a server has ended, and cleans
 jupyterhub.compat           every undocumented name of JupyterHub, behind a function or a class
 jupyterhub.compat_handlers  what we change in its handlers: bodies are judged before anything is stored
 jupyterhub.compat_servers   all servers of a user, running or not, and how a form ends one
+jupyterhub.compat_starts    the start of a server: its end, its cancellation, its options
 jupyterhub.compat_tokens    API tokens for one server: made, listed, revoked
 ==========================  ==================================================================================
 
@@ -76,7 +78,8 @@ What a server is without a hub (its job followed and cancelled, what its user re
 is in `servers`; the standard Slurm form is in `slurm_form`.
 
 `slurm` imports `jupyterhub.resume` and `run.server_run`, and these import the rest. No module that `slurm`
-needs imports `slurm`: only `form.start_estimate`, for the hub's handlers, and `reference` do. A module
-further down that needs to know something of a run declares it in a Protocol (`run.stored_state.Followed`,
-`shared.registry.Registered`, `jupyterhub.cleanup.Cleanable`, `run.caller_check.Placed`).
+needs imports `slurm`: only `form.start_estimate` and `form.waiting_change`, for the hub's handlers, and
+`reference` do. A module further down that needs to know something of a run declares it in a Protocol
+(`run.stored_state.Followed`, `shared.registry.Registered`, `jupyterhub.cleanup.Cleanable`,
+`run.caller_check.Placed`).
 """

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
 from functools import partial
@@ -45,7 +46,7 @@ from flatirons.servers.causes import STOPPED, UNANSWERED, Cause
 from flatirons.servers.follow import Limits
 from flatirons.servers.progress import Event
 from flatirons.servers.report import Report, dismissed, kept
-from flatirons.servers.status import ServerStatus
+from flatirons.servers.start_page import StartPage
 from flatirons.slurm.model import DEFAULT_CLUSTER, JobSpec
 from flatirons.slurm.rights import Rights
 from flatirons.slurm_form.job import request
@@ -212,10 +213,10 @@ class SlurmSpawner(OtherNames, OptionTraits, SiteTraits, Spawner):
         """Can the server be used? JupyterHub alone would say so of one whose start was cancelled just now."""
         return bool(super().ready) and not (self.run and not self.run.port)
 
-    @property
-    def server_status(self) -> ServerStatus:
-        """What pages are told about the server."""
-        return server_status(self)
+    def start_page(self, *, counts: bool = True) -> StartPage:
+        """What the page of a start shows at this moment; for `counts` see StartPage."""
+        events = self.run.progress.events if self.run else ()
+        return StartPage(server_status(self), tuple(events), time.time(), counts)
 
     @property
     def has_ended(self) -> bool:

@@ -254,9 +254,8 @@ def test_the_pending_page_cancels_the_server_that_it_shows():
     html = page.render(
         user=who, spawner=what, progress_url=url, base_url="/hub/", static_url=lambda *path, **options: ""
     )
-    assert 'var owner = "alice";' in html
-    assert 'var server = "second";' in html
-    assert 'href="/hub/spawn/alice/second"' in html, "the way back to the form"
+    assert 'action="/hub/flatirons/start/alice/second"' in html
+    assert f'data-stream="{url}"' in html, "JupyterHub's events, for a spawner of another kind"
 
 
 class Routes(RequestHandler):

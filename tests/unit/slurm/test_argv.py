@@ -182,3 +182,49 @@ def test_sacct_is_asked_for_several_jobs_of_any_user_at_once() -> None:
         "--format=JobIDRaw,State,ExitCode,ElapsedRaw,MaxRSS,ReqMem,NodeList,AllocCPUS,TotalCPU,NNodes,User,Submit",
         "--jobs=1,2",
     ]
+
+
+WAITING = JobSpec("jupyter", partition="sknl", account="knl", runtime_minutes=240, memory_mib=1024)
+
+
+@pytest.mark.parametrize(
+    ("change", "settings"),
+    [
+        ({}, {}),
+        ({"runtime_minutes": 60}, {"TimeLimit": "60"}),
+        (
+            {"partition": "shas", "account": "", "qos": "debug"},
+            None,
+        ),  # an account can't be left to Slurm again
+        (
+            {"partition": "shas", "account": "general", "qos": "debug"},
+            {"Partition": "shas", "Account": "general", "QOS": "debug"},
+        ),
+        ({"runtime_minutes": 60, "memory_mib": 512}, None),
+        ({"extra": ("--hold",)}, None),
+    ],
+)
+def test_what_changes_in_a_waiting_job_or_needs_a_new_one(
+    change: dict[str, object], settings: dict[str, str] | None
+) -> None:
+    after = replace(WAITING, **change)  # type: ignore[arg-type]  # the test's own typing
+    assert argv.changed_settings(WAITING, after) == settings
+
+
+def test_a_change_of_a_waiting_job_becomes_this_command_line() -> None:
+    line = argv.scontrol_update(7, {"TimeLimit": "60", "Partition": "shas"})
+    assert line == ["scontrol", "update", "JobId=7", "TimeLimit=60", "Partition=shas"]
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"StdOut": "/x"}, {"Partition": "a\nNodeName=b"}, {"NodeName": "shas0101"}]
+)
+def test_nothing_else_is_changed_by_scontrol(settings: dict[str, str]) -> None:
+    with pytest.raises(ValueError):
+        argv.scontrol_update(7, settings)
+
+
+@pytest.mark.parametrize("job_id", [0, -1, True, "7"])
+def test_only_a_job_with_an_id_is_changed(job_id: int) -> None:
+    with pytest.raises(ValueError):
+        argv.scontrol_update(job_id, {"TimeLimit": "60"})

@@ -9,6 +9,7 @@ from flatirons.hub.handlers import (
     operations,
     reports,
     server_events,
+    start,
     starter,
 )
 
@@ -17,6 +18,7 @@ handlers = [
     *form.handlers,
     *beside.handlers,
     *reports.handlers,
+    *start.handlers,
     *operations.handlers,
     *announcements.handlers,
     *connect.handlers,

@@ -53,8 +53,10 @@ async def possible_alternatives(
 ) -> list[Alternative]:
     """What else this user may ask for, as the form says, in place of `options`, which `spec` was made of."""
     rights = context.facts.rights(options.get("cluster") or spawner.cluster) if context.facts else None
+    if rights is None:
+        return []
     possible = []
-    for each in find_alternatives(spec, rights) if rights else ():
+    for each in find_alternatives(spec, rights):
         if accepted := await accepted_options(form, {**options, **each.options}, context):
             possible.append(replace(each, spec=rights.countable(request(accepted, spawner.own_fields))))
     return possible
@@ -82,7 +84,9 @@ def _with_reservations(estimate: Estimate, spec: JobSpec, rights: Rights) -> Est
     return estimate
 
 
-async def accepted_options(form: Form, given: Mapping[str, Any], context: Context) -> Mapping[str, Any] | None:
+async def accepted_options(
+    form: Form, given: Mapping[str, Any], context: Context
+) -> Mapping[str, Any] | None:
     """The typed options as the form reads them; None if the form refuses one."""
     answers = await form.answers(given, context)
     if any(answer.message for answer in answers):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from flatirons.errors import FlatironsError, SlurmError
+from flatirons.errors import FlatironsError, OptionsRefused, SlurmError
 from flatirons.forms import Context
 from flatirons.slurm.alternatives import Alternative
 from flatirons.slurm.argv import changed_settings
@@ -20,10 +20,11 @@ from flatirons.slurm.estimate import Estimate, Kind, describe_start
 from flatirons.slurm.model import JobSpec
 from flatirons.slurm_form.job import request
 from flatirons.spawners.form.hooks import FormHooks
-from flatirons.spawners.form.requested_options import RefusedOptions
+from flatirons.spawners.form.requested_options import stored_before
 from flatirons.spawners.form.start_estimate import accepted_options, possible_alternatives
-from flatirons.spawners.jupyterhub import compat_starts
+from flatirons.spawners.jupyterhub import compat, compat_starts
 from flatirons.spawners.run.server_run import ServerRun
+from flatirons.spawners.run.server_status import asked
 from flatirons.spawners.slurm import SlurmSpawner
 
 NOT_WAITING = "The job doesn't wait any more, so it was not changed."
@@ -35,7 +36,7 @@ class NotChanged(FlatironsError):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class SoonerStart:
     """What would let the job start sooner, and whether it keeps its place in the queue."""
 
     alternative: Alternative
@@ -44,10 +45,10 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class SoonerStarts:
     """The changes for a job that waits. With `is_early`, the estimates follow in a moment."""
 
-    found: tuple[Change, ...] = ()
+    found: tuple[SoonerStart, ...] = ()
     is_early: bool = False
 
 
@@ -69,28 +70,31 @@ class WaitingServer:
             return None
         return cls(spawner, hooks, await hooks.context(spawner, fresh=fresh))
 
-    async def changes(self) -> Changes:
+    async def changes(self) -> SoonerStarts:
         """What would let the job start in less than half the time, soonest first; none for a short wait."""
         options = await accepted_options(self.form, FormHooks.texts(self.spawner), self.context)
         cluster = self._run.attempt.cluster
         if options is None:  # what was asked for is no longer offered
-            return Changes()
+            return SoonerStarts()
         estimator, spec = self.spawner.registry.estimator(cluster), self._spec(options)
         estimate = self._expected() or await estimator.estimate(spec, user=self.user)
         if estimate.kind is Kind.TOO_OFTEN:
-            return Changes(is_early=True)
+            return SoonerStarts(is_early=True)
         possible = await possible_alternatives(self.spawner, self.form, self.context, options, spec)
         sooner = await estimator.find_sooner(estimate, possible, user=self.user)
-        return Changes(tuple([Change(each, when, await self._keeps_place(spec, each.spec)) for each, when in sooner]))
+        return SoonerStarts(
+            tuple(
+                [SoonerStart(each, when, await self._keeps_place(spec, each.spec)) for each, when in sooner]
+            )
+        )
 
     async def change(self, given: Mapping[str, str]) -> None:
         """Changes these options of the waiting job, which keeps its place; the form checks them first.
 
-        What is stored of the start has the new options from then on. Raises RefusedOptions, NotChanged or
-        SlurmError; then nothing has changed.
+        What is stored of the start has the new options from then on. Raises NotChanged or SlurmError; then
+        nothing has changed.
         """
-        before, options = dict(self.spawner.user_options), self.options_with(given)
-        await FormHooks.judge(self.spawner, options)
+        before, options = dict(self.spawner.user_options), await self.checked(given)
         settings = await self._settings(options)
         if settings is None:
             raise NotChanged(NEEDS_NEW_JOB)
@@ -104,9 +108,14 @@ class WaitingServer:
         compat_starts.store_options(self.spawner)
         self._tell(given)
 
-    def options_with(self, given: Mapping[str, str]) -> dict[str, Any]:
-        """The options of the start with these in place of its own."""
-        return {**self.spawner.user_options, **given}
+    async def checked(self, given: Mapping[str, str]) -> dict[str, Any]:
+        """The options of the start with these in place of its own; NotChanged if the form refuses one."""
+        stored_before.set(compat.stored_options(self.spawner))
+        try:
+            return await self.form.check({**self.spawner.user_options, **given}, self.context)
+        except OptionsRefused as refused:
+            said = (f"{self.form.label(name)}: {text}" for name, text in refused.messages.items())
+            raise NotChanged(" ".join(said)) from None
 
     @property
     def _run(self) -> ServerRun:
@@ -134,13 +143,12 @@ class WaitingServer:
     def _expected(self) -> Estimate | None:
         """What Slurm expects of this very job, None where it doesn't say."""
         job = self._run.job
-        return describe_start(job.start, datetime.fromtimestamp(time.time(), UTC)) if job and job.start else None
+        return (
+            describe_start(job.start, datetime.fromtimestamp(time.time(), UTC)) if job and job.start else None
+        )
 
     def _tell(self, given: Mapping[str, str]) -> None:
-        words = {each.name: f"{each.label}: {each.words}" for each in self.spawner.server_status.asked}
+        words = {each.name: f"{each.label}: {each.words}" for each in asked(self.spawner)}
         told = ", ".join(words[name] for name in words if name in given)
         self._run.progress.tell(20, f"Changed: {told}. The job keeps its place in the queue.")
         self._run.watcher.kick()
-
-
-__all__ = ["Change", "Changes", "NotChanged", "RefusedOptions", "WaitingServer"]

@@ -1,4 +1,4 @@
-"""A start that is under way, by names that JupyterHub doesn't document: its end, its cancellation, its options.
+"""The start of a server: its end, cancellation and options, by names that JupyterHub doesn't document.
 
 What `compat` says holds here, too; tests/hub/test_start_page.py fails when a name has changed.
 """
@@ -27,11 +27,12 @@ async def cancel_start(handler: BaseHandler, spawner: Spawner) -> None:
     It may go on if it can't be stopped at the moment. Needless once JupyterHub has a method for it: its REST
     handler waits a second for the start to notice.
     """
-    if (start := start_of(spawner)) and not compat.is_stop_pending(spawner):
+    start = start_of(spawner)
+    if start and not compat.is_stop_pending(spawner):
         start.cancel()
         await asyncio.wait([start])
         await asyncio.sleep(0)  # the callbacks of the start end what JupyterHub calls pending
-    if spawner.active:
+    if start or spawner.active:  # JupyterHub doesn't call a cancelled start active, but its job is there
         await compat.stop_server(handler, spawner)
 
 
@@ -48,7 +49,7 @@ async def start_again(handler: BaseHandler, spawner: Spawner, options: Mapping[s
 
 
 async def apply_options(spawner: Spawner, options: Mapping[str, Any]) -> None:
-    """Lets the site's gate check options and set the spawner's traits, as at a start; raises what it raises."""
+    """Lets the site's hook check options and set the spawner's traits, as at a start."""
     await spawner._run_apply_user_options(dict(options))
 
 

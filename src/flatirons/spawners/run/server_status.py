@@ -122,7 +122,8 @@ def _of_run(run: ServerRun, spawner: Spawner, about: dict[str, Any]) -> ServerSt
 
 def _options(spawner: Spawner) -> Mapping[str, Any]:
     """What the job is made of; after a restart of the hub, the options that the earlier process accepted."""
-    options, hooks = spawner.job_options(), FormHooks.of(spawner)
+    options: Mapping[str, Any] = spawner.job_options()
+    hooks = FormHooks.of(spawner)
     if hooks is None or FormHooks.accepted(spawner)[0]:
         return options
     fields = hooks.form(spawner).fields

@@ -62,7 +62,9 @@ async def test_a_running_server_says_where_and_until_when(spawner: SlurmSpawner,
     assert (found.phase, found.node, found.ends_at) == ("up", "shas0101", 1_900_000_000)
     assert found.allocation == Allocation(1, 1, 1000) and "1000 MB" in found.resources
     names = [step.name for step in found.steps]
-    assert names == ["queue", "container", "server"] and all(step.seconds is not None for step in found.steps)
+    assert names == ["submission", "queue", "container", "server"] and all(
+        step.seconds is not None for step in found.steps
+    )
     assert found.left_seconds(1_900_000_000 + 5) == 0 and found.left_seconds(1_899_999_000) == 1000
 
 
@@ -150,3 +152,17 @@ async def test_somebody_who_looks_is_woken_by_a_change(spawner: SlurmSpawner, sl
     spawner.keep(Report("stopped", "", job_id=1))
     assert await change
     others.close()
+
+
+async def test_after_a_restart_of_the_hub_what_was_asked_for_and_the_time_in_the_queue_are_as_before(
+    spawner: SlurmSpawner, slurm: FakeSlurm
+) -> None:
+    FormHooks(slurm_form({}, {"summit": {}}, {"python": {}})).attach(spawner)
+    spawner.user_options = {"cpus": 4, "memory": 2048, "runtime": None, "qos": None}
+    _, checking = await taken_up(spawner, slurm)
+    found = server_status(spawner)
+    assert found.spec and (found.spec.cpus, found.spec.memory_mib) == (4, 2048)
+    assert [step.name for step in found.steps] == ["submission", "queue"]
+    assert found.steps[1].began_at == next(iter(slurm.jobs.values())).submit
+    assert found.steps[1].seconds is None, "it still waits"
+    checking.cancel()
