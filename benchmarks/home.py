@@ -15,7 +15,7 @@ from cluster.demo.progress import Progress
 from cluster.demo.service import Demo
 
 from .form import LoadedHub, get_own_record
-from .shared.command_counts import count_calls, start_counting
+from .shared.command_counts import SHOWING, count_calls, start_counting
 from .shared.hub_process import Cpu, Hub
 from .shared.options import Options
 from .shared.report import Row, machine
@@ -49,7 +49,7 @@ def run(options: Options) -> Result:
     users = user_names(options.servers[0] if options.servers else plan.servers)
     with server_testbed(progress, len(users)) as demo:
         about = machine(demo)
-        start_counting(demo)
+        start_counting(demo, SHOWING)
         with running_hub(demo, FLATIRONS, users) as hub:
             with progress.step(f"{len(users)} servers"):
                 for first in range(0, len(users), GROUP):

@@ -4,6 +4,8 @@
 command, which records the call and then becomes the command. So every call is counted, whatever makes it.
 """
 
+from collections.abc import Sequence
+
 from cluster.demo.service import Demo
 
 from .testbed import run_script_in_hub
@@ -20,6 +22,7 @@ COMMANDS = (
     "srun",
     "sstat",
 )
+SHOWING = tuple(name for name in COMMANDS if name not in ("sbatch", "scancel"))
 CALLS = "/run/slurm-calls"
 
 WRAP = f"""
@@ -32,9 +35,12 @@ done
 """
 
 
-def start_counting(demo: Demo) -> None:
-    """Installs the counting scripts on the hub node."""
-    run_script_in_hub(demo, WRAP, *COMMANDS)
+def start_counting(demo: Demo, commands: Sequence[str] = COMMANDS) -> None:
+    """Installs the counting scripts on the hub node. A hub that starts servers needs SHOWING.
+
+    sudo's rules name the paths of sbatch and scancel: with scripts before them, sudo would refuse them.
+    """
+    run_script_in_hub(demo, WRAP, *commands)
 
 
 def count_calls(demo: Demo) -> dict[str, int]:
