@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.request import Request, urlopen
@@ -22,13 +22,13 @@ from cluster.layout import PEOPLE
 from cluster.processes import wait_until
 from cluster.state import Bind
 
-from .coldstart import BINDS, HUB_API, IMAGES, PYTHON, create_token
+from .coldstart import BINDS, HUB_API, IMAGES, PYTHON, create_token, stock_image
 from .shared.browser import Journey, chromium, logged_in, travel
 from .shared.hub_process import Peer
 from .shared.job_times import FirstListener, last_submitted, script_began, start_noting_submissions
 from .shared.options import Options
 from .shared.report import Row, machine
-from .shared.server_bench import printed, selected
+from .shared.server_bench import printed
 from .shared.slurmctld import end_jobs
 from .shared.subjects import (
     BATCHSPAWNER,
@@ -44,8 +44,7 @@ from .shared.testbed import HERE, BenchFailure, Result, run_script_in_hub, runni
 
 USER = next(person for person in PEOPLE if person.name == "alice")
 PARTITION = "shas"
-QUICK_PLAN, QUICK_ROUNDS = (FLATIRONS, FLOOR), 1
-FULL_PLAN, FULL_ROUNDS = (FLATIRONS, FLOOR, BATCHSPAWNER, MOSS), 5
+QUICK_ROUNDS, FULL_ROUNDS = 1, 5
 PARTS = ("hub", "slurm", "server", "page", "kernel")
 # File in `node/` -> where the nodes see it.
 PROGRAMS = {
@@ -70,6 +69,28 @@ $4
 INPUT
 END
 """
+
+
+@dataclass(frozen=True)
+class Case:
+    """A subject with an image: our own, or the `stock` one of `coldstart`, as a peer's site would have it."""
+
+    subject: Subject
+    image: str = "flatirons"
+
+    def __str__(self) -> str:
+        return f"{self.subject.name}, image {self.image}"
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The facts of the rows."""
+        return {} if self.image == "flatirons" else {"image": self.image}
+
+
+QUICK_PLAN = (Case(FLATIRONS), Case(FLOOR))
+PEERS = tuple(Case(peer, image) for image in IMAGES for peer in (BATCHSPAWNER, MOSS))
+FULL_PLAN = (*QUICK_PLAN, *PEERS)
+
 # Seconds of "click_to_output" and of its parts.
 Times = dict[str, float]
 
@@ -90,27 +111,36 @@ class Seen:
 
 def run(options: Options) -> Result:
     """The subjects take turns; in each round a browser with an empty cache, then the same one again."""
-    subjects = selected(options, QUICK_PLAN if options.is_quick else FULL_PLAN)
+    cases = plan_of(options)
     rounds = options.rounds or (QUICK_ROUNDS if options.is_quick else FULL_ROUNDS)
-    progress, seen = Progress(), {subject.name: Seen() for subject in subjects}
-    with journey_testbed(progress) as demo, chromium() as browser:
+    progress, seen = Progress(), {case: Seen() for case in cases}
+    with journey_testbed(progress, cases) as demo, chromium() as browser:
         about = {**machine(demo), "chromium": browser.version}
         for number in range(1, rounds + 1):
-            for subject in subjects:
-                with progress.step(f"{subject.name}, round {number}"), running(demo, subject):
-                    measure(
-                        demo, browser, subject, seen[subject.name], uncounted=0 if options.is_quick else 1
-                    )
-                printed(progress, list(rows(subject.name, seen[subject.name])))
+            for case in cases:
+                with progress.step(f"{case}, round {number}"), running(demo, case):
+                    measure(demo, browser, case.subject, seen[case], uncounted=0 if options.is_quick else 1)
+                printed(progress, list(rows(case, seen[case])))
         demo.start_proxy()
         demo.start_hub()
-        return Result(about, [row for name, found in seen.items() for row in rows(name, found)])
+        return Result(about, [row for case, found in seen.items() for row in rows(case, found)])
+
+
+def plan_of(options: Options) -> Sequence[Case]:
+    """What is measured in each round, in this order."""
+    plan = QUICK_PLAN if options.is_quick else FULL_PLAN
+    if not options.subjects:
+        return plan
+    return [case for case in FULL_PLAN if case.subject.name in options.subjects]
 
 
 @contextmanager
-def journey_testbed(progress: Progress) -> Iterator[Demo]:
-    """The demo with its image, with the peers and their wrapper of the server on the nodes."""
+def journey_testbed(progress: Progress, cases: Sequence[Case]) -> Iterator[Demo]:
+    """The demo with the images, with the peers and their wrapper of the server on the nodes."""
     binds = [Bind(str(HERE / "node" / name), place, False) for name, place in PROGRAMS.items()]
+    if any(case.image == "stock" for case in cases):
+        with progress.step("stock image"):
+            binds.append(Bind(str(stock_image()), IMAGES["stock"], False))
     with running_testbed(progress, DEMO / "site.toml", binds=binds) as demo:
         shutil.copyfile(HERE / "node" / "journey_config.py", demo.etc / "journey_config.py")
         run_script_in_hub(demo, PREPARE_PEERS, stdin=PEER_RULE)
@@ -121,9 +151,9 @@ def journey_testbed(progress: Progress) -> Iterator[Demo]:
 
 
 @contextmanager
-def running(demo: Demo, subject: Subject) -> Iterator[None]:
+def running(demo: Demo, case: Case) -> Iterator[None]:
     """The subject's hub and its proxy; Flatirons' own for the floor."""
-    if not subject.is_peer:
+    if not case.subject.is_peer:
         demo.start_proxy()
         demo.start_hub()
         yield
@@ -131,7 +161,7 @@ def running(demo: Demo, subject: Subject) -> Iterator[None]:
         demo.stop_proxy()
         return
     run_script_in_hub(demo, EMPTY_PEER)
-    environment = ["env", f"PEER={subject.name}", PEER_PATH]
+    environment = ["env", f"PEER={case.subject.name}", f"IMAGE={IMAGES[case.image]}", PEER_PATH]
     peer = Peer(demo, [*environment, "/opt/peers/bin/jupyterhub", "-f", "/etc/flatirons/journey_config.py"])
     peer.start()
     try:
@@ -221,10 +251,10 @@ def floor_times(demo: Demo) -> Times:
     return {"click_to_output": sum(parts.values()), **parts}
 
 
-def rows(subject: str, seen: Seen) -> Iterator[Row]:
+def rows(case: Case, seen: Seen) -> Iterator[Row]:
     """The medians of the whole and of its parts, the extremes of the whole, and what the browser loaded."""
     for cache, times in seen.times.items():
-        facts = {"cache": cache, "n": len(times)}
+        subject, facts = case.subject.name, {"cache": cache, "n": len(times), **case.facts}
         whole = [each["click_to_output"] for each in times]
         numbers = {"click_to_output_s": statistics.median(whole)}
         numbers |= {"click_to_output_min_s": min(whole), "click_to_output_max_s": max(whole)}

@@ -1,4 +1,4 @@
-"""A peer's hub for `journey`: the peer as in its README, with a form, and our image. PEER is its name.
+"""A peer's hub for `journey`: the peer as in its README, with a form. PEER is its name, IMAGE a file.
 
 The peers' wrapper of the server, batchspawner-singleuser, is bound into the container.
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import batchspawner  # adds its handler
 
-IMAGE = "/srv/images/base.sif"
+IMAGE = os.environ["IMAGE"]
 STATE = Path("/var/lib/peer")
 PARTITION, RUNTIME, MEMORY = "shas", "1:00:00", "1500M"
 BINDS = (
