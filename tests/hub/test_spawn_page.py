@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from html import unescape
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,6 +21,7 @@ from flatirons.forms import Form, Select
 from flatirons.forms import Integer as IntegerField
 from flatirons.hub.configure import TEMPLATES
 from flatirons.hub.handlers import handlers
+from flatirons.servers.report import Report
 from flatirons.spawners.form.hooks import FormHooks
 from tests.hub.hub_in_process import JupyterHub, Visitor, configuration, message, running, value
 from tests.waiting import until
@@ -50,6 +54,7 @@ async def hub(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Jupyter
     config = configuration(spawner_class=Local, allow_named_servers=True, named_server_limit_per_user=2)
     config.JupyterHub.extra_handlers = list(handlers)
     config.JupyterHub.template_paths = [str(TEMPLATES)]
+    config.Authenticator.admin_users = {"root"}
     config.Spawner.cmd = [sys.executable, "-m", "jupyterhub.tests.mocksu"]
     config.SimpleLocalProcessSpawner.home_dir_template = str(tmp_path_factory.mktemp("hub") / "{username}")
     FormHooks(FORM).attach(config.Spawner)
@@ -267,3 +272,55 @@ async def test_a_link_opens_the_page_after_a_log_in(alice: Visitor, hub: Jupyter
     page = await followed(stranger, answer.headers["Location"])
     assert value(page, "nodes") == "3"
     await stranger.http.aclose()
+
+
+# -- what the page is about
+
+
+def heading(page: httpx.Response) -> str:
+    [inside] = re.findall(r"<h1[^>]*>(.*?)</h1>", page.text, re.DOTALL)
+    return " ".join(unescape(re.sub(r"<[^>]*>", "", inside)).split())
+
+
+async def test_the_heading_says_which_server_the_options_are_for(alice: Visitor) -> None:
+    assert heading(await alice.http.get("/hub/spawn/" + alice.name + "/gpu")) == "Options for server gpu"
+    link = await alice.http.get(f"/hub/spawn/{alice.name}/gpu?opt-nodes=2")
+    assert heading(link) == "Options for server gpu"
+    refused = await alice.post({"account": "general", "nodes": "9"}, "gpu")
+    assert message(refused, "nodes") and heading(refused) == "Options for server gpu"
+    assert f"user={alice.name}&amp;server=gpu" in refused.text, "changes are evaluated for that server"
+    beside = await followed(alice, "/hub/spawn?opt-nodes=2")
+    assert heading(beside) == "Options for your server"
+
+
+async def test_an_admin_reads_whose_server_the_options_are_for(hub: JupyterHub, alice: Visitor) -> None:
+    root = await Visitor(hub, "root").log_in()
+    assert heading(await root.http.get("/hub/spawn")) == "Options for your server"
+    other = f"/hub/spawn/{alice.name}"
+    assert heading(await root.http.get(f"{other}/gpu")) == f"Options for server gpu of {alice.name}"
+    await alice.hub.users[alice.name].stop("")
+    assert heading(await root.http.get(other)) == f"Options for the server of {alice.name}"
+    await root.http.aclose()
+
+
+ENDED = Report("time_limit", "The job reached its time limit.", job_id=7, fix={"nodes": "2"})
+
+
+@pytest.mark.parametrize("path", ["/hub/spawn", "/hub/spawn/dave", "/hub/spawn/dave/gpu"])
+async def test_the_form_says_how_its_server_ended_until_its_user_knows(dave: Visitor, path: str) -> None:
+    """JupyterLab's dialog about a lost server leads to this page."""
+    await dave.http.get(path)
+    spawner = dave.spawner("gpu" if path.endswith("gpu") else "")
+    spawner.reports = [replace(ENDED, ended_at=time.time())]
+    page = await dave.http.get(path)
+    assert "The job reached its time limit." in page.text and "Start again with 2 nodes" in page.text
+    [details] = re.findall(r'href="([^"]*)">Details and log', page.text)
+    assert (await dave.http.get(details)).status_code == 200
+    for known in (
+        replace(ENDED, ended_at=time.time(), dismissed=True),
+        replace(ENDED, ended_at=time.time() - 2 * 86400),
+        replace(ENDED, ended_at=time.time(), kind="stopped"),
+    ):
+        spawner.reports = [known]
+        assert "time limit" not in (await dave.http.get(path)).text
+    spawner.reports = []

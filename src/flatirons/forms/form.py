@@ -43,7 +43,7 @@ XSRF = "_xsrf"
 NOT_OPTIONS = {
     *(XSRF, BOXES, FROM_LINK),
     *("_preset", "_preset_name", "_save_preset", "_forget_preset"),
-    *("_start", "_server_name"),
+    *("_start", "_server_name", "_card"),
 }
 """Names of JupyterHub and of the page that may be in a body and are no options."""
 
@@ -188,19 +188,21 @@ class Form:
         from_page: bool = False,
         live: bool = False,
         page: PageSettings = NO_PAGE_SETTINGS,
+        card_in_use: Callable[[Sequence[Answer]], str] = lambda answers: "",
         whole: bool = True,
     ) -> FormHtml:
         """The form as HTML, without the <form> and the button, filled in with these texts or typed values.
 
         `messages` appear next to their fields and in a summary. `notice` is information, not an error.
         `linked` are the fields that a link filled in. With `live` (see `answers`) there is no summary,
-        because it would move the page while the user edits it. Unless `whole`, the result is only what
-        replaces the page's `#flatirons-form`.
+        because it would move the page while the user edits it. `card_in_use` returns the key of the card
+        whose options the answers are. Unless `whole`, the result is only what replaces the page's
+        `#flatirons-form`.
         """
         answers = await self.answers(given, context, from_page=from_page, live=live)
         if live:
             messages = {**messages, **{a.field.name: a.message for a in answers if a.message}}
-        page = self._about(answers, messages, page)
+        page = replace(self._about(answers, messages, page), card=card_in_use(answers))
         problems = [] if live else self._summary(answers, messages)
         return render_page(self._groups(answers, messages, linked), problems, notice, page, whole=whole)
 

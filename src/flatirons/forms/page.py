@@ -42,8 +42,9 @@ class PageSettings:
     `form`, `estimate`, `static` and `link` are URLs of the hub, "" for a part that the page doesn't have:
     `form` re-renders the form as it is posted, `estimate` says when such a job would start, `static` has the
     files of static/, and `link` is the page that a link to these choices opens. `age` is a sentence for the
-    user when the facts are old. With `cards` None, the page keeps the cards that it shows. `left_out` are the
-    labels of fields that the link leaves out because of mistakes. `dead_end` says why nothing can be started.
+    user when the facts are old. With `cards` None, the page keeps the cards that it shows. `card` is the key
+    of the one whose options the form has. `left_out` are the labels of fields that the link leaves out
+    because of mistakes. `dead_end` says why nothing can be started.
     """
 
     form: str = ""
@@ -51,6 +52,7 @@ class PageSettings:
     static: str = ""
     link: str = ""
     cards: Sequence[Card] | None = None
+    card: str = ""
     can_save: bool = False
     age: str = ""
     left_out: tuple[str, ...] = ()
@@ -107,6 +109,12 @@ class FieldView:
         return self.rules.gauges + next((c.gauges for c in self.choices if c.value == chosen), ())
 
     @property
+    def gauge_rows(self) -> int:
+        """How many rows of two the gauges need, whatever is chosen."""
+        most = max((len(choice.gauges) for choice in self.choices), default=0)
+        return -(-(len(self.rules.gauges) + most) // 2)
+
+    @property
     def limits(self) -> str:
         """The largest value that can be typed, as a sentence."""
         if self._is_chosen or not self.maximum:
@@ -139,7 +147,7 @@ class FieldView:
     @property
     def is_long(self) -> bool:
         """Whether there are so many choices that the list needs a search."""
-        return len(self.choices) > MOST_AT_A_GLANCE
+        return len(self.choices) > MOST_AT_A_GLANCE and not self.is_short
 
     @property
     def minimum(self) -> str:
@@ -209,9 +217,16 @@ class Problem:
 
 
 class FormHtml(Markup):
-    """The HTML of a form, which also says whether its user can start anything."""
+    """The HTML of a form, with what the page around it says.
+
+    `can_start`: whether its user can start anything. `server`: the name of the server that it is for, as
+    users see it, "" for the default server. `ended`: the report of how that server ended, if its user
+    doesn't know yet.
+    """
 
     can_start: bool = True
+    server: str = ""
+    ended: object = None
 
 
 def _options(choices: Sequence[Choice]) -> Sequence[tuple[str, str]]:

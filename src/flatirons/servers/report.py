@@ -22,6 +22,9 @@ KEPT = 5
 VAGUE = ("failed", "completed", "signal")
 """Kinds of ends about which nothing more is known than how the job's processes ended."""
 
+SECONDS_FRESH = 24 * 3600.0
+"""How long the form says how its server ended."""
+
 LOG_LINES = 40
 LONGEST_LINE = 300
 
@@ -160,6 +163,14 @@ def kept(report: Report, earlier: Sequence[Report]) -> list[Report]:
     if report.job_id and any(each.dismissed for each in same):
         report = replace(report, dismissed=True)  # what accounting adds later is no news
     return [report, *(each for each in earlier if each not in same)][:KEPT]
+
+
+def unread(reports: Sequence[Report]) -> Report | None:
+    """The newest report, if it is of a failure that is no older than SECONDS_FRESH and isn't dismissed."""
+    newest = reports[0] if reports else None
+    if newest is None or not newest.is_failure or newest.dismissed:
+        return None
+    return newest if time.time() - newest.ended_at < SECONDS_FRESH else None
 
 
 def dismissed(reports: Sequence[Report], job_id: int | None = None) -> list[Report]:

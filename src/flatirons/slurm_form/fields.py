@@ -55,12 +55,16 @@ sbatch(1)."""
 
 @dataclass(frozen=True)
 class Offer:
-    """What a site has: its clusters and environments as choices, and the settings of each."""
+    """What a site has: its clusters and environments as choices, and the settings of each.
+
+    `has_tasks`: users see the number of tasks, so the cores are said to be for each.
+    """
 
     clusters: Sequence[Choice] = ()
     environments: Sequence[Choice] = ()
     environment_settings: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     spellings: Mapping[str, Spelling] = dataclasses.field(default_factory=dict)
+    has_tasks: bool = True
 
     def options_for(self, resource: str) -> dict[str, tuple[str, ...]]:
         """The options for a resource (`cpus`, `memory`, `gpus`), by the clusters that don't take the usual
@@ -144,7 +148,8 @@ def _cluster(field: Field, offer: Offer) -> Field:
 
 
 def _cpus(field: Field, offer: Offer) -> Field:
-    return replace(field, flag=rules.spelled(str(field.flag), offer.options_for("cpus")))
+    label = f"{field.label} for each task" if offer.has_tasks else field.label
+    return replace(field, label=label, flag=rules.spelled(str(field.flag), offer.options_for("cpus")))
 
 
 def _memory(field: Field, offer: Offer) -> Field:
@@ -244,7 +249,6 @@ FIELDS: tuple[SlurmField, ...] = (
             default=rules.demanded_cpus,
             required=rules.demands_cpus,
             nothing="1",
-            help="For each task.",
         ),
         about="cores for each task",
         job="cpus",

@@ -88,7 +88,13 @@ def _offer(settings: Settings, clusters: Settings, environments: Settings) -> Of
         return narrowed(offered(things), settings.get(name, {}).get("choices"))
 
     spellings = {name: Spelling.of(cluster) for name, cluster in clusters.items()}
-    return Offer(chosen("cluster", clusters), chosen("environment", environments), environments, spellings)
+    return Offer(
+        chosen("cluster", clusters),
+        chosen("environment", environments),
+        environments,
+        spellings,
+        has_tasks=settings.get("ntasks", {}).get("visible") is not False,
+    )
 
 
 def _with_settings(

@@ -172,13 +172,13 @@ async def test_a_link_leaves_out_wrong_fields_and_says_so(live: bool) -> None:
     assert link["data-left-out"] == "Nodes, Memory"
     assert link["aria-describedby"] == "flatirons-left-out"
     html = await FORM.render(given, {}, ALICE, live=live, page=LINKED)
-    assert "It leaves out what needs a change: Nodes, Memory." in html
+    assert "The link leaves out what needs a change: Nodes, Memory." in html
 
 
 async def test_a_link_leaves_out_a_field_that_was_refused_for_another_reason_than_its_value() -> None:
     html = await FORM.render({"nodes": None}, {"nodes": "Give one value, not 2."}, ALICE, page=LINKED)
     assert Page(html).by_id("flatirons-link")["href"] == "/hub/spawn?"
-    assert "It leaves out what needs a change: Nodes." in html
+    assert "The link leaves out what needs a change: Nodes." in html
 
 
 async def test_a_link_without_mistakes_leaves_nothing_out() -> None:

@@ -440,3 +440,16 @@ def test_a_sites_field_cannot_set_an_option_that_a_cluster_takes_for_resources()
     slurm_form({}, {"summit": {}}, ENVIRONMENTS, field)
     with pytest.raises(SiteError, match="set by a standard field"):
         slurm_form({}, clusters, ENVIRONMENTS, field)
+
+
+@pytest.mark.parametrize(
+    ("settings", "label"),
+    [
+        ({}, "Cores for each task"),
+        ({"ntasks": {"visible": True}}, "Cores for each task"),
+        ({"ntasks": {"visible": False}}, "Cores"),
+        ({"ntasks": {"visible": False}, "cpus": {"label": "CPUs"}}, "CPUs"),
+    ],
+)
+def test_cores_are_for_each_task_only_where_users_see_tasks(settings: Any, label: str) -> None:
+    assert slurm_form(settings, {"summit": {}}, {"python": {}}).label("cpus") == label

@@ -29,6 +29,10 @@
       if (input !== document.activeElement) input.value = input.getAttribute("value") || "";
     }
     for (const part of inputs("details[data-open]")) part.open = true;
+    const card = document.getElementById("flatirons-card").getAttribute("value");
+    for (const button of document.querySelectorAll("#flatirons-presets [name=_preset]")) {
+      button.setAttribute("aria-pressed", String(button.value === card));
+    }
     for (const start of starts()) start.disabled = root().hasAttribute("data-dead-end");
     for (const search of inputs(".flatirons-search")) filter(search);
     for (const link of document.querySelectorAll("#flatirons-problems a")) {

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, TypeAlias
 from urllib.parse import parse_qsl, urlencode
@@ -24,12 +24,14 @@ from traitlets import TraitError
 
 from flatirons.errors import OptionsRefused, printable
 from flatirons.forms import Context, Form, Value
-from flatirons.forms.form import FROM_LINK, LINKED, MOST_KEYS, WHOLE_FORM
-from flatirons.forms.page import NO_PAGE_SETTINGS, Card, PageSettings
+from flatirons.forms.form import FROM_LINK, LINKED, MOST_KEYS, WHOLE_FORM, Answer
+from flatirons.forms.page import NO_PAGE_SETTINGS, Card, FormHtml, PageSettings
+from flatirons.servers.report import Report, unread
 from flatirons.spawners.form.preset_clicks import (
     AGAIN,
     USE,
     Click,
+    card_in_use,
     card_to_start,
     cards,
     options_of_card,
@@ -86,6 +88,18 @@ def still_linked(posted: Mapping[str, object], given: Mapping[str, object]) -> l
 def last_options(spawner: Spawner) -> Mapping[str, Any]:
     """The options of the spawner's last start."""
     return spawner.user_options if isinstance(spawner.user_options, dict) else {}
+
+
+def _for_server(made: FormHtml, spawner: Spawner) -> FormHtml:
+    """The form's HTML, which says whose it is: JupyterHub's page may be given another spawner."""
+    made.server = str(spawner.display_name or spawner.name) if spawner.name else ""
+    return made
+
+
+def _unread(spawner: Spawner) -> Report | None:
+    """How the server ended, if it doesn't run and its user doesn't know yet."""
+    report = unread(getattr(spawner, "reports", ()))
+    return report if report and not spawner.active else None
 
 
 class FormHooks:
@@ -172,19 +186,26 @@ class FormHooks:
 
     async def options_form(self, spawner: Spawner) -> str:
         """The form for the page: as posted, with messages; or filled in by a link; or as last started."""
-        form, context, asked = self.form(spawner), await self.context(spawner), requested.get()
+        asked = requested.get()
+        spawner = (asked and asked.spawner) or spawner  # for a refused POST JupyterHub asks the default one
+        form, context = self.form(spawner), await self.context(spawner)
         page = await self._page_settings(form, spawner, context, with_cards=True)
+        pressed = Click.of(asked.values).card if asked and not asked.is_link else ""
+        render = partial(form.render, page=page, card_in_use=self._finder(spawner, pressed))
         if asked is None:
             options = await form.initial(last_options(spawner), context)
-            return await form.render(options, {}, context, page=page)
-        given, _ = form.single(asked.values, from_page=not asked.is_link)
-        if not asked.is_link:
-            from_page = asked.is_whole
-            return await form.render(given, asked.messages, context, from_page=from_page, page=page)
-        messages = await self._messages_of_link(form, asked.values, context)
-        linked = [name for name in given if name not in messages]
-        notice = self._notice_of_link(form, linked, bool(messages))
-        return await form.render(given, messages, context, notice=notice, linked=linked, page=page)
+            made = await render(options, {}, context)
+            made.ended = _unread(spawner)
+        elif asked.is_link:
+            given, _ = form.single(asked.values, from_page=False)
+            messages = await self._messages_of_link(form, asked.values, context)
+            linked = [name for name in given if name not in messages]
+            notice = self._notice_of_link(form, linked, bool(messages))
+            made = await render(given, messages, context, notice=notice, linked=linked)
+        else:
+            given, _ = form.single(asked.values)
+            made = await render(given, asked.messages, context, from_page=asked.is_whole)
+        return _for_server(made, spawner)
 
     async def start_cards(self, spawner: Spawner, last: Mapping[str, Any]) -> tuple[list[Card], bool]:
         """What starts a server by one click, for a page without the form: see `options_from_form`.
@@ -213,8 +234,14 @@ class FormHooks:
         notice = await save_or_forget(self._presets, form, user, given, context, click)
         page = await self._page_settings(form, spawner, context, with_cards=whole or bool(notice))
         linked = [] if is_card else still_linked(posted, given)
+        find = self._finder(spawner, click.card)
         render = partial(form.render, given, {}, context, from_page=not is_card, live=True, whole=whole)
-        return await render(notice=notice, linked=linked, page=page)
+        return _for_server(await render(notice=notice, linked=linked, page=page, card_in_use=find), spawner)
+
+    def _finder(self, spawner: Spawner, pressed: str) -> Callable[[Sequence[Answer]], str]:
+        """Finds the card that is in use by the answers of the form."""
+        user, last = spawner.user.name, last_options(spawner)
+        return lambda answers: card_in_use(self._presets, user, last, answers, pressed)
 
     async def _page_settings(
         self, form: Form, spawner: Spawner, context: Context, *, with_cards: bool
@@ -267,7 +294,7 @@ class FormHooks:
             return self.options_from_query(form_data)
         key = card_to_start(form_data)
         values = form_data if key is None else self._options_to_start(spawner, key)
-        asked = RequestedOptions(values or {}, is_link=False, is_whole=key is None)
+        asked = RequestedOptions(values or {}, is_link=False, is_whole=key is None, spawner=spawner)
         requested.set(asked)
         stored_before.set(compat.stored_options(spawner))
         if values is None:

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from jupyterhub.spawner import SpawnException
+from jupyterhub.spawner import Spawner, SpawnException
 
 from flatirons.errors import OptionsRefused
 from flatirons.spawners.jupyterhub import compat
@@ -20,14 +20,16 @@ from flatirons.spawners.jupyterhub import compat
 
 @dataclass(slots=True)
 class RequestedOptions:
-    """The options of this request as they came in, and what is wrong with them.
+    """The options of this request as they came in, for which server, and what is wrong with them.
 
-    `is_whole`: they come from the page with the form, where what isn't given was left empty.
+    `is_whole`: they come from the page with the form, where what isn't given was left empty. `spawner` is
+    None for a link: there JupyterHub asks the right spawner for its form.
     """
 
     values: Mapping[str, object]
     is_link: bool
     is_whole: bool = True
+    spawner: Spawner | None = None
     messages: Mapping[str, str] = field(default_factory=dict)
 
 

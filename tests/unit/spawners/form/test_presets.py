@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from flatirons import files
 from flatirons.slurm_form.form import slurm_form
-from flatirons.spawners.form.preset_clicks import cards, options_of_card
+from flatirons.spawners.form.preset_clicks import card_in_use, cards, options_of_card
 from flatirons.spawners.form.presets import LONGEST_NAME, MOST_SAVED, Preset, Presets
 from tests.fakes import summit
 
@@ -197,3 +197,53 @@ async def test_a_preset_with_memory_works_where_slurm_allocates_none() -> None:
     answers = await form.answers(options, summit.context(seen=summit.without_memory("shas")))
     values = {answer.field.name: answer.value for answer in answers}
     assert (values["cpus"], values["memory"]) == (4, None)
+
+
+# -- the card that is in use
+
+IN_USE = Presets(
+    {
+        "small": Preset("Small", {"cpus": "1", "memory": "2G"}),
+        "fast": Preset("Fast", {"partition": "shas", "gpus": "2"}),
+    }
+)
+
+
+async def in_use(given: dict[str, object], last: dict[str, object] | None = None, pressed: str = "") -> str:
+    """The card whose options alice's form has after these were posted."""
+    form = slurm_form({}, {"summit": {}}, {"python": {}})
+    answers = await form.answers(given, summit.context(), live=True)
+    return card_in_use(IN_USE, "alice", last or {}, answers, pressed)
+
+
+@pytest.mark.parametrize(
+    ("given", "card"),
+    [
+        ({}, "defaults"),
+        ({"cpus": "1", "memory": "2048M"}, "site:small"),
+        ({"cpus": "1", "memory": "2G", "runtime": "5:00:00"}, "site:small"),
+        ({"cpus": "1", "memory": "4G"}, ""),
+        ({"cpus": "1", "memory": "2G", "gpus": "v100:1"}, ""),
+        ({"partition": "shas", "gpus": "v100:2"}, "site:fast"),
+        ({"memory": "lots"}, ""),
+    ],
+)
+async def test_a_card_is_in_use_as_long_as_the_form_has_its_options(
+    given: dict[str, object], card: str
+) -> None:
+    assert await in_use(given) == card
+
+
+async def test_the_last_options_are_in_use_even_where_they_were_left_empty() -> None:
+    last: dict[str, object] = {"partition": "shas", "cpus": None, "memory": 3072, "runtime": None}
+    assert await in_use({"memory": "3G"}, last) == "last"
+    assert await in_use({"memory": "3G", "cpus": "2"}, last) == ""
+
+
+async def test_of_cards_with_the_same_options_the_pressed_one_is_in_use() -> None:
+    last: dict[str, object] = {"cpus": 1, "memory": 2048}
+    given: dict[str, object] = {"cpus": "1", "memory": "2G"}
+    assert await in_use(given, last) == "last"
+    assert await in_use(given, last, pressed="site:small") == "site:small"
+    assert await in_use(given, last, pressed="site:nosuch") == "last"
+    assert await in_use({**given, "memory": "9G"}, last, pressed="site:small") == ""
