@@ -73,6 +73,7 @@ EVENTS = {**EVERYBODY, "stranger": 403, "narrow": 403, "server": 403}
 TABLE = {
     "/api/flatirons/boot": Call("POST", "/api/flatirons/boot", **BOOTING),
     "/api/flatirons/ready": Call("POST", "/api/flatirons/ready", **STARTERS),
+    "/api/flatirons/usage": Call("POST", "/api/flatirons/usage", **STARTERS),
     "/api/flatirons/end": Call("POST", "/api/flatirons/end", **STARTERS),
     FORM_PATH: Call("POST", f"{FORM_PATH}?user=alice", **FORMS),
     BESIDE_PATH: Call("GET", f"{BESIDE_PATH}?user=alice", **LINKS),

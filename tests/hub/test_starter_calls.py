@@ -23,6 +23,7 @@ from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster
 from flatirons.slurm.watcher import Watcher
 from flatirons.spawners.run.server_run import ServerRun
+from flatirons.spawners.run.server_status import server_status
 from flatirons.spawners.shared import host_names
 from flatirons.spawners.shared.registry import SETTINGS_KEY, Registry
 from flatirons.spawners.slurm import SlurmSpawner
@@ -85,7 +86,7 @@ class Start:
         """Waits for the job, and reads its script."""
         await until(lambda: self.spawner.run and self.job)
         self.id = self.job
-        found = re.search(r'"code": "([\w-]+)"', self.slurm.jobs[self.job].script)
+        found = re.search(r"'code': '([\w-]+)'", self.slurm.jobs[self.job].script)
         assert found
         self.code = found[1]
 
@@ -119,7 +120,8 @@ class Start:
         outcome = (run.outcome.error, run.outcome._starter_end, run.outcome.stopped_for, run.exit_status())
         indexes = (set(registry._by_code), set(registry._by_key))
         tokens = self.hub.db.query(orm.APIToken).count()
-        return run.attempt, run.phase, outcome, row.state, self.spawner.reports, indexes, tokens
+        used = (run.memory.now_mib, run.memory.peak_mib)
+        return run.attempt, run.phase, used, outcome, row.state, self.spawner.reports, indexes, tokens
 
 
 def good(name: str, start: Start) -> dict[str, Any]:
@@ -127,6 +129,7 @@ def good(name: str, start: Start) -> dict[str, Any]:
     return {
         "boot": {"job_id": start.job, "code": start.code, "key": KEY},
         "ready": {"port": 4321},
+        "usage": {"memory_mib": 300},
         "end": {
             **{"exit_code": 3, "signal": None, "kind": "image_missing", "values": {"image": "/x.sif"}},
             **{"message": "", "log": ["last line"]},
@@ -323,6 +326,24 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "ready after an early end": (told_before_it_listened, "ready", as_it_is, 409),
     "ready of a job that is over": (over, "ready", as_it_is, 409),
     "ready of a server that is stopped": (stopped, "ready", as_it_is, 409),
+    # usage
+    "usage by a wrong key": (up, "usage", as_it_is, 403, {"Authorization": f"Bearer {THIEF}"}),
+    "usage by no key": (up, "usage", as_it_is, 403, {"Authorization": ""}),
+    "usage by a token": (up, "usage", as_it_is, 403, {"Authorization": f"token {KEY}"}),
+    "usage from another node": (moved, "usage", as_it_is, 403),
+    "usage through the proxy": (up, "usage", as_it_is, 403, PAST_A_PROXY),
+    "usage for another job": (up, "usage", more(job_id=1), 400),
+    "usage below nothing": (up, "usage", more(memory_mib=-1), 400),
+    "usage beyond all memory": (up, "usage", more(memory_mib=2**50), 400),
+    "usage of a text": (up, "usage", more(memory_mib="300"), 400),
+    "usage, huge": (up, "usage", huge, 413),
+    "usage, huge, by a wrong key": (up, "usage", huge, 403, {"Authorization": f"Bearer {THIEF}"}),
+    "usage, no JSON": (up, "usage", no_json, 400),
+    "usage before boot": (on_its_node, "usage", as_it_is, 403),
+    "usage before the server listens": (booted, "usage", as_it_is, 409),
+    "usage after the end": (told, "usage", as_it_is, 409),
+    "usage of a job that is over": (over, "usage", as_it_is, 409),
+    "usage of a server that is stopped": (stopped, "usage", as_it_is, 409),
     # end
     "end by a wrong key": (up, "end", as_it_is, 403, {"Authorization": f"Bearer {THIEF}"}),
     "end by no key": (up, "end", as_it_is, 403, {"Authorization": ""}),
@@ -492,6 +513,23 @@ async def test_a_call_whose_answer_was_lost_is_answered_again(start: Start) -> N
     await on_its_node(start)
     for name in ("boot", "boot", "ready", "ready"):
         await start.make(name)
+
+
+@in_module
+async def test_what_a_server_uses_is_shown_to_those_who_look_and_stays_in_its_report(start: Start) -> None:
+    await up(start)
+    await until(lambda: start.spawner.ready)
+    assert server_status(start.spawner).used_memory_mib is None
+    change = asyncio.ensure_future(start.run.registry.changes.next("alice"))
+    for used in (300, 940, 500):
+        assert (await start.call("usage", {"memory_mib": used})).json() == {}
+    assert await change
+    found = server_status(start.spawner)
+    assert (found.used_memory_mib, found.memory_percent, found.is_memory_tight) == (500, 50, False)
+    await start.make("end")
+    report = start.spawner.reports[0]
+    assert (report.used_memory_mib, report.requested_memory_mib, report.memory_percent) == (940, 1000, 94)
+    assert server_status(start.spawner).used_memory_mib is None
 
 
 @in_module

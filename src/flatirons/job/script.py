@@ -25,6 +25,9 @@ interfere. Paths are UTF-8 whatever the locale of the job is.
 PARTS = ("interpreter", "kinds", "profile", "http", "json_text", "calls", "log", "ports", "child", "starter")
 """Modules of job/node/, each after those that it imports."""
 
+LATER = ("memory", "usage")
+"""More of these, which the starter compiles only when the server is up."""
+
 
 @dataclass(frozen=True, slots=True)
 class StarterConfig:
@@ -61,6 +64,12 @@ def kernel_settings() -> str:
 
 
 @cache
+def usage_text() -> str:
+    """What the starter needs to tell the hub how much memory the server uses, besides its own text."""
+    return program_text(*(f"flatirons.job.node.{part}" for part in LATER))
+
+
+@cache
 def program_text(*modules: str) -> str:
     """Several modules as one text, without their imports from job/node/; the last is the program."""
     places = (module.rpartition(".") for module in modules)
@@ -83,7 +92,7 @@ def notebook(config: StarterConfig, python: str = "python3") -> str:
 def _values(config: StarterConfig) -> dict[str, object]:
     """The configuration by its names, in types that JSON and Python's literals have."""
     values = {each.name: getattr(config, each.name) for each in fields(config)}
-    values["kernel_settings"] = kernel_settings()
+    values |= {"kernel_settings": kernel_settings(), "usage": usage_text()}
     known: dict[str, object] = json.loads(json.dumps(values, sort_keys=True, default=dict))
     return known
 

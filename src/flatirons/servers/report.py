@@ -33,9 +33,9 @@ LONGEST_LINE = 300
 class Report:
     """How one run of a server ended. Times of day are in seconds since 1970; None means unknown.
 
-    `requested_memory_mib` is for one node; `used_memory_mib` is that of the task which used most. `fix_words`
-    says with the form's labels what `fix` changes. A `dismissed` report has been read: Home no longer shows
-    it.
+    `requested_memory_mib` is for one node; `used_memory_mib` is the most that was seen, by Slurm of one task
+    or by the starter of the job's processes on its first node. `fix_words` says with the form's labels what
+    `fix` changes. A `dismissed` report has been read: Home no longer shows it.
     """
 
     kind: str
@@ -207,10 +207,14 @@ def make(
     end: End | None,
     *,
     log: Sequence[str] = (),
+    peak_memory_mib: int | None = None,
     **known: Any,
 ) -> Report:
-    """The report of a run that ended now; `known` are further fields of Report."""
-    return Report(
+    """The report of a run that ended now; `known` are further fields of Report.
+
+    `peak_memory_mib` is the most that the job was seen to use on its first node.
+    """
+    made = Report(
         kind=cause.kind,
         sentence=cause.sentence,
         advice=cause.advice,
@@ -221,6 +225,9 @@ def make(
         **(_of_end(end) if end else {}),
         **known,
     )
+    used = max(made.used_memory_mib or 0, peak_memory_mib or 0) or None
+    requested = made.requested_memory_mib or (job.allocation.memory_per_node_mib if job else 0) or None
+    return replace(made, used_memory_mib=used, requested_memory_mib=requested)
 
 
 def _of_job(job: Job) -> dict[str, Any]:

@@ -36,6 +36,7 @@ run.caller_check         accepts calls only from the node that runs the job
 run.job_identity         which of Slurm's jobs is a run's, and what the hub may do to it unasked
 run.start_failed         the error of a failed start as JupyterHub shows it
 run.server_status        what pages are told about a server, without asking Slurm
+run.used_memory          what a job was seen to use of its memory
 run.outcome              how a run ends: from all sources one error, one report, one exit status
 =======================  ==================================================================================
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Unclosed WebSocketClientConnection:ResourceWarning"),
 ]
 
+HOLD = "x = bytearray(300 << 20)"
 EAT = "x = bytearray(3 << 30)"
 # Every Python of the server imports this; the server then takes the memory when the file appears.
 HUNGRY = """
@@ -110,6 +112,22 @@ def test_a_server_goes_on_when_its_kernel_is_killed_and_its_own_end_is_told_trul
     assert found["sentence"].startswith(
         "The notebook server ended by itself, without an error. Earlier, a kernel"
     )
+
+
+def test_home_shows_within_a_minute_how_much_memory_a_server_uses(server: Visitor) -> None:
+    start_server(server, memory="1G")
+    kernel = server.kernel()
+    kernel.run(HOLD)
+    assert 300 < eventually(lambda: shown_memory(server)) < 700
+
+
+def shown_memory(visitor: Visitor) -> int:
+    """The MB that alice's Home shows as used, once the bar shows the same; 0 before."""
+    page = visitor.http.get("/hub/home").raise_for_status().text
+    words, bar = (
+        re.search(text, page) for text in (r">(\d+) MB of 1 GB<", r'-memory".*aria-valuenow="(\d+)"')
+    )
+    return int(words[1]) if words and bar and abs(int(words[1]) / 10.24 - int(bar[1])) <= 1 else 0
 
 
 @pytest.fixture

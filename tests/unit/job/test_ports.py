@@ -149,3 +149,17 @@ def test_ports_of_ipv6_addresses_are_found_held_and_answered() -> None:
         ports.lock(held)
     held.close()
     assert ports.is_free("::1", port)
+
+
+def test_a_program_of_a_neighbour_whose_name_is_no_text_does_no_harm(port: int) -> None:
+    """Seen before: any user of the node could make every start on it fail."""
+    odd = "open('/proc/self/comm', 'wb').write(b'\\xff) (\\xfe'); print(flush=True); input()"
+    with (
+        subprocess.Popen([sys.executable, "-c", odd], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as named,
+        listener("127.0.0.1", port),
+    ):
+        assert named.stdout and named.stdout.readline()
+        try:
+            assert not ports.listens(named.pid, port)
+        finally:
+            named.communicate(b"\n")

@@ -8,7 +8,7 @@ import pytest
 
 from flatirons.environments.check import PROGRAMS
 from flatirons.job.program import compact
-from flatirons.job.script import PARTS, program_text
+from flatirons.job.script import LATER, PARTS, program_text
 
 MODULE = """'''What it is for.'''
 from __future__ import annotations
@@ -44,7 +44,7 @@ def first(words, *more, key='a # b'):
     found = words[0]
     return found"""
 
-STARTER = tuple(f"flatirons.job.node.{part}" for part in PARTS)
+STARTER = tuple(f"flatirons.job.node.{part}" for part in (*PARTS, *LATER))
 
 
 def test_what_only_readers_need_is_left_out() -> None:

@@ -66,8 +66,10 @@ class PlayedHub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Answer)
         self.calls: list[tuple[str, dict[str, Any], str]] = []
         self.refuse: dict[str, int] = {}
+        self.refused: list[str] = []  # the names of the calls that were
         self.away: list[int] = []
         self.before_end: Callable[[], None] = lambda: None  # called when the call `end` has come
+        self.before_usage: Callable[[], object] = lambda: None
         self.addresses: list[str] | None = None  # of the node, as a hub of this version sends them
         self.came = threading.Condition()
 
@@ -101,6 +103,8 @@ class Answer(BaseHTTPRequestHandler):
             answer["tls"] = {"JUPYTERHUB_SSL_KEYFILE": "secret"}
         if self.server.addresses is not None:
             answer["addresses"] = self.server.addresses
+        if name == "usage":
+            self.server.before_usage()
         if name == "end":
             self.server.before_end()
         payload = json.dumps(answer if name == "boot" else {}).encode()
@@ -112,6 +116,8 @@ class Answer(BaseHTTPRequestHandler):
             with self.server.came:
                 self.server.calls.append((name, body, self.headers["Authorization"]))
                 self.server.came.notify_all()
+        else:
+            self.server.refused.append(name)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -175,6 +181,48 @@ def test_a_server_boots_is_ready_and_its_end_is_reported(hub: PlayedHub, tmp_pat
     boot = hub.body("boot")
     assert boot == {"job_id": 17, "code": "c" * 30, "key": boot["key"]}
     assert all(key == "Bearer " + boot["key"] for _, _, key in hub.calls)
+
+
+class ImpatientJob(Job):
+    """A job whose starter looks at the memory every twentieth of a second."""
+
+    def script(self, config: StarterConfig) -> str:
+        return super().script(config).replace("LOOK_SECONDS = 10", "LOOK_SECONDS = 0.05")
+
+
+def test_the_memory_of_a_running_server_is_told_to_the_hub(hub: PlayedHub, tmp_path: Path) -> None:
+    job = ImpatientJob(tmp_path, hub, command=server(after="held = bytearray(80 << 20); time.sleep(60)"))
+    used = hub.wait_for("usage")
+    job.process.terminate()
+    assert job.wait() == 0
+    assert set(used) == {"memory_mib"} and 80 < used["memory_mib"] < 200
+    assert hub.names() == ["boot", "ready", "usage", "end"], "it is told once: it is steady"
+    assert {key for _, _, key in hub.calls} == {"Bearer " + hub.body("boot")["key"]}
+
+
+def test_a_signal_reaches_the_server_while_the_hub_does_not_answer(hub: PlayedHub, tmp_path: Path) -> None:
+    called, may_answer = threading.Event(), threading.Event()
+    hub.before_usage = lambda: called.set() or may_answer.wait(LIMIT_S)
+    stops = "import signal\nsignal.signal(15, lambda *_: open('stopped', 'w').close() or sys.exit())"
+    job = ImpatientJob(tmp_path, hub, command=server(before=stops, after="time.sleep(60)"))
+    assert called.wait(LIMIT_S)
+    job.process.terminate()
+    eventually((tmp_path / "stopped").exists)
+    may_answer.set()
+    assert job.wait() == 0
+    assert hub.body("end")["kind"] == kinds.STOPPED
+
+
+@pytest.mark.parametrize("status", [404, 403, 500])
+def test_a_hub_that_does_not_want_to_know_the_memory_does_no_harm(
+    hub: PlayedHub, tmp_path: Path, status: int
+) -> None:
+    hub.refuse["usage"] = status
+    job = ImpatientJob(tmp_path, hub, command=server(after="time.sleep(60)"))
+    eventually(lambda: "usage" in hub.refused)
+    job.process.terminate()
+    assert job.wait() == 0
+    assert (hub.body("end")["kind"], hub.body("end")["log"]) == (kinds.STOPPED, [])
 
 
 def test_while_a_starter_reports_the_end_nobody_can_take_the_port_of_its_server(

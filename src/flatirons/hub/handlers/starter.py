@@ -1,4 +1,4 @@
-"""The calls of a starter: POST {hub}/api/flatirons/boot, ready, end.
+"""The calls of a starter: POST {hub}/api/flatirons/boot, ready, usage, end.
 
 A starter has no JupyterHub token before `boot`, so scopes don't guard these calls. `boot` needs the one-time
 boot code. The others need the key that the starter sent with it (Authorization: Bearer KEY). All must come
@@ -52,6 +52,12 @@ class ReadyBody(Body):
     port: int = Field(ge=1, le=65535)
 
 
+class UsageBody(Body):
+    """What the job uses on its node. A user can say anything here, so nothing but a display depends on it."""
+
+    memory_mib: int = Field(ge=0, le=2**40)
+
+
 class EndBody(Body):
     """How the server ended, and the last lines of its log. Older starters send no kind."""
 
@@ -79,7 +85,7 @@ class RefusedCall(HTTPError):
 
 
 class StarterHandler(compat.UnidentifiedHandler):
-    """What the three handlers share. `run` is the run that the call is for, None as long as that isn't known.
+    """What all handlers share. `run` is the run that the call is for, None as long as that isn't known.
 
     `is_starters`: the caller has the key, so it is the starter of that run.
     """
@@ -204,6 +210,19 @@ class ReadyHandler(StarterHandler):
         self.answer()
 
 
+class UsageHandler(StarterHandler):
+    """POST usage: what the server uses."""
+
+    async def post(self) -> None:
+        """Shows what the caller's server uses, until its next call."""
+        run = self.run_of_key()
+        body = self.read(UsageBody)
+        with self.refusing(409, "This server isn't up"):
+            await self.admit(run)
+            run.uses(body.memory_mib)
+        self.answer()
+
+
 class EndHandler(StarterHandler):
     """POST end: the server ended."""
 
@@ -224,5 +243,6 @@ class EndHandler(StarterHandler):
 handlers = [
     (r"/api/flatirons/boot", BootHandler),
     (r"/api/flatirons/ready", ReadyHandler),
+    (r"/api/flatirons/usage", UsageHandler),
     (r"/api/flatirons/end", EndHandler),
 ]

@@ -1,9 +1,10 @@
-"""The three calls of a starter, to the hub or, without a hub, to a file in the user's home.
+"""The calls of a starter, to the hub or, without a hub, to a file in the user's home.
 
 boot   {job_id, code, key} -> {environment, prefix, tls}. The code works once. `key` is a secret that the
        starter makes; it proves its identity in later calls. A boot that is repeated with the same key is the
        same use of the code, so a lost answer does no harm.
 ready  {port}, once the server listens on that port.
+usage  {memory_mib}, while it runs: see usage.py.
 end    {exit_code, signal, kind, values, message, log}, when the server has ended. `kind` and `values` are of
        kinds.py; `message` is for people who read the raw call; `log` holds the last lines of the output.
 

@@ -145,8 +145,8 @@ def parents_of_all() -> dict[int, int]:
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
-                with open(f"/proc/{name}/stat") as stat:
-                    parents[int(name)] = int(stat.read().rsplit(")", 1)[1].split()[1])
+                with open(f"/proc/{name}/stat", "rb") as stat:  # a program's name may hold any bytes
+                    parents[int(name)] = int(stat.read().rsplit(b")", 1)[1].split()[1])
             except (OSError, IndexError):
                 continue  # the process has just ended
     return parents

@@ -41,11 +41,14 @@ if TYPE_CHECKING:
 
     from flatirons.job.node.child import Child
     from flatirons.job.node.interpreter import socket
+    from flatirons.job.node.usage import UsageReports
 
     Config = dict[str, Any]  # of job/script.py, StarterConfig
     CallTarget = Union[HubApi, RecordFile]
 
+PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 PORT_ATTEMPTS = 10
+LONGEST_WAIT = 3600  # seconds
 BYTES_OF_ROOM = 64 * 1024  # more than the connection files and keys of a server with many kernels
 END_SECONDS = 20  # for the call `end`, as the hub may be restarting; until then the job keeps its node
 LONGEST_VALUE = 1000  # characters that the hub takes of a message or a value
@@ -241,6 +244,25 @@ class Server:
             say(f"Port {port} was taken in the meantime; trying another one.")
         raise CannotRun(PORTS_TAKEN, "Other programs took all ports that were tried.", attempts=PORT_ATTEMPTS)
 
+    def wait(self, usage: UsageReports | None) -> None:
+        """Returns when the server has ended; looks at the job's memory meanwhile, unless `usage` is None.
+
+        Signals are blocked where they are waited for. Otherwise one that comes just before the wait would not
+        end it. The server has been started before, so it doesn't inherit this.
+        """
+        child, pause = self.child, usage.pause if usage else LONGEST_WAIT
+        awaited = (*PASSED_ON, signal.SIGCHLD)
+        signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
+        while child and child.poll() is None:
+            came = signal.sigtimedwait(awaited, pause)
+            if came is None and usage:  # a look may take long
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, awaited)
+                pause = usage.look()
+                signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
+            elif came and came.si_signo in PASSED_ON:
+                self.on_signal(came.si_signo, None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, awaited)
+
 
 class EndCall:
     """The call `end`: exit code or signal, and the kind where the starter knows more (kinds.py)."""
@@ -311,11 +333,23 @@ def report_ready(hub: CallTarget, server: Server, port: int, deadline: float) ->
         return EndCall(0, None, NOT_REPORTED, str(error), to=hub.address)
 
 
+def usage_reports(text: str, hub: CallTarget, job_id: int) -> UsageReports | None:
+    """What looks at the job's memory for the hub; None without a hub. `text` is that of usage.py.
+
+    To compile it takes a quarter as long as the rest, and the start of a server needn't wait for that.
+    """
+    if not isinstance(hub, HubApi):
+        return None
+    exec(text, globals())
+    found: UsageReports = globals()["UsageReports"](hub, job_id)
+    return found
+
+
 def run(config: Config, hub: CallTarget, job_id: int) -> EndCall:
     """Boots, and runs the server to its end."""
     body = {"job_id": job_id, "code": config["code"], "key": hub.key}
     server = Server(config, hub.post("boot", body, config["hub_deadline"]))
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+    for number in PASSED_ON:
         signal.signal(number, server.on_signal)
     disable_core_files()
     enter_home()
@@ -328,6 +362,7 @@ def run(config: Config, hub: CallTarget, job_id: int) -> EndCall:
             forget_old_logs(folder_of_logs())
         except OSError:  # the next server removes them
             pass
+        server.wait(usage_reports(config["usage"], hub, job_id))
     status = server.child.wait() if server.child else 0
     if server.signals:
         return unreported or EndCall(0, None, STOPPED, "The notebook server was stopped.")

@@ -13,6 +13,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from logging import Logger
+from typing import Protocol
 
 from flatirons.errors import FlatironsError, ServerEnded, SubmitRefused
 from flatirons.servers import report
@@ -25,6 +26,7 @@ from flatirons.servers.report import Report
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import End, Job, JobState
 from flatirons.spawners.run.stored_state import Followed
+from flatirons.spawners.run.used_memory import UsedMemory
 
 SECONDS_TO_EXPLAIN = 5.0
 """How long JupyterHub is kept from forgetting a run that ended, until its end is explained."""
@@ -36,12 +38,20 @@ NOT_ENDED_YET = "Slurm did not say that its job is gone, so the job is cancelled
 NOT_SUBMITTED = "The hub was restarted before the job was submitted. Please start again."
 
 
+class Ending(Followed, Protocol):
+    """What an outcome needs to know of a run."""
+
+    @property
+    def memory(self) -> UsedMemory:
+        """What its job was seen to use."""
+
+
 class Outcome:
     """The end of a run. While the run lives, it has no report and `error` is None."""
 
     def __init__(
         self,
-        of: Followed,
+        of: Ending,
         client: SlurmClient,
         progress: StartProgress,
         keep: Callable[[Report], None],
@@ -246,5 +256,6 @@ class Outcome:
                 job_id=attempt.job_id,
                 was_up=bool(attempt.port),
                 waited_seconds=seconds_in_queue(job),
+                peak_memory_mib=self._run.memory.peak_mib,
             )
         )

@@ -29,6 +29,7 @@ from flatirons.spawners.run.job_identity import JobIdentity
 from flatirons.spawners.run.outcome import Outcome
 from flatirons.spawners.run.owner import Owner
 from flatirons.spawners.run.stored_state import Attempt, digest
+from flatirons.spawners.run.used_memory import UsedMemory
 from flatirons.spawners.shared.registry import Registry
 
 
@@ -48,6 +49,7 @@ class ServerRun(JobFollower):
         self.registry = registry
         self.caller_check = CallerCheck(self, self.watcher, registry.nodes(attempt.cluster))
         self.refusal = ""  # what the hub last answered the starter, unless it has admitted a call since
+        self.memory = UsedMemory()
         self._identity = JobIdentity(self, registry, user=self.user or "", job_name=spawner.job_name)
         self.outcome = Outcome(
             self,
@@ -365,6 +367,13 @@ class ServerRun(JobFollower):
             self.server_listens(host)
             self._hold_connection()
             await stored
+
+    def uses(self, memory_mib: int) -> None:
+        """The job uses so much memory on its node; raises NotExpected for a server that isn't up."""
+        if not self.port or not self.is_wanted:
+            raise NotExpected(f"usage for {self.attempt}")
+        self.memory.note(memory_mib)
+        self.registry.changes.ring(self.spawner.user.name)
 
     def end(self, said: StarterEnd) -> Awaitable[None]:
         """The server ended; done when Slurm has said why (perhaps it ran out of memory), or took too long.

@@ -116,6 +116,7 @@ def _of_run(run: ServerRun, spawner: Spawner, about: dict[str, Any]) -> ServerSt
         steps=tuple(_steps(run, job)),
         started_at=_seconds(job.start) if job and not job.state.is_waiting else None,
         ends_at=_seconds(job.end) if job and not job.state.is_waiting else None,
+        used_memory_mib=run.memory.now_mib if phase == "up" else None,
         stale_seconds=run.watcher.age if is_stale else None,
     )
 

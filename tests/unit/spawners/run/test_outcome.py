@@ -22,6 +22,7 @@ from flatirons.slurm.model import Cluster, Job, JobState
 from flatirons.spawners.run import outcome as module
 from flatirons.spawners.run.outcome import NOT_ENDED_YET, Outcome
 from flatirons.spawners.run.stored_state import Attempt
+from flatirons.spawners.run.used_memory import UsedMemory
 from tests.fakes.slurm import FakeSlurm
 
 OVER = Job(7, JobState.COMPLETED, batch_host="c1", exit_code=0)
@@ -36,6 +37,7 @@ class Known:
         default_factory=lambda: replace(Attempt.new("summit", "code"), job_id=7, host="c1", port=4321)
     )
     job: Job | None = None
+    memory: UsedMemory = field(default_factory=UsedMemory)
 
 
 @pytest.fixture
