@@ -128,7 +128,7 @@ class Servers:
         await self.submit(server)
         run = self.run(server)
         self.slurm.run_job(run.job_id, "localhost")
-        code = re.search(r'"code": "([\w-]+)"', self.slurm.jobs[run.job_id].script)
+        code = re.search(r"'code': '([\w-]+)'", self.slurm.jobs[run.job_id].script)
         assert code
         await self.call("boot", server, {"job_id": run.job_id, "code": code[1], "key": self.key(server)})
         await self.call("ready", server, {"port": self.port})

@@ -274,7 +274,7 @@ BOOT = "http://hub:8081/hub/api/flatirons/boot"
 def code_of(slurm: Slurm, job: int, user: str = "alice") -> str:
     """The boot code, as the job's user reads it."""
     script = slurm.ask("scontrol", "write", "batch_script", str(job), "-", user=user)
-    [code] = re.findall(r'"code": "([\w-]+)"', script)
+    [code] = re.findall(r"'code': '([\w-]+)'", script)
     return str(code)
 
 
