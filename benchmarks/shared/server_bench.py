@@ -51,5 +51,6 @@ def health_numbers(spans: Sequence[Sequence[float]]) -> Numbers:
     waited_ms = [1000 * seconds for _, seconds, _ in spans]
     if not waited_ms:
         return {}
-    p99 = statistics.quantiles(waited_ms, n=100, method="inclusive")[98]
+    several = waited_ms if len(waited_ms) > 1 else 2 * waited_ms  # quantiles needs two
+    p99 = statistics.quantiles(several, n=100, method="inclusive")[98]
     return {"health_p99_ms": (p99, "ms"), "health_max_ms": (max(waited_ms), "ms")}
