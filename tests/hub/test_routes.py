@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-import re
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +26,7 @@ from flatirons.spawners.shared.registry import SETTINGS_KEY, Registry
 from flatirons.spawners.slurm import SlurmSpawner
 from tests.fakes.slurm import FakeSlurm
 from tests.hub.hub_in_process import JupyterHub, Visitor, configuration, running
+from tests.job_scripts import starter_config
 from tests.unit.spawners.run.test_server_run import QUICK
 from tests.waiting import until
 
@@ -128,9 +128,8 @@ class Servers:
         await self.submit(server)
         run = self.run(server)
         self.slurm.run_job(run.job_id, "localhost")
-        code = re.search(r"'code': '([\w-]+)'", self.slurm.jobs[run.job_id].script)
-        assert code
-        await self.call("boot", server, {"job_id": run.job_id, "code": code[1], "key": self.key(server)})
+        code = starter_config(self.slurm.jobs[run.job_id].script)["code"]
+        await self.call("boot", server, {"job_id": run.job_id, "code": code, "key": self.key(server)})
         await self.call("ready", server, {"port": self.port})
         await until(lambda: self.visitor.spawner(server).ready)
 

@@ -13,6 +13,7 @@ import pytest
 
 from flatirons.hub.handlers.starter import handlers as starter_handlers
 from tests.full import IS_FULL
+from tests.job_scripts import starter_config
 from tests.person import Person
 from tests.real_slurm import Slurm
 from tests.servers import BLOCKED, SHAS, waiting
@@ -274,8 +275,7 @@ BOOT = "http://hub:8081/hub/api/flatirons/boot"
 def code_of(slurm: Slurm, job: int, user: str = "alice") -> str:
     """The boot code, as the job's user reads it."""
     script = slurm.ask("scontrol", "write", "batch_script", str(job), "-", user=user)
-    [code] = re.findall(r"'code': '([\w-]+)'", script)
-    return str(code)
+    return str(starter_config(script)["code"])
 
 
 def test_a_boot_code_works_once(alice: Person, slurm: Slurm, cluster: Any) -> None:

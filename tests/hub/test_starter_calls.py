@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from flatirons.spawners.shared.registry import SETTINGS_KEY, Registry
 from flatirons.spawners.slurm import SlurmSpawner
 from tests.fakes.slurm import FakeSlurm
 from tests.hub.hub_in_process import PATIENCE_S, JupyterHub, configuration, running
+from tests.job_scripts import starter_config
 from tests.unit.spawners.run.test_server_run import QUICK
 from tests.waiting import until
 
@@ -86,9 +86,7 @@ class Start:
         """Waits for the job, and reads its script."""
         await until(lambda: self.spawner.run and self.job)
         self.id = self.job
-        found = re.search(r"'code': '([\w-]+)'", self.slurm.jobs[self.job].script)
-        assert found
-        self.code = found[1]
+        self.code = starter_config(self.slurm.jobs[self.job].script)["code"]
 
     async def runs_on(self, node: str) -> None:
         self.slurm.run_job(self.job, node)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import asyncio
 import json
 import os
@@ -36,6 +35,7 @@ from flatirons.slurm import argv
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.polling import PollSchedule
 from tests.fakes.slurm import FakeSite, FakeSlurm
+from tests.job_scripts import starter_config
 from tests.repository import REPO
 from tests.waiting import LIMIT_S, until
 
@@ -138,8 +138,7 @@ async def test_the_job_is_the_hubs_except_for_the_record(site: Site, known: dict
     made = await plan(site, {"partition": "shas", "memory": "4G", "threads": "4"}, known)
     assert (made.spec.partition, made.spec.memory_mib, made.spec.runtime_minutes) == ("shas", 4096, 60)
     assert made.spec.comment == f"flatirons-notebook:{made.record.id}:python"
-    literal = next(line for line in made.script.splitlines() if line.startswith("CONFIG = "))
-    config = ast.literal_eval(literal.removeprefix("CONFIG = "))
+    config = starter_config(made.script)
     assert config["command"] == ["apptainer", "exec", "/srv/images/base.sif", "jupyter-lab"]
     assert config["prologue"] == "module load one\nmodule load two"
     assert config["ports"] == [30000, 31000]
