@@ -129,6 +129,15 @@ LOG_PATTERNS = (
         r"MemoryError|Cannot allocate memory",
         Cause("out_of_memory", "The server ran out of memory.", "Ask for more memory."),
     ),
+    _pattern(
+        r"[Aa]ddress already in use|EADDRINUSE",
+        Cause(
+            "address_in_use",
+            "The server could not listen on its port, because something else had it.",
+            f"{TELL_OPERATOR} The starter keeps the port for the server, whose program has to set "
+            "SO_REUSEADDR when it listens, as Jupyter's does.",
+        ),
+    ),
 )
 
 

@@ -178,6 +178,8 @@ def test_after_the_time_limit_twice_the_time_is_suggested() -> None:
         ('FATAL:   "jupyter-lab": executable file not found in $PATH', "no_jupyterlab", "no jupyter-lab."),
         ("FATAL:   could not open image /srv/x.sif: not a SIF", "container", "not a SIF"),
         ("MemoryError", "out_of_memory", "ran out of memory"),
+        ("OSError: [Errno 98] Address already in use", "address_in_use", "could not listen on its port"),
+        ("Error: listen EADDRINUSE 10.0.0.1:8888", "address_in_use", "could not listen on its port"),
     ],
 )
 @pytest.mark.parametrize("was_up", [True, False])
