@@ -27,6 +27,8 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.cluster
 
 DAY_S = 24 * 3600
+NEWEST = "v1.kernel.websocket.jupyter.org"
+"""How messages are written on a kernel's websocket, as clients of today prefer it."""
 TUNNEL = """
 mkdir -p -m 700 ~/.ssh && [ -f ~/.ssh/id_ed25519 ] || ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/id_ed25519
 cp ~/.ssh/id_ed25519.pub ~/.ssh/authorized_keys
@@ -147,6 +149,13 @@ def test_what_vs_code_does_with_the_pasted_url_works_for_a_named_server(cluster:
     token = url.query.removeprefix("token=")
     api = url._replace(query="").geturl()
     assert run_in_kernel(api, token, "import os; print(os.environ['JUPYTERHUB_SERVER_NAME'])") == "gpu\n"
+    headers = {"Authorization": f"token {token}"}
+    kernel = httpx.post(f"{api}api/kernels", headers=headers, json={}, timeout=60).json()["id"]
+    channels = websocket.create_connection(
+        f"ws{api[4:]}api/kernels/{kernel}/channels", header=headers, subprotocols=[NEWEST], timeout=60
+    )
+    assert channels.getsubprotocol() == NEWEST, "the extension ends a connection without it"
+    channels.close()
 
 
 def test_a_websocket_needs_the_token_in_its_header_not_only_in_its_url(cluster: Any, gpu: Person) -> None:

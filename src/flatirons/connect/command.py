@@ -90,13 +90,14 @@ async def _forward(hub: Hub, server: ReachableServer, port: int) -> None:
     diagnosis = Diagnosis(hub, server)
     local = LocalPort(server.url, hub.token, diagnosis.ask)
     try:
-        listening = await local.listen(port)
+        async with local.listening(port):
+            _say(
+                f"This URL leads to {server.title}, until Ctrl-C. Its token is a password for this port alone:"
+            )
+            print(local.url, flush=True)
+            await asyncio.Event().wait()
     except OSError as error:
         raise ConnectError(f"Port {port} of this machine can't be used: {error.strerror}.") from None
-    _say(f"This URL leads to {server.title}, until Ctrl-C. Its token is a password of this command alone:")
-    print(local.url, flush=True)
-    async with listening:
-        await listening.serve_forever()
 
 
 class Diagnosis:

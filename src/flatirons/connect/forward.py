@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -57,11 +58,25 @@ class LocalPort:
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._remote_port = parts.port or (443 if self._tls else 80)
 
-    async def listen(self, port: int) -> asyncio.Server:
-        """Opens the port, 0 for any free one; raises OSError if it is taken."""
-        server = await asyncio.start_server(self._serve, LOOPBACK, port, limit=LONGEST_HEAD)
+    @asynccontextmanager
+    async def listening(self, port: int) -> AsyncIterator[None]:
+        """Opens the port, 0 for any free one, and cuts all connections at the end; raises OSError."""
+        serving: set[asyncio.Task[None]] = set()
+
+        def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.create_task(self._serve(reader, writer))
+            serving.add(task)
+            task.add_done_callback(serving.discard)
+
+        server = await asyncio.start_server(serve, LOOPBACK, port, limit=LONGEST_HEAD)
         self.password.port = server.sockets[0].getsockname()[1]
-        return server
+        try:
+            yield
+        finally:
+            server.close()
+            for task in serving:
+                task.cancel()
+            await asyncio.gather(*serving, return_exceptions=True)
 
     @property
     def url(self) -> str:

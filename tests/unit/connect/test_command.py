@@ -10,11 +10,13 @@ import ssl
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 import pytest_asyncio
 from certipy import Certipy
+from tornado.websocket import websocket_connect
 
 from flatirons.cli import main as flatirons
 from flatirons.connect.address import Address, server_path
@@ -290,6 +292,24 @@ async def test_the_command_alone_forwards_until_ctrl_c(hub: FakeHub) -> None:
         assert (await http.get(url)).headers["x-path"] == "/user/alice/gpu/"
     code, said = await ended(process)
     assert code == 0 and "until Ctrl-C" in said and "Traceback" not in said
+
+
+async def test_ctrl_c_ends_it_at_once_while_a_kernel_is_connected_and_a_request_runs(hub: FakeHub) -> None:
+    process = await started(hub.url)
+    assert process.stdout
+    url = (await process.stdout.readline()).decode().strip()
+    socket = await websocket_connect(url.replace("http", "ws", 1).replace("?", "channels?"))
+    await socket.read_message()
+    port = urlsplit(url).port
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"POST /api?{urlsplit(url).query} HTTP/1.1\r\nContent-Length: 9\r\n\r\nhalf".encode())
+    await writer.drain()
+    async with asyncio.timeout(20):
+        code, said = await ended(process)
+    assert code == 0 and "Traceback" not in said and "exception" not in said
+    assert await socket.read_message() is None
+    socket.close()
+    writer.close()
 
 
 async def test_a_port_that_is_taken_is_named(hub: FakeHub) -> None:

@@ -31,7 +31,7 @@ async def local(hub: FakeHub) -> AsyncIterator[LocalPort]:
     client = Hub(hub.url, TOKEN)
     [server] = await asyncio.to_thread(client.servers)
     port = LocalPort(server.url, TOKEN, Diagnosis(client, server).ask)
-    async with await port.listen(0):
+    async with port.listening(0):
         yield port
 
 
@@ -374,8 +374,9 @@ async def test_a_hub_that_is_away_is_named_and_found_again(monkeypatch: pytest.M
         client = Hub(hub.url, TOKEN)
         [server] = await asyncio.to_thread(client.servers)
         port = LocalPort(server.url, TOKEN, Diagnosis(client, server).ask)
-        listening = await port.listen(0)
-    async with listening, httpx.AsyncClient(base_url=base(port), timeout=20) as http:
+        listening = port.listening(0)
+    async with listening, httpx.AsyncClient(timeout=20) as http:
+        http.base_url = httpx.URL(base(port))
         headers = {"Authorization": f"token {port.password.text}"}
         answer = await http.get("api", headers=headers)
         assert answer.status_code == 502 and "The hub doesn't answer" in answer.text
