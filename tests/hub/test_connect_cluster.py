@@ -235,7 +235,9 @@ def test_the_pasted_command_forwards_a_kernel_and_says_when_the_server_is_gone(
         answer = httpx.get(f"{api}api/kernelspecs?token={password}", timeout=60)
         assert answer.status_code == 503
         assert answer.text.endswith(f"isn't running. Start it: {cluster.hub_url}/hub/spawn/alice/gpu\n")
-        assert process.stderr and process.stderr.readline().startswith("flatirons: This URL leads to")
+        assert process.stderr and process.stderr.readline().startswith(
+            "flatirons: Until Ctrl-C this leads to"
+        )
         assert "isn't running" in process.stderr.readline()
 
 

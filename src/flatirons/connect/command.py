@@ -91,9 +91,7 @@ async def _forward(hub: Hub, server: ReachableServer, port: int) -> None:
     local = LocalPort(server.url, hub.token, diagnosis.ask)
     try:
         async with local.listening(port):
-            _say(
-                f"This URL leads to {server.title}, until Ctrl-C. Its token is a password for this port alone:"
-            )
+            _say(f"Until Ctrl-C this leads to {server.title}. Its token is a password for this port alone:")
             print(local.url, flush=True)
             await asyncio.Event().wait()
     except OSError as error:

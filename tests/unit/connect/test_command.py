@@ -291,7 +291,7 @@ async def test_the_command_alone_forwards_until_ctrl_c(hub: FakeHub) -> None:
     async with httpx.AsyncClient(timeout=20) as http:
         assert (await http.get(url)).headers["x-path"] == "/user/alice/gpu/"
     code, said = await ended(process)
-    assert code == 0 and "until Ctrl-C" in said and "Traceback" not in said
+    assert code == 0 and "Until Ctrl-C" in said and "Traceback" not in said
 
 
 async def test_ctrl_c_ends_it_at_once_while_a_kernel_is_connected_and_a_request_runs(hub: FakeHub) -> None:
