@@ -66,8 +66,8 @@ async def home(visitor: Visitor) -> str:
 
 def cards(page: str) -> dict[str, str]:
     """The cards by the ids of their elements."""
-    found = re.findall(r'<article class="card flatirons-card" id="([^"]*)".*?</article>', page, re.DOTALL)
-    whole = re.findall(r'<article class="card flatirons-card".*?</article>', page, re.DOTALL)
+    found = re.findall(r'<article class="card flatirons-server" id="([^"]*)".*?</article>', page, re.DOTALL)
+    whole = re.findall(r'<article class="card flatirons-server".*?</article>', page, re.DOTALL)
     return dict(zip(found, whole, strict=True))
 
 

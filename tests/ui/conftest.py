@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from cluster.prerequisites import install
@@ -66,3 +67,20 @@ def keep() -> Callable[[Page, str], None]:
             page.screenshot(path=Path(place) / f"{name}.png")
 
     return keep_picture
+
+
+@pytest.fixture
+def axe() -> Callable[[Page], None]:
+    """Fails for what keeps somebody from using the page: axe's findings that are serious or critical."""
+    checks = Axe()
+
+    def check(page: Page) -> None:
+        found = checks.run(page).response["violations"]
+        serious = [
+            f"{each['id']}: {each['help']}\n" + "\n".join(node["html"][:300] for node in each["nodes"])
+            for each in found
+            if each["impact"] in ("serious", "critical")
+        ]
+        assert not serious, "\n".join(serious)
+
+    return check

@@ -6,6 +6,7 @@ without them no server can report to it.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from flatirons.hub.handlers import handlers
@@ -13,6 +14,8 @@ from flatirons.hub.pages.home import HomePage
 from flatirons.spawners.jupyterhub import compat
 from flatirons.spawners.options_form import OptionsFormSpawner
 from flatirons.spawners.slurm import SlurmSpawner
+
+JUPYTERHUB_LOGO = "jupyterhub-80.png"
 
 __all__ = ["OptionsFormSpawner", "SlurmSpawner"]
 
@@ -24,10 +27,14 @@ def add_handlers(app: Any) -> None:
         app.extra_handlers = [*app.extra_handlers, *(each for each in handlers if each[0] not in paths)]
 
 
-def add_home(app: Any) -> None:
-    """Gives Home's template the servers of whoever has logged in."""
+def add_variables(app: Any) -> None:
+    """Gives our templates the servers of whoever has logged in, and whether the logo is JupyterHub's own.
+
+    That one has dark letters, so it needs a filter on a dark page.
+    """
     app.template_vars.setdefault("flatirons_home", HomePage.of)
+    app.template_vars.setdefault("flatirons_logo", Path(app.logo_file).name == JUPYTERHUB_LOGO)
 
 
 compat.at_start(add_handlers)
-compat.at_start(add_home)
+compat.at_start(add_variables)

@@ -7,22 +7,27 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain, count
 from typing import Any, Self, TypeAlias
 
 from cachetools import TTLCache
 
+from flatirons import units
 from flatirons.forms.page import Card
 from flatirons.hub.pages.server_card import SOON_SECONDS, Links, ServerCard, clock_time, short_time
 from flatirons.servers.status import ENDED, STOPPED, ServerStatus
 from flatirons.spawners.form.hooks import FormHooks
 from flatirons.spawners.jupyterhub import compat, compat_servers
-from flatirons.spawners.run.server_status import statuses
+from flatirons.spawners.run.server_status import asked, statuses
 
 CHOICES_SECONDS = 600.0
 """For how long the presets that a user can have are remembered: Home asks Slurm nothing meanwhile."""
+
+DESCRIBED = ("environment", "partition", "cpus", "memory", "gpus", "runtime")
+"""The options that say what was started last."""
 
 MOST_USERS = 2000
 CHOICES_KEY = "flatirons_start_choices"
@@ -64,7 +69,7 @@ class HomePage:
         """Home of the user who has logged in; None for somebody who isn't a user."""
         return cls(user) if hasattr(user, "spawners") else None
 
-    @property
+    @cached_property
     def cards(self) -> list[ServerCard]:
         """A card for each server; none for a default server that there is nothing to say about."""
         return server_cards(self.user, self.now)
@@ -85,10 +90,10 @@ def server_cards(user: Any, now: float) -> list[ServerCard]:
     """The cards of a user's servers, the default server first."""
     settings = compat.settings_of(user)
     hub, connects = compat_servers.hub_path(settings), compat_servers.has_page(settings, "/flatirons/connect")
+    has_form = FormHooks.of(compat.spawner_of(user, "")) is not None
     cards = []
     for status in map(_read, statuses(user)):
         if status.name or status.phase != STOPPED:
-            has_form = FormHooks.of(compat.spawner_of(user, "")) is not None
             url = user.server_url(status.name)
             links = Links.of(hub, url, status, connects=connects, has_form=has_form)
             cards.append(ServerCard.of(status, links, now))
@@ -111,13 +116,26 @@ async def start_choices(user: Any) -> tuple[Card, ...]:
         return (Card("", "Start"),)
     last = compat_servers.newest_options(user)
     known: Choices = compat.settings_of(user).setdefault(CHOICES_KEY, TTLCache(MOST_USERS, CHOICES_SECONDS))
-    basis = (bool(last), hooks.saved_names(user.name))
+    basis = (last, hooks.saved_names(user.name))
     if user.name in known and known[user.name][0] == basis:
         return known[user.name][1]
     cards, is_current = await hooks.start_cards(spawner, last)
+    described = tuple(_described(card, spawner, last) for card in cards)
     if is_current:
-        known[user.name] = basis, tuple(cards)
-    return tuple(cards)
+        known[user.name] = basis, described
+    return described
+
+
+def _described(card: Card, spawner: Any, last: Mapping[str, Any]) -> Card:
+    """The card; that of the last start says what was asked for, in the form's words."""
+    if card.key != "last":
+        return card
+    words = {each.name: each.words for each in asked(spawner, last)}
+    if "cpus" in words:
+        words["cpus"] = units.counted(int(words["cpus"]), "core")
+    if (gpus := words.pop("gpus", "none")) != "none":
+        words["gpus"] = f"{gpus} GPU" if gpus.partition(" ")[0] == "1" else f"{gpus} GPUs"
+    return replace(card, description=", ".join(words[name] for name in DESCRIBED if name in words))
 
 
 def name_for(user: Any, title: str, choice: str, choices: Sequence[Card]) -> tuple[str, str]:

@@ -50,6 +50,15 @@ FAILED, NOT_STARTED = (
 
 
 @dataclass(frozen=True, slots=True)
+class Fact:
+    """Words about a server; the icon shows people who see it what they are about, and the label says it."""
+
+    icon: str
+    label: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """A part of a start: when it began, and the seconds that it took; None while it goes on."""
 
@@ -123,8 +132,7 @@ class ServerCard:
     since: int | None = None
     sentence: str = ""
     advice: str = ""
-    place: tuple[tuple[str, str], ...] = ()
-    resources: tuple[str, ...] = ()
+    place: tuple[Fact, ...] = ()
     position: str = ""
     expected_start: int | None = None
     parts: tuple[Part, ...] = ()
@@ -150,7 +158,6 @@ class ServerCard:
             sentence=queue.sentence if queue else "" if status.is_up else status.sentence,
             advice=queue.advice if queue else "",
             place=_place(status),
-            resources=_resources(status),
             position=_position(status),
             expected_start=_whole(queue.expected_start) if queue else None,
             parts=tuple(
@@ -215,7 +222,7 @@ class ServerCard:
 
 
 def short_time(seconds: float) -> str:
-    """A time span at a glance: `12 s`, `1 min 5 s`, `25 min`, `3 h 5 min`, `2 d 4 h`.
+    """A time span at a glance: `12 s`, `1 min 5 s`, `25 min`, `3 h 5 min`, `4 h`, `2 d 4 h`.
 
     home.js counts on in the same words.
     """
@@ -226,9 +233,10 @@ def short_time(seconds: float) -> str:
         return f"{whole // 60} min {whole % 60} s"
     if whole < 3600:
         return f"{whole // 60} min"
-    if whole < 86_400:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+    hours, minutes = divmod(whole // 60, 60)
+    if hours < 24:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{hours // 24} d {hours % 24} h" if hours % 24 else f"{hours // 24} d"
 
 
 def clock_time(moment: float) -> str:
@@ -248,22 +256,27 @@ def _badge(status: ServerStatus) -> Badge:
     return BADGES[status.phase]
 
 
-def _place(status: ServerStatus) -> tuple[tuple[str, str], ...]:
-    """Icons and words: where the job runs, and in what."""
+def _place(status: ServerStatus) -> tuple[Fact, ...]:
+    """Where the job runs, and in what."""
     found = (
-        ("microchip", status.node),
-        ("layer-group", " · ".join(filter(None, (status.cluster, status.partition)))),
-        ("box", status.environment),
+        Fact("server", "Node", status.node),
+        Fact(
+            "layer-group",
+            "Cluster and partition",
+            " · ".join(filter(None, (status.cluster, status.partition))),
+        ),
+        Fact("box", "Environment", status.environment),
+        Fact("microchip", "Resources", ", ".join(_resources(status))),
     )
-    return tuple((icon, words) for icon, words in found if words)
+    return tuple(each for each in found if each.words)
 
 
-def _resources(status: ServerStatus) -> tuple[str, ...]:
+def _resources(status: ServerStatus) -> list[str]:
     words = status.resources
     minutes = status.spec.runtime_minutes if status.spec else 0
     if minutes and not status.is_up:  # of a server that is up, a bar shows its time
         words.append(units.time_in_words(60 * minutes))
-    return tuple(words)
+    return words
 
 
 def _position(status: ServerStatus) -> str:

@@ -19,7 +19,8 @@
     if (s < 60) return `${s} s`;
     if (s < 600) return `${m} min ${s % 60} s`;
     if (s < 3600) return `${m} min`;
-    return d ? `${d} d ${h % 24} h` : `${h} h ${m % 60} min`;
+    if (d) return h % 24 ? `${d} d ${h % 24} h` : `${d} d`;
+    return m % 60 ? `${h} h ${m % 60} min` : `${h} h`;
   }
 
   function clockTime(seconds) {
@@ -142,18 +143,18 @@
     timer = setTimeout(reconnect, 500 + 3000 * Math.random()); // not all pages at once
   }
 
+  // A page of somebody who has logged out, or logged in as somebody else, must not show the cards of the next one.
   async function reconnect() {
-    let answer;
+    stream.close();
     try {
-      answer = await fetch(`${hub}api/flatirons/servers`);
+      const answer = await fetch(`${hub}api/flatirons/servers`, { headers: { "X-XSRFToken": window.jhdata.xsrf_token } });
+      const isOut = answer.status === 403 || answer.status === 401;
+      if (!answer.ok && !isOut) return lose();
+      if (isOut || (await answer.json()).user !== window.jhdata.user) return setNotice("out");
     } catch {
       return lose();
     }
-    if (answer.status === 403 || answer.status === 401) {
-      stream.close();
-      setNotice("out");
-    } else if (answer.ok) connect();
-    else lose();
+    connect();
   }
 
   setInterval(() => {

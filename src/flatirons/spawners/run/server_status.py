@@ -71,12 +71,16 @@ def _status_of(user: Any, name: str) -> ServerStatus:
     return _at_rest(about, [Report.from_dict(each) for each in stored])
 
 
-def asked(spawner: Spawner) -> list[Asked]:
-    """The options of the last start that say something, with the form's labels; [] without our form."""
+def asked(spawner: Spawner, options: Mapping[str, Any] | None = None) -> list[Asked]:
+    """The options that say something, with the form's labels: of the last start unless others are given.
+
+    Without our form there are none.
+    """
     hooks = FormHooks.of(spawner)
     if hooks is None:
         return []
-    form, options = hooks.form(spawner), last_options(spawner)
+    form = hooks.form(spawner)
+    options = last_options(spawner) if options is None else options
     given = {name: options.get(name) for name in form.fields}
     return [
         Asked(name, form.label(name), _words(form.fields[name], value, spawner))

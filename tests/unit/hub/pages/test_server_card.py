@@ -47,8 +47,11 @@ def test_a_waiting_server_says_why_where_and_what_was_asked() -> None:
     assert (found.sentence, found.advice) == ("Other jobs are ahead.", "Wait.")
     assert found.position == "Number 3 of 17 in the queue of shas"
     assert found.expected_start == NOW + 600
-    assert found.resources == ("4 cores", "16 GB", "4 hours")
-    assert ("layer-group", "summit · shas") in found.place
+    assert {each.label: each.words for each in found.place} == {
+        "Cluster and partition": "summit · shas",
+        "Environment": "Python",
+        "Resources": "4 cores, 16 GB, 4 hours",
+    }
     assert found.is_starting and found.is_changing and not found.is_up
 
 
@@ -57,7 +60,7 @@ def test_a_running_server_says_how_much_of_its_time_is_left() -> None:
     assert (found.badge.words, found.is_up, found.is_changing) == ("Running", True, False)
     assert found.left_percent(NOW) == 75.0 and found.left_percent(NOW + 99_999) == 0.0
     assert not found.ends_soon(NOW) and found.ends_soon(NOW + 10_300)
-    assert found.resources == ("4 cores", "16 GB"), "its time is a bar"
+    assert found.place[-1].words == "4 cores, 16 GB", "its time is a bar"
     assert card(replace(UP, started_at=None)).left_percent(NOW) is None
 
 
@@ -125,6 +128,8 @@ def test_cards_of_the_same_server_are_equal_while_only_time_passes() -> None:
         (605, "10 min"),
         (3599, "59 min"),
         (3660, "1 h 1 min"),
+        (7200, "2 h"),
+        (2 * 86_400, "2 d"),
         (86_400 + 3600 * 5, "1 d 5 h"),
     ],
 )
