@@ -179,6 +179,8 @@ async def test_a_program_posts_and_removes(
     made = await api(hub, "POST", "/operations/announcements", body)
     assert made.status_code == 201
     assert made.json().items() >= {"user": "bob", "author": "root", "until": 1893553440.0}.items()
+    [listed] = (await api(hub, "GET", "/operations")).json()["announcements"]
+    assert (listed["text"], listed["user"], listed["author"]) == ("x", "bob", "root")
     path = f"/operations/announcement/{made.json()['id']}"
     assert (await api(hub, "DELETE", path)).status_code == 204
     assert (await api(hub, "DELETE", path)).status_code == 404

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from jupyterhub.apihandlers.base import APIHandler
@@ -87,9 +88,14 @@ class OperationsApi(APIHandler):
 
     @needs_scope("admin:servers")
     async def get(self) -> None:
-        """What `overview.as_json` returns; `since` is missing where servers aren't Slurm jobs."""
-        registry = registry_of(self)
-        self.finish(overview.as_json(registry) if registry else dict(NOTHING))
+        """What `overview.as_json` returns, and all announcements.
+
+        `since` and `history` are missing where servers aren't Slurm jobs.
+        """
+        registry, store = registry_of(self), self.settings.get(SETTING)
+        announcements = store.all() if isinstance(store, Announcements) else []
+        known = overview.as_json(registry) if registry else NOTHING
+        self.finish({**known, "announcements": [asdict(each) for each in announcements]})
 
 
 class StopServer(BaseHandler):

@@ -2,7 +2,7 @@
    and what is typed are left alone. */
 (function () {
   "use strict";
-  const SECONDS = 5, PAUSE_MS = 200, ID = "flatirons-operations";
+  const SECONDS = 5, PAUSE_MS = 120, ID = "flatirons-operations";
   const live = () => document.getElementById(ID);
   const note = document.getElementById("flatirons-updated");
   let asking = null;
