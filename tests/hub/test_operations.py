@@ -118,7 +118,7 @@ def test_operators_see_a_running_server_one_that_waits_and_an_orphan_after_a_res
     html = page(operator)
     shown = {tuple(row[:3]): row for row in rows(html, "servers")}
     of_bob, of_alice = shown["bob", "(default)", "up"], shown["alice", "waits", "waiting"]
-    assert of_bob[5:7] == [f"summit {running} RUNNING", "shas0101"]
+    assert of_bob[5] == f"summit {running} RUNNING" and of_bob[6].startswith("shas0101")
     assert re.fullmatch(r"1?\d minutes|20 minutes", of_bob[4]), "of the 20 minutes that it asked for"
     assert of_alice[4:7] == ["", f"summit {pending} PENDING (Resources)", ""]
     assert re.fullmatch(r"\d+ seconds?|\d minutes?", of_alice[3])

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from flatirons.slurm.model import Job, JobState
+from flatirons.slurm.model import Allocation, Job, JobState
 from flatirons.slurm_form.form import slurm_form
 from flatirons.spawners.run.stored_state import Attempt
+from flatirons.spawners.run.used_memory import UsedMemory
 from flatirons.spawners.shared.registry import SETTINGS_KEY, Registry
 from tests.fakes.slurm import FakeSlurm
 from tests.hub.hub_in_process import JupyterHub, Visitor, running
@@ -71,6 +72,7 @@ def add(registry: Registry[Any], user: str, server: str = "", **more: Any) -> No
         start=datetime.fromtimestamp(now - known.get("ran", 3600), UTC),
         end=datetime.fromtimestamp(now + known.get("left", 3600), UTC),
         batch_host=known["node"],
+        allocation=Allocation(memory_mib=4096),
     )
     owner = SimpleNamespace(
         escaped_name=user.replace("/", "%2F"), server_url=lambda name: f"/user/{user}/{name}/"
@@ -85,6 +87,7 @@ def add(registry: Registry[Any], user: str, server: str = "", **more: Any) -> No
         phase=known["phase"],
         progress=SimpleNamespace(waited=2.0),
         steps=[],
+        memory=UsedMemory(1536),
     )
 
 
@@ -117,7 +120,7 @@ async def test_each_server_has_a_row_with_its_times_and_its_links(
     page = await seen(carol)
     assert [row[:-1] for row in rows(page)] == [
         ["bob", "(default)", "waiting", "67 minutes", "", "blanca 2 PENDING (Resources)", ""],
-        ["alice", "gpu", "up", "1 hour", "90 minutes", "summit 1 RUNNING", "shas0101"],
+        ["alice", "gpu", "up", "1 hour", "90 minutes", "summit 1 RUNNING", "shas0101 1.5 GB of 4 GB"],
     ]
     for link in (
         "/hub/flatirons/report/alice/gpu",

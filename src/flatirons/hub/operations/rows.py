@@ -24,6 +24,7 @@ LONGEST_FILTER = 100
 class Row:
     """One server. `seconds` is how long it is in its phase, `left_seconds` what is left of its time.
 
+    `used_memory_mib` of `memory_mib` is in use on the server's node, None while that isn't known.
     `url` is the server's, and `path` is USER/SERVER, both as parts of a URL.
     """
 
@@ -42,6 +43,8 @@ class Row:
     seconds: float | None
     left_seconds: float | None
     limit_seconds: float | None
+    used_memory_mib: int | None
+    memory_mib: int | None
 
     @classmethod
     def of(cls, run: ServerRun, now: float) -> Row:
@@ -66,6 +69,8 @@ class Row:
             seconds=None if began is None else max(now - began, 0.0),
             left_seconds=None if end is None else max(end - now, 0.0),
             limit_seconds=None if end is None or start is None else end - start,
+            used_memory_mib=run.memory.now_mib if phase == "up" else None,
+            memory_mib=(job.allocation.memory_per_node_mib if job else None) or None,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -89,6 +94,14 @@ class Row:
     def limit(self) -> str:
         """Its time altogether, in words."""
         return "" if self.limit_seconds is None else units.time_in_words(self.limit_seconds)
+
+    @property
+    def memory(self) -> str:
+        """The memory in use, in words."""
+        if self.used_memory_mib is None:
+            return ""
+        used = units.memory_in_words(self.used_memory_mib)
+        return f"{used} of {units.memory_in_words(self.memory_mib)}" if self.memory_mib else f"{used} used"
 
     @property
     def used_percent(self) -> int | None:
