@@ -6,13 +6,14 @@ import re
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from cluster.layout import HUB
 from tests.conftest import RealCluster
 from tests.person import Person
 from tests.real_slurm import Slurm
 from tests.servers import visit
+from tests.ui.lab import log_in
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.cluster
@@ -65,7 +66,7 @@ def pending(window: Page, alice: Person, server: str = "", **options: str) -> Pa
     """The page of a start that waits in the queue."""
     assert alice.start(server, **{**WAITING, **options}).status_code in (201, 202)
     window.goto(f"/hub/spawn-pending/alice/{server}".rstrip("/"))
-    expect(window.locator("#progress-message")).to_contain_text("Waiting in the queue of sknl")
+    expect(window.locator("h1")).to_contain_text("is waiting in the queue")
     return window
 
 
@@ -73,19 +74,55 @@ def test_a_waiting_page_shows_the_reason_the_position_and_the_estimate(
     window: Page, alice: Person, cluster: RealCluster, full_sknl: int, keep: Keep
 ) -> None:
     first = slurm(cluster, "sbatch", "--parsable", "-p", "sknl", "-A", "ucb-knl", "--wrap", "sleep 1")
-    pending(window, alice)
-    message = window.locator("#progress-message")
+    pending(window, alice, runtime="4h")
+    facts, message = window.locator("#start-facts"), window.locator("#progress-message")
     expect(message).to_contain_text("Other jobs are ahead of it in the queue")
-    expect(message).to_contain_text("It is number 2 of 2 there.")
+    expect(facts).to_contain_text("2 of 2")
+    expect(facts).to_contain_text("by Slurm's estimate")
+    expect(window).to_have_title("2 of 2 in the queue: your server")
+    expect(window.locator("#start-line [aria-current=step]")).to_contain_text("In the queue")
+    expect(window.locator("#start-asked")).to_contain_text("Run time: 4 hours")
+    expect(window.locator("#start-sooner").get_by_role("button").first).to_be_visible()
     keep(window, "waiting")
     slurm(cluster, "scancel", first)
-    expect(message).not_to_contain_text("number 2", timeout=30_000)
-    window.reload()
+    expect(facts).to_contain_text("1 of 1", timeout=30_000)
     window.locator("#progress-details summary").click()
     lines = window.locator("#progress-log")
     expect(lines).to_contain_text("Submitted as job")
     expect(lines).to_contain_text("number 2 of 2")
     expect(lines.locator("time").first).to_be_visible()
+
+
+def test_a_change_lets_the_waiting_job_start_sooner(
+    window: Page, alice: Person, cluster: RealCluster, full_sknl: int
+) -> None:
+    pending(window, alice, runtime="4h", memory="4G")
+    job = slurm(cluster, "squeue", "-h", "-o", "%i %V", "-n", "jupyter", "-u", "alice")
+    choices = window.locator("#start-sooner")
+    change = choices.get_by_role("button", name="Use the partition shas")
+    expect(change).to_contain_text("keeps its age in the queue")
+    change.click()
+    window.wait_for_url(re.compile("/user/alice/"), timeout=60_000)
+    assert slurm(cluster, "squeue", "-h", "-o", "%i %V", "-n", "jupyter", "-u", "alice") == job, (
+        "the same job"
+    )
+    assert slurm(cluster, "squeue", "-h", "-o", "%P", "-n", "jupyter", "-u", "alice") == "shas"
+    assert alice.server()["user_options"]["partition"] == "shas"  # type: ignore[index]
+
+
+def test_without_javascript_the_page_says_the_same_and_cancels(
+    browser: Browser, alice: Person, cluster: RealCluster, full_sknl: int
+) -> None:
+    context = browser.new_context(base_url=cluster.hub_url, java_script_enabled=False)
+    plain = context.new_page()
+    log_in(plain, "alice")
+    pending(plain, alice)
+    expect(plain.locator("#start-facts")).to_contain_text("1 of 1")
+    expect(plain.locator("noscript meta[http-equiv=refresh]")).to_have_count(1)
+    plain.get_by_role("button", name="Cancel", exact=True).click()
+    plain.wait_for_url(re.compile("/hub/home"))
+    assert "jupyter" not in slurm(cluster, "squeue", "-h", "-o", "%j", "-u", "alice")
+    context.close()
 
 
 @pytest.mark.parametrize("server", ["", "second"])
@@ -115,7 +152,7 @@ def test_a_requested_notification_comes_when_the_server_starts_after_a_restart_o
     window: Page, alice: Person, cluster: RealCluster, full_sknl: int
 ) -> None:
     pending(window, alice)
-    window.get_by_role("button", name="Notify me when it starts").click()
+    window.get_by_role("button", name="Notify me when it is ready").click()
     expect(window.get_by_role("button", name="You will be notified")).to_be_visible()
     cluster.kill_hub()
     try:
@@ -123,13 +160,53 @@ def test_a_requested_notification_comes_when_the_server_starts_after_a_restart_o
     finally:
         cluster.start_hub()
     expect(window.locator("#start-away")).to_be_hidden(timeout=30_000)
-    expect(window.locator("#progress-message")).to_contain_text("Waiting in the queue", timeout=30_000)
+    expect(window.locator("h1")).to_contain_text("is waiting in the queue", timeout=30_000)
     expect(window.get_by_role("button", name="You will be notified")).to_be_visible()
     told: list[str] = []
     window.on("console", lambda line: told.append(line.text))
     slurm(cluster, "scancel", str(full_sknl))
     window.wait_for_url(re.compile("/user/alice/"), timeout=60_000)
     assert "notified: Your server is ready" in told
+
+
+def test_somebody_who_is_logged_out_meanwhile_is_offered_the_log_in(
+    window: Page, alice: Person, cluster: RealCluster, full_sknl: int
+) -> None:
+    pending(window, alice, "second")
+    window.context.clear_cookies()
+    cluster.kill_hub()
+    try:
+        expect(window.locator("#start-away")).to_be_visible(timeout=20_000)
+    finally:
+        cluster.start_hub()
+    expect(window.locator("#start-logged-out")).to_be_visible(timeout=30_000)
+    window.locator("#start-logged-out").get_by_role("link", name="log in").click()
+    window.get_by_label("Username").fill("alice")
+    window.get_by_label("Password").fill("alice")
+    window.get_by_role("button", name="Sign in").click()
+    window.wait_for_url(re.compile("/hub/spawn-pending/alice/second"))
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("window.Notification.permission = 'denied'", "Notifications of this site are blocked"),
+        ("delete window.Notification", "This browser can't show notifications"),
+        ("Object.defineProperty(window, 'isSecureContext', {value: false})", "only for pages with https"),
+        ("window.Notification.requestPermission = async () => 'default'", "got no answer"),
+    ],
+)
+def test_a_browser_that_shows_no_notification_is_explained(
+    window: Page, alice: Person, full_sknl: int, script: str, words: str
+) -> None:
+    window.add_init_script(script)
+    pending(window, alice)
+    button = window.get_by_role("button", name="Notify me when it is ready")
+    if "requestPermission" in script:
+        button.click()
+    else:
+        expect(button).to_be_hidden()
+    expect(window.locator("#notify-words")).to_contain_text(words)
 
 
 def test_a_start_that_fails_says_why_and_leads_to_its_report(window: Page, alice: Person, keep: Keep) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from flatirons import units
@@ -18,8 +18,7 @@ STALE_STEP = 10.0
 class StartPage:
     """A start at the moment `now`, in seconds since 1970.
 
-    With `counts`, it has the words of counters, which a page without JavaScript needs. Without them two pages
-    are equal unless there is news.
+    With `counts`, it has the words of counters, which a page without JavaScript needs.
     """
 
     status: ServerStatus
@@ -36,6 +35,12 @@ class StartPage:
         """When Slurm last answered, None while it does."""
         age = self.status.stale_seconds
         return None if age is None else STALE_STEP * round((self.now - age) / STALE_STEP)
+
+    @property
+    def without_time(self) -> StartPage:
+        """What two pages without counters have in common if they show the same."""
+        status = replace(self.status, stale_seconds=self.answered_at)
+        return replace(self, status=status, now=0.0)
 
     @staticmethod
     def took(seconds: float) -> str:

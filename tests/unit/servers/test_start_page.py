@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from flatirons.servers.start_page import StartPage
@@ -69,4 +71,7 @@ def test_a_page_says_how_old_its_news_is_and_pages_without_news_are_equal() -> N
     assert StartPage(status, (), 10_000.0).ago(6400) == "1 hour"
     assert StartPage(status, (), 10_000.0, counts=False).ago(6400) == ""
     assert StartPage(ServerStatus("alice", "", "waiting"), (), 1.0).answered_at is None
+    later = replace(status, stale_seconds=3602.0)
+    assert StartPage(status, (), 10_000.0).without_time == StartPage(later, (), 10_001.0).without_time
+    assert StartPage(status, (), 10_000.0).without_time != StartPage(status, (), 10_060.0).without_time
     assert [StartPage.took(seconds) for seconds in (0.25, 12.0, 300)] == ["0.2 s", "12.0 s", "5 minutes"]

@@ -22,12 +22,16 @@ from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, authenticated
 
 from flatirons.errors import FlatironsError
+from flatirons.servers.start_page import StartPage
 from flatirons.spawners.form.waiting_change import NOT_WAITING, WaitingServer
 from flatirons.spawners.jupyterhub import compat, compat_starts
 from flatirons.spawners.slurm import SlurmSpawner
 
-KEEPALIVE_SECONDS = 8.0
-"""After this time without news the stream sends a comment: proxies close a connection that is silent."""
+ALIVE_SECONDS = 5.0
+"""After this time without news the stream sends the time; without it pending.js takes the hub for away."""
+
+LIFETIME_SECONDS = 300.0
+"""After this time the page opens another stream, which a session that has ended doesn't get."""
 
 OPTION = "option."
 """What the names of the options in a form of the page begin with."""
@@ -132,8 +136,8 @@ class SoonerHandler(BaseHandler):
 class StartEvents(APIHandler):
     """GET start as a stream of server-sent events, each a JSON object, until the start has ended.
 
-    {"html": what the page shows, "now": seconds since 1970}; the last one also has {"ready": true, "url":
-    where the page leads} or {"ended": true}.
+    All have "now", in seconds since 1970, and "html", what the page shows, if that has changed. The last one
+    also has {"ready": true, "url": where the page leads} or {"ended": true}.
     """
 
     def initialize(self) -> None:
@@ -156,36 +160,39 @@ class StartEvents(APIHandler):
         spawner = spawner_named(self, user_name, server_name or "")
         if not isinstance(spawner, SlurmSpawner):
             raise HTTPError(404, "This server is not a Slurm job")
-        self.set_header("Cache-Control", "no-cache")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Accel-Buffering", "no")  # nginx would keep events back
         try:
             await self._send_all(spawner)
         except StreamClosedError:
             return
 
     async def _send_all(self, spawner: SlurmSpawner) -> None:
-        user, name, sent = spawner.user, spawner.name, None
-        while not self._closed.done():
+        user, name, seen = spawner.user, spawner.name, None
+        ends_at = time.monotonic() + LIFETIME_SECONDS
+        while not self._closed.done() and time.monotonic() < ends_at:
             spawner = compat.spawner_of(user, name)  # JupyterHub forgets one that has stopped
             change = asyncio.ensure_future(spawner.registry.changes.next(user.name))
-            event = await self._event(spawner)
-            text = "" if event == sent else f"data: {json.dumps({**event, 'now': time.time()})}\n"
-            sent = event
-            self.write(f"{text or ':'}\n")
+            page = spawner.start_page(counts=False)
+            now_seen = (page.without_time, spawner.ready, spawner.active)
+            event = await self._event(spawner, page) if now_seen != seen else {}
+            seen = now_seen
+            self.write(f"data: {json.dumps({**event, 'now': time.time()})}\n\n")
             await self.flush()
             if "ready" in event or "ended" in event:
                 change.cancel()
                 return
             start = compat_starts.start_of(spawner)
             ends: set[asyncio.Future[Any]] = {change, self._closed, *([start] if start else [])}
-            await asyncio.wait(ends, timeout=KEEPALIVE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends, timeout=ALIVE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             change.cancel()
 
-    async def _event(self, spawner: SlurmSpawner) -> dict[str, Any]:
-        """What is to be shown, without the time; equal for two moments between which nothing happened."""
+    async def _event(self, spawner: SlurmSpawner, page: StartPage) -> dict[str, Any]:
+        """What is to be shown."""
         viewer, user = self.current_user, spawner.user
         html = await self.render_template(
             "flatirons_start_fragment.html",
-            page=spawner.start_page(counts=False),
+            page=page,
             is_own=getattr(viewer, "name", "") == user.name,
             spawn_url=url_of(self, "spawn", user.name, spawner.name),
             report_url=url_of(self, "flatirons/report", user.name, spawner.name),

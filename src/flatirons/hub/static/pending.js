@@ -117,6 +117,7 @@
 
   let events;
   let isAway = false;
+  let lastHeard = Date.now();
 
   function follow() {
     events = new EventSource(streamUrl);
@@ -124,10 +125,11 @@
     events.onmessage = (message) => {
       const event = JSON.parse(message.data);
       part("start-away").hidden = true;
+      lastHeard = Date.now();
       if (event.now) ahead = event.now - Date.now() / 1000;
       heard = Date.now() / 1000 + ahead;
       if (event.html) show(event.html);
-      else showEvent(event);
+      else if (!sooner) showEvent(event);
       if (event.ready || event.ended || event.failed) {
         events.close();
         clearInterval(watching);
@@ -170,16 +172,21 @@
     }
   }
 
+  // Our stream sends the time every 5 seconds. JupyterHub's is silent; a hub that was back soon doesn't know our connection to it.
   let lastOpened = Date.now();
   const watching = setInterval(async () => {
     if (isAway || document.hidden || events.readyState !== EventSource.OPEN) return;
-    if (!(await isThere())) waitForHub();
-    else if (Date.now() - lastOpened > 60000) { // a hub that was back within ten seconds doesn't know our connection
+    if (sooner) {
+      if (Date.now() - lastHeard > 13000) waitForHub();
+    } else if (!(await isThere())) {
+      waitForHub();
+    } else if (Date.now() - lastOpened > 60000) {
       lastOpened = Date.now();
       events.close();
       follow();
     }
-  }, 10000);
+  }, sooner ? 2000 : 10000);
+  document.addEventListener("visibilitychange", () => { lastHeard = Math.max(lastHeard, Date.now() - 5000); });
 
   // -- what would start sooner
 
