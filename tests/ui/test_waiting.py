@@ -78,7 +78,7 @@ def test_a_waiting_page_shows_the_reason_the_position_and_the_estimate(
     facts, message = window.locator("#start-facts"), window.locator("#progress-message")
     expect(message).to_contain_text("Other jobs are ahead of it in the queue")
     expect(facts).to_contain_text("2 of 2")
-    expect(facts).to_contain_text("by Slurm's estimate")
+    expect(facts).to_contain_text("estimated")
     expect(window).to_have_title("2 of 2 in the queue: your server")
     expect(window.locator("#start-line [aria-current=step]")).to_contain_text("In the queue")
     expect(window.locator("#start-asked")).to_contain_text("Run time: 4 hours")
