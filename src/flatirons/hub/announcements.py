@@ -13,7 +13,7 @@ import secrets
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -193,16 +193,24 @@ class Announcements:
         return self._read
 
     def _parse(self) -> list[Announcement]:
-        names = {each.name for each in fields(Announcement)}
         try:
             stored = json.loads(self._file.read_text(encoding="utf-8"))["announcements"]
-            found = [Announcement(**{name: each[name] for name in names}) for each in stored]
+            found = [_read(each) for each in stored]
         except (OSError, ValueError, KeyError, TypeError) as error:
             log.error("The announcements in %s can't be read; the file is kept: %s", self._file, error)
             self._is_damaged = True
             return []
         self._is_damaged = False
         return found
+
+
+def _read(stored: dict[str, Any]) -> Announcement:
+    """What was stored; raises ValueError, KeyError or TypeError, as somebody may have edited the file."""
+    texts = {name: stored[name] for name in ("id", "text", "level", "user", "author")}
+    at, are_texts = moment(stored["at"]), all(isinstance(text, str) for text in texts.values())
+    if at is None or not are_texts or texts["level"] not in LEVELS:
+        raise ValueError(f"no announcement: {stored!r}")
+    return Announcement(**texts, at=at, until=moment(stored["until"]))
 
 
 def _cleaned(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import stat
 from datetime import datetime
 from pathlib import Path
@@ -156,7 +157,25 @@ def test_a_full_disk_is_an_error_with_a_sentence_for_the_operator(tmp_path: Path
         store.post("x", author="dave")
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"announcements": [{}]}', '{"announcements": 1}', "\xff"])
+ONE = {"id": "1", "text": "x", "level": "info", "user": "", "author": "dave", "at": 1.0, "until": None}
+EDITED = [
+    {"text": 1},
+    {"level": "danger"},
+    {"at": None},
+    {"at": "x"},
+    {"until": []},
+    {"until": 1e300},
+    {"user": None},
+]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("{", "[]", '{"announcements": [{}]}', '{"announcements": 1}', '{"announcements": [1]}', "\xff"),
+        *(json.dumps({"announcements": [ONE | edited]}) for edited in EDITED),
+    ],
+)
 def test_a_damaged_file_shows_nothing_and_is_kept(
     store: Announcements, file: Path, content: str, caplog: pytest.LogCaptureFixture
 ) -> None:
