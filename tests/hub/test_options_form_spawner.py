@@ -21,6 +21,9 @@ import pytest
 from traitlets.config import Config
 
 from flatirons.forms import Select
+from flatirons.hub.configure import TEMPLATES
+from flatirons.hub.handlers import handlers
+from flatirons.hub.pages.home import HomePage
 from tests.hub.hub_in_process import JupyterHub, Visitor, configuration, message, running, selected, value
 from tests.repository import REPO
 
@@ -154,6 +157,24 @@ async def test_a_local_server_starts_with_the_chosen_options(local: Config) -> N
         assert (env["JUPYTERHUB_DEFAULT_URL"], env["SITE"]) == ("/tree", "physics")
         await hub.users[ME].stop()
         assert not spawner.active and await spawner.poll() is not None
+
+
+async def test_home_has_an_honest_card_for_a_local_server(local: Config) -> None:
+    local.JupyterHub.template_paths = [str(TEMPLATES)]
+    local.JupyterHub.template_vars = {"flatirons_home": HomePage.of}
+    local.JupyterHub.extra_handlers = list(handlers)
+    async with running_once(local) as hub, visiting(hub) as alice:
+        page = (await alice.http.get("/hub/home")).text
+        assert "Start a server" in page and "<article" not in page
+        spawner = await started(alice, {"default_url": "/tree"})
+        page = (await alice.http.get("/hub/home")).text
+        card = re.search(r"<article.*?</article>", page, re.DOTALL)
+        assert card and "Running" in card[0] and "Stop it now" in card[0]
+        assert "Time left" not in card[0] and "Memory" not in card[0]
+        stop = await alice.http.post(f"/hub/flatirons/servers/stop/{ME}", data={"_xsrf": alice.xsrf})
+        assert stop.status_code == 303 and not spawner.active
+        page = (await alice.http.get("/hub/home")).text
+        assert "Same as last time" in page and "<article" not in page
 
 
 async def test_refused_options_start_nothing_by_page_or_by_rest(local: Config) -> None:

@@ -128,6 +128,8 @@ async def start_choices(user: Any) -> tuple[Card, ...]:
 
 def _described(card: Card, spawner: Any, last: Mapping[str, Any]) -> Card:
     """The card; that of the last start says what was asked for, in the form's words."""
+    if card.key == "defaults":
+        return replace(card, description="What the form begins with")
     if card.key != "last":
         return card
     words = {each.name: each.words for each in asked(spawner, last)}
