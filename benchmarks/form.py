@@ -5,6 +5,7 @@ README.md in this directory says what is measured, and how.
 
 import asyncio
 import json
+import os
 import shutil
 import statistics
 import time
@@ -121,6 +122,7 @@ def only_times(rows: Sequence[Row]) -> list[Row]:
 def run(options: Options) -> Result:
     """Starts a large cluster and measures the form of Flatirons, then that of MOSS."""
     plan, progress = QUICK if options.is_quick else FULL, Progress()
+    os.environ["FLATIRONS_IMAGE_FILE"] = os.devnull  # no server starts, so no image is built
     with running_testbed(progress, SITE) as demo:
         users = large_cluster.user_names(plan.users)
         size = f"{large_cluster.NODES} nodes, {large_cluster.PARTITIONS} partitions, {len(users)} users"
