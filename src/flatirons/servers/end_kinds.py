@@ -25,6 +25,7 @@ WORDS = {
     "no_apptainer": "Apptainer missing or not allowed",
     "home_missing": "home directory missing on the node",
     "port": "no free port on the node",
+    "address_in_use": "the server's port was in use",
     "profile": "the node's profile ended the shell",
     "prologue": "the site's prologue ended the shell",
     "no_singleuser": "JupyterHub missing in the environment",

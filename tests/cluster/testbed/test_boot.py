@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from cluster.demo.service import free_port
 from tests.cluster.conftest import SCRIPT, Driver
 
 pytestmark = pytest.mark.cluster
@@ -57,14 +58,6 @@ for library in $(ldd /bin/sh /bin/id | grep -o '/[^ :]*' | sort -u); do
 done
 apptainer build --force tiny.sif tiny
 """
-
-
-def free_port() -> int:
-    """A port that is free at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")
