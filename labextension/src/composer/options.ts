@@ -17,14 +17,23 @@ export type Kind =
   | 'array'
   | 'dependency'
   | 'mail'
-  | 'moment';
+  | 'moment'
+  | 'word'
+  | 'number'
+  | 'integer'
+  | 'gres'
+  | 'hosts'
+  | 'signal'
+  | 'switches'
+  | 'distribution';
 
-/** One option. `short` is its letter, if it has one; `isOptional`: the value may be left out. */
+/** One option. `short` is its letter, if it has one; `isOptional`: the value may be left out; `words`: all that it may be. */
 export interface OptionInfo {
   name: string;
   short?: string;
   kind: Kind;
   isOptional?: boolean;
+  words?: readonly string[];
   about: string;
 }
 
@@ -48,7 +57,7 @@ export const OPTIONS: readonly OptionInfo[] = [
   option('container', 'path', 'An OCI bundle that the script runs in.'),
   option('container-id', 'text', 'A name for the container.'),
   option('contiguous', 'flag', 'Nodes that are next to each other.'),
-  option('core-spec', 'count', 'Cores of each node that are left to the system.', { short: 'S' }),
+  option('core-spec', 'number', 'Cores of each node that are left to the system.', { short: 'S' }),
   option('cores-per-socket', 'count', 'Nodes with at least so many cores in each socket.'),
   option('cpu-freq', 'text', 'The frequency of the cores.'),
   option('cpus-per-gpu', 'count', 'Cores for each GPU.'),
@@ -56,10 +65,10 @@ export const OPTIONS: readonly OptionInfo[] = [
   option('deadline', 'moment', 'The job is removed if it can not end before this moment.'),
   option('delay-boot', 'text', 'How long to wait for nodes that need no boot.'),
   option('dependency', 'dependency', 'What must have happened first, such as afterok:1234.', { short: 'd' }),
-  option('distribution', 'text', 'How tasks are spread over nodes and cores.', { short: 'm' }),
+  option('distribution', 'distribution', 'How tasks are spread over nodes and cores.', { short: 'm' }),
   option('error', 'path', 'Where the error output goes; %j stands for the id of the job.', { short: 'e' }),
-  option('exclude', 'text', 'Nodes that must not be used.', { short: 'x' }),
-  option('exclusive', 'text', 'Whole nodes, with nobody else on them.', { isOptional: true }),
+  option('exclude', 'hosts', 'Nodes that must not be used.', { short: 'x' }),
+  option('exclusive', 'word', 'Whole nodes, with nobody else on them.', { isOptional: true, words: ['user', 'mcs', 'topo'] }),
   option('export', 'text', 'Which variables the job gets.'),
   option('export-file', 'path', 'A file with the variables that the job gets.'),
   option('extra', 'text', 'More features that the nodes need.'),
@@ -72,15 +81,15 @@ export const OPTIONS: readonly OptionInfo[] = [
   option('gpus-per-node', 'gpus', 'GPUs on each node, such as 1 or v100:2.'),
   option('gpus-per-socket', 'gpus', 'GPUs for each socket.'),
   option('gpus-per-task', 'gpus', 'GPUs for each task.'),
-  option('gres', 'text', 'Other things of the nodes, such as gpu:2.'),
-  option('gres-flags', 'text', 'How GPUs and cores are bound to each other.'),
+  option('gres', 'gres', 'Other things of the nodes, such as gpu:2.'),
+  option('gres-flags', 'word', 'How GPUs and cores are bound to each other.', { words: ['disable-binding', 'enforce-binding', 'multiple-tasks-per-sharing', 'one-task-per-sharing', 'allow-task-sharing'] }),
   option('help', 'flag', 'Prints how sbatch is used; nothing is submitted.', { short: 'h' }),
-  option('hint', 'text', 'What limits the program: compute_bound, memory_bound or nomultithread.'),
+  option('hint', 'word', 'What limits the program: compute_bound, memory_bound or nomultithread.', { words: ['compute_bound', 'memory_bound', 'multithread', 'nomultithread'] }),
   option('hold', 'flag', 'The job waits until it is released.', { short: 'H' }),
   option('ignore-pbs', 'flag', 'Directives of PBS in the script are not read.'),
   option('input', 'path', 'A file for the standard input.', { short: 'i' }),
   option('job-name', 'text', 'The name of the job.', { short: 'J' }),
-  option('kill-on-invalid-dep', 'text', 'Whether the job is removed when what it waits for can not happen.'),
+  option('kill-on-invalid-dep', 'word', 'Whether the job is removed when what it waits for can not happen.', { words: ['yes', 'no'] }),
   option('licenses', 'text', 'Licences that the job needs.', { short: 'L' }),
   option('mail-type', 'mail', 'When Slurm writes a mail: BEGIN, END, FAIL, TIME_LIMIT_90 ...'),
   option('mail-user', 'text', 'To whom Slurm writes.'),
@@ -91,19 +100,19 @@ export const OPTIONS: readonly OptionInfo[] = [
   option('mem-per-gpu', 'memory', 'Memory for each GPU.'),
   option('mincpus', 'count', 'Nodes with at least so many cores.'),
   option('network', 'text', 'What the job needs of the network.'),
-  option('nice', 'text', 'A lower priority; only operators may raise it.', { isOptional: true }),
-  option('no-kill', 'text', 'The job goes on when one of its nodes fails.', { short: 'k', isOptional: true }),
+  option('nice', 'integer', 'A lower priority; only operators may raise it.', { isOptional: true }),
+  option('no-kill', 'word', 'The job goes on when one of its nodes fails.', { short: 'k', isOptional: true, words: ['off'] }),
   option('no-requeue', 'flag', 'The job is not started again after its node failed.'),
   option('nodefile', 'path', 'A file with the names of the nodes to use.', { short: 'F' }),
-  option('nodelist', 'text', 'Nodes that must be used.', { short: 'w' }),
+  option('nodelist', 'hosts', 'Nodes that must be used.', { short: 'w' }),
   option('nodes', 'range', 'How many nodes, such as 2 or 2-4.', { short: 'N' }),
   option('ntasks', 'count', 'How many tasks the program has in all.', { short: 'n' }),
   option('ntasks-per-core', 'count', 'Tasks on each core, at most.'),
   option('ntasks-per-gpu', 'count', 'Tasks for each GPU.'),
   option('ntasks-per-node', 'count', 'Tasks on each node.'),
   option('ntasks-per-socket', 'count', 'Tasks on each socket, at most.'),
-  option('oom-kill-step', 'text', 'Whether the step ends when one of its tasks is killed for memory.', { isOptional: true }),
-  option('open-mode', 'text', 'Whether output is added to its file (append) or replaces it (truncate).'),
+  option('oom-kill-step', 'word', 'Whether the step ends when one of its tasks is killed for memory.', { isOptional: true, words: ['0', '1'] }),
+  option('open-mode', 'word', 'Whether output is added to its file (append) or replaces it (truncate).', { words: ['append', 'truncate'] }),
   option('output', 'path', 'Where the output goes; %j stands for the id of the job.', { short: 'o' }),
   option('overcommit', 'flag', 'More tasks than cores.', { short: 'O' }),
   option('oversubscribe', 'flag', 'Others may use the same cores.', { short: 's' }),
@@ -112,8 +121,8 @@ export const OPTIONS: readonly OptionInfo[] = [
   option('power', 'text', 'Settings of the power plugin.'),
   option('prefer', 'text', 'Features that the nodes should have.'),
   option('priority', 'text', 'The priority; only operators may set it.'),
-  option('profile', 'text', 'What Slurm samples in detail.'),
-  option('propagate', 'text', 'Which limits of this shell the job gets.', { isOptional: true }),
+  option('profile', 'word', 'What Slurm samples in detail.', { words: ['All', 'None', 'Energy', 'Task', 'Filesystem', 'Lustre', 'Network'] }),
+  option('propagate', 'word', 'Which limits of this shell the job gets.', { isOptional: true, words: ['ALL', 'NONE', 'AS', 'CORE', 'CPU', 'DATA', 'FSIZE', 'MEMLOCK', 'NOFILE', 'NPROC', 'RSS', 'STACK'] }),
   option('qos', 'qos', 'The quality of service.', { short: 'q' }),
   option('quiet', 'flag', 'Only errors are printed.', { short: 'Q' }),
   option('reboot', 'flag', 'The nodes are booted before the job begins.'),
@@ -121,13 +130,13 @@ export const OPTIONS: readonly OptionInfo[] = [
   option('reservation', 'reservation', 'The reservation to use.'),
   option('resv-ports', 'count', 'So many ports of each node are kept for the job.', { isOptional: true }),
   option('segment', 'count', 'Nodes in blocks of this size.'),
-  option('signal', 'text', 'A signal before the time is up, such as B:TERM@120.'),
+  option('signal', 'signal', 'A signal before the time is up, such as B:TERM@120.'),
   option('sockets-per-node', 'count', 'Nodes with at least so many sockets.'),
   option('spread-job', 'flag', 'Tasks on as many nodes as possible.'),
   option('stepmgr', 'flag', 'The steps are managed on the first node.'),
-  option('switches', 'text', 'At most so many switches between the nodes, such as 1@10:00.'),
+  option('switches', 'switches', 'At most so many switches between the nodes, such as 1@10:00.'),
   option('test-only', 'flag', 'Checks the script and prints when it would start; nothing is submitted.'),
-  option('thread-spec', 'count', 'Threads of each node that are left to the system.'),
+  option('thread-spec', 'number', 'Threads of each node that are left to the system.'),
   option('threads-per-core', 'count', 'Nodes with at least so many threads in each core.'),
   option('time', 'time', 'How long the job may run, such as 2:00:00, 90 (minutes) or 1-12:00:00.', { short: 't' }),
   option('time-min', 'time', 'A shorter run time is fine, down to this.'),
@@ -140,7 +149,7 @@ export const OPTIONS: readonly OptionInfo[] = [
   option('verbose', 'flag', 'More messages.', { short: 'v' }),
   option('version', 'flag', 'Prints the version of Slurm; nothing is submitted.', { short: 'V' }),
   option('wait', 'flag', 'sbatch returns only when the job has ended.', { short: 'W' }),
-  option('wait-all-nodes', 'text', 'Whether the script begins when all nodes are ready.'),
+  option('wait-all-nodes', 'word', 'Whether the script begins when all nodes are ready.', { words: ['0', '1'] }),
   option('wckey', 'text', 'The workload characterization key.'),
   option('wrap', 'text', 'A command in place of a script; it has no meaning in one.')
 ];

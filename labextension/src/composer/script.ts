@@ -51,6 +51,8 @@ export interface DirectiveLine {
   strays: Word[];
   /** Slurm doesn't read a directive below the first command. */
   isIgnored: boolean;
+  /** Which part of a heterogeneous job it describes, from 0. */
+  component: number;
 }
 
 export interface Script {
@@ -65,6 +67,8 @@ export interface Script {
 }
 
 const MAGIC = '#SBATCH';
+const NEXT_COMPONENT = /^(hetjob|packjob)$/i;
+const BYTE_ORDER_MARK = /^\uFEFF/;
 const SPACE = /[ \t\v\f\r]/;
 
 /** The script in this text. Never fails. */
@@ -72,11 +76,14 @@ export function parse(text: string): Script {
   const directives: DirectiveLine[] = [];
   let firstCommand: number | null = null;
   let number = 0;
+  let component = 0;
   for (const span of lines(text)) {
     number += 1;
-    const content = text.slice(span.from, span.to);
+    const content = text.slice(span.from, span.to).replace(BYTE_ORDER_MARK, '');
     if (content.startsWith(MAGIC)) {
-      directives.push(directive(text, span, number, firstCommand !== null));
+      const line = directive(text, span, number, { isIgnored: firstCommand !== null, component });
+      component += line.strays.some(each => NEXT_COMPONENT.test(each.text)) ? 1 : 0;
+      directives.push(line);
     } else if (firstCommand === null && /^[ \t\v\f\r]*[^ \t\v\f\r#]/.test(content)) {
       firstCommand = span.from;
     }
@@ -95,9 +102,14 @@ function* lines(text: string): Generator<Span> {
   }
 }
 
-function directive(text: string, span: Span, number: number, isIgnored: boolean): DirectiveLine {
+function directive(
+  text: string,
+  span: Span,
+  number: number,
+  where: Pick<DirectiveLine, 'isIgnored' | 'component'>
+): DirectiveLine {
   const words = split(text, span.from + MAGIC.length, span.to);
-  const line: DirectiveLine = { span, number, words, options: [], strays: [], isIgnored };
+  const line: DirectiveLine = { span, number, words, options: [], strays: [], ...where };
   for (let index = 0; index < words.length; ) {
     index = readOption(line, index);
   }

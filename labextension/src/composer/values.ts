@@ -1,11 +1,11 @@
 // Whether sbatch takes a value for an option of some kind, as far as that can be told without asking Slurm.
 // Source: sbatch(1), and parse_time.c, slurm_opt.c and proc_args.c of Slurm 24.11.
 
-import type { Kind } from './options';
+import type { Kind, OptionInfo } from './options';
 
 /** What is wrong with a value, in a sentence; undefined for a value that looks right. */
-export function problem(kind: Kind, value: string): string | undefined {
-  return CHECKS[kind]?.(value);
+export function problem({ kind, words }: Pick<OptionInfo, 'kind' | 'words'>, value: string): string | undefined {
+  return words ? among(words, value) : CHECKS[kind]?.(value);
 }
 
 const CHECKS: Partial<Record<Kind, (value: string) => string | undefined>> = {
@@ -21,9 +21,18 @@ const CHECKS: Partial<Record<Kind, (value: string) => string | undefined>> = {
   array,
   dependency,
   gpus,
+  gres,
+  hosts,
   mail,
-  moment
+  moment,
+  number: value => (/^[0-9]{1,9}$/.test(value) ? undefined : 'This must be a whole number.'),
+  integer: value => (/^[+-]?[0-9]{1,10}$/.test(value) ? undefined : 'This must be a whole number.'),
+  signal: value => (SIGNAL.test(value) ? undefined : 'Write a signal and seconds before the end, such as USR1@120.'),
+  switches,
+  distribution
 };
+
+const SIGNAL = /^(?:[RB]+:)?[A-Z0-9+]+(?:@[0-9]{1,5})?$/i;
 
 /** Minutes of a run time as Slurm reads it, rounded up; undefined for what it refuses. */
 export function minutes(value: string): number | undefined {
@@ -56,7 +65,7 @@ export function mebibytes(value: string): number | undefined {
 
 function nodes(value: string): string | undefined {
   const found = /^([0-9]{1,9})[kKmM]?(?:-([0-9]{1,9})[kKmM]?)?$/.exec(value);
-  if (!found && !/^[0-9]+(-[0-9]+)?(:[0-9]+)?(,[0-9]+(-[0-9]+)?(:[0-9]+)?)+$/.test(value)) {
+  if (!found && !/^[0-9]+(-[0-9]+(:[0-9]+)?)?(,[0-9]+(-[0-9]+(:[0-9]+)?)?)*$/.test(value)) {
     return 'This must be a number of nodes, such as 2, or a range, such as 2-4.';
   }
   if (found && Number(found[1]) === 0) {
@@ -79,7 +88,10 @@ function array(value: string): string | undefined {
 }
 
 function dependency(value: string): string | undefined {
-  const one = /^(?:singleton|(?:after|afterany|afterburstbuffer|aftercorr|afternotok|afterok|expand)(?::[0-9]+(?:_(?:[0-9]+|\*))?(?:\+[0-9]+)?)+)$/;
+  const job = '[0-9]+(?:_(?:[0-9]+|\\*))?';
+  const one = new RegExp(
+    `^(?:singleton|after(?::${job}(?:\\+[0-9]+)?)+|(?:afterany|afterburstbuffer|aftercorr|afternotok|afterok|expand)(?::${job})+)$`
+  );
   if (value.includes(',') && value.includes('?')) {
     return 'Use either commas (all of them) or question marks (any of them).';
   }
@@ -107,9 +119,50 @@ function mail(value: string): string | undefined {
 
 function moment(value: string): string | undefined {
   const clock = '[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?(?: ?[AaPp][Mm])?';
-  const day = '(?:today|tomorrow|[0-9]{6}|[0-9]{1,2}[/.][0-9]{1,2}(?:[/.][0-9]{2,4})?|[0-9]{4}-[0-9]{2}-[0-9]{2})';
+  const day = '(?:today|tomorrow|[0-9]{4}(?:[0-9]{2})?|[0-9]{1,2}[/.][0-9]{1,2}(?:[/.][0-9]{2,4})?|[0-9]{4}-[0-9]{2}-[0-9]{2})';
   const named = '(?:midnight|noon|fika|teatime|elevenses)';
   const later = 'now(?:[+-][0-9]+(?:seconds?|minutes?|hours?|days?|weeks?)?)?';
   const whole = new RegExp(`^(?:${later}|uts[0-9]+|${day}|${named}|${clock}|${day}[T ](?:${clock}|${named}))$`, 'i');
-  return whole.test(value) ? undefined : 'This is not a moment. Write it like 20:00, tomorrow, now+2hours or 2026-12-01T08:00.';
+  return whole.test(value) && isInCalendar(value)
+    ? undefined
+    : 'This is not a moment. Write it like 20:00, tomorrow, now+2hours or 2026-12-01T08:00.';
+}
+
+/** Whether the numbers of a date and a clock time are possible. */
+function isInCalendar(value: string): boolean {
+  const [, hours = 0, minute = 0] = (/([0-9]+):([0-9]+)/.exec(value) ?? []).map(Number);
+  const date = /^[0-9]{4}-([0-9]{2})-([0-9]{2})/.exec(value) ?? /^([0-9]{1,2})[/.]([0-9]{1,2})/.exec(value);
+  const [, month = 1, day = 1] = (date ?? /^([0-9]{2})([0-9]{2})(?:[0-9]{2})?(?:T|$)/.exec(value) ?? []).map(Number);
+  return hours <= 24 && minute < 60 && month >= 1 && month <= 12 && day >= 1 && day <= 31;
+}
+
+function among(words: readonly string[], value: string): string | undefined {
+  const known = words.map(each => each.toLowerCase());
+  const wrong = value.split(',').find(each => !known.includes(each.toLowerCase()));
+  return wrong === undefined ? undefined : `This may be ${words.join(', ')}.`;
+}
+
+/** Generic resources: a name, a type if there are several, and last a count. */
+function gres(value: string): string | undefined {
+  const count = '[0-9]+[kKmMgGtTpP]?';
+  const one = new RegExp(`^[A-Za-z][\\w./-]*(?::(?!${count}:)[A-Za-z0-9_][\\w.-]*)?(?::${count})?(?:\\(\\w+:.*\\))?$`);
+  const isRight = (each: string): boolean => one.test(each) && !/:[0-9]+\.[0-9]/.test(each);
+  return value.split(',').every(isRight) ? undefined : 'Write a name and a number, such as gpu:2, or gpu:v100:2 for one type.';
+}
+
+function hosts(value: string): string | undefined {
+  const rest = value.replace(/\[[0-9a-zA-Z,-]+\]/g, '');
+  return /[[\]]/.test(rest) ? 'A bracket of this list of nodes is missing. Write it like node[01-04].' : undefined;
+}
+
+function switches(value: string): string | undefined {
+  const [count = '', wait] = value.split('@');
+  const isRight = /^[0-9]{1,9}$/.test(count) && (wait === undefined || minutes(wait) !== undefined);
+  return isRight ? undefined : 'Write how many switches, and how long to wait for them, such as 1@10:00.';
+}
+
+function distribution(value: string): string | undefined {
+  const way = '(?:\\*|block|cyclic|fcyclic)';
+  const whole = new RegExp(`^(?:(?:\\*|block|cyclic|arbitrary|plane(?:=[0-9]+)?)(?::${way}){0,2})(?:,(?:No)?Pack)?$`, 'i');
+  return whole.test(value) ? undefined : 'Write block, cyclic, plane=4 or arbitrary, for cores and sockets with colons, such as block:cyclic.';
 }
