@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from inspect import signature
 from typing import Any
 
@@ -118,6 +119,16 @@ async def test_a_server_is_named_as_in_jupyterhubs_log(spawner: Recording) -> No
     assert compat.log_name(spawner) == "alice"
     named = compat.spawner_of(spawner.user, "work")
     assert compat.log_name(named) == "alice:work"
+
+
+@in_module
+async def test_a_server_was_started_at_a_moment_in_utc_and_one_that_stopped_at_none(
+    spawner: Recording,
+) -> None:
+    started = compat.started_at(spawner)
+    assert started and abs((datetime.now(UTC) - started).total_seconds()) < 600
+    await spawner.user.stop("")
+    assert compat.started_at(spawner) is None
 
 
 @in_module
