@@ -185,6 +185,9 @@ def test_somebody_who_is_logged_out_meanwhile_is_offered_the_log_in(
     window.get_by_label("Password").fill("alice")
     window.get_by_role("button", name="Sign in").click()
     window.wait_for_url(re.compile("/hub/spawn-pending/alice/second"))
+    window.get_by_role("button", name="Cancel", exact=True).click()  # of a start that the new hub took up
+    window.wait_for_url(re.compile("/hub/home"))
+    assert "jupyter-second" not in slurm(cluster, "squeue", "-h", "-o", "%j", "-u", "alice")
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from flatirons.slurm.watcher import Watcher
 from flatirons.slurm_form.form import slurm_form
 from flatirons.slurm_form.offers import SlurmOffers
 from flatirons.spawners.form.hooks import FormHooks
+from flatirons.spawners.jupyterhub import compat
 from flatirons.spawners.run.start_failed import StartFailed
 from flatirons.spawners.run.stored_state import Attempt
 from flatirons.spawners.shared.registry import SETTINGS_KEY, Registry
@@ -123,7 +124,8 @@ async def test_a_start_of_an_earlier_hub_can_be_cancelled_and_stopped_at_once(
     job_id, checking = await taken_up(spawner, slurm)
     assert spawner._spawn_future
     spawner._spawn_future.cancel()
-    await until(lambda: not spawner.pending)  # else JupyterHub answers 500 to its own DELETE
+    await compat.settled(spawner)
+    assert not spawner.pending, "else JupyterHub answers 500 to its own DELETE"
     assert not checking.done(), "JupyterHub's check would clean up as well, and maybe the next server"
     await spawner.stop()
     spawner.clear_state()

@@ -33,6 +33,8 @@ ALIVE_SECONDS = 5.0
 LIFETIME_SECONDS = 300.0
 """After this time the page opens another stream, which a session that has ended doesn't get."""
 
+NOT_CANCELLED = "The hub can't cancel this at the moment. Please try again in some seconds."
+
 OPTION = "option."
 """What the names of the options in a form of the page begin with."""
 
@@ -66,8 +68,9 @@ class StartHandler(BaseHandler):
             raise HTTPError(400, "do: the name of one of the page's buttons is needed")
 
     async def _cancel(self, spawner: Spawner, *, wants_form: bool) -> None:
-        if spawner.active:
-            await compat_starts.cancel_start(self, spawner)
+        if not await compat_starts.cancel_start(self, spawner):
+            await self._show(spawner, NOT_CANCELLED)
+            return
         form = with_next(self, url_of(self, "spawn", spawner.user.name, spawner.name))
         leads_to = form if wants_form else url_path_join(self.hub.base_url, "home")
         self.redirect(leads_to, status=303)
@@ -93,7 +96,8 @@ class StartHandler(BaseHandler):
         """Cancels the waiting job and submits another, whose options were checked first."""
         options = await waiting.checked(given)
         user, name = waiting.spawner.user, waiting.spawner.name
-        await compat_starts.cancel_start(self, waiting.spawner)
+        if not await compat_starts.cancel_start(self, waiting.spawner):
+            raise FlatironsError(NOT_CANCELLED)
         await compat_starts.start_again(self, compat.spawner_of(user, name), options)
 
     async def _show(self, spawner: Spawner, problem: str) -> None:

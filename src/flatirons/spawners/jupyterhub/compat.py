@@ -9,6 +9,7 @@ pyproject.toml pins the releases that were tried. Begin here when JupyterHub is 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -399,6 +400,18 @@ async def stop_server(handler: BaseHandler, spawner: Spawner) -> None:
         await asyncio.wait([spawner._stop_future])
 
 
+async def settled(spawner: Spawner) -> None:
+    """Returns when JupyterHub has noticed that a start was cancelled, or after a second.
+
+    It ends what it calls pending some steps after the start's future has ended, without an event; of a start
+    that a restarted hub has taken up, also the check.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(1):
+            while spawner.pending and spawner.pending != "stop":  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+
 async def end_server(handler: BaseHandler, spawner: Spawner) -> bool:
     """Stops the server or cancels its start, as DELETE of the REST API does; False if that is impossible now.
 
@@ -408,7 +421,7 @@ async def end_server(handler: BaseHandler, spawner: Spawner) -> bool:
     was_starting = is_start_pending(spawner)
     if was_starting and spawner._spawn_future:
         spawner._spawn_future.cancel()
-        await asyncio.wait([spawner._spawn_future], timeout=1)
+        await settled(spawner)
     if is_stop_pending(spawner):
         return True
     if spawner.pending:

@@ -21,19 +21,21 @@ def start_of(spawner: Spawner) -> asyncio.Future[Any] | None:
     return None if future is None or future.done() else future
 
 
-async def cancel_start(handler: BaseHandler, spawner: Spawner) -> None:
+async def cancel_start(handler: BaseHandler, spawner: Spawner) -> bool:
     """Cancels a start, or stops the server if it is up by now; returns when it has stopped.
 
-    It may go on if it can't be stopped at the moment. Needless once JupyterHub has a method for it: its REST
-    handler waits a second for the start to notice.
+    False if that is impossible at the moment. Needless once JupyterHub has a method for it: its REST handler
+    waits a second for the start to notice.
     """
     start = start_of(spawner)
     if start and not compat.is_stop_pending(spawner):
         start.cancel()
-        await asyncio.wait([start])
-        await asyncio.sleep(0)  # the callbacks of the start end what JupyterHub calls pending
+        await compat.settled(spawner)
+    if spawner.pending and spawner.pending != "stop":
+        return False
     if start or spawner.active:  # JupyterHub doesn't call a cancelled start active, but its job is there
         await compat.stop_server(handler, spawner)
+    return True
 
 
 async def start_again(handler: BaseHandler, spawner: Spawner, options: Mapping[str, Any]) -> None:
