@@ -30,6 +30,27 @@ def full_sknl(cluster: RealCluster) -> Iterator[int]:
         yield job
 
 
+SHARING = """
+c.JupyterHub.load_roles.append({"name": "sharing", "users": ["alice"], "scopes": ["shares!user=alice"]})
+"""
+
+
+@pytest.fixture
+def sharing(cluster: RealCluster) -> Iterator[None]:
+    """Alice may share her servers; JupyterHub forgets the role when it is gone from its configuration."""
+    config = cluster.demo.etc / "hub_config.py"
+    before = config.read_text()
+    cluster.stop_hub()
+    try:
+        config.write_text(before + SHARING)
+        cluster.start_hub()
+        yield
+        cluster.stop_hub()
+    finally:
+        config.write_text(before)
+        cluster.start_hub()
+
+
 @pytest.fixture
 def alice(cluster: RealCluster) -> Iterator[Person]:
     """Alice, logged in, without named servers."""
@@ -44,11 +65,11 @@ def dismiss(person: Person) -> None:
     person.rest("DELETE", f"/flatirons/report/{person.name}")
 
 
-def log_in(page: Page) -> Page:
-    """Home of alice."""
+def log_in(page: Page, name: str = "alice") -> Page:
+    """Home of a user."""
     page.goto("/hub/login?next=%2Fhub%2Fhome")
-    page.get_by_label("Username").fill("alice")
-    page.get_by_label("Password").fill("alice")
+    page.get_by_label("Username").fill(name)
+    page.get_by_label("Password").fill(name)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url(re.compile("/hub/home"))
     return page
@@ -111,6 +132,7 @@ def test_named_servers_beside_the_default_one(
     expect(card(page)).to_contain_text("Running")
     axe(page)
     page.set_viewport_size({"width": 1200, "height": 800})
+    expect(page.get_by_text("Share…")).to_have_count(0)
     broken.get_by_text("Delete…").click()
     broken.get_by_role("button", name="Delete it").click()
     expect(broken).to_have_count(0)
@@ -154,6 +176,29 @@ def test_the_keyboard_is_enough_and_news_leave_the_focus_alone(
     page.keyboard.press("Escape")
     expect(waits.get_by_role("button", name="Stop it now")).to_be_hidden()
     expect(stop).to_be_focused()
+
+
+def test_a_server_is_shared_by_a_link_until_that_is_taken_back(
+    page: Page, browser: Browser, cluster: RealCluster, sharing: None, alice: Person, axe: Axe
+) -> None:
+    alice.start(**SHAS)
+    alice.wait_ready()
+    log_in(page)
+    card(page).get_by_text("Share…").click()
+    card(page).get_by_role("button", name="Make a link").click()
+    link = card(page).get_by_label(re.compile("^Link, valid until"))
+    expect(link).to_have_value(re.compile("^http.*/hub/accept-share"))
+    axe(page)
+    url = link.input_value()
+    bob = browser.new_context(base_url=cluster.hub_url).new_page()
+    log_in(bob, "bob")
+    bob.goto(url)
+    bob.get_by_role("button", name=re.compile("Accept")).click()
+    eventually(lambda: alice.rest("GET", "/shares/alice/").json()["items"])
+    card(page).get_by_role("button", name="Stop sharing").click()
+    expect(card(page)).to_contain_text("nobody else can use this server")
+    assert not alice.rest("GET", "/shares/alice/").json()["items"]
+    bob.context.close()
 
 
 def test_home_says_when_the_hub_is_away_and_continues_when_it_is_back(

@@ -81,7 +81,7 @@ class MemoryUse:
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Where a card leads, as URL paths; "" for what this hub doesn't have.
+    """Where a card leads, as URL paths; "" for what this hub doesn't have. `share` is below JupyterHub's API.
 
     `form` is the form, filled in with the choices of the last start; `again` also has what would have helped.
     """
@@ -95,6 +95,7 @@ class Links:
     has_form: bool
     delete: str = ""
     connect: str = ""
+    share: str = ""
     again: str = ""
 
     @classmethod
@@ -115,6 +116,7 @@ class Links:
             stop=f"{hub}flatirons/servers/stop/{path}",
             delete=f"{hub}flatirons/servers/delete/{path}" if name else "",
             connect=f"{hub}flatirons/connect/{path}" if connects else "",
+            share=f"{user}/{name}" if status.is_up else "",
             again=f"{form}?{report.query}" if report and report.query else form,
         )
 

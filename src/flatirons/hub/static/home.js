@@ -70,6 +70,8 @@
       const same = fresh.querySelector(`#${CSS.escape(input.id)}`);
       if (same) same.value = input.value;
     }
+    const shared = old.querySelector("details[data-share][open]");
+    if (shared) fresh.querySelector("details[data-share]")?.replaceWith(shared); // with the link, which is shown once
     old.replaceWith(fresh);
     if (!focused) return;
     const key = focused.dataset.key ? `[data-key="${CSS.escape(focused.dataset.key)}"]` : `#${CSS.escape(focused.id)}`;
@@ -191,6 +193,45 @@
     send(event.target, event.submitter);
   });
 
+  // JupyterHub's own sharing: a code that others exchange for the permission.
+  async function share(button) {
+    const menu = button.closest("[data-share]");
+    const [link, said] = ["link", "said"].map((name) => menu.querySelector(`[data-share-${name}]`));
+    const call = (what) => fetch(`${hub}api/${what}/${menu.dataset.share}`, {
+      method: button.dataset.shareDo,
+      headers: { "X-XSRFToken": window.jhdata.xsrf_token, "Content-Type": "application/json" },
+      body: "{}",
+    });
+    button.disabled = true;
+    said.hidden = link.hidden = true;
+    try {
+      const answer = await call("share-codes");
+      if (!answer.ok) throw new Error(String(answer.status));
+      if (button.dataset.shareDo === "POST") {
+        const code = await answer.json();
+        const input = link.querySelector("input");
+        input.value = code.full_accept_url || new URL(code.accept_url, window.location.href).href;
+        link.querySelector("time").textContent = clockTime(Date.parse(code.expires_at) / 1000);
+        link.hidden = false;
+        input.select();
+      } else {
+        const taken = await call("shares");
+        if (!taken.ok) throw new Error(String(taken.status));
+        said.textContent = "The links are no longer valid, and nobody else can use this server.";
+        said.hidden = false;
+      }
+    } catch {
+      said.textContent = "That didn't work. Load the page again.";
+      said.hidden = false;
+    }
+    button.disabled = false;
+  }
+
+  home.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-share-do]");
+    if (button) share(button);
+  });
+
   // An open menu closes when one clicks elsewhere, or with Escape.
   document.addEventListener("click", (event) => {
     for (const menu of home.querySelectorAll("details.flatirons-menu[open]")) if (!menu.contains(event.target)) menu.open = false;
@@ -202,6 +243,7 @@
     menu.querySelector("summary").focus();
   });
 
+  home.classList.add("flatirons-live");
   showClocks(home);
   setInterval(tick, 1000);
   connect();
