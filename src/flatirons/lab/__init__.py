@@ -5,6 +5,8 @@ extension      adds the routes to a server
 handlers       the base of all routes: authenticated, bodies and errors as JSON
 slurm          the user's Slurm, asked once for all tabs of a server
 jobs           the queue: routes and bodies
+offer          what the user may ask for in a job script
+script_test    what Slurm says of a script before it is submitted
 =============  ============================================================================================
 
 The bodies are described by the JSON Schemas in schema/, from which the types of labextension/ are made.

@@ -6,11 +6,11 @@ from typing import Any
 
 from jupyter_server.utils import url_path_join
 
-from flatirons.lab import jobs
+from flatirons.lab import jobs, offer, script_test
 from flatirons.lab.handlers import SLURM_KEY
 from flatirons.lab.slurm import UserSlurm
 
-ROUTES = [*jobs.routes]
+ROUTES = [*jobs.routes, *offer.routes, *script_test.routes]
 """Pairs of a path below `{server}/flatirons/` and its handler."""
 
 

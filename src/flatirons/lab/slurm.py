@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 import shutil
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 from flatirons.concurrency import SharedCall
 from flatirons.runner import AsSelf, Runner
@@ -14,6 +17,9 @@ from flatirons.slurm import argv
 from flatirons.slurm.client import SlurmClient
 from flatirons.slurm.model import Cluster, Job
 from flatirons.slurm.spelling import Spelling
+
+if TYPE_CHECKING:
+    from flatirons.slurm_form.offers import ClusterOffer, OfferCache
 
 SECONDS_KEPT = 2.0
 """How long an answer about the queue is good for every tab."""
@@ -34,6 +40,7 @@ class UserSlurm:
     ) -> None:
         self._environ = environ
         self._make_runner = make_runner
+        self._test_turn = asyncio.Lock()
 
     @cached_property
     def user(self) -> str:
@@ -62,3 +69,18 @@ class UserSlurm:
     async def jobs(self) -> list[Job]:
         """The user's jobs, at most SECONDS_KEPT old; raises SlurmError."""
         return await self._jobs.get(SECONDS_KEPT)
+
+    @cached_property
+    def _offers(self) -> OfferCache:
+        from flatirons.slurm_form.offers import OfferCache  # here, so that no server's start waits for it
+
+        return OfferCache({self.client.cluster.name: self.client})
+
+    async def offer(self) -> ClusterOffer:
+        """What the user may use, as the hub's form sees it: asked once for all tabs. Raises nothing."""
+        return (await self._offers.facts(self.user, fresh=False)).clusters[self.client.cluster.name]
+
+    async def test(self, script: str) -> tuple[datetime | None, str]:
+        """When this script would start, and Slurm's sentence, one at a time; raises like `test_script`."""
+        async with self._test_turn:
+            return await self.client.test_script(script, user=None)

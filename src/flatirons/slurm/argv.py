@@ -89,6 +89,11 @@ def sbatch(spec: JobSpec, spelling: Spelling = USUAL, *, test_only: bool = False
     return [*line, *(_option(text) for text in spec.extra)]
 
 
+def sbatch_test() -> list[str]:
+    """sbatch for a user's own script on stdin, whose own options count. Nothing is submitted."""
+    return ["sbatch", "--test-only"]
+
+
 def srun(spec: JobSpec, spelling: Spelling = USUAL, *, wait_seconds: int) -> list[str]:
     """srun for a command that the caller appends; srun gives up when no node is free within `wait_seconds`.
 

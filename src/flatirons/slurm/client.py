@@ -164,6 +164,14 @@ class SlurmClient:
             raise refused(error, NOT_ANSWERING) from error
         return parse.estimated_start(done.stderr), explain.slurm_sentence(done.stderr)
 
+    async def test_script(self, script: str, *, user: str | None) -> tuple[datetime | None, str]:
+        """Like `test_only`, for a user's own script, whose own options count."""
+        try:
+            done = await self._run(argv.sbatch_test(), user=user, stdin=script)
+        except CommandFailed as error:
+            raise refused(error, NOT_ANSWERING) from error
+        return parse.estimated_start(done.stderr), explain.slurm_sentence(done.stderr)
+
     async def cancel(self, job_id: int, *, user: str | None, signal: str = "") -> None:
         """Cancels the job, or sends it a signal. A job that has ended or is unknown to Slurm is no error."""
         try:

@@ -8,7 +8,7 @@ import pytest
 from flatirons.lab.handlers import PanelHandler
 from tests.unit.lab.panel import Panel
 
-EXAMPLES = {"jobs": ("GET",)}
+EXAMPLES = {"jobs": ("GET",), "offer": ("GET",), "test": ("POST",)}
 """Each path below flatirons/, as an example without its variable parts, and the verbs that it answers."""
 
 

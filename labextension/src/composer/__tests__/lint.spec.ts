@@ -1,9 +1,21 @@
-import { lint, type Offer } from '../lint';
+import type { PartitionOffer } from '../../wire';
+import { type Known, lint } from '../lint';
 import { apply, parse } from '../script';
 
-const marks = (text: string, offer?: Offer): [number, string][] =>
-  lint(parse(text), offer).map(each => [text.slice(0, each.from).split('\n').length, each.severity]);
+const marks = (text: string, known?: Known): [number, string][] =>
+  lint(parse(text), known).map(each => [text.slice(0, each.from).split('\n').length, each.severity]);
 
+const SHAS: PartitionOffer = {
+  name: 'shas',
+  is_default: true,
+  max_minutes: 60,
+  max_nodes: 4,
+  max_cpus: 24,
+  max_memory_mib: 8192,
+  gpus: {},
+  accounts: ['ucb'],
+  qos: null
+};
 const HEAD = '#!/bin/bash\n';
 
 describe('lint', () => {
@@ -54,10 +66,12 @@ describe('lint', () => {
   });
 
   it('knows what this user may ask for', () => {
-    const offer: Offer = { partitions: [{ name: 'shas', isDefault: true, maxMinutes: 60, maxMemoryMib: 8192 }], accounts: ['ucb'] };
-    expect(marks(`${HEAD}#SBATCH -p shas -t 60 -A ucb --mem=8G\n`, offer)).toEqual([]);
-    expect(marks(`${HEAD}#SBATCH -p knl\n#SBATCH -A other\n`, offer)).toEqual([[2, 'error'], [3, 'error']]);
-    expect(marks(`${HEAD}#SBATCH -t 61\n#SBATCH --mem=9G\n`, offer)).toEqual([[2, 'error'], [3, 'error']]);
+    const known: Known = { partitions: [SHAS, { ...SHAS, name: 'sknl', is_default: false, accounts: ['knl'] }], accounts: ['ucb', 'knl'] };
+    expect(marks(`${HEAD}#SBATCH -p shas -t 60 -A ucb --mem=8G\n`, known)).toEqual([]);
+    expect(marks(`${HEAD}#SBATCH -p knl\n#SBATCH -A other\n`, known)).toEqual([[2, 'error'], [3, 'error']]);
+    expect(marks(`${HEAD}#SBATCH -t 61\n#SBATCH --mem=9G\n`, known)).toEqual([[2, 'error'], [3, 'error']]);
+    expect(marks(`${HEAD}#SBATCH -p sknl\n#SBATCH -A ucb\n`, known)).toEqual([[3, 'error']]);
+    expect(marks(`${HEAD}#SBATCH -p any -A any -t 9-0\n`, { partitions: null, accounts: null })).toEqual([]);
   });
 
   it('mends what it marks', () => {

@@ -8,16 +8,16 @@
 import type { Script } from '../script';
 import { ofDirective } from './directive';
 import type { Mark } from './mark';
-import { bounds, type Offer } from './offer';
+import { bounds, type Known } from './offer';
 import { wholeText } from './text';
 import { together } from './together';
 
 export type { Mark } from './mark';
-export type { Offer } from './offer';
+export type { Known } from './offer';
 
 /** All marks of a script, in the order of the text. */
-export function lint(script: Script, offer: Offer = {}): Mark[] {
+export function lint(script: Script, known: Known = {}): Mark[] {
   const directives = script.directives.flatMap(line => ofDirective(script, line));
-  const marks = [...wholeText(script), ...directives, ...together(script), ...bounds(script, offer)];
+  const marks = [...wholeText(script), ...directives, ...together(script), ...bounds(script, known)];
   return marks.sort((one, other) => one.from - other.from);
 }
