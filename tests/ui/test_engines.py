@@ -106,3 +106,7 @@ def test_a_dead_server_is_first_reported_by_jupyterhub(lab: Page, slurm: Slurm, 
     expect(dialog).to_contain_text("Server unavailable or unreachable", timeout=90_000)
     keep(lab, "dead-server")
     assert dialog.count() == 1
+    with lab.context.expect_page() as opened:
+        dialog.get_by_role("button", name="Restart").click()
+    expect(opened.value.locator(".flatirons-report")).to_contain_text("The job was cancelled")
+    expect(opened.value.get_by_role("button", name="Start again")).to_be_enabled()

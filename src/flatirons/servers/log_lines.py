@@ -6,7 +6,7 @@ A log may hold anything: escape sequences of a terminal, control characters, HTM
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from flatirons.errors import printable
@@ -47,6 +47,17 @@ class LogLine:
 def read(lines: Iterable[str]) -> list[LogLine]:
     """The lines with what they are to somebody who wants to know why a server ended."""
     return [_line(shown(line)) for line in lines]
+
+
+def kept(lines: Sequence[str], most: int) -> list[str]:
+    """At most so many of the lines, the last ones; routine lines go first, the oldest of them before others."""
+    excess, left = len(lines) - most, []
+    for line, known in zip(lines, read(lines), strict=True):
+        if known.is_routine and excess > 0:
+            excess -= 1
+        else:
+            left.append(line)
+    return left[-most:]
 
 
 def shown(line: str) -> str:

@@ -220,7 +220,7 @@ def make(
         advice=cause.advice,
         fix=dict(cause.fix),
         ended_at=time.time(),
-        log=tuple(line[:LONGEST_LINE] for line in log[-LOG_LINES:]),
+        log=tuple(line[:LONGEST_LINE] for line in log_lines.kept(log, LOG_LINES)),
         **(_of_job(job) if job else {}),
         **(_of_end(end) if end else {}),
         **known,

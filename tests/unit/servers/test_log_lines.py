@@ -79,6 +79,14 @@ def test_a_line_is_what_a_terminal_would_show_without_colours(written: str, seen
     assert log_lines.shown(written) == seen
 
 
+def test_of_too_many_lines_the_routine_ones_go_first() -> None:
+    """A server answers many requests while it runs out of memory, and while it shuts down."""
+    lines = ["first", ROUTINE[0], "second", *[f"{ROUTINE[0]} {number}" for number in range(50)], "last"]
+    assert log_lines.kept(lines, 5) == ["first", "second", *lines[-3:]]
+    assert log_lines.kept(lines, 2) == ["second", "last"]
+    assert log_lines.kept(lines[:3], 5) == lines[:3]
+
+
 def test_a_hostile_line_is_read_at_once() -> None:
     """The starter is the user's: it may send anything."""
     for text in ("\x1b[" * 50_000, "1 " * 50_000, "[I " * 50_000, "a." * 50_000, "\x1b]" * 50_000):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 
-LOG_LINES = 40
+LOG_LINES = 100  # the hub keeps those that tell why the server ended
 LOG_FILES_KEPT = 20
 
 

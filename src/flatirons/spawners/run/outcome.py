@@ -16,7 +16,7 @@ from logging import Logger
 from typing import Protocol
 
 from flatirons.errors import FlatironsError, ServerEnded, SubmitRefused
-from flatirons.servers import report
+from flatirons.servers import log_lines, report
 from flatirons.servers.causes import HUB, REQUEUED, STOPPED, UNANSWERED, Cause, StarterEnd
 from flatirons.servers.diagnosis import diagnose
 from flatirons.servers.end_lookup import EndLookup
@@ -150,7 +150,8 @@ class Outcome:
         self._report(cause, job, end)
         if self.error:
             return self.error
-        return self._fail(ServerEnded("\n".join([cause.text, *self._last_lines])))
+        said = log_lines.kept(self._last_lines, report.LOG_LINES)
+        return self._fail(ServerEnded("\n".join([cause.text, *said])))
 
     def count(self) -> None:
         """Nothing more will be known of the end: Prometheus counts it, once, by the kind of its last report.
