@@ -87,7 +87,8 @@ async def test_nothing_moves_while_the_form_is_rendered_again(start: Start, widt
     option = lambda name: page.locator(f"#option-{name}")  # noqa: E731  short, and only used here
     typed = [("cpus", "4"), ("cpus", "400"), ("cpus", "2"), ("memory", "lots"), ("memory", "4G")]
     typed += [("runtime", "2:00"), ("runtime", "20:00:00")]
-    chosen = [("gpus", "v100:1"), ("gpus", "0"), ("qos", "debug"), ("qos", "normal"), ("account", "knl")]
+    chosen = [("partition", "sknl"), ("partition", "shas")]  # which changes the account, with a note
+    chosen += [("gpus", "v100:1"), ("gpus", "0"), ("qos", "debug"), ("qos", "normal"), ("account", "knl")]
     chosen += [("partition", "sknl"), ("partition", "shas")]
     for name, text in typed:
         assert await changed(page, option(name).fill(text)) == [], (name, text)

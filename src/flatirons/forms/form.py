@@ -368,8 +368,8 @@ def _shown_boxes(listed: object) -> frozenset[str] | None:
 
 
 def _gives_way(field: Field, rules: Rules, given: object) -> str:
-    """A note that the default has replaced the value that was given."""
+    """A note that the default has replaced the value that was given; short, for it has one line of room."""
     was = printable(given, 40) if isinstance(given, str) else printable(str(given), 40)
     if rules.default is None:
         return f"{quoted(was)} isn't possible here."
-    return f"{quoted(was)} isn't possible here: changed to {field.write(rules.default)}."
+    return f"Changed: {quoted(was)} isn't possible here."

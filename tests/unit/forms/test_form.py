@@ -226,7 +226,7 @@ async def test_while_choosing_a_value_that_is_no_longer_offered_is_replaced_with
     given = {"cluster": "blanca", "partition": "summit-b", "nodes": "9", "account": ""}
     answers = {a.field.name: a for a in await form.answers(given, ALICE, from_page=True, live=True)}
     assert answers["partition"].value == "blanca-a"
-    assert answers["partition"].note == '"summit-b" isn\'t possible here: changed to blanca-a.'
+    assert answers["partition"].note == 'Changed: "summit-b" isn\'t possible here.'
     assert answers["partition"].message == ""
     assert answers["nodes"].given == "9"
     assert answers["nodes"].message == "Must be at most 4."
