@@ -50,7 +50,7 @@ def read(lines: Iterable[str]) -> list[LogLine]:
 
 
 def kept(lines: Sequence[str], most: int) -> list[str]:
-    """At most so many of the lines, the last ones; routine lines go first, the oldest of them before others."""
+    """At most so many of the lines: the last ones, after routine lines have gone, the oldest first."""
     excess, left = len(lines) - most, []
     for line, known in zip(lines, read(lines), strict=True):
         if known.is_routine and excess > 0:
