@@ -122,6 +122,7 @@ def test_named_servers_beside_the_default_one(
     broken = card(page, "broken")
     expect(broken).to_contain_text("Didn't start")
     expect(broken).to_contain_text("exit code 3 before it listened")
+    expect(card(page).get_by_role("progressbar", name="Memory")).to_be_visible()
     axe(page)
     keep(page, "home")
     page.set_viewport_size({"width": 390, "height": 844})
