@@ -1,0 +1,45 @@
+// The plugin that makes job scripts a language of JupyterLab's editors.
+
+import { LanguageSupport } from '@codemirror/language';
+import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { IEditorLanguageRegistry } from '@jupyterlab/codemirror';
+
+import { request } from '../request';
+import { NAMESPACE } from '../tokens';
+import type { Offer } from '../wire';
+import { sbatchLanguage } from './language';
+import type { Known } from './lint';
+import { marks } from './marks';
+
+export const MIME = 'text/x-sbatch';
+
+export const scriptPlugin: JupyterFrontEndPlugin<void> = {
+  id: `${NAMESPACE}:job-script`,
+  description: 'Job scripts of Slurm in the editor: colours, and marks for what is wrong.',
+  autoStart: true,
+  requires: [IEditorLanguageRegistry],
+  activate: (app: JupyterFrontEnd, languages: IEditorLanguageRegistry) => {
+    let known: Known = {};
+    languages.addLanguage({
+      name: 'sbatch',
+      displayName: 'Slurm job script',
+      mime: MIME,
+      extensions: ['sbatch', 'slurm'],
+      load: async () => {
+        // Nothing waits for Slurm: the next change of the text is checked with what it offers.
+        void request<Offer>('offer', app.serviceManager.serverSettings).then(
+          offer => (known = offer),
+          () => undefined
+        );
+        return new LanguageSupport(sbatchLanguage, marks(() => known));
+      }
+    });
+    app.docRegistry.addFileType({
+      name: 'sbatch',
+      displayName: 'Slurm job script',
+      mimeTypes: [MIME],
+      extensions: ['.sbatch', '.slurm'],
+      fileFormat: 'text'
+    });
+  }
+};
