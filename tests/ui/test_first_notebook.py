@@ -44,5 +44,6 @@ def test_a_person_gets_from_log_in_to_engines_on_two_nodes(
     keep(carol, "engines")
     assert hosts.count("shas0101") + hosts.count("shas0102") == 8 and "shas0102" in hosts
     carol.goto("/hub/home")
-    carol.locator("#stop").click()
+    carol.get_by_text("Stop…").click()
+    carol.get_by_role("button", name="Stop it now").click()
     eventually(lambda: not cluster.exec("hub", ["squeue", "-h", "-u", "carol"]).stdout, 60)
