@@ -3,10 +3,12 @@
 import { LanguageSupport } from '@codemirror/language';
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { IEditorLanguageRegistry } from '@jupyterlab/codemirror';
+import { ICompletionProviderManager } from '@jupyterlab/completer';
 
 import { request } from '../request';
 import { NAMESPACE } from '../tokens';
 import type { Offer } from '../wire';
+import { ScriptCompletionProvider } from './completionProvider';
 import { sbatchLanguage } from './language';
 import type { Known } from './lint';
 import { marks } from './marks';
@@ -15,10 +17,11 @@ export const MIME = 'text/x-sbatch';
 
 export const scriptPlugin: JupyterFrontEndPlugin<void> = {
   id: `${NAMESPACE}:job-script`,
-  description: 'Job scripts of Slurm in the editor: colours, and marks for what is wrong.',
+  description: 'Job scripts of Slurm in the editor: colours, marks for what is wrong, completion.',
   autoStart: true,
   requires: [IEditorLanguageRegistry],
-  activate: (app: JupyterFrontEnd, languages: IEditorLanguageRegistry) => {
+  optional: [ICompletionProviderManager],
+  activate: (app: JupyterFrontEnd, languages: IEditorLanguageRegistry, completions: ICompletionProviderManager | null) => {
     let known: Known = {};
     languages.addLanguage({
       name: 'sbatch',
@@ -34,6 +37,7 @@ export const scriptPlugin: JupyterFrontEndPlugin<void> = {
         return new LanguageSupport(sbatchLanguage, marks(() => known));
       }
     });
+    completions?.registerProvider(new ScriptCompletionProvider(MIME, () => known));
     app.docRegistry.addFileType({
       name: 'sbatch',
       displayName: 'Slurm job script',

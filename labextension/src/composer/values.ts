@@ -107,13 +107,14 @@ function gpus(value: string): string | undefined {
     : 'Write a number of GPUs, or a type and a number, such as v100:2.';
 }
 
-const MAIL = new Set(
-  ('NONE BEGIN END FAIL REQUEUE ALL INVALID_DEPEND STAGE_OUT TIME_LIMIT TIME_LIMIT_90 TIME_LIMIT_80 ' +
-    'TIME_LIMIT_50 ARRAY_TASKS').split(' ')
-);
+/** What Slurm writes mails about. */
+export const MAIL_TYPES: readonly string[] = (
+  'NONE BEGIN END FAIL REQUEUE ALL INVALID_DEPEND STAGE_OUT TIME_LIMIT TIME_LIMIT_90 TIME_LIMIT_80 ' +
+  'TIME_LIMIT_50 ARRAY_TASKS'
+).split(' ');
 
 function mail(value: string): string | undefined {
-  const wrong = value.split(',').find(each => !MAIL.has(each.trim().toUpperCase()));
+  const wrong = value.split(',').find(each => !MAIL_TYPES.includes(each.trim().toUpperCase()));
   return wrong === undefined ? undefined : `Slurm writes no mail for "${wrong}". It knows BEGIN, END, FAIL, TIME_LIMIT_90 and ALL.`;
 }
 
