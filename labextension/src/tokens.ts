@@ -6,4 +6,5 @@ export const NAMESPACE = 'flatirons';
 /** Commands of the palette and the menus. */
 export namespace CommandIDs {
   export const openQueue = 'flatirons:open-queue';
+  export const testScript = 'flatirons:test-script';
 }

@@ -1,7 +1,7 @@
 // Marks in an editor with a job script, as one types: underlined, with a sign beside the line, explained when the pointer or
 // the keyboard gets there. F8 goes to the next mark, and Mod-. mends the one under the cursor.
 
-import { type EditorState, type Extension, RangeSet, StateField } from '@codemirror/state';
+import { type EditorState, type Extension, RangeSet, StateEffect, StateField } from '@codemirror/state';
 import { type Command, Decoration, EditorView, gutter, GutterMarker, hoverTooltip, keymap, type Tooltip } from '@codemirror/view';
 
 import { type Known, lint, type Mark } from './lint';
@@ -13,6 +13,13 @@ interface Checked {
   options: readonly ScriptOption[];
 }
 
+const refused = StateEffect.define<Mark>();
+
+/** Shows the refusal of Slurm and goes there. It stays until the text changes. */
+export function showRefusal(view: EditorView, refusal: Mark): void {
+  view.dispatch({ effects: refused.of(refusal), selection: { anchor: refusal.from }, scrollIntoView: true });
+}
+
 /** Marks for an editor; `known` is asked after each change for what the user may ask for. */
 export function marks(known: () => Known): Extension {
   const check = (state: EditorState): Checked => {
@@ -21,7 +28,11 @@ export function marks(known: () => Known): Extension {
   };
   const checked = StateField.define<Checked>({
     create: check,
-    update: (value, transaction) => (transaction.docChanged ? check(transaction.state) : value),
+    update: (value, transaction) => {
+      const current = transaction.docChanged ? check(transaction.state) : value;
+      const found = transaction.effects.filter(each => each.is(refused)).map(each => each.value as Mark);
+      return found.length > 0 ? { ...current, marks: [...found, ...current.marks] } : current;
+    },
     provide: field => [
       EditorView.decorations.from(field, value => underlined(value.marks)),
       gutter({ class: 'jp-flatirons-gutter', markers: view => signs(view.state, view.state.field(field).marks) })

@@ -2,8 +2,10 @@
 
 import { LanguageSupport } from '@codemirror/language';
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { ICommandPalette } from '@jupyterlab/apputils';
 import { IEditorLanguageRegistry } from '@jupyterlab/codemirror';
 import { ICompletionProviderManager } from '@jupyterlab/completer';
+import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { request } from '../request';
 import { NAMESPACE } from '../tokens';
@@ -12,16 +14,24 @@ import { ScriptCompletionProvider } from './completionProvider';
 import { sbatchLanguage } from './language';
 import type { Known } from './lint';
 import { marks } from './marks';
+import { addTestCommand } from './testCommand';
 
 export const MIME = 'text/x-sbatch';
 
 export const scriptPlugin: JupyterFrontEndPlugin<void> = {
   id: `${NAMESPACE}:job-script`,
-  description: 'Job scripts of Slurm in the editor: colours, marks for what is wrong, completion.',
+  description: 'Job scripts of Slurm in the editor: colours, marks for what is wrong, completion, Slurm’s own check.',
   autoStart: true,
   requires: [IEditorLanguageRegistry],
-  optional: [ICompletionProviderManager],
-  activate: (app: JupyterFrontEnd, languages: IEditorLanguageRegistry, completions: ICompletionProviderManager | null) => {
+  optional: [ICompletionProviderManager, ICommandPalette, ITranslator],
+  activate: (
+    app: JupyterFrontEnd,
+    languages: IEditorLanguageRegistry,
+    completions: ICompletionProviderManager | null,
+    palette: ICommandPalette | null,
+    translator: ITranslator | null
+  ) => {
+    addTestCommand(app, MIME, (translator ?? nullTranslator).load(NAMESPACE), palette);
     let known: Known = {};
     languages.addLanguage({
       name: 'sbatch',

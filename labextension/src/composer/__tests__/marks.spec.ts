@@ -4,7 +4,7 @@ import { EditorView, runScopeHandlers } from '@codemirror/view';
 
 import { sbatchLanguage } from '../language';
 import { type Known } from '../lint';
-import { marks } from '../marks';
+import { marks, showRefusal } from '../marks';
 
 const TEXT = '#!/bin/bash\n#SBATCH --tiem=5\n#SBATCH -N 1 # one\nhostname\n';
 
@@ -36,6 +36,15 @@ describe('an editor with a job script', () => {
   it('checks what this user may ask for', () => {
     const view = editor('#!/bin/bash\n#SBATCH -A other\n', { accounts: ['ucb'] });
     expect(view.dom.querySelector('.jp-flatirons-error')?.textContent).toBe('other');
+  });
+
+  it('shows the refusal of Slurm until the text changes', () => {
+    const view = editor('#!/bin/bash\n#SBATCH -p shas\n');
+    showRefusal(view, { from: 20, to: 27, severity: 'error', message: 'There is no such partition.' });
+    expect(view.dom.querySelector('.jp-flatirons-error')?.textContent).toBe('-p shas');
+    expect(view.state.selection.main.head).toBe(20);
+    view.dispatch({ changes: { from: 27, insert: 'x' } });
+    expect(view.dom.querySelector('.jp-flatirons-error')).toBeNull();
   });
 
   it('reads directives apart from comments, and those below a command as comments', () => {
