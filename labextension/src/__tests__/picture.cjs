@@ -1,0 +1,2 @@
+// In place of an icon.
+module.exports = '<svg></svg>';
