@@ -203,7 +203,7 @@ async def test_a_named_server_that_waits_has_the_hubs_page_although_the_default_
     await until(lambda: alice.answering("gpu") == "hub")
     assert alice.answering() == "default"
     page = await alice.page("gpu")
-    assert page.status_code == 200 and "is starting" in page.text
+    assert page.status_code == 200 and "<title>Waiting: gpu</title>" in page.text
 
 
 @in_module
