@@ -77,7 +77,7 @@ async def _measure(demo: Demo, hub: Hub, plan: Plan, users: list[str]) -> list[R
 async def open_home(session: Session) -> httpx.Response:
     """Opens Home; BenchFailure if it shows no card of a server."""
     answer = await session.view("/hub/home")
-    if answer.status_code == 200 and "flatirons-cards" not in answer.text:
+    if answer.status_code == 200 and 'class="card flatirons-server"' not in answer.text:
         raise BenchFailure(f"Home of {session.user} shows no server")
     return answer
 

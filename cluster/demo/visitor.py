@@ -36,7 +36,9 @@ class _Fields(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {key: value or "" for key, value in attrs}
         name = given.get("name", "")
-        if tag == "select":
+        if tag == "form":
+            self.values.clear()
+        elif tag == "select":
             self.select = name
         elif tag == "option" and self.select and ("selected" in given or self.select not in self.values):
             self.values[self.select] = given.get("value", "")

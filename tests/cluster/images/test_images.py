@@ -100,7 +100,7 @@ def driver_of(fake_mmdebstrap: Path) -> subprocess.Popen[bytes]:
     code = (
         "import sys, pathlib; from images import __main__, recipe, stage\n"
         f"stage.cluster_tree = lambda suite: pathlib.Path({str(fake_mmdebstrap.parents[1] / 'tree')!r})\n"
-        "__main__.recipe.image = lambda name, suite, base: recipe.debian(suite)\n"
+        "__main__.recipe.image = lambda name, suite, base, panel: recipe.debian(suite)\n"
         "sys.exit(__main__.main())"
     )
     child = subprocess.Popen([sys.executable, "-P", "-c", code], env={**os.environ, "PYTHONPATH": str(REPO)})

@@ -22,6 +22,10 @@ READY, PENDING, STOPPED = (
 )
 
 
+class PlainServer(HTTPServer):
+    """A server without the limits that a hub in this process sets for every HTTPServer."""
+
+
 class FakeHub:
     """What the hub knows; tests change it. `requests` are those that came to the server."""
 
@@ -42,7 +46,7 @@ class FakeHub:
 
     @asynccontextmanager
     async def running(self, port: int = 0, **tls: Any) -> AsyncIterator[FakeHub]:
-        server = HTTPServer(self._application(), max_buffer_size=50_000_000, **tls)
+        server = PlainServer(self._application(), max_buffer_size=50_000_000, **tls)
         if port:
             server.listen(port, "127.0.0.1")
         else:
