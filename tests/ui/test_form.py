@@ -518,7 +518,7 @@ def test_a_link_shows_its_choices_while_the_server_runs_and_starts_it_again(
     with rendered(alice):
         option(alice, "memory").fill("1G")
     alice.get_by_role("button", name="Start", exact=True).click()
-    eventually(lambda: (hub.servers("alice").get("") or {}).get("ready"), 120)
+    alice.wait_for_url("**/user/alice/**", timeout=120_000)  # the page of the start leads there by itself
     alice.goto("/hub/spawn?opt-memory=1500M&opt-runtime=20m")
     expect(alice.get_by_role("status").filter(has_text="Your server is running")).to_be_visible()
     expect(option(alice, "memory")).to_have_value("1500M")
