@@ -31,7 +31,7 @@ export class QueuePanel extends Widget {
       if (tick.phase === 'resolved') {
         this.show_(tick.payload as Jobs);
       } else if (tick.phase === 'rejected') {
-        this.node.textContent = String((tick.payload as Error).message);
+        this.say(String((tick.payload as Error).message));
       }
     });
   }
@@ -46,22 +46,48 @@ export class QueuePanel extends Widget {
   }
 
   private show_(answer: Jobs): void {
-    const table = document.createElement('table');
-    for (const job of answer.jobs) {
-      table.append(this.row(job));
+    if (!answer.has_slurm) {
+      this.say(this.trans.__('There is no Slurm on this machine.'));
+    } else if (answer.jobs.length === 0) {
+      this.say(this.trans.__('You have no jobs in the queue.'));
+    } else {
+      this.node.replaceChildren(this.table(answer.jobs));
     }
-    this.node.replaceChildren(answer.has_slurm ? table : this.trans.__('There is no Slurm on this machine.'));
   }
 
-  private row(job: Job): HTMLTableRowElement {
-    const row = document.createElement('tr');
-    for (const text of [String(job.id), job.name, job.state, job.reason || job.nodes]) {
-      const cell = document.createElement('td');
-      cell.textContent = text;
-      row.append(cell);
+  private say(sentence: string): void {
+    const said = document.createElement('p');
+    said.textContent = sentence;
+    said.setAttribute('role', 'status');
+    this.node.replaceChildren(said);
+  }
+
+  private table(jobs: readonly Job[]): HTMLTableElement {
+    const table = document.createElement('table');
+    const titles = [this.trans.__('Job'), this.trans.__('Name'), this.trans.__('State')];
+    table.createTHead().append(row('th', titles));
+    const body = table.createTBody();
+    for (const job of jobs) {
+      body.append(row('td', [String(job.id), job.name, job.nodes ? `${job.state}, ${job.nodes}` : job.state]));
+      if (job.reason) {
+        const why = row('td', [job.reason]);
+        why.cells[0]?.setAttribute('colspan', '3');
+        why.className = 'jp-flatirons-reason';
+        body.append(why);
+      }
     }
-    return row;
+    return table;
   }
 
   private readonly poll: Poll<Jobs>;
+}
+
+function row(kind: 'td' | 'th', texts: readonly string[]): HTMLTableRowElement {
+  const made = document.createElement('tr');
+  for (const text of texts) {
+    const cell = document.createElement(kind);
+    cell.textContent = text;
+    made.append(cell);
+  }
+  return made;
 }
