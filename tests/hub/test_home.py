@@ -238,7 +238,8 @@ async def test_programs_get_the_same_servers(hub: JupyterHub, alice: Visitor) ->
         found = (await alice.http.get(f"/hub/api/flatirons/{path}")).json()
         default, work = found["servers"]
         assert (found["user"], default["name"], default["phase"]) == ("alice", "", "stopped")
-        assert (work["title"], work["phase"], work["url"]) == (ARABIC, "ended", "/user/alice/work/")
+        assert (work["title"], work["phase"]) == (ARABIC, "ended")
+        assert work["url"].split("/")[1:] == ["user", "alice", "work", ""]
         assert work["report"]["sentence"] == "It failed." and work["since"] == 5.0
     assert (await alice.http.get("/hub/api/flatirons/servers/nobody")).status_code == 404
 
