@@ -2,7 +2,7 @@
 // the keyboard gets there. F8 goes to the next mark, and Mod-. mends the one under the cursor.
 
 import { type EditorState, type Extension, RangeSet, StateEffect, StateField } from '@codemirror/state';
-import { type Command, Decoration, EditorView, gutter, GutterMarker, hoverTooltip, keymap, type Tooltip } from '@codemirror/view';
+import { type Command, Decoration, EditorView, gutter, GutterMarker, hoverTooltip, keymap, type Tooltip, ViewPlugin } from '@codemirror/view';
 
 import { type Known, lint, type Mark } from './lint';
 import { parse, type ScriptOption } from './script';
@@ -20,8 +20,13 @@ export function showRefusal(view: EditorView, refusal: Mark): void {
   view.dispatch({ effects: refused.of(refusal), selection: { anchor: refusal.from }, scrollIntoView: true });
 }
 
-/** Marks for an editor; `known` is asked after each change for what the user may ask for. */
-export function marks(known: () => Known): Extension {
+const knowsMore = StateEffect.define<null>();
+
+/**
+ * Marks for an editor; `known` is asked after each change for what the user may ask for, and again once `answered` is done:
+ * a script may be open before Slurm has answered.
+ */
+export function marks(known: () => Known, answered?: Promise<unknown>): Extension {
   const check = (state: EditorState): Checked => {
     const script = parse(state.doc.toString());
     return { marks: lint(script, known()), options: script.options };
@@ -29,7 +34,8 @@ export function marks(known: () => Known): Extension {
   const checked = StateField.define<Checked>({
     create: check,
     update: (value, transaction) => {
-      const current = transaction.docChanged ? check(transaction.state) : value;
+      const isNew = transaction.docChanged || transaction.effects.some(each => each.is(knowsMore));
+      const current = isNew ? check(transaction.state) : value;
       const found = transaction.effects.filter(each => each.is(refused)).map(each => each.value as Mark);
       return found.length > 0 ? { ...current, marks: [...found, ...current.marks] } : current;
     },
@@ -42,12 +48,27 @@ export function marks(known: () => Known): Extension {
   const mend: Command = view => mendHere(view, view.state.field(checked).marks);
   return [
     checked,
+    answered ? ViewPlugin.define(view => checkAgain(view, answered)) : [],
     hoverTooltip((view, place) => explanation(view.state.field(checked), place)),
     keymap.of([
       { key: 'F8', run: go },
       { key: 'Mod-.', run: mend }
     ])
   ];
+}
+
+function checkAgain(view: EditorView, answered: Promise<unknown>): { destroy: () => void } {
+  let isGone = false;
+  void answered.then(() => {
+    if (!isGone) {
+      view.dispatch({ effects: knowsMore.of(null) });
+    }
+  });
+  return {
+    destroy: () => {
+      isGone = true;
+    }
+  };
 }
 
 function underlined(found: readonly Mark[]): RangeSet<Decoration> {

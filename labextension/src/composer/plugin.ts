@@ -39,12 +39,12 @@ export const scriptPlugin: JupyterFrontEndPlugin<void> = {
       mime: MIME,
       extensions: ['sbatch', 'slurm'],
       load: async () => {
-        // Nothing waits for Slurm: the next change of the text is checked with what it offers.
-        void request<Offer>('offer', app.serviceManager.serverSettings).then(
+        // Nothing waits for Slurm: open scripts are checked again with what it offers.
+        const answered = request<Offer>('offer', app.serviceManager.serverSettings).then(
           offer => (known = offer),
           () => undefined
         );
-        return new LanguageSupport(sbatchLanguage, marks(() => known));
+        return new LanguageSupport(sbatchLanguage, marks(() => known, answered));
       }
     });
     completions?.registerProvider(new ScriptCompletionProvider(MIME, () => known));

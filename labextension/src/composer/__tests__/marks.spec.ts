@@ -33,6 +33,19 @@ describe('an editor with a job script', () => {
     expect(press(view, 'F8')).toBe(false);
   });
 
+  it('is checked again when Slurm answers while it is open', async () => {
+    let known: Known = {};
+    const answered = Promise.resolve().then(() => {
+      known = { accounts: ['ucb'] };
+    });
+    const extensions = [sbatchLanguage, marks(() => known, answered)];
+    const view = new EditorView({ doc: '#!/bin/bash\n#SBATCH -A other\n', extensions, parent: document.body });
+    expect(view.dom.querySelector('.jp-flatirons-error')).toBeNull();
+    await answered;
+    await Promise.resolve();
+    expect(view.dom.querySelector('.jp-flatirons-error')?.textContent).toBe('other');
+  });
+
   it('checks what this user may ask for', () => {
     const view = editor('#!/bin/bash\n#SBATCH -A other\n', { accounts: ['ucb'] });
     expect(view.dom.querySelector('.jp-flatirons-error')?.textContent).toBe('other');
